@@ -1,0 +1,38 @@
+"""Time, in one place: what measures spans, what names instants, and how both are written.
+
+Everything that waits or judges takes a ``Clock``, so that tests move time instead of waiting for it.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """A source of spans and of instants; never mix the two."""
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary start; never goes back. For spans."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC; may jump. For stamps that people read."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def monotonic(self) -> float:
+        """Seconds of ``CLOCK_MONOTONIC``."""
+        return time.monotonic()
+
+    def now_ms(self) -> int:
+        """Milliseconds of ``CLOCK_REALTIME``."""
+        return time.time_ns() // 1_000_000
+
+
+def rfc3339(at_ms: int) -> str:
+    """Write an instant as RFC 3339 in UTC with milliseconds: ``2026-01-02T03:04:05.678Z``."""
+    instant = datetime.fromtimestamp(at_ms / 1000, tz=UTC)
+    return instant.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -1,0 +1,50 @@
+"""Durations as people write and read them: ``90s``, ``5m``, ``1h30m``."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+_WRITTEN: Final = re.compile(
+    r"(?:(?P<d>[0-9]+)d)?(?:(?P<h>[0-9]+)h)?(?:(?P<m>[0-9]+)m)?(?:(?P<s>[0-9]+(?:\.[0-9]+)?)s)?", re.ASCII
+)
+_PLAIN: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
+_SECONDS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+
+
+def parse_duration(written: str) -> float:
+    """Read ``90s``, ``5m``, ``1h30m``, ``1d`` or plain seconds such as ``1.5``.
+
+    Returns:
+        Seconds; 0 is what switches a limit off.
+
+    Raises:
+        ValueError: It is none of these; the message says what a duration looks like.
+    """
+    if _PLAIN.fullmatch(written):
+        seconds = float(written)
+    else:
+        match = _WRITTEN.fullmatch(written)
+        if match is None or not written:
+            raise ValueError(f"{written!r} is no duration; write 90s, 5m, 1h30m or plain seconds, and 0 for no limit")
+        seconds = math.fsum(float(value) * _SECONDS[unit] for unit, value in match.groupdict().items() if value)
+    if not math.isfinite(seconds):
+        raise ValueError("is longer than any number of seconds")
+    return seconds
+
+
+def brief_duration(seconds: float) -> str:
+    """Write a span in at most six characters, with the two units that matter: ``0.3s`` ``42s`` ``5m07s`` ``3h20m``."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f}s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3_600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86_400:
+        return f"{whole // 3_600}h{whole % 3_600 // 60:02d}m"
+    if whole < 100 * 86_400:
+        return f"{whole // 86_400}d{whole % 86_400 // 3_600:02d}h"
+    return f"{whole // 86_400}d"

@@ -1,0 +1,275 @@
+"""What was asked for (``JobSpec``), what became of it (``JobRecord``), and how an attempt ended (``Outcome``).
+
+Values only: nothing here does I/O. A ``JobSpec`` that exists is valid; whatever made no sense was refused by name.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Final, Self
+
+from oneshot_queue.checks import (
+    check_stdin,
+    checked_codes,
+    checked_command,
+    checked_cwd,
+    checked_duration,
+    checked_env,
+    checked_id,
+    checked_labels,
+    checked_name,
+    os_bytes,
+)
+from oneshot_queue.errors import InvalidJob
+from oneshot_queue.states import JobState
+
+MAX_TEXT_CHARS: Final = 2_000
+"""Longest error or reason text that is kept."""
+
+DEFAULT_IDLE_AFTER_S: Final = 60.0
+DEFAULT_GRACE_S: Final = 10.0
+
+
+class Priority(StrEnum):
+    """Which of a queue's three streams a job waits in; claims empty them in this order."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class Cause(StrEnum):
+    """Why an attempt ended as it did."""
+
+    EXIT = "exit"
+    SIGNAL = "signal"
+    SPAWN_ERROR = "spawn_error"
+    TIME_LIMIT = "time_limit"
+    IDLE_TIMEOUT = "idle_timeout"
+    INTERRUPTED = "interrupted"
+    WORKER_LOST = "worker_lost"
+    POISON = "poison"
+    DEPENDENCY = "dependency"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+def new_job_id() -> str:
+    """Draw an id: 16 random characters of lower-case base32 (80 bits)."""
+    return base64.b32encode(secrets.token_bytes(10)).decode("ascii").lower()
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One command and how to run it: all that a worker needs to know, and nothing of what became of it.
+
+    Args:
+        command: The argv, never seen by a shell. Text is stored as UTF-8; pass bytes for anything else.
+        name: A label for people, by ``NAME_PATTERN``.
+        cwd: Absolute working directory on the worker; ``None`` is the worker's own.
+        env: Variables on top of those the worker lets through. ``ONESHOT_…`` is reserved.
+        labels: ``key: text`` pairs to find jobs by; keys by ``NAME_PATTERN``, values up to 256 printable characters.
+        priority: ``high``, ``normal`` or ``low``.
+        stdin: What the command reads, up to 1 MiB; ``None`` is ``/dev/null``.
+        time_limit: Seconds the command may run; 0 and ``None`` are no limit.
+        idle_after: Seconds of silence after which the job is IDLE; 0 and ``None`` are never.
+        idle_timeout: Seconds of silence after which the job is ended; 0 and ``None`` are never.
+        grace: Seconds between SIGTERM and SIGKILL; 0 kills at once.
+        success_codes: Exit codes, 0 to 255, that count as COMPLETED.
+        retry_of: The id of the job that this one repeats.
+
+    Raises:
+        InvalidJob: Any of these makes no sense; the message names it.
+    """
+
+    command: Sequence[str | bytes]
+    name: str | None = None
+    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    priority: str = Priority.NORMAL
+    stdin: bytes | None = field(default=None, repr=False)
+    time_limit: float | None = None
+    idle_after: float | None = DEFAULT_IDLE_AFTER_S
+    idle_timeout: float | None = None
+    grace: float = DEFAULT_GRACE_S
+    success_codes: Collection[int] = (0,)
+    retry_of: str | None = None
+
+    def __post_init__(self) -> None:
+        # A frozen dataclass can only be normalised through object.__setattr__.
+        put = object.__setattr__
+        put(self, "command", checked_command(self.command))
+        if self.name is not None:
+            checked_name("name", self.name)
+        if self.cwd is not None:
+            put(self, "cwd", checked_cwd(self.cwd))
+        put(self, "env", checked_env(self.env))
+        put(self, "labels", checked_labels(self.labels))
+        put(self, "priority", _checked_priority(self.priority))
+        check_stdin(self.stdin)
+        for limit in ("time_limit", "idle_after", "idle_timeout"):
+            put(self, limit, checked_duration(limit, getattr(self, limit)) or None)
+        put(self, "grace", checked_duration("grace", self.grace) or 0.0)
+        put(self, "success_codes", checked_codes(self.success_codes))
+        if self.retry_of is not None:
+            checked_id(self.retry_of)
+
+    @property
+    def argv(self) -> tuple[bytes, ...]:
+        """The command as the kernel gets it."""
+        return tuple(os_bytes(word) for word in self.command)
+
+    def as_retry_of(self, job_id: str) -> Self:
+        """The same job once more, saying which one it repeats."""
+        return replace(self, retry_of=job_id)
+
+    def __repr__(self) -> str:
+        # Values of variables and stdin are often secrets, and a repr ends up in logs.
+        shown = [
+            f"{each.name}={value!r}"
+            for each in fields(self)
+            if each.repr and (value := getattr(self, each.name)) not in (each.default, {})
+        ]
+        hidden = [f"env=<{', '.join(sorted(self.env))}>"] if self.env else []
+        stdin = [f"stdin=<{len(self.stdin)} bytes>"] if self.stdin is not None else []
+        return f"JobSpec({', '.join(shown + hidden + stdin)})"
+
+
+def text_of(word: str | bytes) -> str:
+    r"""Show a word of a command: UTF-8 as text, every other byte as ``\xNN``."""
+    return word if isinstance(word, str) else word.decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt's processes used, by ``wait4``: the command and those of its children that it waited for.
+
+    Attributes:
+        cpu_user_s: Seconds of CPU in user mode.
+        cpu_system_s: Seconds of CPU in the kernel.
+        max_rss_bytes: Peak memory of the largest of them. Linux counts from before ``exec``, so it is never below the
+            size of the worker that started the command.
+    """
+
+    cpu_user_s: float = 0.0
+    cpu_system_s: float = 0.0
+    max_rss_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """Output that was kept in memory: the beginning and the end of each stream.
+
+    Attributes:
+        dropped: Bytes that were read but not kept, both streams together; they are missing from the middle.
+    """
+
+    stdout: bytes = b""
+    stderr: bytes = b""
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended.
+
+    Attributes:
+        state: COMPLETED, FAILED or INTERRUPTED.
+        cause: Why.
+        exit_code: The status it exited with; ``None`` if it did not exit by itself.
+        signal: The number of the signal that ended it.
+        attempt: Which run of the job this was, from 1.
+        error: A text for people where the cause needs one: host, path and reason of a spawn error, for example.
+        survivors: Process ids that were still alive 30 s after SIGKILL.
+        output: What ``run_commands`` captured; ``None`` for a queued job, whose output is read from its queue.
+    """
+
+    state: JobState
+    cause: Cause
+    exit_code: int | None = None
+    signal: int | None = None
+    attempt: int = 1
+    usage: Usage = Usage()
+    error: str | None = None
+    survivors: tuple[int, ...] = ()
+    output: Captured | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One entry into a state: when (ms since 1970, Redis' clock), in which attempt, why, and by whom."""
+
+    state: JobState
+    at_ms: int
+    attempt: int
+    cause: str | None
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTotals:
+    """How much a job wrote, and how much of that was not kept, in bytes over both streams."""
+
+    bytes: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """All that Redis knows of a job. Instants are ms since 1970 by Redis' clock; ``None`` where there is none.
+
+    Attributes:
+        spec: What was asked for, or ``None`` if the stored bytes are malformed. Its ``stdin`` is not read back.
+        interrupting: Whether an interrupt is on record that has not ended the job yet.
+        history_dropped: Rows left out between the first 20 and the last 200 of ``history``.
+    """
+
+    id: str
+    queue: str
+    state: JobState
+    attempt: int
+    created_ms: int
+    changed_ms: int
+    spec: JobSpec | None
+    cause: Cause | None = None
+    error: str | None = None
+    reason: str | None = None
+    worker: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    last_output_ms: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    interrupting: bool = False
+    interrupt_requested_ms: int | None = None
+    survivors: int = 0
+    output: OutputTotals = OutputTotals()
+    usage: Usage | None = None
+    history: tuple[HistoryRow, ...] = ()
+    history_dropped: int = 0
+
+    def outcome(self) -> Outcome:
+        """How the newest attempt ended; only for a job whose state is final."""
+        return Outcome(
+            state=self.state,
+            cause=self.cause or Cause.EXIT,
+            exit_code=self.exit_code,
+            signal=self.signal,
+            attempt=self.attempt,
+            usage=self.usage or Usage(),
+            error=self.error,
+        )
+
+
+def _checked_priority(priority: object) -> Priority:
+    try:
+        return Priority(priority)  # type: ignore[arg-type]  # whatever it is, it is one of these or refused
+    except ValueError:
+        raise InvalidJob("priority", f"{priority!r} must be one of {', '.join(Priority)}") from None

@@ -1,0 +1,143 @@
+"""Fixtures for every test: servers, fresh names, and the check that nothing is left running.
+
+============== ======================================================================================================
+server         A running server, shared by many tests. Tests below ``tests/store`` and ``tests/integration`` run once
+               on each kind, the others on Redis 8.2; with ``--all-servers`` every test runs on each kind.
+fresh_server   The same kinds, but a server of the test's own: it may be stopped, paused, filled and reconfigured.
+namespace      A key prefix of the test's own, so that tests share a server without FLUSHALL.
+queue_name     A queue name of the test's own.
+============== ======================================================================================================
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests import commands, leftovers
+from tests.servers import Server, ServerKind, ServerProcess, kinds_for, known_kinds
+
+# How fast examples come is a matter of the machine's load, and no promise of ours.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
+
+_HERE = Path(__file__).parent
+_CROSSED = (_HERE / "store", _HERE / "integration")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-servers", action="store_true", help="run every test that needs a server on every kind")
+
+
+def pytest_report_header() -> list[str]:
+    found = (f"{kind.name} ({kind.missing or f'{kind.version}, {kind.source}'})" for kind in known_kinds())
+    return [f"servers: {', '.join(found)}"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server_kind" in metafunc.fixturenames:
+        everywhere = bool(metafunc.config.getoption("--all-servers"))
+        crossed = everywhere or any(metafunc.definition.path.is_relative_to(folder) for folder in _CROSSED)
+        metafunc.parametrize("server_kind", kinds_for(crossed=crossed), ids=lambda kind: kind.name, scope="session")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    tests: dict[str, int] = {kind.name: 0 for kind in known_kinds()}
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        if report.when == "call":
+            for name, value in report.user_properties:
+                if name == "server":
+                    tests[str(value)] = tests.get(str(value), 0) + 1
+    if any(tests.values()):
+        terminalreporter.write_sep("-", "servers covered")
+        for name, number in tests.items():
+            terminalreporter.write_line(f"{name}: {number} tests" if number else f"{name}: NOT covered")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_of_a_bare_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
+    commands.provide_missing(tmp_path_factory.mktemp("commands"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left_running_at_the_end() -> Iterator[None]:
+    leftovers.adopt_orphans()
+    before = leftovers.children()
+    yield
+    leftovers.assert_none_since(before)
+
+
+@pytest.fixture(scope="session")
+def _shared_servers(_nothing_left_running_at_the_end: None) -> Iterator[Callable[[ServerKind], ServerProcess]]:
+    running: dict[str, ServerProcess] = {}
+
+    def get(kind: ServerKind) -> ServerProcess:
+        if kind.name not in running:
+            running[kind.name] = _started(kind)
+        return running[kind.name]
+
+    yield get
+
+    for server in running.values():
+        server.close()
+
+
+def _started(kind: ServerKind) -> ServerProcess:
+    assert kind.missing is None, f"{kind.missing}: run make again"
+    server = ServerProcess(kind)
+    try:
+        server.start()
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
+    if "server" in request.fixturenames:
+        # The shared server outlives this test, which may be the first to need it: it must be there before the count.
+        request.getfixturevalue("server")
+    before = leftovers.children()
+    yield
+    leftovers.assert_none_since(before)
+
+
+@pytest.fixture
+def server(
+    server_kind: ServerKind,
+    _shared_servers: Callable[[ServerKind], ServerProcess],
+    record_property: Callable[[str, object], None],
+) -> Iterator[Server]:
+    shared = _shared_servers(server_kind)
+    record_property("server", shared.kind)
+    yield shared
+    shared.assert_not_lost()
+
+
+@pytest.fixture
+def fresh_server(
+    server_kind: ServerKind,
+    record_property: Callable[[str, object], None],
+) -> Iterator[ServerProcess]:
+    own = _started(server_kind)
+    record_property("server", own.kind)
+    yield own
+    try:
+        own.assert_not_lost()
+    finally:
+        own.close()
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def queue_name() -> str:
+    return f"queue-{uuid.uuid4().hex[:12]}"

@@ -1,0 +1,1 @@
+"""The promises of the set-up: Makefile, pins, walls, container files."""

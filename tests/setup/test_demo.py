@@ -1,0 +1,33 @@
+"""`make demo`, without the installing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.repository import ROOT
+
+
+def test_demo_shows_output_and_state_and_leaves_nothing(tmp_path: Path) -> None:
+    environment = {
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "TMPDIR": str(tmp_path),
+    }
+
+    done = subprocess.run(
+        ["sh", str(ROOT / "examples" / "demo.sh")],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "hello from process" in done.stdout
+    assert "a second later, on stderr" in done.stderr
+    assert "COMPLETED" in done.stdout
+    # That no process is left is seen by the fixture that watches every test.
+    assert list(tmp_path.iterdir()) == []

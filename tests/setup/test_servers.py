@@ -1,0 +1,75 @@
+"""The servers that the other tests rely on, and the watch over what tests leave running."""
+
+import subprocess
+
+import pytest
+import redis
+
+from tests import leftovers
+from tests.servers import GATE, Server, ServerProcess, kinds_for, known_kinds
+from tests.waiting import wait_until
+
+
+def test_both_bundled_servers_are_there_where_they_must_be() -> None:
+    assert [kind.missing for kind in known_kinds() if kind.missing] == []
+
+
+def test_store_runs_on_everything_and_the_rest_on_the_gate() -> None:
+    assert kinds_for(crossed=True) == known_kinds()
+    assert len(kinds_for(crossed=False)) == 1
+    if any(kind.name == GATE for kind in known_kinds()):
+        assert kinds_for(crossed=False)[0].name == GATE
+
+
+def test_server_says_the_version_it_is_known_by(server: Server) -> None:
+    with redis.Redis.from_url(server.url) as client:
+        info = client.info("server")
+
+    assert tuple(int(part) for part in info["redis_version"].split(".")) == server.version
+
+
+def test_server_keeps_its_data_over_a_power_cut_and_refuses_to_evict(fresh_server: ServerProcess) -> None:
+    with redis.Redis.from_url(fresh_server.url) as client:
+        client.set("kept", 1)
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+
+    fresh_server.kill()
+    fresh_server.start()
+
+    with redis.Redis.from_url(fresh_server.tcp_url) as client:
+        assert client.get("kept") == b"1"
+
+
+def test_paused_server_does_not_answer_until_it_is_resumed(fresh_server: ServerProcess) -> None:
+    with redis.Redis.from_url(fresh_server.url, socket_timeout=0.1, retry=None) as client:
+        client.ping()
+
+        fresh_server.pause()
+        with pytest.raises(redis.TimeoutError):
+            client.ping()
+        fresh_server.resume()
+
+        assert client.ping()
+
+
+def test_server_that_died_by_itself_is_noticed(fresh_server: ServerProcess) -> None:
+    with redis.Redis.from_url(fresh_server.url) as client:
+        client.shutdown(nosave=True)
+    wait_until(lambda: not fresh_server.is_alive, what="the server to end")
+
+    with pytest.raises(AssertionError, match="died unnoticed"):
+        fresh_server.assert_not_lost()
+    fresh_server.start()
+
+
+def test_orphan_of_a_test_is_seen_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.waiting.LIMIT_S", 0.05)
+    before = leftovers.children()
+    # The shell ends at once, and what it started becomes an orphan.
+    subprocess.run(["sh", "-c", "sleep 300 &"], stdout=subprocess.DEVNULL, start_new_session=True, check=True)
+
+    with pytest.raises(AssertionError, match=r"left running: {\d+: 'sleep 300'}"):
+        leftovers.assert_none_since(before)
+
+    assert leftovers.children() == before

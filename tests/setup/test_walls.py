@@ -1,0 +1,76 @@
+"""The import walls of pyproject.toml stand: whoever breaks one is told."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.repository import ROOT
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    for package in ("oneshot_queue", "workers"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("contract", "module", "line"),
+    [
+        ("direction", "oneshot_queue/client/finding.py", "import workers.task"),
+        ("redis", "oneshot_queue/client/finding.py", "import redis"),
+        ("redis", "workers/task.py", "from redis.asyncio import Redis"),
+        ("pure", "oneshot_queue/states.py", "import socket"),
+        ("pure", "oneshot_queue/wire.py", "import anyio"),
+        ("engine", "workers/process.py", "from oneshot_queue.store import keys"),
+        ("engine", "workers/task.py", "import oneshot_queue.client.finding"),
+        ("package", "oneshot_queue/jobs.py", "import oneshot_queue.client.finding"),
+        ("package", "oneshot_queue/newcomer.py", "import os"),
+        ("workers", "workers/process.py", "import workers.task"),
+        ("workers", "workers/newcomer.py", "import os"),
+    ],
+)
+def test_breach_is_found(copied: Path, contract: str, module: str, line: str) -> None:
+    with (copied / module).open("a") as source:
+        source.write(f"\n\ndef _breach() -> None:\n    {line}\n")
+
+    done = _lint(copied, contract)
+
+    assert done.returncode == 1, done.stdout
+    assert module.removesuffix(".py").rpartition("/")[2] in done.stdout
+
+
+def test_service_that_imports_another_is_found(copied: Path) -> None:
+    one, other, *_ = sorted(path.stem for path in (copied / "workers/services").glob("[a-z]*.py"))
+    with (copied / f"workers/services/{one}.py").open("a") as source:
+        source.write(f"\n\ndef _breach() -> None:\n    import workers.services.{other}\n")
+
+    done = _lint(copied, "services")
+
+    assert done.returncode == 1, done.stdout
+
+
+@pytest.mark.parametrize("module", ["workers.orchestrator", "workers.task"])
+def test_engine_loads_no_redis(module: str) -> None:
+    assert "redis" not in _loaded_by(module)
+
+
+def test_command_line_loads_neither_the_workers_nor_redis_before_a_verb_needs_them() -> None:
+    assert _loaded_by("oneshot_queue.cli").isdisjoint({"redis", "workers"})
+
+
+def _lint(folder: Path, contract: str) -> "subprocess.CompletedProcess[str]":
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache", "--contract", contract]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=50, check=False)
+
+
+def _loaded_by(module: str) -> set[str]:
+    program = f"import {module}, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in loaded.stdout.split()}

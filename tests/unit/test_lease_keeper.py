@@ -1,0 +1,103 @@
+"""A lease that is lost is replaced once, and takes exactly its own jobs with it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import anyio
+import pytest
+
+from oneshot_queue.clock import SystemClock
+from oneshot_queue.errors import BrokerUnreachable
+from oneshot_queue.jobs import Cause, Outcome
+from oneshot_queue.states import JobState
+from oneshot_queue.store.keys import QueueKeys
+from tests.unit.test_holdings import a_held_job
+from tests.waiting import eventually
+from workers.holdings import HeldJob, Holdings, ServerClock
+from workers.leases import Lease, Orders
+from workers.services.lease_keeper import LeaseKeeper
+
+
+class Connection:
+    """Answers every call with a time, or not at all."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.asked = 0
+
+    async def run_many(self, calls: list[Any]) -> list[Any]:
+        self.asked += 1
+        if self.is_away:
+            raise BrokerUnreachable("redis://", "it is away")
+        return [1_000 for _ in calls]
+
+
+class Place:
+    """A keeper of one lease, and what it may reach."""
+
+    def __init__(self, *, lease_s: float = 30.0) -> None:
+        self.connection = Connection()
+        self.holdings = Holdings()
+        self.lease = Lease(QueueKeys("oq", "queue"), "worker")
+        self.interrupted: list[str] = []
+        self.keeper = LeaseKeeper(
+            connection=self.connection,  # type: ignore[arg-type]
+            leases=[self.lease],
+            holdings=self.holdings,
+            orders=Orders(self.holdings, self._interrupt),
+            interrupt=self._interrupt,
+            server_clock=ServerClock(SystemClock()),
+            lease_s=lease_s,
+        )
+
+    def hold(self, job_id: str, *, queue: str = "queue", has_ended: bool = False) -> HeldJob:
+        held = a_held_job(job_id, queue=queue)
+        if has_ended:
+            held.ended = (Outcome(JobState.COMPLETED, Cause.EXIT, exit_code=0), 1.0)
+        self.holdings.add(held)
+        return held
+
+    def _interrupt(self, task_id: str, _: float | None, __: str) -> bool:
+        self.interrupted.append(task_id)
+        return True
+
+
+async def test_jobs_of_a_lost_lease_are_ended_and_those_that_had_ended_are_let_go() -> None:
+    place = Place()
+    running, ended, elsewhere = place.hold("a"), place.hold("b", has_ended=True), place.hold("c", queue="other")
+
+    await place.keeper.replace(place.lease, "worker.1")
+
+    assert place.lease.id == "worker.2"
+    assert (running.is_fenced, ended.is_fenced, elsewhere.is_fenced) == (True, True, False)
+    assert running.task_id in place.interrupted
+    assert list(place.holdings) == [running, elsewhere]
+
+
+async def test_a_lease_that_was_replaced_meanwhile_is_not_replaced_again() -> None:
+    place = Place()
+    await place.keeper.replace(place.lease, "worker.1")
+    held = a_held_job()
+    held.holder = type(held.holder)("1", "worker.2", "worker")
+    place.holdings.add(held)
+
+    await place.keeper.replace(place.lease, "worker.1")
+
+    assert place.lease.id == "worker.2"
+    assert not held.is_fenced
+    assert place.interrupted == []
+
+
+async def test_an_outage_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    place = Place(lease_s=0.012)
+    place.connection.is_away = True
+
+    with caplog.at_level(logging.WARNING):
+        async with anyio.create_task_group() as group:
+            group.start_soon(place.keeper.run)
+            await eventually(lambda: place.connection.asked, lambda asked: asked > 20, what="twenty failures")
+            group.cancel_scope.cancel()
+
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["cannot renew the lease"]

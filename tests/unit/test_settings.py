@@ -1,0 +1,79 @@
+"""Settings come from the environment, whole and checked, or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from oneshot_queue.errors import InvalidSetting
+from oneshot_queue.settings import Settings
+
+NUMBERS = [each.name for each in fields(Settings) if each.type in ("int", "float")]
+
+
+def test_nothing_set_is_the_defaults() -> None:
+    assert Settings.from_env({}) == Settings()
+    assert Settings.from_env({"HOME": "/", "ONESHOT_JOB_ID": "x", "oneshot_queue_url": "x"}) == Settings()
+
+
+def test_defaults_are_those_that_the_readme_promises() -> None:
+    settings = Settings()
+
+    assert settings.url is None
+    assert settings.keep_completed_s == 24 * 3600
+    assert settings.keep_failed_s == 7 * 24 * 3600
+    assert settings.max_finished_jobs == 100_000
+    assert settings.max_finished_output_bytes == 256 * 1024 * 1024
+    assert settings.lease_s == 30
+
+
+def test_every_setting_can_be_set() -> None:
+    texts = {"url": "redis://host", "namespace": "n", **dict.fromkeys(NUMBERS, "7")}
+
+    settings = Settings.from_env({f"ONESHOT_QUEUE_{name.upper()}": text for name, text in texts.items()})
+
+    assert {each.name for each in fields(Settings)} == texts.keys()
+    assert settings == Settings(url="redis://host", namespace="n", **dict.fromkeys(NUMBERS, 7))
+
+
+def test_empty_url_is_none() -> None:
+    assert Settings.from_env({"ONESHOT_QUEUE_URL": ""}).url is None
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("text", ["", "x", "0", "-1", "nan", "inf", "1e999", "0x10", "1 2"])
+def test_number_that_makes_no_sense_is_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(InvalidSetting, match=f"(?i){name}"):
+        Settings.from_env({f"ONESHOT_QUEUE_{name.upper()}": text})
+
+
+def test_whole_number_may_not_be_a_fraction() -> None:
+    with pytest.raises(InvalidSetting, match=r"MAX_FINISHED_JOBS: '1\.5' is no number"):
+        Settings.from_env({"ONESHOT_QUEUE_MAX_FINISHED_JOBS": "1.5"})
+
+
+def test_fraction_of_a_second_is_kept() -> None:
+    assert Settings.from_env({"ONESHOT_QUEUE_LEASE_S": "2.5"}).lease_s == 2.5
+
+
+@pytest.mark.parametrize("namespace", ["", "a b", "{x}", "a:b", "*", "x" * 65, "é", "a\n"])
+def test_namespace_that_could_forge_a_key_is_refused(namespace: str) -> None:
+    with pytest.raises(InvalidSetting, match="namespace"):
+        Settings(namespace=namespace)
+
+
+def test_misspelt_setting_is_refused_and_the_right_one_suggested() -> None:
+    with pytest.raises(
+        InvalidSetting, match="ONESHOT_QUEUE_LEASE_SEC: unknown setting; did you mean ONESHOT_QUEUE_LEASE_S"
+    ):
+        Settings.from_env({"ONESHOT_QUEUE_LEASE_SEC": "5"})
+
+
+def test_unknown_setting_is_refused_and_the_known_ones_named() -> None:
+    with pytest.raises(InvalidSetting, match=r"unknown setting; known: .*max_queue_length.*namespace"):
+        Settings.from_env({"ONESHOT_QUEUE_XYZZY": "5"})
+
+
+def test_password_is_not_shown() -> None:
+    assert "g3h3im" not in repr(Settings(url="redis://:g3h3im@host"))
