@@ -1,0 +1,22 @@
+"""What the tests of real processes share."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.processes.recorder import ManualClock, Marker, Recorder
+
+
+@pytest.fixture
+async def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def marker() -> Marker:
+    return Marker()

@@ -1,0 +1,85 @@
+"""Why a command could not be started, said so that the person who wrote it can repair it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+NOT_FOUND: Final = 127
+NOT_EXECUTABLE: Final = 126
+"""The two exit codes by which shells say that a command never ran."""
+
+
+class SpawnRefused(Exception):
+    """A command that cannot be run on this machine, however often it is tried.
+
+    Attributes:
+        exit_code: 127 if there is no such program, else 126.
+    """
+
+    def __init__(self, problem: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(problem)
+
+
+def refusal(
+    error: OSError | ValueError, argv: Sequence[bytes], *, cwd: str | None, env: Mapping[str, str]
+) -> SpawnRefused:
+    """Explain a failed start: on which host, which path, and why."""
+    host = socket.gethostname()
+    program = os.fsdecode(argv[0])
+    if cwd is not None and not _is_enterable(cwd):
+        reason = "it is no directory" if os.path.exists(cwd) and not os.path.isdir(cwd) else _reason(error)
+        return SpawnRefused(f"{host}: cannot enter the working directory {cwd!r}: {reason}", NOT_EXECUTABLE)
+    found = _located(program, cwd, env)
+    exit_code = NOT_EXECUTABLE
+    match getattr(error, "errno", None):
+        case errno.ENOENT | errno.ENOTDIR if found is None:
+            exit_code = NOT_FOUND
+            reason = "no such file" if "/" in program else f"no such program in PATH ({env.get('PATH', os.defpath)})"
+        case errno.ENOENT:
+            reason = f"it exists, but not what runs it: {_interpreter(found or program)}"
+        case errno.EACCES if found is not None and os.path.isdir(found):
+            reason = "it is a directory"
+        case errno.EACCES:
+            reason = "no permission to execute it"
+        case errno.ENOEXEC:
+            reason = "neither a binary for this machine nor a script that begins with #!"
+        case errno.E2BIG:
+            reason = "its arguments and environment are longer than this machine allows"
+        case _:
+            reason = _reason(error)
+    return SpawnRefused(f"{host}: cannot run {found or program!r}: {reason}", exit_code)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _is_enterable(cwd: str) -> bool:
+    return os.path.isdir(cwd) and os.access(cwd, os.X_OK, effective_ids=True)
+
+
+def _located(program: str, cwd: str | None, env: Mapping[str, str]) -> str | None:
+    if "/" in program:
+        path = os.path.join(cwd or "", program)
+        return path if os.path.exists(path) else None
+    path_variable = env.get("PATH", os.defpath)
+    found = shutil.which(program, path=path_variable)
+    if found is not None:
+        return found
+    places = (os.path.join(folder, program) for folder in path_variable.split(os.pathsep))
+    return next((place for place in places if os.path.exists(place)), None)
+
+
+def _interpreter(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            line = file.readline(200)
+    except OSError as error:
+        return f"its first line cannot be read ({error.strerror})"
+    return line.decode(errors="replace").strip() if line.startswith(b"#!") else "the loader that the binary names"

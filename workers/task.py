@@ -1,0 +1,297 @@
+"""One attempt at running one command, from CREATED to its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import anyio
+
+from oneshot_queue.events import (
+    ActivityDetected,
+    InterruptStarted,
+    OutputReceived,
+    OutputStream,
+    SilenceDetected,
+    SpawnDelayed,
+    TaskEnded,
+    TaskStarted,
+)
+from oneshot_queue.jobs import Cause, JobSpec, Outcome
+from oneshot_queue.states import JobState
+from workers.engine import Engine
+from workers.environment import job_environment
+from workers.outcomes import outcome_of
+from workers.pipes import OutputPipes, StdinFeeder
+from workers.process import Process, SpawnPostponed, spawn
+from workers.process_tree import Lineage
+from workers.procfs import ticks_now
+from workers.spawn_errors import SpawnRefused
+from workers.termination import Termination
+
+_SPAWN_DELAYS_S: Final = (0.05, 5.0)
+_ABORT_S: Final = 5.0
+_CANCELLED: Final = "the one who ran it was cancelled"
+
+OnEnd = Callable[["OneshotTask", Outcome], None]
+
+
+class OneshotTask:
+    """Runs a command once, as a process group of its own, and sees to it that nothing of it is left.
+
+    The machine says where it stands; sending its ``interrupt`` event is the interrupt. Everything that happens is told
+    to the engine's observers. It is made to be run by an ``AsyncOrchestrator``, which adopts orphans and calls
+    ``_monitor_health`` now and then: a task has no timer of its own.
+
+    Args:
+        task_id: How events name it; also the process' ``ONESHOT_JOB_ID`` unless ``job_id`` says otherwise.
+        command: An argv, or a ``JobSpec`` with limits of its own.
+        attempt: Which run of the job this is, from 1.
+        token: Proof of the right to run it, and the mark of its processes; random if not given.
+
+    Raises:
+        InvalidJob: The argv makes no sense.
+    """
+
+    def __init__(
+        self,
+        task_id: str,
+        command: JobSpec | Sequence[str | bytes],
+        *,
+        attempt: int = 1,
+        token: str | None = None,
+        job_id: str | None = None,
+        engine: Engine | None = None,
+        on_end: OnEnd | None = None,
+    ) -> None:
+        self.task_id = task_id
+        self.spec = command if isinstance(command, JobSpec) else JobSpec(command)
+        self.command = self.spec.command
+        self.attempt = attempt
+        self.token = token or secrets.token_hex(16)
+        self.job_id = job_id or task_id
+        self._engine = engine or Engine()
+        self.machine = self._engine.machine_for(self)
+        self.outcome: Outcome | None = None
+        self._on_end = on_end
+        self._capture = self._engine.new_capture()
+        self._process: Process | None = None
+        self._lineage: Lineage | None = None
+        self._pipes: OutputPipes | None = None
+        self._stdin: StdinFeeder | None = None
+        self._offsets = dict.fromkeys(OutputStream, 0)
+        self._started_at = self._last_output_at = 0.0
+        self._termination: Termination | None = None
+        self._ending: Cause | None = None
+        self._ended = asyncio.Event()
+        self._grace_s = self.spec.grace
+        self._reason: str | None = None
+
+    @property
+    def state(self) -> JobState:
+        """Where the machine stands, or stood when the task ended."""
+        return self.machine.state if self.outcome is None else self.outcome.state
+
+    @property
+    def pid(self) -> int | None:
+        """The leader's process id, once there is one."""
+        return self._process.pid if self._process else None
+
+    async def run(self) -> Outcome:
+        """Run the command to its end; returns when no process of it is left, or some survived SIGKILL.
+
+        Cancellation kills the command, reaps it, tells its outcome to the observers, and passes on.
+        """
+        try:
+            await self._start()
+            if self.outcome is None:
+                await self._see_off()
+        except GeneratorExit:
+            # The loop is gone: nothing can be awaited any more.
+            if self._process is not None:
+                self._process.signal_group(signal.SIGKILL)
+            raise
+        except BaseException:
+            await self._abort()
+            raise
+        assert self.outcome is not None
+        return self.outcome
+
+    async def wait(self) -> Outcome:
+        """Wait for the outcome."""
+        await self._ended.wait()
+        assert self.outcome is not None
+        return self.outcome
+
+    async def outlast_survivors(self) -> None:
+        """After an outcome with survivors: keep at it until they are gone."""
+        if self._termination is not None and self.outcome is not None and self.outcome.survivors:
+            try:
+                await self._termination.outlast_survivors()
+            finally:
+                self._release()
+
+    def interrupt(self, *, grace: float | None = None, reason: str | None = None) -> bool:
+        """End the command: TERM, after ``grace`` seconds KILL. Once more with a shorter grace ends it sooner.
+
+        Args:
+            grace: Instead of the job's own; 0 kills at once.
+
+        Returns:
+            Whether it ends, or has ended, INTERRUPTED; false if it had ended by itself before.
+        """
+        if self.state is JobState.INTERRUPTED:
+            if self.outcome is None and grace is not None and self._termination is not None:
+                self._termination.hasten(grace)
+            return True
+        if self.outcome is not None:
+            return False
+        if self._termination is not None and self._termination.has_exited():
+            if grace == 0:
+                self._termination.hasten(0.0)
+            return False
+        if grace is not None:
+            self._grace_s = grace
+        self._reason = reason
+        self.machine.interrupt()
+        return True
+
+    def terminate(self) -> None:
+        """Begin to end the process group; what entering INTERRUPTED calls."""
+        if self._termination is None:
+            self._conclude(Outcome(JobState.INTERRUPTED, Cause.INTERRUPTED, attempt=self.attempt))
+        else:
+            self._end_for(Cause.INTERRUPTED)
+
+    # ------------------------------------------------------------------------------------------------------ its start
+
+    async def _start(self) -> None:
+        delay_s, longest_s = _SPAWN_DELAYS_S
+        environment = job_environment(
+            self._engine.environment, self.spec.env, job_id=self.job_id, attempt=self.attempt, token=self.token
+        )
+        while self.outcome is None:
+            not_before = ticks_now()
+            try:
+                process = spawn(
+                    self.spec.argv, cwd=self.spec.cwd, env=environment, with_stdin=self.spec.stdin is not None
+                )
+            except SpawnRefused as refused:
+                self.machine.fail()
+                error, code = str(refused), refused.exit_code
+                self._conclude(Outcome(JobState.FAILED, Cause.SPAWN_ERROR, code, attempt=self.attempt, error=error))
+            except SpawnPostponed as postponed:
+                self._engine.notify(SpawnDelayed(self.task_id, str(postponed)))
+                with anyio.move_on_after(delay_s):
+                    await self._ended.wait()
+                delay_s = min(delay_s * 2, longest_s)
+            else:
+                self._attach(process, not_before)
+                return
+
+    def _attach(self, process: Process, not_before: int) -> None:
+        self._process = process
+        self._lineage = Lineage.of(process, not_before, job_id=self.job_id, token=self.token)
+        self._engine.tree.register(self._lineage)
+        self._termination = Termination(process, self._lineage, self._engine.tree, survive_s=self._engine.survive_s)
+        self._pipes = OutputPipes(process, self._read_stream)
+        self._started_at = self._last_output_at = self._engine.clock.monotonic()
+        self.machine.start()
+        self._engine.notify(TaskStarted(self.task_id, process.pid))
+        if self.spec.stdin is not None:
+            self._stdin = StdinFeeder(process, self.spec.stdin)
+
+    # ------------------------------------------------------------------------------------------------------- its life
+
+    def _read_stream(self, stream: OutputStream) -> bool:
+        """Read one bounded chunk; whether there was one."""
+        assert self._pipes is not None
+        data = self._pipes.read(stream)
+        if not data:
+            return False
+        self._last_output_at = self._engine.clock.monotonic()
+        if self.state is JobState.IDLE:
+            self.machine.detect_activity()
+            self._engine.notify(ActivityDetected(self.task_id))
+        offset = self._offsets[stream]
+        self._offsets[stream] = offset + len(data)
+        if self._capture is not None:
+            self._capture.append(stream, data)
+        self._engine.notify(OutputReceived(self.task_id, stream, offset, data))
+        return True
+
+    def _monitor_health(self) -> None:
+        """Judge silence and limits by the clock; called by the heartbeat of whoever runs the task."""
+        if self._termination is None or self._ending is not None or self._termination.has_exited():
+            return
+        now = self._engine.clock.monotonic()
+        silent_s = now - self._last_output_at
+        spec = self.spec
+        if spec.idle_after is not None and silent_s >= spec.idle_after and self.state is JobState.RUNNING:
+            self.machine.detect_silence()
+            self._engine.notify(SilenceDetected(self.task_id, silent_s))
+        if spec.time_limit is not None and now - self._started_at >= spec.time_limit:
+            self._end_for(Cause.TIME_LIMIT)
+        elif spec.idle_timeout is not None and silent_s >= spec.idle_timeout:
+            self._end_for(Cause.IDLE_TIMEOUT)
+
+    # -------------------------------------------------------------------------------------------------------- its end
+
+    def _end_for(self, cause: Cause) -> None:
+        assert self._termination is not None
+        self._ending = cause
+        self._termination.begin(self._grace_s)
+        self._engine.notify(InterruptStarted(self.task_id, cause, self._reason))
+
+    async def _see_off(self) -> None:
+        process, lineage, termination = self._process, self._lineage, self._termination
+        assert process is not None and lineage is not None and termination is not None  # noqa: PT018
+        survivors = await termination.finish()
+        if self._pipes is not None:
+            await self._pipes.drain()
+        exited = None
+        if process.pid not in survivors:
+            self._engine.tree.release_leader(lineage)
+            exited = process.reap()
+        outcome = outcome_of(exited, self._ending, self.spec.success_codes, attempt=self.attempt, survivors=survivors)
+        match outcome.state:
+            case JobState.COMPLETED:
+                self.machine.finish()
+            case JobState.FAILED:
+                self.machine.fail()
+        if not survivors:
+            self._release()
+        self._conclude(outcome)
+
+    async def _abort(self) -> None:
+        if self.outcome is not None:
+            return
+        if self._termination is None:
+            self.interrupt(reason=_CANCELLED)
+            return
+        with anyio.CancelScope(shield=True):
+            self.interrupt(grace=0.0, reason=_CANCELLED)
+            self._termination.kill_now(survive_s=_ABORT_S)
+            await self._see_off()
+            self._release()
+
+    def _conclude(self, outcome: Outcome) -> None:
+        if self._capture is not None:
+            outcome = replace(outcome, output=self._capture.result())
+        self.outcome = outcome
+        self._engine.notify(TaskEnded(self.task_id, outcome))
+        self._ended.set()
+        if self._on_end is not None:
+            self._on_end(self, outcome)
+
+    def _release(self) -> None:
+        if self._process is None or self._lineage is None:
+            return
+        self._engine.tree.forget(self._lineage)
+        if self._stdin is not None:
+            self._stdin.close()
+        self._process.close()
