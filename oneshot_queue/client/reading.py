@@ -1,0 +1,100 @@
+"""The verb that reads a job's output, from the beginning or from a cursor, to where it is or to where it ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from oneshot_queue.client.effects import Context, Effect, Hear, Verb, patiently
+from oneshot_queue.client.watching import LOOK_AGAIN_S, Attention, Glance, OnUnattended, glance
+from oneshot_queue.errors import InvalidSetting, JobNotFound
+from oneshot_queue.events import OutputStream
+from oneshot_queue.store import output
+from oneshot_queue.wire import Chunk
+
+_CURSOR: Final = re.compile(r"([0-9]{1,9})\.([0-9]{1,18})\.([0-9]{1,18})\.([0-9]{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputChunk:
+    """A piece of a job's output.
+
+    Attributes:
+        at_ms: When the worker read it, ms since 1970.
+        cursor: Pass it as ``after`` to go on behind this chunk.
+        missing: Bytes of this stream in front of this chunk that were written and not kept.
+    """
+
+    stream: OutputStream
+    data: bytes
+    at_ms: int
+    cursor: str
+    missing: int
+
+
+def read_output(
+    context: Context,
+    job_id: str,
+    *,
+    follow: bool = False,
+    after: str | None = None,
+    on_unattended: OnUnattended | None = None,
+) -> Generator[Effect | OutputChunk, Any, None]:
+    """Yield the chunks of a job's newest attempt in order, among the effects that fetch them.
+
+    Args:
+        follow: Wait for the start, go on while the job runs, and end with it.
+        after: The cursor of the last chunk that was read.
+
+    Raises:
+        JobNotFound: There is no such job.
+        InvalidSetting: The cursor is none of ours.
+        MalformedData: What is stored is no output.
+    """
+    attempt, ordinal, ends = _parsed_cursor(after)
+    attention = Attention(context, job_id, on_unattended)
+    while True:
+        (seen,) = yield from patiently(context, [glance(context, job_id)])
+        if seen.state is None:
+            raise JobNotFound(job_id, [context.queue])
+        if attempt is None:
+            attempt = seen.attempt
+        # The state was read before the output: what a final state's output holds is all there will be.
+        ended = seen.state.is_final or seen.attempt > attempt
+        while chunks := (yield from _next_page(context, job_id, attempt, ordinal, seen)):
+            for chunk in chunks:
+                ordinal = chunk.ordinal
+                missing = max(0, chunk.offset - ends[chunk.stream])
+                ends[chunk.stream] = chunk.offset + len(chunk.data)
+                # With the ends of both streams in it, a gap right behind the cursor is still seen.
+                cursor = ".".join(str(part) for part in (attempt, ordinal, *ends.values()))
+                yield OutputChunk(chunk.stream, chunk.data, chunk.at_ms, cursor, missing)
+        if ended or not follow:
+            return
+        yield from attention.check(seen)
+        yield Hear((context.keys.events(job_id),), LOOK_AGAIN_S)
+
+
+def _next_page(context: Context, job_id: str, attempt: int, after: int, seen: Glance) -> Verb[list[Chunk]]:
+    match seen.output:
+        case "stream":
+            return output.merged((yield from patiently(context, output.pages(context.keys, job_id, attempt, after))))
+        case "inline":
+            call = output.inline_chunks(context.keys, job_id, attempt)
+            (chunks,) = yield from patiently(context, [call])
+            return [chunk for chunk in chunks if chunk.ordinal > after]
+        case _:
+            return []
+
+
+def _parsed_cursor(cursor: str | None) -> tuple[int | None, int, dict[OutputStream, int]]:
+    """Attempt, ordinal of the last chunk read, and how far each stream was read."""
+    if cursor is None:
+        return None, 0, dict.fromkeys(OutputStream, 0)
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
+        raise InvalidSetting("after", f"{cursor!r} is no cursor; pass one that a chunk carried")
+    attempt, ordinal, *ends = (int(part) for part in match.groups())
+    return attempt, ordinal, dict(zip(OutputStream, ends, strict=True))

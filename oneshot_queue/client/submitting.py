@@ -1,0 +1,97 @@
+"""The verbs that put jobs into a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from oneshot_queue.checks import checked_id
+from oneshot_queue.client.effects import Ask, Context, Verb
+from oneshot_queue.client.finding import found
+from oneshot_queue.errors import BrokerError, InvalidJob, JobNotFound, QueueFull
+from oneshot_queue.jobs import JobSpec, new_job_id
+from oneshot_queue.store import inspection, job_store, lease_store
+from oneshot_queue.store.calls import Call
+from oneshot_queue.store.connection import is_out_of_memory
+from oneshot_queue.store.job_store import Full, Submitted
+from oneshot_queue.wire import unpack_spec
+
+Words = Sequence[str | bytes]
+
+
+def enqueue(context: Context, spec: JobSpec, job_id: str | None = None) -> Verb[tuple[str, bool]]:
+    """Store one job.
+
+    Returns:
+        Its id, and whether this call created it: the same id twice in one queue is one job.
+
+    Raises:
+        InvalidJob: The id makes no sense.
+        QueueFull: The queue or the server's memory is at its limit.
+    """
+    job_id = new_job_id() if job_id is None else checked_id(job_id)
+    answers = yield Ask([lease_store.add_queue(context.namespace, context.queue), _submit(context, job_id, spec)])
+    return job_id, _created(context, answers[1])
+
+
+def enqueue_many(context: Context, jobs: Sequence[Words | JobSpec]) -> Verb[list[str | InvalidJob]]:
+    """Store many jobs, pipelined: each whole or not at all, the valid ones whatever the others are.
+
+    Returns:
+        In the same order, the id of each job, or why it was refused.
+
+    Raises:
+        QueueFull: The limit was reached; the jobs before it are stored.
+    """
+    results: list[str | InvalidJob] = []
+
+    def calls() -> Iterator[Call[Any]]:
+        yield lease_store.add_queue(context.namespace, context.queue)
+        for job in jobs:
+            try:
+                spec = job if isinstance(job, JobSpec) else JobSpec(job)
+            except InvalidJob as refusal:
+                results.append(refusal)
+                continue
+            job_id = new_job_id()
+            results.append(job_id)
+            yield _submit(context, job_id, spec)
+
+    _, *answers = yield Ask(calls())
+    for answer in answers:
+        _created(context, answer)
+    return results
+
+
+def retry(context: Context, job_id: str) -> Verb[tuple[Context, str]]:
+    """Enqueue a new job of the same spec, in the queue of the old one.
+
+    Raises:
+        JobNotFound: There is no such job, or its spec can no longer be read.
+    """
+    where, job_id = yield from found(context, job_id)
+    spec, stdin = yield Ask(inspection.spec_and_stdin(where.keys, job_id))
+    if not isinstance(spec, bytes):
+        raise JobNotFound(job_id, [where.queue])
+    again = unpack_spec(spec, stdin if isinstance(stdin, bytes) else b"").as_retry_of(job_id)
+    new_id, _ = yield from enqueue(where, again)
+    return where, new_id
+
+
+def _submit(context: Context, job_id: str, spec: JobSpec) -> Call[Submitted | Full]:
+    limit = context.settings.max_queue_length
+    return job_store.submit(context.keys, job_id, spec, by=context.by, max_length=limit)
+
+
+def _created(context: Context, answer: Submitted | Full | Exception) -> bool:
+    match answer:
+        case Submitted(created):
+            return created
+        case Full(length):
+            raise QueueFull(
+                context.queue, f"{length} jobs wait or run, and the limit is {context.settings.max_queue_length}"
+            )
+        case BrokerError() if is_out_of_memory(answer):
+            raise QueueFull(context.queue, "the memory of the broker is used up (maxmemory)") from answer
+        case _:
+            raise answer

@@ -1,0 +1,252 @@
+"""The verbs that wait for something: a job's end, an interrupt's effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from oneshot_queue.checks import checked_duration
+from oneshot_queue.client.effects import Ask, Context, Hear, Pause, Verb, ask_all, patiently
+from oneshot_queue.client.finding import live_workers, record
+from oneshot_queue.errors import InterruptNotConfirmed, InvalidJob, InvalidSetting, JobNotFound, WaitTimedOut
+from oneshot_queue.jobs import DEFAULT_GRACE_S, JobRecord
+from oneshot_queue.states import JobState
+from oneshot_queue.store import inspection, job_store
+from oneshot_queue.store.calls import Call, plain, text
+from oneshot_queue.store.job_store import AlreadyFinal, Ended, IntentRecorded
+from oneshot_queue.store.lease_store import worker_of
+
+LOOK_AGAIN_S: Final = 1.0
+"""An announcement can be lost; so often a waiting verb looks for itself."""
+CHECK_WORKERS_S: Final = 2.0
+MANY: Final = 20
+BREATH_S: Final = 0.1
+CONFIRM_S: Final = 20.0
+"""Seconds beyond its grace that an interrupt may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unattended:
+    """A job that somebody waits for, and nobody works on.
+
+    Attributes:
+        worker: The worker that holds the job and gives no sign of life; ``None`` if the job waits and its queue has no
+            live worker.
+    """
+
+    job_id: str
+    queue: str
+    worker: str | None
+
+
+OnUnattended = Callable[[Unattended], None]
+
+
+class InterruptResult(StrEnum):
+    """What became of an interrupt."""
+
+    INTERRUPTED = "interrupted"
+    RECORDED = "recorded"
+    ALREADY_FINAL = "already_final"
+    ENDED_BY_ITSELF = "ended_by_itself"
+    NOT_CONFIRMED = "not_confirmed"
+    NOT_FOUND = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptReport:
+    """What became of the interrupt of one job; ``state`` is ``None`` if there is no such job.
+
+    Attributes:
+        worker: Name of the worker that holds the job and has not answered.
+    """
+
+    job_id: str
+    state: JobState | None
+    ended_ms: int | None
+    result: InterruptResult
+    worker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The little of a job that a waiting verb looks at again and again."""
+
+    state: JobState | None
+    ended_ms: int | None
+    lease: str
+    worker: str
+    attempt: int
+    output: str
+
+
+def glance(context: Context, job_id: str) -> Call[Glance]:
+    """Look at a job's state."""
+
+    def read(reply: Any) -> Glance:
+        state, ended, lease, worker, attempt, output = (text(value) if value is not None else "" for value in reply)
+        return Glance(
+            JobState(state) if state else None,
+            int(ended) if ended else None,
+            lease,
+            worker,
+            int(attempt or "1"),
+            output,
+        )
+
+    return plain("HMGET", context.keys.job(job_id), "state", "ended", "lease", "worker", "attempt", "output", read=read)
+
+
+class Attention:
+    """Says at once, and then once in a while, when nobody works on a job that somebody waits for."""
+
+    def __init__(self, context: Context, job_id: str, tell: OnUnattended | None) -> None:
+        self._context = context
+        self._job_id = job_id
+        self._tell = tell
+        self._next_check = context.clock.monotonic()
+        self._told: Unattended | None = None
+
+    def check(self, seen: Glance) -> Verb[None]:
+        """Look for a live worker, if it is time to."""
+        now = self._context.clock.monotonic()
+        if self._tell is None or now < self._next_check or seen.state is None or seen.state.is_final:
+            return
+        self._next_check = now + CHECK_WORKERS_S
+        workers = yield from live_workers(self._context, [self._context.queue])
+        if seen.state is JobState.CREATED:
+            attended = any(each.only_job in (None, self._job_id) for each in workers)
+            news = None if attended else Unattended(self._job_id, self._context.queue, None)
+        else:
+            attended = any(each.id == worker_of(seen.lease) for each in workers)
+            news = None if attended else Unattended(self._job_id, self._context.queue, seen.worker)
+        if news is not None and news != self._told:
+            self._tell(news)
+        self._told = news
+
+
+def wait(
+    context: Context, job_id: str, timeout: float | None = None, on_unattended: OnUnattended | None = None
+) -> Verb[JobRecord]:
+    """Wait for a job's end.
+
+    Raises:
+        JobNotFound: There is no such job.
+        WaitTimedOut: It had not ended within ``timeout`` seconds; it goes on.
+    """
+    deadline = None if timeout is None else context.clock.monotonic() + timeout
+    attention = Attention(context, job_id, on_unattended)
+    while True:
+        (seen,) = yield from patiently(context, [glance(context, job_id)])
+        if seen.state is None:
+            raise JobNotFound(job_id, [context.queue])
+        if seen.state.is_final:
+            return (yield from record(context, job_id))
+        yield from attention.check(seen)
+        left = LOOK_AGAIN_S if deadline is None else min(LOOK_AGAIN_S, deadline - context.clock.monotonic())
+        if left <= 0:
+            raise WaitTimedOut(job_id, seen.state, timeout or 0.0)
+        yield Hear((context.keys.events(job_id),), left)
+
+
+def interrupt(
+    context: Context,
+    ids: Sequence[str],
+    *,
+    grace: float | None = None,
+    reason: str | None = None,
+    confirm: bool = True,
+    timeout: float | None = None,
+) -> Verb[list[InterruptReport]]:
+    """Ask for the end of jobs, by their whole ids, and wait until none of them has a process left.
+
+    Args:
+        grace: Seconds between SIGTERM and SIGKILL; ``None`` is each job's own.
+        confirm: Whether to wait; if not, a running job's result is ``recorded``.
+        timeout: Seconds to wait; ``None`` is the longest grace and 20 seconds.
+
+    Raises:
+        InvalidSetting: The grace makes no sense; nothing was written.
+    """
+    try:
+        grace = checked_duration("grace", grace)
+    except InvalidJob as refusal:
+        raise InvalidSetting("grace", refusal.problem) from None
+    reports: dict[str, InterruptReport] = {}
+    running: dict[str, str] = {}
+    once = list(dict.fromkeys(ids))
+    calls = [
+        job_store.interrupt(context.keys, each, grace=grace, by=context.by, reason=reason, settings=context.settings)
+        for each in once
+    ]
+    for job_id, answer in zip(once, (yield Ask(calls)), strict=True):
+        match answer:
+            case Ended(state, ended_ms):
+                reports[job_id] = InterruptReport(job_id, state, ended_ms, InterruptResult.INTERRUPTED)
+            case AlreadyFinal(state, ended_ms):
+                reports[job_id] = InterruptReport(job_id, state, ended_ms, InterruptResult.ALREADY_FINAL)
+            case IntentRecorded(state, worker):
+                reports[job_id] = InterruptReport(job_id, state, None, InterruptResult.RECORDED)
+                running[job_id] = worker
+            case Exception():
+                raise answer
+            case _:
+                reports[job_id] = InterruptReport(job_id, None, None, InterruptResult.NOT_FOUND)
+    if confirm and running:
+        if timeout is None:
+            timeout = (yield from _longest_grace(context, list(running), grace)) + CONFIRM_S
+        reports |= yield from _confirmed(context, running, timeout)
+    return [reports[each] for each in ids]
+
+
+def confirmed(report: InterruptReport, queue: str, timeout: float | None) -> InterruptReport:
+    """Turn what a caller must not overlook into an exception.
+
+    Raises:
+        JobNotFound, InterruptNotConfirmed: As the report says.
+    """
+    match report.result:
+        case InterruptResult.NOT_FOUND:
+            raise JobNotFound(report.job_id, [queue])
+        case InterruptResult.NOT_CONFIRMED:
+            raise InterruptNotConfirmed(report.job_id, str(report.state), timeout, report.worker)
+        case _:
+            return report
+
+
+def _longest_grace(context: Context, ids: Sequence[str], grace: float | None) -> Verb[float]:
+    if grace is not None:
+        return grace
+    graces = yield from ask_all([inspection.grace(context.keys, job_id) for job_id in ids])
+    return max(DEFAULT_GRACE_S, *graces)
+
+
+def _confirmed(context: Context, running: dict[str, str], timeout: float) -> Verb[dict[str, InterruptReport]]:
+    """Watch jobs until they have ended or the time is over."""
+    reports: dict[str, InterruptReport] = {}
+    waiting = dict(running)
+    deadline = context.clock.monotonic() + timeout
+    while True:
+        seen = yield from patiently(context, [glance(context, each) for each in waiting])
+        states = dict(zip(list(waiting), seen, strict=True))
+        for job_id, look in states.items():
+            if look.state is None or look.state.is_final:
+                own = look.state is JobState.INTERRUPTED
+                result = InterruptResult.INTERRUPTED if own else InterruptResult.ENDED_BY_ITSELF
+                reports[job_id] = InterruptReport(job_id, look.state, look.ended_ms, result)
+                del waiting[job_id]
+        left = deadline - context.clock.monotonic()
+        if not waiting or left <= 0:
+            break
+        yield Hear(tuple(context.keys.events(each) for each in waiting), min(left, LOOK_AGAIN_S))
+        if len(waiting) > MANY:
+            # Each of them is announced; looking at all of them for each would be quadratic.
+            yield Pause(min(left, BREATH_S))
+    live = {worker.id for worker in (yield from live_workers(context, [context.queue]))} if waiting else set()
+    for job_id in waiting:
+        look = states[job_id]
+        holder = look.worker if worker_of(look.lease) in live else None
+        reports[job_id] = InterruptReport(job_id, look.state, None, InterruptResult.NOT_CONFIRMED, holder)
+    return reports

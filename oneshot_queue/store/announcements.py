@@ -1,0 +1,181 @@
+"""Hearing what is announced: one subscriber for a whole process, shared by all who wait.
+
+Announcements only say "look again"; each waiter also looks again by itself, so a lost one costs a second, not the
+truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+import anyio
+import redis
+import redis.asyncio
+
+from oneshot_queue.store.calls import text
+from oneshot_queue.store.connection import DRIVER_ERRORS, AsyncConnection, SyncConnection
+
+RECONNECT_S: Final = 0.5
+PING_S: Final = 5.0
+SILENT_S: Final = 10.0
+"""A subscriber that heard nothing for so long, not even the answer to its ping, has a dead connection."""
+
+MAX_UNHEARD: Final = 1_000
+
+
+class Ear:
+    """What one waiter listens with: remembers what was said until it is asked."""
+
+    def __init__(self) -> None:
+        self.channels: set[str] = set()
+        self._said: list[tuple[str, bytes]] = []
+        self._missed = False
+        self._news = anyio.Event()
+
+    def say(self, channel: str, message: bytes) -> None:
+        """A message came."""
+        if len(self._said) < MAX_UNHEARD:
+            self._said.append((channel, message))
+        else:
+            self._missed = True
+        self._news.set()
+
+    def miss(self) -> None:
+        """Messages may have passed unheard: before a subscription, or while the connection was down."""
+        self._missed = True
+        self._news.set()
+
+    def take(self) -> tuple[list[tuple[str, bytes]], bool]:
+        """What was said since the last call, and whether something may have been missed."""
+        said, missed = self._said, self._missed
+        self._said, self._missed, self._news = [], False, anyio.Event()
+        return said, missed
+
+    async def wait(self) -> None:
+        """Wait until there is something to take."""
+        await self._news.wait()
+
+    async def hear(self, timeout_s: float) -> bool:
+        """Wait until something is said or missed, and forget it; false when the time was over."""
+        with anyio.move_on_after(timeout_s):
+            await self._news.wait()
+        said, missed = self.take()
+        return missed or bool(said)
+
+
+class Announcements:
+    """The one subscriber. ``run`` reads for all ears until it is cancelled."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self._ears: dict[str, set[Ear]] = {}
+        self._pubsub: redis.asyncio.client.PubSub | None = None
+        self._wanted = anyio.Event()
+
+    async def listen(self, ear: Ear, channels: Iterable[str]) -> None:
+        """Let an ear hear these channels too; it is woken once each is subscribed."""
+        new = [channel for channel in channels if channel not in ear.channels]
+        for channel in new:
+            ear.channels.add(channel)
+            self._ears.setdefault(channel, set()).add(ear)
+        if not new:
+            return
+        self._wanted.set()
+        if self._pubsub is not None:
+            # If the connection just failed, run() subscribes to everything anew.
+            with suppress(*DRIVER_ERRORS):
+                await self._pubsub.subscribe(*new)
+
+    async def forget(self, ear: Ear) -> None:
+        """Let an ear go, and leave the channels that nobody listens to any more."""
+        deserted = []
+        for channel in ear.channels:
+            ears = self._ears[channel]
+            ears.discard(ear)
+            if not ears:
+                del self._ears[channel]
+                deserted.append(channel)
+        if deserted and self._pubsub is not None:
+            with suppress(*DRIVER_ERRORS):
+                await self._pubsub.unsubscribe(*deserted)
+
+    async def run(self) -> None:
+        """Read for ever, reconnecting as often as needed."""
+        while True:
+            if not self._ears:
+                self._wanted = anyio.Event()
+            await self._wanted.wait()
+            pubsub = self._connection.pubsub()
+            try:
+                await self._subscribe(pubsub)
+                await self._read(pubsub)
+            except DRIVER_ERRORS:
+                for ear in {ear for ears in self._ears.values() for ear in ears}:
+                    ear.miss()
+            finally:
+                self._pubsub = None
+                with anyio.CancelScope(shield=True), anyio.move_on_after(1), suppress(*DRIVER_ERRORS):
+                    await pubsub.aclose()  # type: ignore[no-untyped-call]
+            await anyio.sleep(RECONNECT_S)
+
+    async def _subscribe(self, pubsub: redis.asyncio.client.PubSub) -> None:
+        """Subscribe to all that is listened to by now; from then on ``listen`` does it itself."""
+        subscribed: set[str] = set()
+        while new := self._ears.keys() - subscribed:
+            await pubsub.subscribe(*new)
+            subscribed |= new
+        self._pubsub = pubsub
+
+    async def _read(self, pubsub: redis.asyncio.client.PubSub) -> None:
+        """Pass messages on until the connection fails, or is found dead: a frozen server gives silence, no error."""
+        unanswered = 0
+        while True:
+            message = await pubsub.get_message(timeout=PING_S)
+            if message is None and not self._ears:
+                unanswered = 0
+                continue
+            if message is None:
+                if unanswered * PING_S >= SILENT_S - PING_S:
+                    raise redis.ConnectionError("the subscriber's connection is silent")
+                unanswered += 1
+                await pubsub.ping()
+                continue
+            unanswered = 0
+            channel, data = message["channel"], message["data"]
+            for ear in self._ears.get(text(channel), ()) if channel else ():
+                if message["type"] == "message" and isinstance(data, bytes):
+                    ear.say(text(channel), data)
+                elif message["type"] == "subscribe":
+                    ear.miss()
+
+
+class BlockingEar:
+    """The same for one blocking waiter, on a connection of its own."""
+
+    def __init__(self, connection: SyncConnection) -> None:
+        self._connection = connection
+        self._channels: set[str] = set()
+        self._pubsub: redis.client.PubSub | None = None  # most verbs never listen
+
+    def hear(self, channels: Iterable[str], timeout_s: float) -> bool:
+        """Wait until something is said on a channel; comes back at once when it had to subscribe first."""
+        try:
+            if self._pubsub is None:
+                self._pubsub = self._connection.pubsub()
+            if new := set(channels) - self._channels:
+                self._pubsub.subscribe(*new)
+                self._channels |= new
+            message = self._pubsub.get_message(timeout=timeout_s)
+            return message is not None
+        except DRIVER_ERRORS:
+            self.close()
+            return True
+
+    def close(self) -> None:
+        """Leave all channels."""
+        pubsub, self._pubsub, self._channels = self._pubsub, None, set()
+        if pubsub is not None:
+            with suppress(*DRIVER_ERRORS):
+                pubsub.close()

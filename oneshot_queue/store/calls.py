@@ -1,0 +1,71 @@
+"""What to say to Redis, as a value: the words to send, and how to read the answer.
+
+A ``Call`` does no I/O. The same calls are carried out by the asynchronous and by the blocking connection, so nothing
+about Redis is written twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from oneshot_queue.store.scripts import Script, script
+
+T = TypeVar("T")
+Word = str | bytes | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One command, or one script with its keys and arguments.
+
+    Attributes:
+        words: The command; for a script, what follows its digest: number of keys, keys, arguments.
+        read: Makes the typed answer out of Redis' reply.
+        script: The script, if it is one.
+    """
+
+    words: tuple[Word, ...]
+    read: Callable[[Any], T]
+    script: Script | None = None
+
+    def command(self, *, whole_text: bool = False) -> tuple[Word, ...]:
+        """The words to send: by digest, or with the script's whole text for a server that does not know it yet."""
+        if self.script is None:
+            return self.words
+        return ("EVAL", self.script.text, *self.words) if whole_text else ("EVALSHA", self.script.sha, *self.words)
+
+
+def plain(*words: Word, read: Callable[[Any], T]) -> Call[T]:
+    """A plain Redis command."""
+    return Call(words, read)
+
+
+def scripted(name: str, keys: tuple[str, ...], args: tuple[Word, ...], read: Callable[[Any], T]) -> Call[T]:
+    """A script of ``lua/``; ``keys`` begin with the queue's prefix."""
+    return Call((len(keys), *keys, *args), read, script(name))
+
+
+def packed(commands: Iterable[tuple[Word, ...]]) -> bytes:
+    """Write commands as the Redis protocol has them: arrays of byte strings."""
+    parts: list[bytes] = []
+    for words in commands:
+        parts.append(b"*%d\r\n" % len(words))
+        for word in words:
+            raw = word if isinstance(word, bytes) else str(word).encode("utf-8", "replace")
+            parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+    return b"".join(parts)
+
+
+def text(value: bytes | str) -> str:
+    """A reply's bytes as text; whatever is no UTF-8 shows as U+FFFD."""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
+def pairs(reply: Any) -> dict[bytes, bytes]:
+    """A reply of alternating fields and values, whichever protocol it came by."""
+    if isinstance(reply, dict):
+        return reply
+    flat = iter(reply)
+    return dict(zip(flat, flat, strict=True))

@@ -1,0 +1,204 @@
+"""Looking at jobs, queues and workers without changing anything, as calls.
+
+Everything found in Redis is parsed with suspicion: a job whose record makes no sense is ``MalformedData``, and
+callers that list many leave it out and say so.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from oneshot_queue.errors import MalformedData
+from oneshot_queue.jobs import Cause, HistoryRow, JobRecord, JobSpec, OutputTotals, Priority, Usage
+from oneshot_queue.states import JobState
+from oneshot_queue.store.calls import Call, pairs, plain, text
+from oneshot_queue.store.keys import QueueKeys, queues_key
+from oneshot_queue.wire import unpack_spec
+
+NEWEST: Final = 1_000
+"""How many of the newest jobs of each state and queue a prefix is looked for in."""
+
+_LAST_MS: Final = 253_402_300_799_999
+"""The end of the year 9999; there is no way to write a later date."""
+
+_ESCAPE: Final = re.compile(r"\\([\\ntr])")
+_ESCAPED: Final = {"\\": "\\", "n": "\n", "t": "\t", "r": "\r"}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """How many jobs of a queue are in each state, and how many entries its ready streams hold (waiting and running)."""
+
+    queue: str
+    states: Mapping[JobState, int]
+    entries: int
+
+    @property
+    def ready(self) -> int:
+        """Jobs that wait for a free slot."""
+        running = self.states[JobState.RUNNING] + self.states[JobState.IDLE]
+        return max(0, self.entries - running)
+
+
+def ping() -> Call[None]:
+    """Nothing but a sign of life."""
+    return plain("PING", read=lambda _: None)
+
+
+def queues(namespace: str) -> Call[list[str]]:
+    """Names of all queues that ever had a job, sorted."""
+    return plain("SMEMBERS", queues_key(namespace), read=lambda reply: sorted(text(name) for name in reply))
+
+
+def exists(keys: QueueKeys, job_id: str) -> Call[bool]:
+    """Whether there is such a job."""
+    return plain("EXISTS", keys.job(job_id), read=bool)
+
+
+def record_parts(keys: QueueKeys, job_id: str) -> list[Call[Any]]:
+    """The three reads that ``parsed_record`` needs, to be sent together."""
+    return [
+        plain("HGETALL", keys.job(job_id), read=pairs),
+        plain("GET", keys.spec(job_id), read=lambda raw: raw),
+        plain("GET", keys.text(job_id), read=lambda raw: raw),
+    ]
+
+
+def spec_and_stdin(keys: QueueKeys, job_id: str) -> list[Call[bytes | None]]:
+    """What a retry needs: the packed spec and the stdin."""
+    return [plain("GET", key, read=lambda raw: raw) for key in (keys.spec(job_id), keys.stdin(job_id))]
+
+
+def grace(keys: QueueKeys, job_id: str) -> Call[float]:
+    """Seconds between a job's SIGTERM and its SIGKILL; 0 if its spec cannot be read."""
+
+    def read(raw: bytes | None) -> float:
+        spec = _spec(raw)
+        return spec.grace if spec is not None else 0.0
+
+    return plain("GET", keys.spec(job_id), read=read)
+
+
+def newest(keys: QueueKeys, state: JobState, start: int, count: int) -> Call[list[tuple[int, str]]]:
+    """Jobs of a state, newest entry first: pairs of time (ms) and id."""
+
+    def read(reply: Any) -> list[tuple[int, str]]:
+        flat = iter(reply)
+        rows = ((float(score), text(job_id)) for job_id, score in zip(flat, flat, strict=True))
+        # Kept to times that can be written, whatever stands there: full pages must stay full.
+        return [(int(min(max(at_ms, 0), _LAST_MS)), job_id) for at_ms, job_id in rows]
+
+    return plain("ZREVRANGE", keys.state(state), start, start + count - 1, "WITHSCORES", read=read)
+
+
+def counts(keys: QueueKeys) -> list[Call[int]]:
+    """The nine counts that ``queue_counts`` needs, to be sent together."""
+    states = [plain("ZCARD", keys.state(state), read=int) for state in JobState]
+    return states + [plain("XLEN", keys.ready(priority), read=int) for priority in Priority]
+
+
+def queue_counts(keys: QueueKeys, answers: list[int]) -> QueueCounts:
+    """Put the answers of ``counts`` together."""
+    return QueueCounts(keys.queue, dict(zip(JobState, answers, strict=False)), sum(answers[len(JobState) :]))
+
+
+def parsed_record(keys: QueueKeys, job_id: str, answers: list[Any]) -> JobRecord | None:
+    """Put the answers of ``record_parts`` together; ``None`` if there is no such job.
+
+    Raises:
+        MalformedData: The record makes no sense.
+    """
+    fields, spec, lines = answers
+    if not fields:
+        return None
+    try:
+        return _record(
+            keys.queue, job_id, {text(name): text(value) for name, value in fields.items()}, spec, lines or b""
+        )
+    except (KeyError, ValueError) as error:
+        raise MalformedData(f"job {job_id}", f"its record is damaged ({error!r})") from None
+
+
+def _record(queue: str, job_id: str, fields: dict[str, str], raw_spec: bytes | None, lines: bytes) -> JobRecord:
+    history, texts = _text_lines(lines)
+    state = JobState(fields["state"])
+    requested = _instant(fields, "interrupt")
+    usage = None
+    if "max_rss" in fields:
+        usage = Usage(_seconds(fields["cpu_user"]), _seconds(fields["cpu_system"]), int(fields["max_rss"]))
+    return JobRecord(
+        id=job_id,
+        queue=queue,
+        state=state,
+        attempt=int(fields["attempt"]),
+        created_ms=_checked_ms(fields["created"]),
+        changed_ms=_checked_ms(fields["changed"]),
+        spec=_spec(raw_spec),
+        cause=Cause(fields["cause"]) if "cause" in fields else None,
+        error=texts.get("error"),
+        reason=texts.get("reason"),
+        worker=fields.get("worker"),
+        host=fields.get("host"),
+        pid=_number(fields, "pid"),
+        started_ms=_instant(fields, "started"),
+        ended_ms=_instant(fields, "ended"),
+        last_output_ms=_instant(fields, "last_output"),
+        exit_code=_number(fields, "exit_code"),
+        signal=_number(fields, "signal"),
+        interrupting=requested is not None and not state.is_final,
+        interrupt_requested_ms=requested,
+        survivors=_number(fields, "survivors") or 0,
+        output=OutputTotals(_number(fields, "bytes") or 0, _number(fields, "dropped") or 0),
+        usage=usage,
+        history=history,
+        history_dropped=int(texts.get("dropped", "0")),
+    )
+
+
+def output_kind(fields: Mapping[bytes, bytes]) -> str:
+    """Where the output lies: ``stream``, ``inline`` or, if there is none, an empty text."""
+    return text(fields.get(b"output", b""))
+
+
+def _spec(raw: bytes | None) -> JobSpec | None:
+    try:
+        return unpack_spec(raw) if raw is not None else None
+    except MalformedData:
+        return None
+
+
+def _number(fields: Mapping[str, str], name: str) -> int | None:
+    return int(fields[name]) if name in fields else None
+
+
+def _instant(fields: Mapping[str, str], name: str) -> int | None:
+    return _checked_ms(fields[name]) if name in fields else None
+
+
+def _checked_ms(value: str) -> int:
+    if not 0 <= (at_ms := int(value)) <= _LAST_MS:
+        raise ValueError(f"{at_ms} is no time")
+    return at_ms
+
+
+def _seconds(value: str) -> float:
+    if not math.isfinite(seconds := float(value)):
+        raise ValueError(f"{value} is no span")
+    return seconds
+
+
+def _text_lines(raw: bytes) -> tuple[tuple[HistoryRow, ...], dict[str, str]]:
+    rows: list[HistoryRow] = []
+    texts: dict[str, str] = {}
+    for line in text(raw).split("\n"):
+        kind, _, rest = line.partition("\t")
+        if kind.startswith("!"):
+            texts[kind[1:]] = _ESCAPE.sub(lambda match: _ESCAPED[match[1]], rest)
+        elif line:
+            attempt, state, cause, by = rest.split("\t")
+            rows.append(HistoryRow(JobState(state), _checked_ms(kind), int(attempt), cause or None, by or None))
+    return tuple(rows), texts

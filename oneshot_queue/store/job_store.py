@@ -1,0 +1,325 @@
+"""The transitions of jobs, as calls: one function for each script that changes one.
+
+Every function says which replies it can give; what a script refuses is a value here, not an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from oneshot_queue.jobs import MAX_TEXT_CHARS, Cause, JobSpec, Outcome
+from oneshot_queue.settings import Settings
+from oneshot_queue.states import JobState
+from oneshot_queue.store.calls import Call, Word, scripted, text
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.wire import Chunk, pack_spec
+
+MAX_CLAIM_BYTES: Final = 1_048_576
+MAX_FIELD_CHARS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job is stored; ``created`` is false if it had been before."""
+
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """The queue is at its limit; nothing was stored."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One job that now is this lease's to run. ``spec`` and ``stdin`` are as hostile as whoever wrote them."""
+
+    job_id: str
+    attempt: int
+    token: str
+    spec: bytes
+    stdin: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim brought, and how many malformed entries it set aside on the way."""
+
+    claims: tuple[Claim, ...]
+    set_aside: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The lease is gone; its jobs are no longer this worker's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """It is written down, now or by an earlier call; ``state`` is ``None`` in the second case."""
+
+    state: JobState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """The job belongs to another token: end its processes, write nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The job's state does not allow it."""
+
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The interrupt ended a waiting job at once."""
+
+    state: JobState
+    ended_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class IntentRecorded:
+    """The interrupt is on record for the worker that holds the job."""
+
+    state: JobState
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyFinal:
+    """The job had ended; nothing was written."""
+
+    state: JobState
+    ended_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """There is no such job; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who writes: the attempt's token, the lease it runs under, and the worker's name for the history."""
+
+    token: str
+    lease: str
+    worker: str
+
+
+def one_line(value: str, limit: int = MAX_TEXT_CHARS) -> str:
+    """Make a text safe for a line of ``T:text``: backslash, newline and tab escaped, the rest cut at ``limit``."""
+    cut = value if len(value) <= limit else value[: limit - 1] + "…"
+    return cut.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+
+
+def field(value: str) -> str:
+    """Make a name safe and short enough for a history row and for the job's hash."""
+    safe = "".join(each if each.isprintable() else "?" for each in value)[:MAX_FIELD_CHARS]
+    while len(safe.encode("utf-8", "replace")) > MAX_FIELD_CHARS:
+        safe = safe[:-1]
+    return safe
+
+
+def submit(keys: QueueKeys, job_id: str, spec: JobSpec, *, by: str, max_length: int) -> Call[Submitted | Full]:
+    """Accept a job. Idempotent by its id, so it may be repeated when its reply was lost."""
+
+    def read(reply: Any) -> Submitted | Full:
+        match reply:
+            case [b"created"]:
+                return Submitted(True)
+            case [b"exists"]:
+                return Submitted(False)
+            case _:
+                return Full(int(reply[1]))
+
+    args: tuple[Word, ...] = (job_id, pack_spec(spec), spec.priority, spec.stdin or b"", field(by), max_length)
+    return scripted("submit", (keys.prefix, keys.job(job_id)), args, read)
+
+
+def claim(keys: QueueKeys, *, lease: str, worker: str, host: str, free: int) -> Call[Claimed | Lost]:
+    """Take up to ``free`` waiting jobs. Never repeat it: a lost reply may have been a claim."""
+    args: tuple[Word, ...] = (lease, field(worker), field(host), free, MAX_CLAIM_BYTES)
+    return scripted("claim", (keys.prefix, keys.workers), args, _claimed)
+
+
+def claim_one(keys: QueueKeys, job_id: str, *, lease: str, worker: str, host: str) -> Call[Claimed | Lost]:
+    """Take exactly this job, if it still waits."""
+    args: tuple[Word, ...] = (lease, field(worker), field(host), job_id)
+    return scripted("claim_one", (keys.prefix, keys.workers, keys.job(job_id)), args, _claimed)
+
+
+def reclaim(keys: QueueKeys, *, lease: str, known: Iterable[str] = ()) -> Call[Claimed | Lost]:
+    """What is claimed under this lease: how a worker learns of a claim whose reply was lost.
+
+    Args:
+        known: Tokens of the jobs that it runs, which are left out.
+    """
+    return scripted("reclaim", (keys.prefix,), (lease, *known), _claimed)
+
+
+def record(
+    keys: QueueKeys,
+    job_id: str,
+    holder: Holder,
+    *,
+    sequence: int,
+    event: str | None,
+    ago_ms: int,
+    fields: Mapping[str, Word],
+) -> Call[Recorded | Fenced | Refused]:
+    """Write down a silence, an activity, or a fact such as the process id."""
+    args: tuple[Word, ...] = (job_id, holder.token, holder.lease, sequence, event or "", ago_ms, field(holder.worker))
+    return scripted("record", (keys.prefix, keys.job(job_id)), (*args, *_flat(fields)), _recorded)
+
+
+def append_output(
+    keys: QueueKeys,
+    job_id: str,
+    attempt: int,
+    holder: Holder,
+    chunks: Sequence[tuple[Chunk, bool]],
+    *,
+    total: int,
+    dropped: int,
+    now_ms: int,
+    tail_from: tuple[int, int],
+) -> Call[Recorded | Fenced]:
+    """Store chunks of output.
+
+    Args:
+        chunks: Each with whether it belongs to the head; ``at_ms`` by the same clock as ``now_ms``.
+        total: Bytes written so far, both streams.
+        dropped: Bytes of these that are not kept.
+        tail_from: First ordinal to keep in the tails of stdout and of stderr.
+    """
+    rows: list[Word] = []
+    for chunk, in_head in chunks:
+        key = 3 if in_head else 3 + chunk.stream
+        rows += (chunk.ordinal, key, int(chunk.stream), chunk.offset, max(0, now_ms - chunk.at_ms), chunk.data)
+    last_ms = max(0, now_ms - chunks[-1][0].at_ms)
+    args: tuple[Word, ...] = (job_id, holder.token, holder.lease, total, dropped, last_ms, *tail_from)
+    own_keys = (
+        keys.prefix,
+        keys.job(job_id),
+        keys.output_head(job_id, attempt),
+        keys.output_tail(job_id, attempt, "stdout"),
+        keys.output_tail(job_id, attempt, "stderr"),
+    )
+    return scripted("append_output", own_keys, (*args, *rows), _recorded)
+
+
+def finish(
+    keys: QueueKeys,
+    job_id: str,
+    holder: Holder,
+    outcome: Outcome,
+    *,
+    ago_ms: int,
+    inline_output: bytes,
+    kept: int,
+    fields: Mapping[str, Word],
+    settings: Settings,
+) -> Call[Recorded | Fenced | Refused]:
+    """Write the final state. Idempotent by token: repeated, it answers ``Recorded`` again."""
+    event = {JobState.COMPLETED: "finish", JobState.FAILED: "fail", JobState.INTERRUPTED: "interrupt"}[outcome.state]
+    args: tuple[Word, ...] = (
+        job_id,
+        holder.token,
+        holder.lease,
+        event,
+        outcome.cause,
+        ago_ms,
+        field(holder.worker),
+        one_line(outcome.error or ""),
+        inline_output,
+        kept,
+        *_retention(settings),
+    )
+    ended = _flat({**fields, **_ending_fields(outcome)})
+    return scripted("finish", (keys.prefix, keys.job(job_id)), (*args, *ended), _recorded)
+
+
+def interrupt(
+    keys: QueueKeys, job_id: str, *, grace: float | None, by: str, reason: str | None, settings: Settings
+) -> Call[Ended | IntentRecorded | AlreadyFinal | Missing]:
+    """Ask for a job's end; repeated with a shorter grace, it hurries the end."""
+
+    def read(reply: Any) -> Ended | IntentRecorded | AlreadyFinal | Missing:
+        match reply:
+            case [b"ended", state, ended_ms]:
+                return Ended(JobState(text(state)), int(ended_ms))
+            case [b"recorded", state, worker]:
+                return IntentRecorded(JobState(text(state)), text(worker))
+            case [b"final", state, ended_ms]:
+                return AlreadyFinal(JobState(text(state)), int(ended_ms))
+            case _:
+                return Missing()
+
+    _, keep_ms, max_jobs, max_bytes = _retention(settings)
+    grace_ms: Word = "" if grace is None else round(grace * 1000)
+    args: tuple[Word, ...] = (job_id, grace_ms, field(by), one_line(reason or ""), keep_ms, max_jobs, max_bytes)
+    return scripted("interrupt", (keys.prefix, keys.job(job_id)), args, read)
+
+
+def prune(keys: QueueKeys, settings: Settings) -> Call[int]:
+    """Forget at most 100 finished jobs that are too old or too many; answers how many it forgot."""
+    return scripted("prune", (keys.prefix,), _retention(settings), lambda reply: int(reply[1]))
+
+
+def _retention(settings: Settings) -> tuple[int, int, int, int]:
+    return (
+        round(settings.keep_completed_s * 1000),
+        round(settings.keep_failed_s * 1000),
+        settings.max_finished_jobs,
+        settings.max_finished_output_bytes,
+    )
+
+
+def _ending_fields(outcome: Outcome) -> dict[str, Word]:
+    found: dict[str, Word | None] = {
+        "exit_code": outcome.exit_code,
+        "signal": outcome.signal,
+        "survivors": len(outcome.survivors) or None,
+    }
+    if outcome.cause not in (Cause.SPAWN_ERROR, Cause.REJECTED):
+        usage = outcome.usage
+        found |= {
+            "cpu_user": f"{usage.cpu_user_s:.6f}",
+            "cpu_system": f"{usage.cpu_system_s:.6f}",
+            "max_rss": usage.max_rss_bytes,
+        }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _flat(fields: Mapping[str, Word]) -> tuple[Word, ...]:
+    return tuple(word for pair in fields.items() for word in pair)
+
+
+def _claimed(reply: Any) -> Claimed | Lost:
+    if reply[0] == b"lost":
+        return Lost()
+    claims = tuple(
+        Claim(text(job_id), int(attempt), text(token), spec, stdin) for job_id, attempt, token, spec, stdin in reply[2:]
+    )
+    return Claimed(claims, int(reply[1]))
+
+
+def _recorded(reply: Any) -> Any:
+    match reply:
+        case [b"recorded" | b"finished", state]:
+            return Recorded(JobState(text(state)))
+        case [b"appended"] | [b"done", *_]:
+            return Recorded()
+        case [b"fenced"]:
+            return Fenced()
+        case _:
+            return Refused(text(reply[1]))

@@ -1,0 +1,100 @@
+-- Hand waiting jobs to a live lease, high priority first; never more than its free slots.
+--
+-- The entry stays in the stream, pending under the lease's own consumer, until the job ends. What is found on the way
+-- and is no waiting job is put right: entries of ended jobs go, entries of running jobs return to their owner, and what
+-- names no readable job is set aside.
+--
+-- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers (sorted set: lease -> end of lease in ms)
+-- ARGV[1]  lease
+-- ARGV[2]  name of the worker
+-- ARGV[3]  its host
+-- ARGV[4]  free slots, at most 100
+-- ARGV[5]  bytes of specs and stdin; the job that reaches them is the last
+--
+-- Uses  starting
+-- Builds  ready:, job:, spec:, stdin:, text:, state:, events:, quarantine, counters, bell
+-- Returns {"claimed", set aside, {id, attempt, token, spec, stdin}...} or {"lost"}
+
+local GROUP = 'workers'
+
+-- One new entry as {id, fields}, or nil. Redis wraps streams in a list and gives false for none; a stand-in server may
+-- hand the single stream back unwrapped, and an empty table.
+local function next_entry(stream, lease)
+  if redis.call('EXISTS', stream) == 0 then
+    return nil
+  end
+  local reply = redis.pcall('XREADGROUP', 'GROUP', GROUP, lease, 'COUNT', 1, 'STREAMS', stream, '>')
+  if type(reply) == 'table' and reply.err then
+    -- The group went with the stream (or never was). From 0: what waits must not be skipped, and no job starts twice.
+    redis.call('XGROUP', 'CREATE', stream, GROUP, '0')
+    reply = redis.call('XREADGROUP', 'GROUP', GROUP, lease, 'COUNT', 1, 'STREAMS', stream, '>')
+  end
+  if not reply or #reply == 0 then
+    return nil
+  end
+  local streams = type(reply[1]) == 'table' and reply[1] or reply
+  return streams[2][1]
+end
+
+local function forget_entry(stream, entry)
+  redis.call('XACK', stream, GROUP, entry)
+  redis.call('XDEL', stream, entry)
+end
+
+local function set_aside(stream, entry, fields)
+  forget_entry(stream, entry)
+  local told = entry
+  for _, part in ipairs(fields or {}) do
+    told = told .. ' ' .. string.sub(part, 1, 200)
+  end
+  redis.call('LPUSH', T .. ':quarantine', string.sub(told, 1, 1000))
+  redis.call('LTRIM', T .. ':quarantine', 0, 999)
+  redis.call('HINCRBY', T .. ':counters', 'malformed', 1)
+end
+
+-- The id of the job an entry speaks of, or nil if it names none.
+local function id_of(fields)
+  local id = fields and #fields == 2 and fields[1] == 'id' and fields[2]
+  return id and #id <= 64 and string.find(id, '^[%w._-]+$') and id or nil
+end
+
+local lease, free = ARGV[1], math.min(tonumber(ARGV[4]), 100)
+if not redis.call('ZSCORE', KEYS[2], lease) then
+  return { 'lost' }
+end
+
+local aside, bytes, seen, claimed = 0, 0, 0, {}
+for _, priority in ipairs({ 'high', 'normal', 'low' }) do
+  local stream = T .. ':ready:' .. priority
+  -- 200 looks bound the work when a queue is full of entries that are no waiting jobs.
+  while #claimed < free and bytes < tonumber(ARGV[5]) and seen < 200 do
+    local entry = next_entry(stream, lease)
+    if not entry then
+      break
+    end
+    seen = seen + 1
+    local id = id_of(entry[2])
+    local job = id and read_job(T .. ':job:' .. id)
+    if job and (IS_FINAL[job.state] or job.entry ~= entry[1]) then
+      forget_entry(stream, entry[1])
+    elseif job and job.state ~= 'CREATED' and job.lease then
+      if job.lease ~= lease then
+        redis.call('XCLAIM', stream, GROUP, job.lease, 0, entry[1], 'JUSTID')
+      end
+    else
+      local spec, stdin = read_spec(id, job)
+      if spec then
+        bytes = bytes + #spec + #stdin
+        claimed[#claimed + 1] = start_job(id, job, spec, stdin, lease, ARGV[2], ARGV[3])
+      else
+        set_aside(stream, entry[1], entry[2])
+        aside = aside + 1
+      end
+    end
+  end
+end
+if #claimed >= free or bytes >= tonumber(ARGV[5]) or seen >= 200 then
+  ring_bell()
+end
+return { 'claimed', aside, unpack(claimed) }

@@ -1,0 +1,46 @@
+-- Ask for the end of a job. One that waits ends here and now; one that runs gets an intent, which its worker carries out.
+--
+-- The intent is written first and announced second: a worker that missed the announcement reads it with its next renewal.
+--
+-- KEYS[1]  the queue's prefix
+-- KEYS[2]  job (hash)
+-- ARGV[1]  job id
+-- ARGV[2]  grace in ms, or '' for the job's own
+-- ARGV[3]  who asks, for the history
+-- ARGV[4]  reason, or ''
+-- ARGV[5]  ms to keep an INTERRUPTED job
+-- ARGV[6]  most finished jobs of this queue
+-- ARGV[7]  most bytes of output of all of them
+--
+-- Uses  ending
+-- Builds  ready:, job:, spec:, stdin:, text:, output:, state:, intents:, events:, kept, counters, control
+-- Returns {"ended", state, ended_ms}, {"recorded", state, worker}, {"final", state, ended_ms} or {"missing"}
+
+local id = ARGV[1]
+local job = redis.call('HMGET', KEYS[2], 'state', 'attempt', 'entry', 'priority', 'lease', 'ended', 'interrupt', 'worker',
+  'changed')
+local state = job[1]
+if not state then
+  return { 'missing' }
+end
+if not next_state(state, 'interrupt') then
+  return { 'final', state, job[6] or '0' }
+end
+
+begin_writing()
+local at_ms = happened_ms(0, job[9])
+if not job[7] then
+  redis.call('HSET', KEYS[2], 'interrupt', digits(at_ms), 'interrupt_by', ARGV[3])
+  add_text(id, 'reason', ARGV[4])
+end
+if state == 'CREATED' then
+  local to = next_state(state, 'interrupt')
+  end_job(id, { state = state, attempt = job[2], entry = job[3], priority = job[4], lease = '' },
+    { to = to, at_ms = at_ms, cause = 'interrupted', by = ARGV[3], keep_ms = tonumber(ARGV[5]), kept = 0 })
+  prune_beyond(tonumber(ARGV[6]), tonumber(ARGV[7]), MAX_REMOVALS)
+  return { 'ended', to, digits(at_ms) }
+end
+redis.call('HSET', T .. ':intents:' .. (job[5] or ''), id, job[2] .. ' ' .. (ARGV[2] == '' and '-' or ARGV[2]))
+redis.call('PUBLISH', T .. ':control', id .. ' ' .. job[2])
+announce(id, 'interrupting')
+return { 'recorded', state, job[8] or '' }

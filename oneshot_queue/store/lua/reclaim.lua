@@ -1,0 +1,32 @@
+-- Hand over once more what is claimed under this lease: for after a claim whose reply was lost. Changes nothing.
+--
+-- KEYS[1]  the queue's prefix
+-- ARGV[1]  lease
+-- ARGV[2...]  tokens of jobs that the worker runs: these are left out
+--
+-- Builds  ready:, job:, spec:, stdin:
+-- Returns {"claimed", 0, {id, attempt, token, spec, stdin}...}: if only what runs is left out, no more than one claim gave
+
+local known, claimed = {}, {}
+for i = 2, #ARGV do
+  known[ARGV[i]] = true
+end
+for _, priority in ipairs({ 'high', 'normal', 'low' }) do
+  local stream = T .. ':ready:' .. priority
+  -- More than a worker has slots: what was just claimed may stand behind everything that runs.
+  local pending = redis.pcall('XPENDING', stream, 'workers', '-', '+', 20000, ARGV[1])
+  for _, row in ipairs(pending.err and {} or pending) do
+    local entry = redis.call('XRANGE', stream, row[1], row[1])[1]
+    local id = entry and entry[2][2]
+    -- A damaged job is answered with an error here, which has none of these fields.
+    local job = id and redis.pcall('HMGET', T .. ':job:' .. id, 'state', 'lease', 'attempt', 'token', 'entry') or {}
+    if (job[1] == 'RUNNING' or job[1] == 'IDLE') and job[2] == ARGV[1] and job[5] == row[1] and not known[job[4]] then
+      local spec = redis.pcall('GET', T .. ':spec:' .. id) or ''
+      local stdin = redis.pcall('GET', T .. ':stdin:' .. id) or ''
+      if type(spec) == 'string' and type(stdin) == 'string' then
+        claimed[#claimed + 1] = { id, job[3], job[4], spec, stdin }
+      end
+    end
+  end
+end
+return { 'claimed', 0, unpack(claimed) }

@@ -1,0 +1,13 @@
+-- Begin a worker's lease on one queue.
+--
+-- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers (sorted set: lease -> end of lease in ms)
+-- ARGV[1]  lease
+-- ARGV[2]  length of the lease in ms
+--
+-- Returns {"registered", now_ms}
+
+local at_ms = now_ms()
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZADD', KEYS[2], digits(at_ms + tonumber(ARGV[2])), ARGV[1])
+return { 'registered', digits(at_ms) }

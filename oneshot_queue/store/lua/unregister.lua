@@ -1,0 +1,30 @@
+-- End a worker's lease on one queue, if it holds no job there any more.
+--
+-- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers (sorted set: lease -> end of lease in ms)
+-- KEYS[3]  intents of this lease
+-- ARGV[1]  lease
+--
+-- Builds  ready:, bell
+-- Returns {"unregistered"} or {"busy"}
+
+local streams = {}
+for _, priority in ipairs({ 'high', 'normal', 'low' }) do
+  local stream = T .. ':ready:' .. priority
+  local pending = redis.pcall('XPENDING', stream, 'workers', '-', '+', 1, ARGV[1])
+  if not pending.err then
+    -- DELCONSUMER forgets what is pending, and nobody would ever be handed those entries again.
+    if #pending > 0 then
+      return { 'busy' }
+    end
+    streams[#streams + 1] = stream
+  end
+end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('DEL', KEYS[3])
+for _, stream in ipairs(streams) do
+  redis.call('XGROUP', 'DELCONSUMER', stream, 'workers', ARGV[1])
+end
+-- A ring that this worker took as it left is passed on.
+ring_bell()
+return { 'unregistered' }

@@ -1,0 +1,243 @@
+"""Connections are few, are shared, are given back, and never give one caller another's answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from oneshot_queue import BrokerUnreachable, SyncQueue
+from oneshot_queue.store import announcements, connection, inspection
+from oneshot_queue.store.announcements import Announcements, Ear
+from oneshot_queue.store.calls import plain
+from oneshot_queue.store.connection import AsyncConnection
+from tests.servers import Server, ServerProcess
+from tests.store.builders import Store, a_queue, an_outcome
+from tests.store.clients import KINDS, OpenQueue, opened_client
+from tests.waiting import eventually
+
+
+async def clients_of(store: Store, subscribed: bool | None = None) -> int:
+    """How many clients the server has, besides the test's own two connections; or how many of them listen."""
+    rows = await store.redis.client_list()
+    if subscribed is None:
+        return len(rows)
+    return sum((int(row["sub"]) > 0) == subscribed for row in rows)
+
+
+async def test_many_who_wait_share_one_subscriber(server: Server, store: Store) -> None:
+    if not server.is_real:
+        pytest.skip("fakeredis does not tell which clients listen")
+    jobs = [await store.running() for _ in range(100)]
+    before = await clients_of(store, subscribed=True)
+    outcomes: list[Any] = []
+    async with a_queue(server.url, store.keys) as queue, anyio.create_task_group() as tasks:
+
+        async def wait(job_id: str) -> None:
+            outcomes.append(await (await queue.get(job_id)).wait(timeout=30))
+
+        for held in jobs:
+            tasks.start_soon(wait, held.id)
+        channels = [store.keys.events(held.id) for held in jobs]
+        await eventually(
+            lambda: store.redis.pubsub_numsub(*channels), lambda rows: all(n == 1 for _, n in rows), what="listeners"
+        )
+
+        assert await clients_of(store, subscribed=True) == before + 1
+
+        await store.connection.run_many([store.finish_call(held) for held in jobs])
+
+    assert outcomes == [an_outcome()] * 100
+
+
+async def test_connections_are_bounded_however_many_call(server: Server, store: Store) -> None:
+    before = await clients_of(store)
+    seen: list[int] = []
+    async with a_queue(server.url, store.keys) as queue, anyio.create_task_group() as tasks:
+        for _ in range(200):
+            tasks.start_soon(queue.enqueue, ["true"])
+        seen.append(await clients_of(store))
+
+    assert await store.length() == 200
+    assert max(seen) <= before + connection.MAX_CONNECTIONS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_closed_queue_leaves_no_connection(server: Server, store: Store, kind: str) -> None:
+    held = await store.running()
+    before = await clients_of(store)
+
+    async with opened_client(kind, server.url, store.keys) as queue:
+        job = await queue.get(held.id)
+        with pytest.raises(TimeoutError):
+            await job.wait(timeout=0.01)
+        assert await clients_of(store) > before
+
+    def all_gone(number: int) -> bool:
+        return number <= before
+
+    await eventually(lambda: clients_of(store), all_gone, what="the connections to go")
+
+
+async def test_idle_connection_that_the_server_closed_is_replaced_unnoticed(
+    open_queue: OpenQueue, server: Server, store: Store
+) -> None:
+    if not server.is_real:
+        pytest.skip("fakeredis takes a client off its list before it hangs up")
+    async with open_queue() as queue:
+        await queue.ping()
+        before = await clients_of(store)
+        await store.redis.client_kill_filter(_type="normal", skipme=True)
+
+        def are_fewer(number: int) -> bool:
+            return number < before
+
+        await eventually(lambda: clients_of(store), are_fewer, what="the connections to go")
+        await queue.ping()
+
+
+async def test_queue_can_be_closed_twice_and_opened_again(server: Server, store: Store) -> None:
+    queue = a_queue(server.url, store.keys)
+    for _ in range(2):
+        async with queue:
+            await queue.ping()
+        await queue.__aexit__()
+
+
+async def test_blocking_queue_listens_only_while_it_waits(server: Server, store: Store) -> None:
+    held = await store.running()
+    channel = store.keys.events(held.id)
+    with SyncQueue(server.url, queue=store.keys.queue, settings=store.settings) as queue:
+        job = await anyio.to_thread.run_sync(queue.get, held.id)
+        with pytest.raises(TimeoutError):
+            await anyio.to_thread.run_sync(job.wait, 0.01)
+
+        await eventually(lambda: store.redis.pubsub_numsub(channel), lambda rows: rows[0][1] == 0, what="silence")
+        await anyio.to_thread.run_sync(queue.ping)
+
+
+async def test_cancelled_calls_get_nobody_a_wrong_answer_and_lose_no_connection(server: Server, store: Store) -> None:
+    link = AsyncConnection(server.url)
+    chance = random.Random(1)  # the same instants in every run, as far as the machine allows
+    wrong: list[tuple[str, str]] = []
+
+    async def ask(number: int) -> None:
+        asked = f"{number:06d}" * 100
+        with anyio.move_on_after(chance.random() * 0.003):
+            answer = await link.run(plain("ECHO", asked, read=bytes.decode))
+            if answer != asked:
+                wrong.append((asked, answer))
+
+    for _ in range(10):
+        async with anyio.create_task_group() as tasks:
+            for number in range(30):
+                tasks.start_soon(ask, number)
+
+    assert wrong == []
+    # All of them at once: none of the pool's places was lost.
+    async with anyio.create_task_group() as tasks:
+        for _ in range(connection.MAX_CONNECTIONS):
+            tasks.start_soon(link.run, inspection.ping())
+    await link.aclose()
+
+
+async def test_server_that_freezes_is_unreachable_and_used_again_when_it_thaws(
+    real_server: ServerProcess, real_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = AsyncConnection(real_server.url, reply_timeout_s=0.2)
+    await link.run(inspection.ping())
+    real_server.pause()
+    try:
+        with pytest.raises(BrokerUnreachable):
+            await link.run(plain("ECHO", "lost", read=bytes.decode))
+    finally:
+        real_server.resume()
+
+    assert await link.run(plain("ECHO", "found", read=bytes.decode)) == "found"
+    await link.aclose()
+
+
+async def test_listeners_are_told_when_the_server_comes_back(
+    real_server: ServerProcess, real_store: Store, hurried: None
+) -> None:
+    async with listening(real_server.url) as (heard, ear):
+        await heard.listen(ear, ["news"])
+        await told(ear)
+        real_server.kill()
+        await told(ear)
+        real_server.start()
+        await told(ear)
+
+        await eventually(lambda: real_store.redis.publish("news", "now"), what="a listener")
+        assert await told(ear) == [("news", b"now")]
+
+
+async def test_frozen_server_is_noticed_though_it_gives_no_error(
+    real_server: ServerProcess, real_store: Store, hurried: None
+) -> None:
+    async with listening(real_server.url) as (heard, ear):
+        await heard.listen(ear, ["news"])
+        await told(ear)
+
+        real_server.pause()
+        try:
+            assert await told(ear) == []
+        finally:
+            real_server.resume()
+
+
+async def test_subscriber_that_nobody_needs_any_more_does_not_hammer_a_server_that_restarts(
+    real_server: ServerProcess, real_store: Store, hurried: None
+) -> None:
+    async with listening(real_server.url) as (heard, ear):
+        await heard.listen(ear, ["news"])
+        await told(ear)
+        await heard.forget(ear)
+        await eventually(lambda: real_store.redis.pubsub_numsub("news"), lambda rows: rows[0][1] == 0, what="silence")
+        real_server.kill()
+        real_server.start()
+        async with a_queue(real_server.url, real_store.keys) as queue:
+            for _ in range(100):
+                await queue.ping()
+
+        stats = await real_store.redis.info("commandstats")
+
+        # At most the one that the driver repeats of its own accord when the connection breaks.
+        assert stats.get("cmdstat_subscribe", {"calls": 0})["calls"] <= 1
+        again = Ear()
+        await heard.listen(again, ["news"])
+        await told(again)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The subscriber's watchdog, a hundred times as quick."""
+    for name in ("PING_S", "SILENT_S", "RECONNECT_S"):
+        monkeypatch.setattr(announcements, name, getattr(announcements, name) / 100)
+
+
+@asynccontextmanager
+async def listening(url: str) -> AsyncIterator[tuple[Announcements, Ear]]:
+    """A subscriber that runs while its block does, and an ear for it."""
+    link = AsyncConnection(url)
+    heard = Announcements(link)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(heard.run)
+        try:
+            yield heard, Ear()
+        finally:
+            tasks.cancel_scope.cancel()
+    await link.aclose()
+
+
+async def told(ear: Ear) -> list[tuple[str, bytes]]:
+    """Wait for news and take it; nothing said means that something may have been missed."""
+    with anyio.fail_after(20):
+        await ear.wait()
+    said, missed = ear.take()
+    assert said or missed
+    return said

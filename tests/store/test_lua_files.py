@@ -1,0 +1,175 @@
+"""What the header of every Lua file promises is what its code does, and what its wrapper sends."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import oneshot_queue.store
+from oneshot_queue.jobs import JobSpec
+from oneshot_queue.settings import Settings
+from oneshot_queue.store import job_store, lease_store
+from oneshot_queue.store.calls import Call
+from oneshot_queue.store.keys import QueueKeys
+from tests.store.builders import NOBODY, a_chunk, an_outcome
+
+FOLDER = Path(oneshot_queue.store.__file__).parent / "lua"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.lua"))
+SHARED = "\n".join(path.read_text() for path in sorted((FOLDER / "shared").glob("*.lua")))
+FUNCTION = re.compile(r"^local function (\w+)\(.*?^end$", re.DOTALL | re.MULTILINE)
+FUNCTIONS = {match[1]: match[0] for match in FUNCTION.finditer(SHARED)}
+
+KEYS = QueueKeys("oq", "q")
+WHO = {"lease": "w.1", "worker": "w", "host": "h"}
+SETTINGS = Settings()
+WRAPPERS: dict[str, Call[Any]] = {
+    "append_output": job_store.append_output(
+        KEYS, "id", 1, NOBODY, [(a_chunk(1), True)], total=1, dropped=0, now_ms=1, tail_from=(0, 0)
+    ),
+    "claim": job_store.claim(KEYS, free=1, **WHO),
+    "claim_one": job_store.claim_one(KEYS, "id", **WHO),
+    "finish": job_store.finish(
+        KEYS, "id", NOBODY, an_outcome(), ago_ms=0, inline_output=b"", kept=0, fields={"pid": 1}, settings=SETTINGS
+    ),
+    "interrupt": job_store.interrupt(KEYS, "id", grace=None, by="me", reason=None, settings=SETTINGS),
+    "prune": job_store.prune(KEYS, SETTINGS),
+    "reclaim": job_store.reclaim(KEYS, lease="w.1", known=["1"]),
+    "record": job_store.record(KEYS, "id", NOBODY, sequence=1, event=None, ago_ms=0, fields={"pid": 1}),
+    "register": lease_store.register(KEYS, "w.1", 30),
+    "renew": lease_store.renew(KEYS, "w.1", 30),
+    "submit": job_store.submit(KEYS, "id", JobSpec(["true"]), by="me", max_length=1),
+    "unregister": lease_store.unregister(KEYS, "w.1"),
+}
+
+
+@dataclass(frozen=True)
+class LuaFile:
+    """One script, taken apart."""
+
+    header: str
+    body: str
+
+    @property
+    def code(self) -> str:
+        """Its own code and that of every shared function it reaches."""
+        found: dict[str, str] = {}
+        text = self.body
+        while new := {n: f for n, f in FUNCTIONS.items() if n not in found and re.search(rf"\b{n}\(", text)}:
+            found |= new
+            text += "".join(new.values())
+        return text
+
+    def described(self, kind: str) -> tuple[set[int], int | None]:
+        """Numbers of the header's KEYS or ARGV, and from which on they repeat."""
+        rows = re.findall(rf"^-- {kind}\[(\d+)(\.\.\.)?\] +\S", self.header, re.MULTILINE)
+        repeated = [int(number) for number, dots in rows if dots]
+        return {int(number) for number, _ in rows}, repeated[0] if repeated else None
+
+
+def lua_file(name: str) -> LuaFile:
+    text = (FOLDER / f"{name}.lua").read_text()
+    header, _, body = text.partition("\n\n")
+    assert all(line.startswith("--") for line in header.splitlines())
+    return LuaFile(header, re.sub(r"--.*", "", body))
+
+
+def test_every_script_has_a_wrapper() -> None:
+    assert sorted(WRAPPERS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_header_describes_exactly_the_keys_that_are_used(name: str) -> None:
+    file = lua_file(name)
+    described, _ = file.described("KEYS")
+
+    used = {1} | {int(number) for number in re.findall(r"KEYS\[(\d+)\]", file.code)}
+
+    assert described == set(range(1, len(described) + 1))
+    if "KEYS[tonumber(" in file.code:
+        assert used <= described
+    else:
+        assert used == described
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_header_describes_exactly_the_arguments_that_are_used(name: str) -> None:
+    file = lua_file(name)
+    described, repeats_from = file.described("ARGV")
+
+    fixed = {int(number) for number in re.findall(r"ARGV\[(\d+)\]", file.code)}
+    loops = [int(number) for number in re.findall(r"for i = (\d+), #ARGV", file.code)]
+
+    assert described == set(range(1, len(described) + 1))
+    assert fixed == described - {repeats_from}
+    assert loops == ([] if repeats_from is None else [repeats_from])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_header_lists_exactly_the_keys_that_are_built(name: str) -> None:
+    file = lua_file(name)
+
+    listed = re.search(r"^-- Builds +(.+)$", file.header, re.MULTILINE)
+
+    built = set(re.findall(r"T \.\. ':([a-z]+:?)", file.code))
+    assert (set(listed[1].split(", ")) if listed else set()) == built
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_header_lists_exactly_the_replies(name: str) -> None:
+    file = lua_file(name)
+    promised = re.search(r"^-- Returns .*", file.header, re.MULTILINE | re.DOTALL)
+    assert promised
+
+    given = set(re.findall(r"(?:return|reply =) \{ '(\w+)'", file.body))
+
+    assert set(re.findall(r'\{"(\w+)"', promised[0])) == given
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_header_names_the_shared_files_whose_functions_are_used(name: str) -> None:
+    file = lua_file(name)
+    named = re.search(r"^-- Uses +(.+)$", file.header, re.MULTILINE)
+    for path in (FOLDER / "shared").glob("*.lua"):
+        own = re.findall(r"^local function (\w+)", path.read_text(), re.MULTILINE)
+
+        used = any(re.search(rf"\b{function}\(", file.body) for function in own)
+
+        if path.stem != "base":
+            assert used == (path.stem in (named[1].split() if named else []))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrapper_sends_as_many_keys_and_arguments_as_the_header_describes(name: str) -> None:
+    keys, _ = lua_file(name).described("KEYS")
+    arguments, repeats_from = lua_file(name).described("ARGV")
+
+    number, *words = WRAPPERS[name].words
+
+    assert number == len(keys)
+    assert words[0] == KEYS.prefix
+    assert all(str(key).startswith(KEYS.prefix) for key in words[: len(keys)])
+    sent = len(words) - len(keys)
+    if repeats_from is None:
+        assert sent == len(arguments)
+    else:
+        group = {"append_output": 6, "reclaim": 1}.get(name, 2)
+        assert sent >= repeats_from
+        assert (sent - (repeats_from - 1)) % group == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_work_is_bounded(name: str) -> None:
+    code = lua_file(name).code
+
+    commands = re.findall(r"redis\.p?call\('([A-Z]+)'", code)
+
+    assert len(commands) == len(re.findall(r"redis\.p?call\(", code))
+    assert not {"KEYS", "SCAN", "SMEMBERS", "HKEYS", "HSCAN", "ZSCAN", "SORT", "EVAL"} & set(commands)
+    assert all("'LIMIT'" in call for call in re.findall(r"'ZRANGEBYSCORE'.*", code))
+    assert all(re.search(r"'-', '\+', \d+", call) for call in re.findall(r"'XPENDING'.*", code))
+    assert all("'COUNT', 1," in call for call in re.findall(r"'XREADGROUP'.*", code))
+    assert not re.search(r"while true|\brepeat\b|\bgoto\b", code)

@@ -1,0 +1,170 @@
+"""What stands in a queue and is no readable job is set aside and counted, and the jobs behind it run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from oneshot_queue.jobs import Priority
+from oneshot_queue.states import JobState
+from oneshot_queue.store.job_store import Claimed
+from oneshot_queue.store.keys import GROUP
+from tests.store.builders import Store, a_job_id, a_spec
+
+Poison = Callable[[Store], Awaitable[object]]
+
+
+def entry(**fields: str | bytes) -> Poison:
+    """A foreign entry."""
+    return lambda store: store.redis.xadd(store.keys.ready(Priority.NORMAL), fields)
+
+
+def damaged(**fields: str) -> Poison:
+    """A job whose hash somebody changed."""
+
+    async def damage(store: Store) -> None:
+        job_id = await store.submit()
+        await store.redis.hset(store.keys.job(job_id), mapping=fields)
+
+    return damage
+
+
+def without(*fields: str) -> Poison:
+    """A job of whose hash something is gone."""
+
+    async def damage(store: Store) -> None:
+        job_id = await store.submit()
+        await store.redis.hdel(store.keys.job(job_id), *fields)
+
+    return damage
+
+
+def replaced(name: str) -> Poison:
+    """A job of which one key is of another type."""
+
+    async def damage(store: Store) -> None:
+        key = getattr(store.keys, name)(await store.submit(a_spec(stdin=b"x")))
+        await store.redis.delete(key)
+        await (store.redis.set(key, "x") if name == "job" else store.redis.sadd(key, "x"))
+
+    return damage
+
+
+async def forgotten(store: Store) -> None:
+    await store.redis.delete(store.keys.job(await store.submit()))
+
+
+POISONS: dict[str, Poison] = {
+    "another field": entry(name="x"),
+    "two fields": entry(id="abcd", extra="x"),
+    "an empty id": entry(id=""),
+    "an id of 300 characters": entry(id="a" * 300),
+    "an id of a megabyte": entry(id="a" * 1_000_000),
+    "an id with a newline": entry(id="abcd\nefgh"),
+    "an id with braces": entry(id="{other}:job:x"),
+    "an id with a glob": entry(id="*"),
+    "an id that is no text": entry(id=b"\xff\x00\xfe"),
+    "an unknown id": entry(id="abcdabcdabcdabcd"),
+    "a job that is gone": forgotten,
+    "a job key of another type": replaced("job"),
+    "a spec of another type": replaced("spec"),
+    "a stdin of another type": replaced("stdin"),
+    "a history of another type": replaced("text"),
+    "no state": without("state"),
+    "an unknown state": damaged(state="BOGUS"),
+    "an attempt that is no number": damaged(attempt="x"),
+    "an attempt beyond all numbers": damaged(attempt="9" * 40),
+    "no attempt": without("attempt"),
+}
+
+
+@pytest.mark.parametrize("poison", POISONS.values(), ids=POISONS)
+async def test_is_set_aside_and_the_jobs_around_it_are_claimed(store: Store, poison: Poison) -> None:
+    lease = await store.lease()
+    first = await store.submit()
+    await poison(store)
+    second = await store.submit()
+
+    answer = await store.claimed(lease, free=5)
+
+    assert ([claim.job_id for claim in answer.claims], answer.set_aside) == ([first, second], 1)
+    assert await store.pending() == [(first, lease), (second, lease)]
+    assert await store.length() == 2
+    assert await store.redis.hget(store.keys.counters, "malformed") == b"1"
+    (told,) = await store.redis.lrange(store.keys.quarantine, 0, -1)
+    assert 0 < len(told) <= 1_000
+
+
+async def test_quarantine_keeps_the_newest_1000(store: Store) -> None:
+    await store.redis.rpush(store.keys.quarantine, *range(1_000))
+    await entry(foreign="newest")(store)
+
+    await store.claimed(await store.lease())
+
+    rows = await store.redis.lrange(store.keys.quarantine, 0, -1)
+    assert len(rows) == 1_000
+    assert b"newest" in rows[0]
+    assert rows[-1] == b"998"
+
+
+async def test_one_claim_looks_at_no_more_than_200_and_wakes_the_next(store: Store) -> None:
+    lease = await store.lease()
+    async with store.redis.pipeline(transaction=False) as pipeline:
+        for _ in range(230):
+            pipeline.xadd(store.keys.ready(Priority.NORMAL), {"foreign": "x"})
+        await pipeline.execute()
+    job_id = await store.submit()
+    await store.redis.delete(store.keys.bell)
+
+    first = await store.claimed(lease)
+    rings = await store.redis.llen(store.keys.bell)
+    second = await store.claimed(lease)
+
+    assert (first, rings) == (Claimed((), 200), 1)
+    assert ([claim.job_id for claim in second.claims], second.set_aside) == ([job_id], 30)
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [damaged(attempt="x"), without("attempt"), without("priority"), without("entry"), damaged(entry="x")],
+    ids=["an attempt that is no number", "no attempt", "no priority", "no entry", "an entry that is none"],
+)
+async def test_damaged_job_that_is_claimed_by_its_id_stays_as_it_is(store: Store, poison: Poison) -> None:
+    lease = await store.lease()
+    await poison(store)
+    (job_id,) = [name.removeprefix("job:") for name in await store.key_names() if name.startswith("job:")]
+    before = await store.dump()
+
+    answer = await store.claim_one(job_id, lease)
+
+    assert answer == Claimed((), 0)
+    assert await store.state_of(job_id) == JobState.CREATED
+    after = await store.dump()
+    after.pop("ready:normal"), before.pop("ready:normal")
+    assert after == before
+
+
+async def test_damaged_pending_entries_do_not_stop_a_reclaim(store: Store) -> None:
+    lease = await store.lease()
+    held = await store.running(lease=lease)
+    replaced_job, replaced_spec = await store.running(lease=lease), await store.running(lease=lease)
+    for key in (store.keys.job(replaced_job.id), store.keys.spec(replaced_spec.id)):
+        await store.redis.delete(key)
+        await store.redis.sadd(key, "x")
+    foreign = await store.redis.xadd(store.keys.ready(Priority.NORMAL), {"a": "b", "c": "d"})
+    await store.redis.xclaim(store.keys.ready(Priority.NORMAL), GROUP, lease, 0, [foreign], force=True)
+
+    again = await store.reclaim(lease)
+
+    assert [claim.job_id for claim in again] == [held.id]
+
+
+async def test_claim_of_a_job_without_a_spec_hands_over_an_empty_one(store: Store) -> None:
+    """Its worker refuses it by name, so that the job gets an end that its owner can read."""
+    job_id = await store.submit(job_id=a_job_id())
+    await store.redis.delete(store.keys.spec(job_id))
+
+    (claim,) = await store.claim(await store.lease())
+
+    assert (claim.job_id, claim.spec) == (job_id, b"")

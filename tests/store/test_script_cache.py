@@ -1,0 +1,106 @@
+"""A server may forget its scripts at any time; nobody notices, and nothing happens twice or out of order."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from oneshot_queue.errors import BrokerUnreachable
+from oneshot_queue.states import JobState
+from oneshot_queue.store import job_store, lease_store
+from oneshot_queue.store.calls import plain
+from oneshot_queue.store.job_store import Recorded
+from tests.servers import ServerProcess
+from tests.store.builders import Store, a_spec, an_outcome, opened
+from tests.store.clients import OpenQueue
+
+
+async def forget_scripts(store: Store) -> None:
+    await store.redis.script_flush()
+
+
+async def test_every_call_outlasts_a_flush(store: Store) -> None:
+    for _ in range(2):
+        await forget_scripts(store)
+        lease = await store.lease()
+        for state in JobState:
+            await forget_scripts(store)
+            held = await store.in_state(state)
+            assert await store.state_of(held.id) == state
+        await forget_scripts(store)
+        await store.interrupt(await store.submit())
+        await forget_scripts(store)
+        assert await store.reclaim(lease) == []
+        await forget_scripts(store)
+        await store.run(lease_store.renew(store.keys, lease, 30.0))
+        await forget_scripts(store)
+        await store.run(job_store.prune(store.keys, store.settings))
+        await forget_scripts(store)
+        assert await store.run(lease_store.unregister(store.keys, lease))
+
+
+async def test_clients_outlast_a_flush_between_any_two_verbs(open_queue: OpenQueue, store: Store) -> None:
+    async with open_queue() as queue:
+        for _ in range(3):
+            await forget_scripts(store)
+            job = await queue.enqueue(["true"])
+            await forget_scripts(store)
+            await job.interrupt()
+            assert (await job.refresh()).state is JobState.INTERRUPTED
+
+
+async def test_flush_in_the_middle_of_a_pipeline_goes_unnoticed(store: Store) -> None:
+    ids = [f"job-{number}" for number in range(20)]
+    calls: list[Any] = [job_store.submit(store.keys, job_id, a_spec(), by="me", max_length=100) for job_id in ids]
+    calls.insert(10, plain("SCRIPT", "FLUSH", read=lambda _: None))
+
+    answers = await store.connection.run_many(calls)
+
+    assert answers[:10] + answers[11:] == [job_store.Submitted(created=True)] * 20
+    assert [claim.job_id for claim in await store.claim(await store.lease(), free=100)] == ids
+
+
+@pytest.mark.parametrize("forgotten", ["all", "record only"])
+async def test_what_belongs_together_stays_in_order_when_one_script_is_forgotten(store: Store, forgotten: str) -> None:
+    """Another process may have brought the second script back already, and not yet the first."""
+    held = await store.running()
+    await store.finish(await store.running())
+    await store.record(held, pid=1)
+    await forget_scripts(store)
+    if forgotten == "record only":
+        async with opened(store.connection.url, store.keys) as other:
+            await other.finish(await other.running())
+    calls: list[Any] = []
+    for event in ("detect_silence", "detect_activity"):
+        held.sequence += 1
+        calls.append(store.record_call(held, event))
+
+    answers = await store.connection.run_many([*calls, store.finish_call(held, an_outcome(JobState.FAILED))])
+
+    assert answers == [Recorded(JobState.IDLE), Recorded(JobState.RUNNING), Recorded(JobState.FAILED)]
+    assert [row.state for row in (await store.record_of(held.id)).history] == [
+        "CREATED",
+        "RUNNING",
+        "IDLE",
+        "RUNNING",
+        "FAILED",
+    ]
+
+
+async def test_restarted_server_knows_no_script_and_nobody_notices(
+    real_server: ServerProcess, real_store: Store
+) -> None:
+    await real_store.redis.config_set("appendfsync", "always")
+    held = await real_store.running()
+    real_server.kill()
+    real_server.start()
+
+    # A connection of old breaks at its next use, and says so; an end may be sent again.
+    with suppress(BrokerUnreachable):
+        await real_store.finish(held)
+
+    await real_store.finish(held)
+
+    assert await real_store.state_of(held.id) == JobState.COMPLETED
