@@ -1,0 +1,1 @@
+"""Tests of the local broker, with real servers and real processes."""
