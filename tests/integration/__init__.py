@@ -1,0 +1,1 @@
+"""Several parts together, on fakeredis and on every real server."""

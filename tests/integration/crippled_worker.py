@@ -1,0 +1,67 @@
+"""A worker that hears of interrupts in one way only; not a test, but what tests run as a process.
+
+Usage: ``crippled_worker.py deaf|forgetful WORD…``, the words being those of the real worker's command line. ``deaf``
+never subscribes; ``forgetful`` takes no orders from its renewals. When it ends, it says how many interrupts it heard
+announced and how many its renewals brought.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import anyio
+
+from oneshot_queue.cli import main
+from oneshot_queue.store.announcements import Announcements
+from workers import worker as worker_module
+from workers.leases import Lease, Orders
+
+
+class CountedOrders:
+    """The orders of renewals: counted, and carried out only if they may be."""
+
+    def __init__(self, orders: Orders, *, may_act: bool) -> None:
+        self._orders = orders
+        self._may_act = may_act
+        self.brought = 0
+
+    def carry_out(self, lease: Lease, intents: Iterable[Any]) -> int:
+        """As ``Orders.carry_out``."""
+        listed = list(intents)
+        self.brought += len(listed)
+        return self._orders.carry_out(lease, listed) if self._may_act else 0
+
+
+def cripple(how: str, made: list[worker_module.Worker]) -> None:
+    """Take one of the two ways from every worker that is made from now on."""
+    original = worker_module.Worker.__init__
+
+    def init(self: worker_module.Worker, *args: Any, **options: Any) -> None:
+        original(self, *args, **options)
+        orders = CountedOrders(self.lease_keeper._orders, may_act=how == "deaf")
+        self.lease_keeper._orders = orders  # type: ignore[assignment]
+        made.append(self)
+
+    async def hear_nothing(_: Announcements) -> None:
+        await anyio.sleep_forever()
+
+    worker_module.Worker.__init__ = init  # type: ignore[method-assign]
+    if how == "deaf":
+        Announcements.run = hear_nothing  # type: ignore[method-assign, assignment]
+
+
+def run(how: str, words: list[str]) -> int:
+    """Run the worker, and say at its end by which way it heard."""
+    made: list[worker_module.Worker] = []
+    cripple(how, made)
+    code = main(["worker", *words])
+    for each in made:
+        orders: Any = each.lease_keeper._orders
+        print(f"heard {each.interrupts.heard}, renewals brought {orders.brought}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1], sys.argv[2:]))

@@ -1,0 +1,143 @@
+"""Two ways bring an interrupt to its worker, and each does it alone: the announcement, and the renewal of the lease."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from oneshot_queue import InterruptResult, JobState
+from tests.integration.deployment import Deployment, record_of
+from tests.integration.marks import Mark
+from tests.integration.worker_process import CRIPPLED
+from tests.waiting import wait_until
+
+
+def test_an_announcement_alone_ends_a_job_within_a_second(deployment: Deployment, mark: Mark) -> None:
+    worker = deployment.start_worker(program=[*CRIPPLED, "forgetful"])
+    deployment.until_heard()
+    job = deployment.enqueue(mark.sleep)
+    deployment.witness.until("start", job.id)
+
+    began = time.monotonic()
+    report = job.interrupt()
+    took_s = time.monotonic() - began
+
+    assert mark.alive() == []
+    assert report.result is InterruptResult.INTERRUPTED
+    assert took_s < 1
+    worker.stop()
+    assert worker.wait_for("heard ") == "heard 1, renewals brought 0"
+    # The machine's INTERRUPTED handler began it: this line is written by what it tells its observers.
+    assert worker.wait_for(f"stop  {job.id}").endswith("· interrupted")
+
+
+def test_a_renewal_alone_ends_a_job_within_its_period_and_a_second(deployment: Deployment, mark: Mark) -> None:
+    deployment.tune(lease_s=6.0)
+    worker = deployment.start_worker(program=[*CRIPPLED, "deaf"])
+    job = deployment.enqueue(mark.sleep)
+    deployment.witness.until("start", job.id)
+
+    began = time.monotonic()
+    report = job.interrupt()
+    took_s = time.monotonic() - began
+
+    assert mark.alive() == []
+    assert report.result is InterruptResult.INTERRUPTED
+    assert took_s < 6.0 / 6 + 1
+    worker.stop()
+    told = worker.wait_for("heard ")
+    assert told.startswith("heard 0, renewals brought ")
+    assert int(told.split()[-1]) >= 1
+    assert worker.wait_for(f"stop  {job.id}").endswith("· interrupted")
+
+
+def test_an_interrupt_arrives_although_the_subscriber_is_cut_off_all_the_time(
+    deployment: Deployment, mark: Mark
+) -> None:
+    deployment.tune(lease_s=6.0)
+    worker = deployment.start_worker()
+    job = deployment.enqueue(mark.sleep)
+    deployment.witness.until("start", job.id)
+    cut, stop = threading.Event(), threading.Event()
+
+    def cut_subscribers() -> None:
+        while not stop.wait(0.02):
+            # Kills the listeners of clients too; those look for themselves as well.
+            if deployment.redis.client_kill_filter(_type="pubsub"):
+                cut.set()
+
+    with ThreadPoolExecutor(1) as threads:
+        cutting = threads.submit(cut_subscribers)
+        try:
+            assert cut.wait(20), "the fault did not happen: nobody was cut off"
+            report = job.interrupt()
+        finally:
+            stop.set()
+        cutting.result(timeout=20)
+
+    assert mark.alive() == []
+    assert report.result is InterruptResult.INTERRUPTED
+    record = record_of(job)
+    assert record.interrupt_requested_ms is not None
+    assert record.ended_ms is not None
+    assert record.ended_ms - record.interrupt_requested_ms < 1000 * (6.0 / 6 + 1)
+    # The subscriber comes back by itself.
+    after = deployment.enqueue(mark.sleep)
+    deployment.witness.until("start", after.id)
+    deployment.until_heard()
+    assert after.interrupt().result is InterruptResult.INTERRUPTED
+    worker.stop()
+
+
+def test_what_is_no_interrupt_on_the_control_channel_is_counted_and_harms_nothing(
+    deployment: Deployment, mark: Mark
+) -> None:
+    worker = deployment.start_worker()
+    job = deployment.enqueue(mark.sleep)
+    deployment.witness.until("start", job.id)
+    deployment.until_heard()
+    hostile = [
+        b"",
+        b"\xff\xfe\0",
+        b"x" * 1_000_000,
+        b"no-attempt",
+        b"id 1 2",
+        b"id -1",
+        b"id 99999999999",
+        f"{job.id} 1\n".encode(),
+        b"../../etc 1",
+        b"*" * 65 + b" 1",
+    ]
+
+    for message in hostile:
+        assert deployment.redis.publish(deployment.keys.control, message) == 1
+
+    def counted() -> int:
+        return int(deployment.redis.hget(deployment.keys.counters, "malformed") or 0)
+
+    wait_until(counted, lambda seen: seen == len(hostile), what="all of it to be counted")
+    assert record_of(job).state is JobState.RUNNING
+    began = time.monotonic()
+    assert job.interrupt().result is InterruptResult.INTERRUPTED
+    assert time.monotonic() - began < 1
+    worker.stop()
+
+
+def test_intents_that_nobody_can_read_harm_nothing(deployment: Deployment, mark: Mark) -> None:
+    deployment.tune(lease_s=1.2)
+    worker = deployment.start_worker()
+    job, other = deployment.enqueue(mark.sleep), deployment.enqueue(mark.sleep)
+    deployment.witness.until("start", job.id)
+    deployment.witness.until("start", other.id)
+    (lease,) = deployment.leases()
+
+    for field, value in ((job.id, b"\xff\0"), (b"\xff\xfe", b"1 0"), ("nobody", b"1 0"), ("x" * 300, b"1 -")):
+        deployment.redis.hset(deployment.keys.intents(lease), field, value)
+    worker.wait_for("cannot be read")
+
+    assert record_of(job).state is JobState.RUNNING
+    assert other.interrupt().result is InterruptResult.INTERRUPTED
+    assert job.interrupt().result is InterruptResult.INTERRUPTED
+    worker.stop()
+    assert deployment.pending() == {}

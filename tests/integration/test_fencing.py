@@ -1,0 +1,108 @@
+"""A worker that finds its lease or its jobs to be gone ends their processes, writes nothing for them, and goes on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from oneshot_queue import JobState
+from tests.integration.deployment import Deployment, record_of, until_state
+from tests.integration.marks import Mark
+from tests.servers import ServerProcess
+from tests.waiting import wait_until
+
+
+@pytest.mark.parametrize("output", ["silent", "talking", "idle"])
+def test_jobs_whose_server_was_emptied_end_and_the_worker_goes_on_with_a_new_lease(
+    own_deployment: Deployment, mark: Mark, output: str
+) -> None:
+    own_deployment.tune(lease_s=1.8)
+    worker = own_deployment.start_worker(concurrency=2)
+    busy = "while :; do echo on; sleep 0.05; done" if output == "talking" else mark.sleep
+    job = own_deployment.enqueue(
+        f"trap 'echo bye; exit 0' TERM; echo hello; {mark.sleep} & {busy}",
+        grace=5,
+        idle_after=0.1 if output == "idle" else 60,
+    )
+    own_deployment.witness.until("start", job.id)
+    if output == "idle":
+        until_state(job, JobState.IDLE)
+    (lease,) = own_deployment.leases()
+
+    own_deployment.redis.flushall()
+    worker.wait_for("is lost")
+    wait_until(mark.alive, lambda left: not left, what="the processes of the job to end")
+
+    after = own_deployment.enqueue("echo after", idle_after=0.1)
+    assert after.wait(timeout=20).state is JobState.COMPLETED
+    (new_lease,) = own_deployment.leases()
+    assert new_lease != lease
+    assert not own_deployment.redis.exists(own_deployment.keys.job(job.id)), "something was written for the lost job"
+    assert own_deployment.witness.times("start") == {job.id: 1, after.id: 1}
+    worker.until_asleep()
+    worker.stop()
+    assert own_deployment.leases() == own_deployment.consumers() == set()
+
+
+def test_a_job_that_was_given_to_another_is_ended_and_nothing_more_is_written_for_it(
+    deployment: Deployment, mark: Mark
+) -> None:
+    worker = deployment.start_worker(concurrency=2)
+    job = deployment.enqueue(
+        f"trap 'echo bye; exit 0' TERM; echo hello; {mark.sleep} & while :; do echo on; sleep 0.05; done"
+    )
+    deployment.witness.until("start", job.id)
+
+    deployment.redis.hset(deployment.keys.job(job.id), "token", "9999999999999999")
+    before = deployment.redis.hgetall(deployment.keys.job(job.id))
+    wait_until(mark.alive, lambda left: not left, what="the processes of the job to end")
+
+    after = deployment.enqueue()
+    assert after.wait(timeout=20).state is JobState.COMPLETED
+    worker.stop()
+    left = deployment.redis.hgetall(deployment.keys.job(job.id))
+    assert left[b"state"] == b"RUNNING"
+    assert (left[b"token"], left.get(b"ended")) == (before[b"token"], None)
+
+
+@pytest.mark.parametrize("meanwhile", ["ended", "fell silent"])
+def test_a_job_that_went_on_while_its_server_was_replaced_by_an_empty_one_does_not_hold_its_worker_up(
+    real_deployment: Deployment, fresh_server: ServerProcess, tmp_path: Path, meanwhile: str
+) -> None:
+    real_deployment.tune(lease_s=1.2)
+    worker = real_deployment.start_worker(concurrency=2)
+    gate = tmp_path / "gate"
+    silence = f"sleep 1; {real_deployment.witness.says('silent')}; sleep 300; "
+    job = real_deployment.enqueue(
+        f"while [ ! -e {gate} ]; do echo on; sleep 0.02; done; {'' if meanwhile == 'ended' else silence}:",
+        idle_after=0.3,
+    )
+    real_deployment.witness.until("start", job.id)
+    before = record_of(job)
+
+    fresh_server.stop()
+    gate.touch()
+    if meanwhile == "ended":
+        worker.wait_for(f"end   {job.id}")
+    else:
+        real_deployment.witness.until("silent", job.id)
+    for data in fresh_server.folder.glob("append*"):
+        shutil.rmtree(data) if data.is_dir() else data.unlink()
+    fresh_server.start()
+
+    worker.wait_for("is lost")
+    worker.wait_for(f"end   {job.id}")
+    after = real_deployment.enqueue()
+    assert after.wait(timeout=20).state is JobState.COMPLETED
+    wait_until(
+        lambda: [each.running for each in real_deployment.queue.workers()],
+        lambda seen: seen == [()],
+        what="the worker to show that it runs nothing",
+    )
+    worker.signal()
+    # It does not wait for the end of a job that it can no longer write down.
+    assert worker.wait(timeout_s=10) == 0
+    assert before.state is JobState.RUNNING
+    assert not real_deployment.redis.exists(real_deployment.keys.job(job.id))

@@ -1,0 +1,171 @@
+"""What a worker asked for may have been done although it never heard so: nothing is done twice, and nothing is lost."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from oneshot_queue import InterruptResult, JobState, SyncJob
+from tests.integration.deployment import Deployment, history_of, record_of
+from tests.integration.proxy import Proxy
+from tests.integration.worker_process import CRIPPLED
+from tests.servers import ServerProcess
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def proxy(deployment: Deployment, server: ServerProcess) -> Iterator[Proxy]:
+    """Between the worker and the server; ends after the worker."""
+    with Proxy(server.socket_path, server.folder / deployment.keys.namespace[-8:]) as running:
+        yield running
+        deployment.close()
+
+
+def test_jobs_whose_claim_got_no_reply_are_started_once_and_end(deployment: Deployment, proxy: Proxy) -> None:
+    worker = deployment.start_worker(url=proxy.url, concurrency=4)
+    lost = proxy.lose_reply(b"unmistakable")
+
+    jobs = [deployment.enqueue("echo unmistakable") for _ in range(4)]
+
+    assert {job.wait(timeout=20).state for job in jobs} == {JobState.COMPLETED}
+    lost.assert_struck()
+    assert deployment.witness.times("start") == {job.id: 1 for job in jobs}
+    assert {tuple(history_of(job)) for job in jobs} == {("CREATED", "RUNNING", "COMPLETED")}
+    worker.stop()
+
+
+def test_a_job_is_started_although_two_claims_in_a_row_got_no_reply(deployment: Deployment, proxy: Proxy) -> None:
+    deployment.start_worker(url=proxy.url, concurrency=1)
+    claim, second_look = proxy.lose_reply(b"unmistakable"), proxy.lose_reply(b"unmistakable")
+
+    job = deployment.enqueue("echo unmistakable")
+
+    assert job.wait(timeout=20).state is JobState.COMPLETED
+    claim.assert_struck()
+    second_look.assert_struck()
+    assert deployment.witness.times("start") == {job.id: 1}
+
+
+def test_a_job_whose_claim_got_no_reply_is_found_behind_a_hundred_others_that_run(
+    deployment: Deployment, proxy: Proxy
+) -> None:
+    deployment.start_worker(url=proxy.url, concurrency=103)
+    sleepers = deployment.queue.enqueue_many([["sleep", "300"]] * 102)
+    wait_until(lambda: sum(deployment.pending().values()), lambda held: held == 102, what="a hundred jobs to be held")
+    lost = proxy.lose_reply(b"unmistakable")
+
+    job = deployment.enqueue("echo unmistakable")
+
+    assert job.wait(timeout=20).state is JobState.COMPLETED
+    lost.assert_struck()
+    assert deployment.witness.times("start")[job.id] == 1
+    reports = deployment.queue.interrupt([each.id for each in sleepers if isinstance(each, SyncJob)], grace=0)
+    assert {each.result for each in reports} == {InterruptResult.INTERRUPTED}
+
+
+def test_an_interrupt_announced_before_the_reply_of_the_claim_keeps_the_job_from_starting(
+    deployment: Deployment, proxy: Proxy
+) -> None:
+    subscription = proxy.watch(deployment.keys.control.encode())
+    deployment.start_worker(url=proxy.url, concurrency=1)
+    subscription.assert_struck()
+    claim = proxy.hold_reply(b"unmistakable")
+    job = deployment.enqueue("echo unmistakable")
+    claim.assert_struck()
+
+    deployment.queue.interrupt([job.id], confirm=False)
+    # What is said after the announcement is counted after the announcement was heard.
+    deployment.redis.publish(deployment.keys.control, "no interrupt")
+    wait_until(lambda: deployment.redis.hget(deployment.keys.counters, "malformed"), what="the worker to hear")
+    assert record_of(job).state is JobState.RUNNING
+    claim.release()
+
+    assert job.wait(timeout=20).state is JobState.INTERRUPTED
+    assert deployment.witness.heard() == []
+    assert history_of(job) == ["CREATED", "RUNNING", "INTERRUPTED"]
+    after = deployment.enqueue()
+    assert after.wait(timeout=20).state is JobState.COMPLETED
+
+
+def test_an_interrupt_that_a_renewal_brought_before_the_reply_of_the_claim_keeps_the_job_from_starting(
+    deployment: Deployment, proxy: Proxy
+) -> None:
+    deployment.tune(lease_s=1.2)
+    worker = deployment.start_worker(url=proxy.url, concurrency=1, program=[*CRIPPLED, "deaf"])
+    claim = proxy.hold_reply(b"unmistakable")
+    job = deployment.enqueue("echo unmistakable")
+    claim.assert_struck()
+    brought = proxy.watch(job.id.encode())
+
+    deployment.queue.interrupt([job.id], confirm=False)
+    brought.assert_struck()
+    # The next renewal is asked for when this one was taken in.
+    proxy.watch(b"renewed").assert_struck()
+    claim.release()
+
+    assert job.wait(timeout=20).state is JobState.INTERRUPTED
+    assert deployment.witness.heard() == []
+    worker.stop()
+    assert worker.wait_for("heard ").startswith("heard 0, ")
+
+
+def test_an_end_whose_reply_was_lost_is_recorded_once(deployment: Deployment, proxy: Proxy) -> None:
+    deployment.start_worker(url=proxy.url, concurrency=1)
+    lost = proxy.lose_reply(b"finished")
+
+    job = deployment.enqueue("echo done")
+    after = deployment.enqueue("echo done")
+
+    assert after.wait(timeout=20).state is JobState.COMPLETED
+    lost.assert_struck()
+    assert history_of(job) == ["CREATED", "RUNNING", "COMPLETED"]
+    assert deployment.witness.times("end") == {job.id: 1, after.id: 1}
+
+
+def test_output_whose_acknowledgement_was_lost_is_stored_once(deployment: Deployment, proxy: Proxy) -> None:
+    deployment.start_worker(url=proxy.url, concurrency=1)
+    lost = [proxy.lose_reply(b"appended") for _ in range(3)]
+
+    job = deployment.queue.enqueue(["seq", "200000"])
+
+    assert job.wait(timeout=20).state is JobState.COMPLETED
+    for each in lost:
+        each.assert_struck()
+    numbers = b"".join(chunk.data for chunk in job.output())
+    assert numbers == b"".join(b"%d\n" % number for number in range(1, 200_001))
+
+
+def test_a_hundred_jobs_run_once_each_while_every_tenth_reply_is_lost(deployment: Deployment, proxy: Proxy) -> None:
+    worker = deployment.start_worker(url=proxy.url, concurrency=4)
+    proxy.lose_every(10)
+
+    jobs = [deployment.enqueue("echo $ONESHOT_JOB_ID") for _ in range(100)]
+
+    deployment.witness.until_count("end", 100)
+    wait_until(deployment.entries, lambda left: left == 0, what="all jobs to end")
+    proxy.lose_every(None)
+    assert proxy.cut >= 5, "the fault did not happen often enough"
+    assert deployment.witness.times("start") == {job.id: 1 for job in jobs}
+    assert {tuple(history_of(job)) for job in jobs} == {("CREATED", "RUNNING", "COMPLETED")}
+    worker.stop()
+    assert deployment.pending() == {}
+
+
+def test_a_worker_that_is_to_kill_does_not_wait_for_the_reply_to_a_claim(deployment: Deployment, proxy: Proxy) -> None:
+    worker = deployment.start_worker(url=proxy.url, concurrency=1)
+    claim = proxy.hold_reply(b"unmistakable")
+    deployment.enqueue("echo unmistakable")
+    claim.assert_struck()
+
+    # Three different ones at once: two of a kind could be seen as one.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        worker.signal(number)
+    began = time.monotonic()
+
+    assert worker.wait() == 0
+    assert time.monotonic() - began < 2
+    assert deployment.witness.heard() == []
+    claim.release()

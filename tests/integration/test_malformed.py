@@ -1,0 +1,139 @@
+"""Whoever can write to Redis can write anything: it is set aside, counted and said, and the worker goes on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgpack
+import pytest
+
+from oneshot_queue import Cause, JobState, Priority
+from oneshot_queue.wire import MAX_SPEC_BYTES, VERSION
+from tests.integration.deployment import Deployment, output_of, record_of
+from tests.waiting import wait_until
+
+
+def packed(value: Any) -> bytes:
+    return bytes([VERSION]) + bytes(msgpack.packb(value))
+
+
+HOSTILE = {
+    "nothing": b"",
+    "another version": bytes([VERSION + 1]) + bytes(msgpack.packb({"command": [b"true"]})),
+    "no msgpack": bytes([VERSION, 0xC1]),
+    "cut off": packed({"command": [b"true"]})[:-2],
+    "something behind it": packed({"command": [b"true"]}) + b"\0",
+    "no map": packed([b"true"]),
+    "no command": packed({"name": "x"}),
+    "an empty command": packed({"command": []}),
+    "a command of text": packed({"command": "true"}),
+    "an unknown field": packed({"command": [b"true"], "shell": True}),
+    "a NUL in a word": packed({"command": [b"tr\0ue"]}),
+    "a reserved variable": packed({"command": [b"true"], "env": {b"ONESHOT_TOKEN": b"1"}}),
+    "a relative folder": packed({"command": [b"true"], "cwd": b"../.."}),
+    "a NaN": packed({"command": [b"true"], "grace": float("nan")}),
+    "a huge time": packed({"command": [b"true"], "time_limit": 1e300}),
+    "a deep nest": bytes([VERSION]) + b"\x91" * 100_000,
+    "an array of four billion": bytes([VERSION]) + b"\x81\xa7command\xdd\xff\xff\xff\xff",
+    "too many bytes": b"\x01" * (MAX_SPEC_BYTES + 1),
+    "a megabyte of small things": bytes([VERSION]) + b"\x81\xa7command\xdd\x00\x0f\x00\x00" + b"\xc4\x00" * 200_000,
+}
+
+
+def test_a_spec_that_nobody_can_read_fails_its_job_and_no_other(served: Deployment) -> None:
+    jobs = {}
+    for what, raw in HOSTILE.items():
+        # Low priority and a held back worker would be a race; this swaps the spec of a job that nobody can claim yet.
+        with served.redis.pipeline(transaction=True) as swap:
+            jobs[what] = job_id = what.replace(" ", "-")
+            for call in submission(served, job_id, raw):
+                swap.execute_command(*call)
+            swap.execute()
+    healthy = served.enqueue("echo fine")
+
+    outcomes = {what: served.queue.get(job_id).wait(timeout=20) for what, job_id in jobs.items()}
+
+    assert {what: (each.state, each.cause) for what, each in outcomes.items()} == dict.fromkeys(
+        HOSTILE, (JobState.FAILED, Cause.REJECTED)
+    )
+    assert all(each.error and "cannot be read" in each.error for each in outcomes.values())
+    assert healthy.wait(timeout=20).state is JobState.COMPLETED
+    assert served.witness.times("start") == {healthy.id: 1}
+
+
+def submission(deployment: Deployment, job_id: str, spec: bytes) -> list[tuple[Any, ...]]:
+    """What a hostile producer sends: a job like any other, but for its spec."""
+    from oneshot_queue.store.scripts import script
+
+    submit = script("submit").text
+    keys = (deployment.keys.prefix, deployment.keys.job(job_id))
+    return [
+        ("SADD", f"{{{deployment.settings.namespace}}}:queues", deployment.queue_name),
+        ("EVAL", submit, 2, *keys, job_id, spec, "normal", b"", "stranger", 1_000_000),
+    ]
+
+
+def test_entries_that_name_no_job_are_set_aside_and_counted(deployment: Deployment) -> None:
+    stream = deployment.keys.ready(Priority.HIGH)
+    foreign: list[dict[bytes, bytes]] = [
+        {b"junk": b"1"},
+        {b"id": b"no-such-job"},
+        {b"id": b"../../etc"},
+        {b"id": b"\xff\xfe\0"},
+        {b"id": b"x" * 100_000},
+        {b"id": b"two", b"fields": b"here"},
+        {os.urandom(20): os.urandom(20)},
+    ]
+    for fields in foreign:
+        deployment.redis.xadd(stream, fields)
+    job = deployment.enqueue()
+
+    worker = deployment.start_worker()
+
+    assert job.wait(timeout=20).state is JobState.COMPLETED
+    worker.wait_for("set aside")
+    assert deployment.redis.hget(deployment.keys.counters, "malformed") == b"%d" % len(foreign)
+    assert deployment.redis.llen(deployment.keys.quarantine) == len(foreign)
+    assert deployment.entries() == 0
+    worker.stop()
+
+
+def test_an_entry_written_twice_for_one_job_starts_it_once(deployment: Deployment) -> None:
+    job = deployment.enqueue("sleep 0.1")
+    for priority in Priority:
+        deployment.redis.xadd(deployment.keys.ready(priority), {"id": job.id})
+
+    deployment.start_worker(arguments=["--burst"]).wait()
+
+    assert deployment.witness.times("start") == {job.id: 1}
+    assert record_of(job).state is JobState.COMPLETED
+    assert deployment.entries() == 0
+
+
+@pytest.mark.parametrize("what", ["job", "text", "output"])
+def test_keys_of_another_type_in_the_place_of_a_jobs_hurt_no_other_job(deployment: Deployment, what: str) -> None:
+    gate = deployment.witness.path.with_name("gate")
+    worker = deployment.start_worker(concurrency=2)
+    victim = deployment.enqueue(f"echo before; while [ ! -e {gate} ]; do sleep 0.02; done; seq 20000")
+    deployment.witness.until("start", victim.id)
+    wait_until(lambda: deployment.redis.exists(deployment.keys.output_head(victim.id, 1)), what="the first output")
+    key = {
+        "job": deployment.keys.job(victim.id),
+        "text": deployment.keys.text(victim.id),
+        "output": deployment.keys.output_head(victim.id, 1),
+    }[what]
+
+    deployment.redis.delete(key)
+    deployment.redis.lpush(key, "not ours")
+    gate.touch()
+    worker.wait_for(f"end   {victim.id}")
+    others = [deployment.enqueue("seq 20000") for _ in range(10)]
+
+    assert {job.wait(timeout=20).state for job in others} == {JobState.COMPLETED}
+    assert all(len(output_of(job)[0]) == 108_894 for job in others)
+    assert deployment.redis.type(key) == b"list", "what is not ours is not overwritten"
+    if what == "output":
+        # Its output is lost, and that is counted; its end is not.
+        assert victim.wait(timeout=20).state is JobState.COMPLETED
+        assert record_of(victim).output.dropped == 108_894

@@ -1,0 +1,132 @@
+"""Nothing stays for ever: what ended is forgotten in time, and whoever is gone is not shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from oneshot_queue import JobNotFound, JobState
+from oneshot_queue.store.connection import AsyncConnection
+from tests.integration.deployment import Deployment, record_of, until_state
+from tests.integration.marks import Mark
+from tests.waiting import wait_until
+from workers.services.pruner import Pruner
+
+
+def test_the_oldest_finished_jobs_go_when_there_are_too_many(deployment: Deployment) -> None:
+    deployment.tune(max_finished_jobs=5)
+    deployment.start_worker(concurrency=1)
+
+    # Long enough that no two of them end in the same millisecond.
+    jobs = [deployment.enqueue("echo hello; sleep 0.02; exit 3") for _ in range(12)]
+    jobs[-1].wait(timeout=20)
+    wait_until(deployment.entries, lambda left: left == 0, what="all jobs to end")
+
+    assert [job.id for job in reversed(deployment.queue.list())] == [job.id for job in jobs[-5:]]
+    with pytest.raises(JobNotFound):
+        jobs[0].refresh()
+    gone = {job.id for job in jobs[:-5]}
+    assert not [name for name in deployment.key_names() if any(each in name for each in gone)]
+
+
+def test_the_oldest_finished_jobs_go_when_their_output_is_too_much(deployment: Deployment) -> None:
+    deployment.tune(max_finished_output_bytes=250_000)
+    deployment.start_worker(concurrency=1)
+
+    jobs = [deployment.queue.enqueue(["head", "-c", "100000", "/dev/zero"]) for _ in range(5)]
+    jobs[-1].wait(timeout=20)
+    wait_until(deployment.entries, lambda left: left == 0, what="all jobs to end")
+
+    assert [job.id for job in reversed(deployment.queue.list())] == [job.id for job in jobs[-2:]]
+    assert int(deployment.redis.hget(deployment.keys.counters, "kept") or 0) == 200_000
+
+
+async def test_the_number_of_keys_returns_to_where_it_was(deployment: Deployment, mark: Mark) -> None:
+    deployment.tune(keep_completed_s=0.1, keep_failed_s=0.1)
+    worker = deployment.start_worker(concurrency=4)
+    first = deployment.enqueue("echo hello")
+    first.wait(timeout=20)
+    await forget_finished(deployment)
+    baseline = standing(deployment)
+
+    jobs = [deployment.queue.enqueue(argv, stdin=b"x" * size) for argv, size in VARIETY]
+    waiting = deployment.queue.enqueue(["sh", "-c", mark.sleep], idle_after=0.1)
+    for job in jobs:
+        job.wait(timeout=20)
+    until_state(waiting, JobState.IDLE)
+    waiting.interrupt()
+    unstarted = deployment.queue.enqueue(["true"])
+    unstarted.interrupt()
+    assert len(standing(deployment)) > len(baseline) + 20
+    await forget_finished(deployment)
+
+    assert standing(deployment) == baseline
+    assert int(deployment.redis.hget(deployment.keys.counters, "kept") or 0) == 0
+    assert not deployment.redis.exists(
+        deployment.keys.state(JobState.COMPLETED), deployment.keys.state(JobState.FAILED)
+    )
+    worker.stop()
+
+
+VARIETY: list[tuple[list[str], int]] = [
+    (["true"], 0),
+    (["false"], 1),
+    (["cat"], 3_000),
+    (["cat"], 1_000_000),
+    (["tee", "/dev/fd/2"], 300_000),
+    (["no-such-program"], 10),
+    (["sh", "-c", "kill -9 $$"], 0),
+]
+
+
+def standing(deployment: Deployment) -> set[str]:
+    """The keys, but for those that come and go: the doorbell, and a worker's sign of life."""
+    return {name for name in deployment.key_names() if not name.endswith(":bell") and ":worker:" not in name}
+
+
+async def forget_finished(deployment: Deployment) -> None:
+    """Do what every worker does once a minute, until there is nothing left to forget."""
+    connection = AsyncConnection(deployment.url)
+    pruner = Pruner(connection=connection, queues=[deployment.keys], settings=deployment.settings)
+
+    def finished() -> int:
+        finals = [state for state in JobState if state.is_final]
+        return sum(deployment.redis.zcard(deployment.keys.state(state)) for state in finals)
+
+    while finished():
+        await pruner.run_once()
+    await connection.aclose()
+
+
+def test_keys_of_ended_jobs_end_by_themselves_even_if_nobody_prunes(deployment: Deployment) -> None:
+    deployment.start_worker()
+    job = deployment.queue.enqueue(["tee", "/dev/fd/2"], stdin=b"x" * 300_000)
+    job.wait(timeout=20)
+
+    names = [name for name in deployment.key_names() if job.id in name]
+
+    assert len(names) >= 5
+    # 24 hours, and the hour in which pruning comes first.
+    assert {86_400 < deployment.redis.ttl(name) <= 90_000 for name in names} == {True}
+
+
+def test_live_workers_are_shown_with_what_they_run_and_for_as_long_as_they_live(
+    deployment: Deployment, mark: Mark
+) -> None:
+    worker = deployment.start_worker(concurrency=3, arguments=["--name", "shown"])
+    (idle,) = deployment.queue.workers()
+    jobs = [deployment.enqueue(mark.sleep) for _ in range(2)]
+
+    (busy,) = wait_until(deployment.queue.workers, lambda seen: seen and len(seen[0].running) == 2, what="both jobs")
+    (key,) = [name for name in deployment.key_names() if ":worker:" in name]
+    ttl_s = deployment.redis.ttl(key)
+
+    assert (idle.name, idle.pid, idle.concurrency, idle.running) == ("shown", worker.pid, 3, ())
+    assert idle.queues == (deployment.queue_name,)
+    assert set(busy.running) == {job.id for job in jobs}
+    assert busy.started_ms <= busy.seen_ms
+    assert 0 < ttl_s <= 15
+    assert record_of(jobs[0]).worker == "shown"
+    for job in jobs:
+        job.interrupt()
+    worker.stop()
+    assert deployment.queue.workers() == []

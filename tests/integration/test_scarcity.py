@@ -1,0 +1,79 @@
+"""A worker that is out of something takes no blame out on its jobs: they wait, and run when they can."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+from oneshot_queue import JobState
+from tests.integration.deployment import Deployment, history_of, record_of
+
+
+def test_a_job_waits_while_its_worker_has_no_descriptors_and_runs_when_it_has(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    worker = deployment.start_worker(concurrency=2)
+    deployment.enqueue().wait(timeout=20)
+    limits = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
+    open_now = len(list(Path(f"/proc/{worker.pid}/fd").iterdir()))
+
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (open_now, limits[1]))
+    job = deployment.enqueue("echo ran")
+    worker.wait_for("cannot be started yet")
+    record = record_of(job)
+    heard = deployment.witness.of("start", job.id)
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, limits)
+
+    assert record.state is JobState.RUNNING
+    assert heard == []
+    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert deployment.witness.times("start")[job.id] == 1
+    assert history_of(job) == ["CREATED", "RUNNING", "COMPLETED"]
+    worker.stop()
+
+
+def test_a_job_that_cannot_be_started_yet_can_be_interrupted(deployment: Deployment) -> None:
+    worker = deployment.start_worker(concurrency=2)
+    deployment.enqueue().wait(timeout=20)
+    limits = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
+    open_now = len(list(Path(f"/proc/{worker.pid}/fd").iterdir()))
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (open_now, limits[1]))
+    job = deployment.enqueue()
+    worker.wait_for("cannot be started yet")
+
+    report = job.interrupt()
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, limits)
+
+    assert report.state is JobState.INTERRUPTED
+    assert deployment.witness.of("start", job.id) == []
+    worker.stop()
+
+
+def test_many_jobs_leave_no_descriptor_thread_or_zombie_behind(deployment: Deployment) -> None:
+    worker = deployment.start_worker(concurrency=4)
+    process = Path(f"/proc/{worker.pid}")
+
+    def opened() -> int:
+        # Sockets come and go with the load; pipes and pidfds are the jobs'.
+        return len([fd for fd in (process / "fd").iterdir() if not _target(fd).startswith("socket:")])
+
+    for _ in range(20):
+        deployment.enqueue().wait(timeout=20)
+    before = opened()
+
+    jobs = deployment.queue.enqueue_many([["true"]] * 200)
+    for each in jobs:
+        assert not isinstance(each, Exception)
+        each.wait(timeout=20)
+
+    assert opened() == before
+    assert len(list((process / "task").iterdir())) == 1
+    assert (process / "task" / str(worker.pid) / "children").read_text().split() == []
+    worker.stop()
+
+
+def _target(fd: Path) -> str:
+    try:
+        return str(fd.readlink())
+    except FileNotFoundError:
+        return "socket: (closed meanwhile)"

@@ -1,0 +1,176 @@
+"""A worker that is asked to stop: once, it drains; twice, it interrupts; three times, it kills. It leaves no orphan."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from oneshot_queue import Cause, JobState
+from tests.integration.deployment import Deployment, assert_gone_without_a_trace, history_of, record_of
+from tests.integration.marks import Mark, stubborn
+from tests.servers import ServerProcess
+from tests.waiting import wait_until
+
+
+def test_a_worker_asked_once_lets_its_jobs_end_takes_no_more_and_leaves_no_trace(
+    deployment: Deployment,
+) -> None:
+    worker = deployment.start_worker(concurrency=2)
+    gate = deployment.witness.path.with_name("gate")
+    running = [deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo done") for _ in range(2)]
+    deployment.witness.until_count("start", 2)
+    assert worker.pid in {each.pid for each in deployment.queue.workers()}
+
+    worker.signal(signal.SIGTERM)
+    worker.wait_for("stopping: 2 jobs have 30 s to end")
+    waiting = deployment.enqueue()
+    gate.touch()
+
+    assert worker.wait() == 0
+    assert {record_of(job).state for job in running} == {JobState.COMPLETED}
+    assert record_of(waiting).state is JobState.CREATED
+    assert deployment.witness.times("start") == {job.id: 1 for job in running}
+    assert_gone_without_a_trace(deployment, worker)
+
+
+@pytest.mark.parametrize(
+    "asked", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)], ids=["SIGTERM", "SIGINT"]
+)
+def test_a_worker_asked_twice_interrupts_its_jobs(
+    deployment: Deployment, mark: Mark, asked: tuple[signal.Signals, ...]
+) -> None:
+    worker = deployment.start_worker(concurrency=2)
+    jobs = [deployment.enqueue(f"{mark.sleep} & setsid {mark.sleep} & {mark.sleep}") for _ in range(2)]
+    wait_until(mark.alive, lambda seen: len(seen) == 6, what="all processes of the jobs")
+
+    worker.signal(asked[0])
+    worker.wait_for("stopping: 2 jobs")
+    assert len(mark.alive()) == 6
+    worker.signal(asked[1])
+
+    assert worker.wait() == 0
+    assert mark.alive() == []
+    worker.wait_for("interrupting 2 jobs")
+    for job in jobs:
+        record = record_of(job)
+        assert (record.state, record.cause, record.signal) == (
+            JobState.INTERRUPTED,
+            Cause.INTERRUPTED,
+            signal.SIGTERM,
+        )
+    assert_gone_without_a_trace(deployment, worker)
+
+
+def test_a_worker_asked_three_times_kills_its_jobs_and_is_gone_at_once(deployment: Deployment, mark: Mark) -> None:
+    worker = deployment.start_worker(concurrency=2)
+    job = deployment.enqueue(stubborn(deployment, mark), grace=300)
+    assert next(job.output(follow=True)).data == b"ready\n"
+
+    # However it is asked, by a supervisor, a terminal's Ctrl-C or its closing: each counts.
+    worker.signal(signal.SIGINT)
+    worker.wait_for("stopping: 1 jobs")
+    worker.signal(signal.SIGTERM)
+    deployment.witness.until("asked", job.id)
+    assert record_of(job).state is JobState.RUNNING
+    worker.signal(signal.SIGHUP)
+    began = time.monotonic()
+
+    assert worker.wait() == 0
+    assert time.monotonic() - began < 1
+    assert mark.alive() == []
+    assert (record_of(job).state, record_of(job).signal) == (JobState.INTERRUPTED, signal.SIGKILL)
+    assert history_of(job) == ["CREATED", "RUNNING", "INTERRUPTED"]
+    assert_gone_without_a_trace(deployment, worker)
+
+
+def test_a_worker_whose_drain_takes_too_long_interrupts_its_jobs(deployment: Deployment, mark: Mark) -> None:
+    worker = deployment.start_worker(arguments=["--drain-timeout", "0.3"])
+    job = deployment.enqueue(mark.sleep)
+    deployment.witness.until("start", job.id)
+
+    worker.signal()
+
+    assert worker.wait() == 0
+    assert mark.alive() == []
+    assert record_of(job).state is JobState.INTERRUPTED
+    assert_gone_without_a_trace(deployment, worker)
+
+
+def test_an_idle_worker_stops_at_once(deployment: Deployment) -> None:
+    worker = deployment.start_worker()
+
+    worker.signal()
+    began = time.monotonic()
+
+    assert worker.wait() == 0
+    assert time.monotonic() - began < 1
+    assert_gone_without_a_trace(deployment, worker)
+
+
+def test_a_worker_that_was_started_with_signals_ignored_heeds_them_and_so_do_its_jobs(
+    deployment: Deployment, mark: Mark
+) -> None:
+    # As nohup and a shell's & start it.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        worker = deployment.start_worker()
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGHUP, before[1])
+    job = deployment.enqueue(mark.sleep)
+    deployment.witness.until("start", job.id)
+
+    report = job.interrupt()
+    worker.signal(signal.SIGINT)
+
+    assert report.state is JobState.INTERRUPTED
+    assert record_of(job).signal == signal.SIGTERM
+    assert worker.wait() == 0
+
+
+@pytest.mark.parametrize("absence", ["paused", "stopped"])
+def test_a_worker_stops_while_its_server_is_away(
+    own_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, absence: str
+) -> None:
+    worker = own_deployment.start_worker(concurrency=2)
+    job = own_deployment.enqueue(stubborn(own_deployment, mark), grace=300)
+    assert next(job.output(follow=True)).data == b"ready\n"
+
+    fresh_server.pause() if absence == "paused" else fresh_server.stop()
+    worker.signal()
+    worker.wait_for("stopping: 1 jobs")
+    worker.signal()
+    own_deployment.witness.until("asked", job.id)
+    worker.signal()
+    began = time.monotonic()
+    code = worker.wait()
+    took_s = time.monotonic() - began
+    if absence == "paused":
+        fresh_server.resume()
+
+    assert code == 0
+    assert mark.alive() == []
+    assert took_s < 2
+    worker.wait_for(f"job {job.id}: its end could not be written to the broker")
+
+
+def test_a_worker_that_is_killed_is_seen_to_be_gone_and_its_job_is_left_running_on_record(
+    deployment: Deployment, mark: Mark
+) -> None:
+    worker = deployment.start_worker(arguments=["--name", "doomed"])
+    job = deployment.enqueue(mark.sleep)
+    deployment.witness.until("start", job.id)
+
+    worker.kill()
+    # Its sign of life would end by itself, 15 s from now.
+    for name in deployment.key_names():
+        if ":worker:" in name:
+            deployment.redis.delete(name)
+    (report,) = deployment.queue.interrupt([job.id], timeout=0.1)
+
+    assert (report.result, report.state, report.worker) == ("not_confirmed", JobState.RUNNING, None)
+    for pid in mark.alive():
+        os.kill(pid, signal.SIGKILL)

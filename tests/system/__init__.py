@@ -1,0 +1,1 @@
+"""The whole, as people use it: real processes, real signals, the command line."""

@@ -1,0 +1,7 @@
+"""The fixtures of the integration tests, for the whole."""
+
+from __future__ import annotations
+
+from tests.integration.conftest import deployment, mark, own_deployment, real_deployment
+
+__all__ = ["deployment", "mark", "own_deployment", "real_deployment"]

@@ -1,0 +1,69 @@
+"""A thousand jobs, and ten workers at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from oneshot_queue import JobState, SyncJob
+from tests.integration.deployment import Deployment, record_of
+from tests.waiting import wait_until
+
+
+def test_a_thousand_jobs_on_two_workers_are_started_once_each_and_both_take_part(deployment: Deployment) -> None:
+    workers = [deployment.start_worker(concurrency=4, arguments=["--name", name]) for name in ("one", "two")]
+
+    jobs = deployment.queue.enqueue_many([deployment.witness.command()] * 1000)
+
+    wait_until(deployment.entries, lambda left: left == 0, what="all jobs to end")
+    ids = {job.id for job in jobs if isinstance(job, SyncJob)}
+    assert len(ids) == 1000
+    assert deployment.witness.times("start") == dict.fromkeys(ids, 1)
+    assert deployment.witness.times("end") == dict.fromkeys(ids, 1)
+    assert len({each.token for each in deployment.witness.of("start")}) == 1000
+    assert deployment.pending() == {}
+    (counts,) = deployment.queue.queues()
+    assert {state: count for state, count in counts.states.items() if count} == {JobState.COMPLETED: 1000}
+    by_worker = Counter(job.record.worker for job in deployment.queue.list(limit=1000) if job.record)
+    assert set(by_worker) == {"one", "two"}
+    assert min(by_worker.values()) > 100
+    for worker in workers:
+        worker.stop()
+    assert deployment.leases() == deployment.consumers() == set()
+
+
+def test_ten_workers_for_one_job_each_run_exactly_theirs_at_once(deployment: Deployment, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    script = f"{deployment.witness.says('ready')}; while [ ! -e {gate} ]; do sleep 0.05; done"
+    bystander = deployment.enqueue()
+    jobs = [deployment.enqueue(script, priority="low") for _ in range(10)]
+
+    workers = [
+        deployment.start_worker(concurrency=1, arguments=["--only-job", job.id, "--quiet"], until_ready=False)
+        for job in jobs
+    ]
+
+    deployment.witness.until_count("ready", 10)
+    gate.touch()
+    assert [worker.wait() for worker in workers] == [0] * 10
+    assert deployment.witness.times("end") == {job.id: 1 for job in jobs}
+    assert record_of(bystander).state is JobState.CREATED
+    assert deployment.leases() == set()
+
+
+def test_two_hundred_quiet_jobs_cost_their_worker_next_to_nothing(deployment: Deployment) -> None:
+    worker = deployment.start_worker(concurrency=200)
+    before = worker.rss_bytes
+
+    jobs = deployment.queue.enqueue_many([["sleep", "300"]] * 200)
+    wait_until(
+        lambda: deployment.queue.queues()[0].states[JobState.RUNNING], lambda count: count == 200, what="all to run"
+    )
+    worker.until_asleep()
+    after = worker.rss_bytes
+
+    assert after - before < 200 * 200_000
+    ids = [job.id for job in jobs if isinstance(job, SyncJob)]
+    reports = deployment.queue.interrupt(ids)
+    assert {report.state for report in reports} == {JobState.INTERRUPTED}
+    worker.stop()

@@ -1,0 +1,82 @@
+"""From the local engine's events to what has to be sent, recorded and said about a held job."""
+
+from __future__ import annotations
+
+import logging
+from typing import assert_never
+
+from oneshot_queue.clock import Clock
+from oneshot_queue.events import (
+    ActivityDetected,
+    Event,
+    InterruptStarted,
+    OutputReceived,
+    SilenceDetected,
+    SpawnDelayed,
+    TaskEnded,
+    TaskStarted,
+)
+from workers.holdings import HeldJob, Holdings, ServerClock
+from workers.report import Report
+from workers.services.recorder import Recorder
+from workers.services.shipper import Shipper
+from workers.slots import Slots
+
+logger = logging.getLogger(__name__)
+
+
+class Bridge:
+    """An observer of the orchestrator: everything here happens in the turn of the event loop in which it was seen."""
+
+    def __init__(
+        self, *, holdings: Holdings, recorder: Recorder, shipper: Shipper, clock: Clock, server_clock: ServerClock
+    ) -> None:
+        self._holdings = holdings
+        self._recorder = recorder
+        self._shipper = shipper
+        self._clock = clock
+        self._server_clock = server_clock
+
+    def attach(self, slots: Slots, report: Report) -> None:
+        """Connect what exists only after the orchestrator does."""
+        self._slots = slots
+        self._report = report
+
+    def __call__(self, event: Event) -> None:
+        """Take in one event."""
+        held = self._holdings.by_task(event.task_id)
+        if held is None:
+            return
+        match event:
+            case TaskStarted(pid=pid):
+                held.pid, held.started_s = pid, self._clock.monotonic()
+                self._recorder.note(held)
+                self._report.started(held)
+            case OutputReceived(stream=stream, offset=offset, data=data):
+                held.outgoing.append(stream, offset, data, self._server_clock.now_ms())
+                self._shipper.look_at(held)
+            case SilenceDetected():
+                self._recorder.note(held, "detect_silence")
+            case ActivityDetected():
+                self._recorder.note(held, "detect_activity")
+            case InterruptStarted(cause=cause):
+                self._report.ending(held, cause)
+            case SpawnDelayed(error=error):
+                logger.warning("job %s cannot be started yet: %s", held.job_id, error)
+                self._slots.pause()
+            case TaskEnded(outcome=outcome):
+                self._end(held, event)
+                seconds = None if held.started_s is None else self._clock.monotonic() - held.started_s
+                self._report.ended(held, outcome, seconds)
+            case _:
+                assert_never(event)
+
+    def _end(self, held: HeldJob, event: TaskEnded) -> None:
+        held.ended = (event.outcome, self._clock.monotonic())
+        if held.is_fenced:
+            self._shipper.forget(held)
+            self._holdings.remove(held)
+            return
+        if held.outgoing.is_waiting or held.outgoing.in_flight is not None:
+            self._shipper.look_at(held, at_once=True)
+        self._recorder.look_at(held)

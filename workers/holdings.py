@@ -1,0 +1,139 @@
+"""What a worker holds: the jobs it claimed and has not written the end of."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+
+from oneshot_queue.clock import Clock
+from oneshot_queue.jobs import JobSpec, Outcome
+from oneshot_queue.store.job_store import Holder
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.lease_store import Intent
+from workers.outgoing import Outgoing
+
+REMEMBERED_TOKENS: Final = 10_000
+
+
+@dataclass(slots=True)
+class Change:
+    """Something to write down about a job.
+
+    Attributes:
+        sequence: Its number within the attempt, from 1; Redis ignores what it has seen.
+        event: Of the state machine; ``None`` for a mere fact.
+        at_s: When it happened, monotonic.
+    """
+
+    sequence: int
+    event: str | None
+    at_s: float
+
+
+@dataclass(slots=True, eq=False)
+class HeldJob:
+    """One claimed job, from the claim until its end is on record.
+
+    Attributes:
+        holder: Proves to Redis that this worker may write.
+        sequence: Number of the last change.
+        changes: What happened and is not on record yet, oldest first.
+        ended: How and when it ended, once it has.
+        intent: The interrupt that is on record for it, once it was read.
+        stop_reason: Why this worker ended it of its own accord.
+        is_fenced: Whether it turned out to be another's: its processes end, nothing more is written.
+    """
+
+    keys: QueueKeys
+    job_id: str
+    attempt: int
+    holder: Holder
+    spec: JobSpec | None
+    outgoing: Outgoing = field(default_factory=Outgoing)
+    pid: int | None = None
+    started_s: float | None = None
+    sequence: int = 0
+    changes: list[Change] = field(default_factory=list)
+    ended: tuple[Outcome, float] | None = None
+    intent: Intent | None = None
+    stop_reason: str | None = None
+    is_fenced: bool = False
+
+    @property
+    def task_id(self) -> str:
+        """How the orchestrator names it; ids are unique within a queue only."""
+        return f"{self.keys.queue}/{self.job_id}"
+
+
+class Holdings:
+    """All held jobs, by queue and id."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, HeldJob] = {}
+        self._tokens: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._changed = anyio.Event()
+
+    def __iter__(self) -> Iterator[HeldJob]:
+        return iter(list(self._held.values()))
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def add(self, held: HeldJob) -> None:
+        """Hold a job."""
+        self._held[held.task_id] = held
+        self._tokens[held.task_id, held.holder.token] = None
+        while len(self._tokens) > REMEMBERED_TOKENS:
+            self._tokens.popitem(last=False)
+        self._notify()
+
+    def remove(self, held: HeldJob) -> None:
+        """Let a job go."""
+        if self._held.get(held.task_id) is held:
+            del self._held[held.task_id]
+            self._notify()
+
+    def find(self, queue: str, job_id: str) -> HeldJob | None:
+        """The job of that id, if it is held."""
+        return self._held.get(f"{queue}/{job_id}")
+
+    def by_task(self, task_id: str) -> HeldJob | None:
+        """The job behind a task of the orchestrator."""
+        return self._held.get(task_id)
+
+    def has_received(self, queue: str, job_id: str, token: str) -> bool:
+        """Whether this very attempt was ever handed to this worker, even if it has long ended."""
+        return (f"{queue}/{job_id}", token) in self._tokens
+
+    async def wait_for_change(self) -> None:
+        """Wait until a job is added or removed."""
+        await self._changed.wait()
+
+    async def wait_until_empty(self) -> None:
+        """Wait until nothing is held."""
+        while self._held:
+            await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+class ServerClock:
+    """Redis' clock, as far as it is known here: set by every renewal, carried on by our own monotonic clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead_ms = clock.now_ms() - round(clock.monotonic() * 1000)
+
+    def set(self, server_ms: int) -> None:
+        """Redis just said that it is this late."""
+        self._ahead_ms = server_ms - round(self._clock.monotonic() * 1000)
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970, as Redis would say."""
+        return round(self._clock.monotonic() * 1000) + self._ahead_ms

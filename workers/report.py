@@ -1,0 +1,81 @@
+"""What a worker tells the person who started it: one line for each thing that happened, on standard error."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final, TextIO
+
+from oneshot_queue.jobs import Cause, Outcome, text_of
+from oneshot_queue.states import JobState
+from workers.holdings import HeldJob
+
+MAX_COMMAND_CHARS: Final = 100
+
+
+class Report:
+    """Writes the lines; quiet, only what needs a person."""
+
+    def __init__(self, *, is_quiet: bool, stream: TextIO | None = None) -> None:
+        self._is_quiet = is_quiet
+        self._stream = stream or sys.stderr
+
+    def say(self, line: str) -> None:
+        """One line, unless quiet."""
+        if not self._is_quiet:
+            self.warn(line)
+
+    def warn(self, line: str) -> None:
+        """One line, in any case."""
+        try:
+            print(_safe(line), file=self._stream, flush=True)
+        except OSError:
+            # The terminal or pipe is gone. The jobs are not, and their states tell the same.
+            self._is_quiet = True
+
+    def opened(self, *, name: str, broker: str, queues: Sequence[str], slots: int) -> None:
+        """The first line."""
+        plural = "" if slots == 1 else "s"
+        self.say(f"worker {name} · broker {broker} · queues {', '.join(queues)} · {slots} slot{plural}")
+
+    def started(self, held: HeldJob) -> None:
+        """A job's process exists."""
+        self.say(f"{_now()} start {held.job_id} · {held.keys.queue} · {_command(held)}")
+
+    def ending(self, held: HeldJob, cause: str) -> None:
+        """The termination of a job's processes has begun."""
+        self.say(f"{_now()} stop  {held.job_id} · {cause.replace('_', ' ')}")
+
+    def ended(self, held: HeldJob, outcome: Outcome, seconds: float | None) -> None:
+        """A job's end."""
+        took = "" if seconds is None else f" after {seconds:.2f} s"
+        error = f" · {outcome.error}" if outcome.error else ""
+        self.say(f"{_now()} end   {held.job_id} · {outcome.state} · {_how(outcome)}{took}{error}")
+        if outcome.survivors:
+            self.warn(f"{_now()} job {held.job_id}: SIGKILL did not end {', '.join(map(str, outcome.survivors))}")
+
+
+def _how(outcome: Outcome) -> str:
+    if outcome.state is JobState.COMPLETED or outcome.cause is Cause.EXIT:
+        return f"exit {outcome.exit_code}"
+    if outcome.cause is Cause.SIGNAL:
+        return f"signal {outcome.signal}"
+    return outcome.cause.replace("_", " ")
+
+
+def _command(held: HeldJob) -> str:
+    if held.spec is None:
+        return "(no readable command)"
+    words = shlex.join(text_of(word) for word in held.spec.command)
+    return words if len(words) <= MAX_COMMAND_CHARS else words[: MAX_COMMAND_CHARS - 1] + "…"
+
+
+def _safe(line: str) -> str:
+    # A job's words are anybody's: a terminal must not act on them.
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+
+
+def _now() -> str:
+    return time.strftime("%H:%M:%S")

@@ -1,0 +1,17 @@
+"""The duties of a worker, one file each.
+
+Every service has ``run()``, which goes on until it is cancelled, and ``run_once()``, one pass, which tests drive
+directly. None imports another; what they share is passed in (``workers.holdings``, ``workers.leases``).
+
+============  ============================================================  ===================================
+service       duty                                                          when it fails
+============  ============================================================  ===================================
+claimer       takes waiting jobs for free slots; waits at the doorbell      backs off; reads back a lost reply
+recorder      writes down silence, activity and the end of jobs             keeps all and repeats; idempotent
+shipper       sends output, at most ten times a second a job                drops the oldest, and counts it
+lease_keeper  renews the leases; learns of interrupts that way              repeats sooner; lost: ends the jobs
+interrupts    hears announced interrupts at once                            reconnects; the renewal finds them
+presence      shows that the worker lives, and what it runs                 repeats
+pruner        forgets finished jobs that are too old                        repeats
+============  ============================================================  ===================================
+"""

@@ -1,0 +1,167 @@
+"""Claims waiting jobs of one queue for the free slots of this worker."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import anyio
+
+from oneshot_queue.backoff import retry_delay
+from oneshot_queue.errors import BrokerError, BrokerUnreachable
+from oneshot_queue.store import job_store, lease_store
+from oneshot_queue.store.calls import Call
+from oneshot_queue.store.connection import AsyncConnection
+from oneshot_queue.store.job_store import Claim, Claimed, Lost
+from workers.holdings import Holdings
+from workers.leases import Lease
+
+logger = logging.getLogger(__name__)
+
+BELL_S: Final = 5.0
+"""How long an idle worker waits at the doorbell before it looks for itself."""
+
+MAX_CLAIM: Final = 100
+
+Admit = Callable[[Lease, Claim], Awaitable[None]]
+OnLost = Callable[[Lease, str], Awaitable[None]]
+
+
+class Slots(Protocol):
+    """How many more jobs there is room for."""
+
+    @property
+    def free_slots(self) -> int:
+        """Jobs that would start at once."""
+
+    async def wait_for_slot(self) -> None:
+        """Wait until there is room for one."""
+
+
+class Claimer:
+    """Takes no more than there are free slots, and never the same job twice.
+
+    A claim whose reply is lost may have been carried out. It is not repeated; instead the claimer reads back what is
+    claimed under its lease, and starts what it never received. Cancelled, it still finishes a claim under way: a job
+    that was claimed and dropped would be nobody's.
+
+    Args:
+        bell: A connection for blocking reads, used for nothing else.
+        turn: Held by whoever of this worker's claimers is counting slots and claiming.
+        admit: Starts a claimed job.
+        on_lost: Told when the lease is gone, and by which id it was asked for.
+        only_job: Claim exactly this job, and no other.
+        is_burst: Return when nothing waits and nothing runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        commands: AsyncConnection,
+        bell: AsyncConnection,
+        lease: Lease,
+        slots: Slots,
+        holdings: Holdings,
+        turn: anyio.Lock,
+        worker: str,
+        host: str,
+        admit: Admit,
+        on_lost: OnLost,
+        only_job: str | None = None,
+        is_burst: bool = False,
+    ) -> None:
+        self._commands = commands
+        self._bell = bell
+        self._lease = lease
+        self._slots = slots
+        self._holdings = holdings
+        self._turn = turn
+        self._worker = worker
+        self._host = host
+        self._admit = admit
+        self._on_lost = on_lost
+        self._only_job = only_job
+        self._is_burst = is_burst or only_job is not None
+        self._is_unsure = False
+        self._claiming: anyio.CancelScope | None = None
+
+    async def run(self) -> None:
+        """Claim whenever there is room; returns only in burst mode, or by cancellation."""
+        failures = 0
+        while True:
+            try:
+                await self._slots.wait_for_slot()
+                claimed = await self.run_once()
+                if claimed == 0 and self._is_burst:
+                    if len(self._holdings) == 0:
+                        return
+                    await self._holdings.wait_for_change()
+                elif claimed == 0 and self._slots.free_slots:
+                    await self._wait_for_bell()
+                failures = 0
+            except BrokerError as problem:
+                failures += 1
+                logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot claim: %s", problem)
+                await anyio.sleep(retry_delay(failures, base_s=0.1, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
+
+    async def _wait_for_bell(self) -> None:
+        has_rung = await self._bell.run(lease_store.wait_for_bell(self._lease.keys, BELL_S))
+        if has_rung and not self._slots.free_slots:
+            # A job of another queue took the last slot meanwhile: what it rang for is for another worker.
+            await self._commands.run(lease_store.ring(self._lease.keys))
+
+    async def run_once(self) -> int:
+        """Claim for the slots that are free now; returns how many jobs were started, or entries set aside for them."""
+        async with self._turn:
+            free = min(self._slots.free_slots, MAX_CLAIM)
+            if free == 0:
+                return 0
+            started = 0  # the type checker must assume that a scope can swallow
+            with anyio.CancelScope(shield=True) as self._claiming:
+                started += await self._claim(free)
+            return started
+
+    def abandon(self) -> None:
+        """Do not wait for the reply to a claim under way: this worker is about to kill all that it holds."""
+        if self._claiming is not None:
+            self._claiming.cancel()
+
+    async def _claim(self, free: int) -> int:
+        started = 0
+        lease_id = self._lease.id
+        if self._is_unsure:
+            started = await self._start(await self._commands.run(self._reclaim()), lease_id)
+            self._is_unsure = False
+            if started >= free:
+                return started
+        try:
+            answer = await self._commands.run(self._call(free - started))
+        except BrokerUnreachable:
+            self._is_unsure = True
+            raise
+        return started + await self._start(answer, lease_id)
+
+    def _call(self, free: int) -> Call[Claimed | Lost]:
+        who = {"lease": self._lease.id, "worker": self._worker, "host": self._host}
+        if self._only_job is not None:
+            return job_store.claim_one(self._lease.keys, self._only_job, **who)
+        return job_store.claim(self._lease.keys, free=free, **who)
+
+    def _reclaim(self) -> Call[Claimed | Lost]:
+        known = [held.holder.token for held in self._holdings if held.keys == self._lease.keys]
+        return job_store.reclaim(self._lease.keys, lease=self._lease.id, known=known)
+
+    async def _start(self, answer: Claimed | Lost, lease_id: str) -> int:
+        if isinstance(answer, Lost):
+            await self._on_lost(self._lease, lease_id)
+            return 0
+        if answer.set_aside:
+            logger.error("set aside %d entries of queue %s that name no job", answer.set_aside, self._lease.keys.queue)
+        queue = self._lease.keys.queue
+        new = [each for each in answer.claims if not self._holdings.has_received(queue, each.job_id, each.token)]
+        for claim in new:
+            await self._admit(self._lease, claim)
+        # What was set aside may have stood in front of jobs: there is a reason to look again at once.
+        return len(new) + answer.set_aside

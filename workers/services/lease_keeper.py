@@ -1,0 +1,137 @@
+"""Keeps a worker's leases alive, and learns with every renewal of the interrupts on record."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+import anyio
+
+from oneshot_queue.errors import BrokerError
+from oneshot_queue.store import lease_store
+from oneshot_queue.store.connection import AsyncConnection
+from oneshot_queue.store.job_store import Lost
+from oneshot_queue.store.lease_store import Renewed
+from workers.holdings import Holdings, ServerClock
+from workers.leases import Interrupt, Lease, Orders
+
+logger = logging.getLogger(__name__)
+
+RENEWALS_PER_LEASE: Final = 6
+
+
+class LeaseKeeper:
+    """Registers, renews and ends the leases of all queues of one worker.
+
+    Args:
+        orders: Carries out the interrupts that a renewal brings.
+        interrupt: Ends the jobs of a lease that was lost.
+        lease_s: Length of a lease; it is renewed six times as often.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: AsyncConnection,
+        leases: Sequence[Lease],
+        holdings: Holdings,
+        orders: Orders,
+        interrupt: Interrupt,
+        server_clock: ServerClock,
+        lease_s: float,
+    ) -> None:
+        self._connection = connection
+        self._leases = leases
+        self._holdings = holdings
+        self._orders = orders
+        self._interrupt = interrupt
+        self._server_clock = server_clock
+        self._lease_s = lease_s
+
+    async def register(self) -> None:
+        """Begin all leases.
+
+        Raises:
+            BrokerError: The broker is out of reach or refuses.
+        """
+        for lease in self._leases:
+            await self._begin(lease)
+
+    async def run(self) -> None:
+        """Renew for ever; after a failure twice as often."""
+        period_s = self._lease_s / RENEWALS_PER_LEASE
+        failures = 0
+        while True:
+            await anyio.sleep(period_s / 2 if failures else period_s)
+            try:
+                await self.run_once()
+                failures = 0
+            except BrokerError as problem:
+                failures += 1
+                logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot renew the lease: %s", problem)
+
+    async def run_once(self) -> int:
+        """Renew all leases once; returns how many interrupts that brought.
+
+        Raises:
+            BrokerError: The broker is out of reach or refuses.
+        """
+        calls = [lease_store.renew(lease.keys, lease.id, self._lease_s) for lease in self._leases]
+        held_ids = [lease.id for lease in self._leases]
+        brought = 0
+        for lease, lease_id, answer in zip(self._leases, held_ids, await self._connection.run_many(calls), strict=True):
+            brought += await self._take_in(lease, lease_id, answer)
+        return brought
+
+    async def replace(self, lease: Lease, lost_id: str) -> None:
+        """A lease is lost: end its jobs, write nothing for them, and begin the next lease.
+
+        Args:
+            lost_id: What it was called when it was lost; it may have been replaced since.
+
+        Raises:
+            BrokerError: The broker is out of reach or refuses; the next renewal finds the lease lost again.
+        """
+        if lease.id != lost_id:
+            return
+        logger.error("lease %s of queue %s is lost; ending its jobs", lease.id, lease.keys.queue)
+        for held in self._holdings:
+            if held.keys == lease.keys and held.holder.lease == lease.id:
+                held.is_fenced = True
+                self._interrupt(held.task_id, None, "lease lost")
+                if held.ended is not None:
+                    self._holdings.remove(held)
+        lease.number += 1
+        await self._begin(lease)
+
+    async def end(self) -> None:
+        """End all leases that hold no job any more.
+
+        Raises:
+            BrokerError: The broker is out of reach or refuses.
+        """
+        calls = [lease_store.unregister(lease.keys, lease.id) for lease in self._leases]
+        await self._connection.run_many(calls)
+
+    async def _begin(self, lease: Lease) -> None:
+        # The queue is made known, so that its workers are found before its first job; where memory is full, without.
+        known = lease_store.add_queue(lease.keys.namespace, lease.keys.queue)
+        began = lease_store.register(lease.keys, lease.id, self._lease_s)
+        _, answer = await self._connection.run_many([known, began])
+        if isinstance(answer, Exception):
+            raise answer
+        self._server_clock.set(answer)
+
+    async def _take_in(self, lease: Lease, lease_id: str, answer: Any) -> int:
+        match answer:
+            case Renewed(now_ms, intents, malformed):
+                self._server_clock.set(now_ms)
+                if malformed:
+                    logger.error("%d interrupts of queue %s cannot be read", malformed, lease.keys.queue)
+                return self._orders.carry_out(lease, intents)
+            case Lost():
+                await self.replace(lease, lease_id)
+                return 0
+            case _:
+                raise answer

@@ -1,0 +1,211 @@
+"""Writes down what happens to held jobs: silence, activity, and the end."""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import anyio
+
+from oneshot_queue.backoff import retry_delay
+from oneshot_queue.clock import Clock
+from oneshot_queue.errors import BrokerError
+from oneshot_queue.settings import Settings
+from oneshot_queue.states import JobState
+from oneshot_queue.store import job_store
+from oneshot_queue.store.calls import Call, Word
+from oneshot_queue.store.connection import AsyncConnection, is_wrong_type
+from oneshot_queue.store.job_store import Fenced, Recorded
+from oneshot_queue.wire import Chunk, pack_chunks
+from workers.holdings import Change, HeldJob, Holdings
+from workers.leases import Interrupt
+
+logger = logging.getLogger(__name__)
+
+MAX_CHANGES: Final = 50
+"""Unrecorded changes kept of one job; the oldest pair of a silence and its end goes first."""
+
+MAX_BATCH: Final = 200
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What to send for one job.
+
+    Attributes:
+        covers: Sequence number of the last change that is in it.
+        ends: Whether the job's end is in it.
+    """
+
+    held: HeldJob
+    calls: list[Call[Any]] = field(default_factory=list)
+    covers: int = 0
+    ends: bool = False
+
+
+class Recorder:
+    """Group commit: what piles up while one pipeline is in flight goes out as the next one.
+
+    Every change carries its number within the attempt and every end its token, so a pipeline whose reply was lost is
+    simply sent again. A job's end waits until its output has been sent.
+
+    Args:
+        interrupt: Ends the processes of a job that turned out to be another's.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: AsyncConnection,
+        holdings: Holdings,
+        clock: Clock,
+        settings: Settings,
+        interrupt: Interrupt,
+    ) -> None:
+        self._connection = connection
+        self._holdings = holdings
+        self._clock = clock
+        self._settings = settings
+        self._interrupt = interrupt
+        self._due: dict[HeldJob, None] = {}
+        self._wanted = anyio.Event()
+
+    def note(self, held: HeldJob, event: str | None = None) -> None:
+        """Something changed: an event of the state machine, or only a fact such as the process id."""
+        held.sequence += 1
+        held.changes.append(Change(held.sequence, event, self._clock.monotonic()))
+        if len(held.changes) > MAX_CHANGES:
+            # Not the first, which may be a fact; a pair, so that silence and activity go on taking turns.
+            del held.changes[1:3]
+        self.look_at(held)
+
+    def look_at(self, held: HeldJob) -> None:
+        """There may be something to write about this job."""
+        self._due[held] = None
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Record for ever, outlasting any absence of the broker."""
+        failures = 0
+        while True:
+            if not self._due:
+                self._wanted = anyio.Event()
+                await self._wanted.wait()
+            try:
+                failed = await self.run_once()
+            except BrokerError as problem:
+                # Refused counts as absent: a password that was changed for a while must not end any job.
+                failed = 1
+                logger.log(logging.DEBUG if failures else logging.WARNING, "cannot record: %s", problem)
+            failures = failures + 1 if failed else 0
+            if failures:
+                await anyio.sleep(retry_delay(failures, base_s=0.05, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
+
+    async def run_once(self) -> int:
+        """Send what is due in one pipeline; returns for how many jobs it has to be tried again.
+
+        Raises:
+            BrokerError: Nothing is known to be recorded; all of it is due still.
+        """
+        plans = [self._plan(held) for held in list(self._due)[:MAX_BATCH]]
+        for plan in plans:
+            del self._due[plan.held]
+        calls = [call for plan in plans for call in plan.calls]
+        try:
+            answers = await self._connection.run_many(calls) if calls else []
+        except BaseException:
+            self._due |= dict.fromkeys(plan.held for plan in plans)
+            raise
+        failed = 0
+        for plan in plans:
+            mine, answers = answers[: len(plan.calls)], answers[len(plan.calls) :]
+            failed += self._settle(plan, mine)
+        return failed
+
+    def _plan(self, held: HeldJob) -> _Plan:
+        plan = _Plan(held)
+        if held.is_fenced:
+            return plan
+        for change in held.changes:
+            plan.covers = change.sequence
+            # A short job's process id travels with its end, not in a call of its own.
+            if change.event is not None or held.ended is None:
+                plan.calls.append(self._record(held, change))
+        if held.ended is not None and held.outgoing.in_flight is None:
+            inline = held.outgoing.take_inline()
+            if inline is not None or not held.outgoing.is_waiting:
+                plan.ends = True
+                plan.calls.append(self._end(held, inline or []))
+        return plan
+
+    def _record(self, held: HeldJob, change: Change) -> Call[Any]:
+        return job_store.record(
+            held.keys,
+            held.job_id,
+            held.holder,
+            sequence=change.sequence,
+            event=change.event,
+            ago_ms=self._ago_ms(change.at_s),
+            fields={} if held.pid is None else {"pid": held.pid},
+        )
+
+    def _end(self, held: HeldJob, inline: list[Chunk]) -> Call[Any]:
+        assert held.ended is not None
+        outcome, at_s = held.ended
+        if held.intent is None and outcome.state is JobState.INTERRUPTED:
+            outcome = replace(outcome, error=held.stop_reason)
+        fields: dict[str, Word] = {} if held.pid is None else {"pid": held.pid}
+        if held.outgoing.total:
+            fields |= {"bytes": held.outgoing.total, "dropped": held.outgoing.dropped}
+        if inline:
+            fields |= {"output": "inline", "last_output": inline[-1].at_ms}
+        return job_store.finish(
+            held.keys,
+            held.job_id,
+            held.holder,
+            outcome,
+            ago_ms=self._ago_ms(at_s),
+            inline_output=pack_chunks(inline) if inline else b"",
+            kept=held.outgoing.kept,
+            fields=fields,
+            settings=self._settings,
+        )
+
+    def _settle(self, plan: _Plan, answers: list[Any]) -> int:
+        """Take in the answers for one job; returns 1 if it has to be sent again."""
+        held = plan.held
+        if held.is_fenced:
+            held.changes.clear()
+            return 0
+        for answer in answers:
+            match answer:
+                case Recorded():
+                    continue
+                case Fenced():
+                    self._give_up(held)
+                    return 0
+                case BrokerError() if not is_wrong_type(answer):
+                    logger.warning("job %s: not recorded, will try again: %s", held.job_id, answer)
+                    self.look_at(held)
+                    return 1
+                case _:
+                    # Nothing that could be repeated: the job's record is not what it should be. Its end still counts.
+                    logger.error("job %s: the broker took a change amiss: %s", held.job_id, answer)
+        held.changes = [each for each in held.changes if each.sequence > plan.covers]
+        if plan.ends:
+            self._holdings.remove(held)
+        elif held.changes:
+            self.look_at(held)
+        return 0
+
+    def _give_up(self, held: HeldJob) -> None:
+        logger.error("job %s: it is another worker's now; ending its processes", held.job_id)
+        held.is_fenced = True
+        self._interrupt(held.task_id, 0.0, "fenced")
+        if held.ended is not None:
+            self._holdings.remove(held)
+
+    def _ago_ms(self, at_s: float) -> int:
+        return max(0, round((self._clock.monotonic() - at_s) * 1000))

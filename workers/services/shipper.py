@@ -1,0 +1,156 @@
+"""Sends the output of running jobs to Redis."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+
+from oneshot_queue.backoff import retry_delay
+from oneshot_queue.clock import Clock
+from oneshot_queue.errors import BrokerError
+from oneshot_queue.store import job_store
+from oneshot_queue.store.calls import Call
+from oneshot_queue.store.connection import AsyncConnection, is_out_of_memory, is_wrong_type
+from oneshot_queue.store.job_store import Fenced, Recorded
+from workers.holdings import HeldJob, ServerClock
+
+logger = logging.getLogger(__name__)
+
+FIRST_DELAY_S: Final = 0.01
+"""How long the first output waits for more: a job that ends within it sends its output with its end."""
+
+PERIOD_S: Final = 0.1
+"""Time between two appends of one job: at most ten a second."""
+
+MAX_ROUND_BYTES: Final = 2_097_152
+"""Most output in one round trip, so that a flood of one job does not hold up the others for long."""
+
+
+class Shipper:
+    """Takes what jobs wrote in turns, a batch a job, and sends it; what is not acknowledged is sent again.
+
+    Args:
+        on_sent: Called with a job when a batch of it has been dealt with.
+        on_fenced: Called with a job that turned out to be another's.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: AsyncConnection,
+        clock: Clock,
+        server_clock: ServerClock,
+        on_sent: Callable[[HeldJob], None],
+        on_fenced: Callable[[HeldJob], None],
+    ) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._server_clock = server_clock
+        self._on_sent = on_sent
+        self._on_fenced = on_fenced
+        self._due: dict[HeldJob, float] = {}
+        self._next: dict[HeldJob, float] = {}
+        self._wanted = anyio.Event()
+
+    def look_at(self, held: HeldJob, *, at_once: bool = False) -> None:
+        """There is output of this job to send; ``at_once`` when there will be no more."""
+        now = self._clock.monotonic()
+        due = now if at_once else max(now + FIRST_DELAY_S, self._next.get(held, 0.0))
+        known = self._due.get(held)
+        if known is None or due < known:
+            self._due[held] = due
+            self._wanted.set()
+
+    def forget(self, held: HeldJob) -> None:
+        """There is nothing to send of this job."""
+        self._due.pop(held, None)
+        self._next.pop(held, None)
+
+    async def run(self) -> None:
+        """Send for ever, outlasting any absence of the broker."""
+        failures = 0
+        while True:
+            self._wanted = anyio.Event()
+            wait_s = min(self._due.values(), default=float("inf")) - self._clock.monotonic()
+            if wait_s > 0:
+                with anyio.move_on_after(wait_s):
+                    await self._wanted.wait()
+                continue
+            try:
+                await self.run_once()
+                failures = 0
+            except BrokerError as problem:
+                failures += 1
+                logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot send output: %s", problem)
+                await anyio.sleep(retry_delay(failures, base_s=0.05, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
+
+    async def run_once(self) -> int:
+        """Send one batch of each job whose turn it is; returns of how many jobs.
+
+        Raises:
+            BrokerError: The broker is out of reach or refuses; the batches stay in flight, and are sent again.
+        """
+        now = self._clock.monotonic()
+        turn: list[HeldJob] = []
+        calls: list[Call[Recorded | Fenced]] = []
+        size = 0
+        for held, due in list(self._due.items()):
+            if due > now or size >= MAX_ROUND_BYTES:
+                continue
+            # The inline way is the recorder's, and still open while nothing was sent.
+            is_inline = held.ended is not None and held.outgoing.take_inline() is not None
+            batch = None if held.is_fenced or is_inline else held.outgoing.take()
+            if batch is None:
+                self.forget(held)
+                continue
+            turn.append(held)
+            size += sum(len(chunk.data) for chunk, _ in batch.chunks)
+            calls.append(
+                job_store.append_output(
+                    held.keys,
+                    held.job_id,
+                    held.attempt,
+                    held.holder,
+                    batch.chunks,
+                    total=batch.total,
+                    dropped=batch.dropped,
+                    now_ms=self._server_clock.now_ms(),
+                    tail_from=batch.tail_from,
+                )
+            )
+        refusal: BrokerError | None = None
+        for held, answer in zip(turn, await self._connection.run_many(calls) if calls else [], strict=True):
+            match answer:
+                case Recorded():
+                    held.outgoing.stored()
+                case Fenced():
+                    held.outgoing.refused()
+                    self._on_fenced(held)
+                case BrokerError() if is_out_of_memory(answer) or is_wrong_type(answer):
+                    # Output is the first thing to give way when memory is short, or when somebody else has taken its
+                    # place: dropped, and counted.
+                    logger.warning("job %s: output dropped: %s", held.job_id, answer)
+                    held.outgoing.refused()
+                case _:
+                    refusal = answer
+                    continue
+            self._go_on(held)
+        if refusal is not None:
+            raise refusal
+        return len(turn)
+
+    def _go_on(self, held: HeldJob) -> None:
+        """A batch has been dealt with: when is the next?"""
+        now = self._clock.monotonic()
+        if held.outgoing.is_waiting:
+            self._next[held] = self._due[held] = now if held.ended is not None else now + PERIOD_S
+        elif held.ended is not None:
+            self.forget(held)
+        else:
+            self._next[held] = now + PERIOD_S
+            self._due.pop(held, None)
+        self._on_sent(held)

@@ -1,0 +1,320 @@
+"""A worker: the local engine, the services around it, and the order in which they begin and end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import uuid
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+
+from oneshot_queue.broker import is_local_broker
+from oneshot_queue.clock import SystemClock
+from oneshot_queue.errors import BrokerError, MalformedData
+from oneshot_queue.jobs import Cause, Outcome
+from oneshot_queue.settings import Settings
+from oneshot_queue.states import JobState
+from oneshot_queue.store.announcements import Announcements
+from oneshot_queue.store.connection import REPLY_TIMEOUT_S, AsyncConnection, shown_url
+from oneshot_queue.store.job_store import Claim, Holder
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.wire import unpack_spec
+from workers.bridge import Bridge
+from workers.environment import allowed_environment
+from workers.holdings import HeldJob, Holdings, ServerClock
+from workers.leases import Lease, Orders
+from workers.orchestrator import AsyncOrchestrator
+from workers.report import Report
+from workers.services.claimer import BELL_S, Claimer
+from workers.services.interrupts import InterruptListener
+from workers.services.lease_keeper import LeaseKeeper
+from workers.services.presence import Presence
+from workers.services.pruner import Pruner
+from workers.services.recorder import Recorder
+from workers.services.shipper import Shipper
+from workers.slots import Slots
+from workers.stopping import Stage, Stopping
+
+logger = logging.getLogger(__name__)
+
+FLUSH_S: Final = 30.0
+"""How long a worker that ends tries to write down the ends of its jobs."""
+
+LAST_WORD_S: Final = 0.5
+"""The same once it was told to kill."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What a worker is asked to be.
+
+    Attributes:
+        concurrency: Most jobs at once; ``None`` is the usable CPUs.
+        name: What people call it; ``None`` is ``<host>-<pid>``.
+        is_burst: End when the queues are empty.
+        drain_timeout_s: Seconds that running jobs get after the first request to stop.
+        only_job: The one job to run, and no other.
+    """
+
+    url: str
+    queues: tuple[str, ...] = ("default",)
+    concurrency: int | None = None
+    name: str | None = None
+    is_burst: bool = False
+    drain_timeout_s: float = 30.0
+    is_quiet: bool = False
+    only_job: str | None = None
+    settings: Settings = field(default_factory=Settings)
+
+
+class Worker:
+    """Claims, runs, records and interrupts, until it is asked to stop and has."""
+
+    def __init__(self, options: WorkerOptions, *, report: Report | None = None) -> None:
+        self.options = options
+        self.id = uuid.uuid4().hex
+        self.host = socket.gethostname()
+        self.name = options.name or f"{self.host}-{os.getpid()}"[-64:]
+        self.stopping = Stopping()
+        self.holdings = Holdings()
+        self._clock = SystemClock()
+        self._server_clock = ServerClock(self._clock)
+        self._report = report or Report(is_quiet=options.is_quiet)
+        self._keys = [QueueKeys(options.settings.namespace, queue) for queue in options.queues]
+        self.leases = [Lease(keys, self.id) for keys in self._keys]
+        self._commands = AsyncConnection(options.url)
+        self._announcements = Announcements(self._commands)
+        self.recorder = Recorder(
+            connection=self._commands,
+            holdings=self.holdings,
+            clock=self._clock,
+            settings=options.settings,
+            interrupt=self._interrupt,
+        )
+        self.shipper = Shipper(
+            connection=self._commands,
+            clock=self._clock,
+            server_clock=self._server_clock,
+            on_sent=self.recorder.look_at,
+            on_fenced=self._fence,
+        )
+        bridge = Bridge(
+            holdings=self.holdings,
+            recorder=self.recorder,
+            shipper=self.shipper,
+            clock=self._clock,
+            server_clock=self._server_clock,
+        )
+        self.orchestrator = AsyncOrchestrator(
+            max_concurrent=options.concurrency,
+            clock=self._clock,
+            observers=[bridge],
+            owns_children=True,
+            spares=is_local_broker,
+            reuses_machines=True,
+            environment=allowed_environment(os.environ),
+            capture=False,
+        )
+        self._slots = Slots(self.orchestrator, self._clock)
+        bridge.attach(self._slots, self._report)
+        orders = Orders(self.holdings, self._interrupt)
+        self.lease_keeper = LeaseKeeper(
+            connection=self._commands,
+            leases=self.leases,
+            holdings=self.holdings,
+            orders=orders,
+            interrupt=self._interrupt,
+            server_clock=self._server_clock,
+            lease_s=options.settings.lease_s,
+        )
+        self.interrupts = InterruptListener(
+            connection=self._commands,
+            announcements=self._announcements,
+            leases=self.leases,
+            holdings=self.holdings,
+            orders=orders,
+            clock=self._clock,
+            remember_s=options.settings.lease_s,
+        )
+        self.presence = Presence(
+            connection=self._commands,
+            namespace=options.settings.namespace,
+            holdings=self.holdings,
+            server_clock=self._server_clock,
+            worker_id=self.id,
+            name=self.name,
+            host=self.host,
+            pid=os.getpid(),
+            queues=options.queues,
+            concurrency=self.orchestrator.max_concurrent,
+            only_job=options.only_job,
+        )
+        self._claimers: list[Claimer] = []
+        self.pruner = Pruner(connection=self._commands, queues=self._keys, settings=options.settings)
+
+    async def run(self) -> None:
+        """Work until stopped, or in burst mode until nothing is left to do.
+
+        Raises:
+            BrokerError: The broker was out of reach, or refused, at the start.
+        """
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self.stopping.catching_signals())
+            stack.push_async_callback(self._commands.aclose)
+            await self.lease_keeper.register()
+            # However it ends: a worker that is gone must not look alive.
+            stack.push_async_callback(self._say_goodbye)
+            await self.presence.run_once()
+            self._report.opened(
+                name=self.name,
+                broker=shown_url(self.options.url),
+                queues=self.options.queues,
+                slots=self.orchestrator.max_concurrent,
+            )
+            async with anyio.create_task_group() as services:
+                services.start_soon(self.stopping.count_signals)
+                services.start_soon(self._abandon_claims_when_killing)
+                for service in (
+                    self._announcements,
+                    self.interrupts,
+                    self.lease_keeper,
+                    self.presence,
+                    self.recorder,
+                    self.shipper,
+                    self.pruner,
+                ):
+                    services.start_soon(service.run)
+                # The engine ends first: what it still has to say, the services still record.
+                async with self.orchestrator:
+                    await self._claim_until_stopped(stack)
+                    await self._end_jobs()
+                await self._flush()
+                services.cancel_scope.cancel()
+
+    async def _claim_until_stopped(self, stack: AsyncExitStack) -> None:
+        turn = anyio.Lock()
+        async with anyio.create_task_group() as claiming:
+
+            async def stop_when_asked() -> None:
+                await self.stopping.wait_for(Stage.DRAINING)
+                claiming.cancel_scope.cancel()
+
+            async def claim_all() -> None:
+                async with anyio.create_task_group() as claimers:
+                    for lease in self.leases:
+                        bell = AsyncConnection(self.options.url, reply_timeout_s=BELL_S + REPLY_TIMEOUT_S)
+                        stack.push_async_callback(bell.aclose)
+                        claimer = self._claimer(lease, bell, turn)
+                        self._claimers.append(claimer)
+                        claimers.start_soon(claimer.run)
+                claiming.cancel_scope.cancel()
+
+            claiming.start_soon(stop_when_asked)
+            claiming.start_soon(claim_all)
+
+    async def _abandon_claims_when_killing(self) -> None:
+        await self.stopping.wait_for(Stage.KILLING)
+        for claimer in self._claimers:
+            claimer.abandon()
+
+    def _claimer(self, lease: Lease, bell: AsyncConnection, turn: anyio.Lock) -> Claimer:
+        return Claimer(
+            commands=self._commands,
+            bell=bell,
+            lease=lease,
+            slots=self._slots,
+            holdings=self.holdings,
+            turn=turn,
+            worker=self.name,
+            host=self.host,
+            admit=self._admit,
+            on_lost=self.lease_keeper.replace,
+            only_job=self.options.only_job,
+            is_burst=self.options.is_burst,
+        )
+
+    async def _admit(self, lease: Lease, claim: Claim) -> None:
+        """Hold a claimed job and start it; one that cannot be read ends as rejected."""
+        holder = Holder(claim.token, lease.id, self.name)
+        held = HeldJob(lease.keys, claim.job_id, claim.attempt, holder, None)
+        self.holdings.add(held)
+        try:
+            held.spec = unpack_spec(claim.spec, claim.stdin)
+        except MalformedData as problem:
+            error = f"the stored job cannot be read: {problem}"
+            logger.error("job %s: %s", held.job_id, error)
+            outcome = Outcome(JobState.FAILED, Cause.REJECTED, attempt=claim.attempt, error=error)
+            held.ended = (outcome, self._clock.monotonic())
+            self.recorder.look_at(held)
+            return
+        if self.interrupts.was_announced(lease.keys.queue, claim.job_id, claim.attempt):
+            try:
+                await self.interrupts.look(lease)
+            except BrokerError as problem:
+                logger.warning("job %s: cannot read its interrupt yet: %s", held.job_id, problem)
+        self.orchestrator.submit(
+            held.spec, task_id=held.task_id, job_id=held.job_id, attempt=held.attempt, token=claim.token
+        )
+        if held.intent is not None:
+            self._interrupt(held.task_id, held.intent.grace_s, "interrupted before it was started")
+
+    def _interrupt(self, task_id: str, grace_s: float | None, reason: str) -> bool:
+        return self.orchestrator.interrupt(task_id, grace=grace_s, reason=reason)
+
+    def _fence(self, held: HeldJob) -> None:
+        held.is_fenced = True
+        self._interrupt(held.task_id, 0.0, "fenced")
+        if held.ended is not None:
+            self.holdings.remove(held)
+
+    async def _end_jobs(self) -> None:
+        """Let the jobs end; then interrupt, then kill them, as urgently as was asked."""
+        async with anyio.create_task_group() as urging:
+
+            async def urge() -> None:
+                with anyio.move_on_after(self.options.drain_timeout_s):
+                    await self.stopping.wait_for(Stage.INTERRUPTING)
+                if self.orchestrator.tasks:
+                    self._report.say(f"interrupting {len(self.orchestrator.tasks)} jobs")
+                for held in self.holdings:
+                    held.stop_reason = f"worker {self.name} was stopped"
+                    self._interrupt(held.task_id, None, held.stop_reason)
+                await self.stopping.wait_for(Stage.KILLING)
+                self.orchestrator.kill()
+
+            if self.orchestrator.tasks and self.stopping.stage:
+                self._report.say(
+                    f"stopping: {len(self.orchestrator.tasks)} jobs have {self.options.drain_timeout_s:g} s to end"
+                )
+            urging.start_soon(urge)
+            await self.orchestrator.wait_until_idle()
+            urging.cancel_scope.cancel()
+
+    async def _flush(self) -> None:
+        """Write down what is left; not for long once the worker was told to kill."""
+        with anyio.move_on_after(FLUSH_S):
+            async with anyio.create_task_group() as flushing:
+
+                async def give_up_when_told() -> None:
+                    await self.stopping.wait_for(Stage.KILLING)
+                    await anyio.sleep(LAST_WORD_S)
+                    flushing.cancel_scope.cancel()
+
+                flushing.start_soon(give_up_when_told)
+                await self.holdings.wait_until_empty()
+                flushing.cancel_scope.cancel()
+        for held in self.holdings:
+            self._report.warn(f"job {held.job_id}: its end could not be written to the broker")
+
+    async def _say_goodbye(self) -> None:
+        patience_s = LAST_WORD_S if self.stopping.stage is Stage.KILLING else REPLY_TIMEOUT_S
+        with anyio.move_on_after(patience_s, shield=True):
+            try:
+                await self.lease_keeper.end()
+                await self.presence.end()
+            except BrokerError as problem:
+                self._report.warn(f"could not say goodbye to the broker: {problem}")
