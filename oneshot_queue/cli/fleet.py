@@ -1,0 +1,85 @@
+"""``queues`` and ``workers``: what waits, and who works."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import typer
+
+from oneshot_queue.cli.connecting import broker_for, connected
+from oneshot_queue.cli.escape import escaped
+from oneshot_queue.cli.exits import Exit
+from oneshot_queue.cli.forms import queue_form, worker_form
+from oneshot_queue.cli.options import AsJson, Url, broker_url
+from oneshot_queue.cli.tables import Column, plain_columns, table
+from oneshot_queue.cli.terminal import coloured, is_terminal, put, say, width
+from oneshot_queue.cli.verbs import Verb
+from oneshot_queue.clock import SystemClock
+from oneshot_queue.durations import brief_duration
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these verbs."""
+    app.command("queues", cls=Verb)(queues)
+    app.command("workers", cls=Verb)(workers)
+
+
+def queues(context: typer.Context, as_json: AsJson = False, url: Url = None) -> int:
+    """Count the jobs of every queue, by state."""
+    with connected(broker_for(broker_url(context, url))) as opened:
+        found = opened.queues()
+    if as_json:
+        put(json.dumps([queue_form(each) for each in found]))
+        return Exit.DONE
+    columns = [Column("READY", is_right=True)]
+    columns += [Column(title, spare, is_right=True) for title, spare in _STATE_COLUMNS.items()]
+    rows = [[str(each.ready), *(str(each.states[s]) for s in each.states), escaped(each.queue)] for each in found]
+    _print([*columns, Column("QUEUE")], rows, "no queue has had a job")
+    return Exit.DONE
+
+
+_STATE_COLUMNS = {"CREATED": 6, "RUNNING": 5, "IDLE": 4, "INTERRUPTED": 1, "COMPLETED": 2, "FAILED": 3}
+
+
+def workers(context: typer.Context, as_json: AsJson = False, url: Url = None) -> int:
+    """List live workers, and how many jobs each runs."""
+    with connected(broker_for(broker_url(context, url))) as opened:
+        found = opened.workers()
+    if as_json:
+        put(json.dumps([worker_form(each) for each in found]))
+        return Exit.DONE
+    now_ms = SystemClock().now_ms()
+    rows = [
+        [
+            escaped(each.name),
+            f"{len(each.running)}/{each.concurrency}",
+            brief_duration((now_ms - each.started_ms) / 1000),
+            brief_duration((now_ms - each.seen_ms) / 1000),
+            f"{escaped(each.host)}:{each.pid}",
+            escaped(",".join(each.queues)),
+        ]
+        for each in found
+    ]
+    columns = [
+        Column("NAME"),
+        Column("BUSY", is_right=True),
+        Column("UP", spare=2, is_right=True),
+        Column("SEEN", spare=3, is_right=True),
+        Column("HOST:PID", spare=1),
+        Column("QUEUES"),
+    ]
+    _print(columns, rows, "no live worker; start one with: oneshot-queue worker")
+    return Exit.DONE
+
+
+def _print(columns: Sequence[Column], rows: Sequence[Sequence[str]], if_none: str) -> None:
+    if not is_terminal(1):
+        lines = plain_columns(rows)
+    elif rows:
+        lines = table(columns, rows, width(), lambda cell, title: cell if title else coloured(cell, "dim"))
+    else:
+        say(if_none)
+        lines = []
+    for line in lines:
+        put(line)

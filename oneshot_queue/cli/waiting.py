@@ -1,0 +1,73 @@
+"""``wait``: until jobs have ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oneshot_queue.cli import last
+from oneshot_queue.cli.connecting import broker_for, connected
+from oneshot_queue.cli.exits import Exit, ending, exit_code_of
+from oneshot_queue.cli.notices import nobody_works_on_it
+from oneshot_queue.cli.options import InQueue, JobIds, Url, broker_url, seconds
+from oneshot_queue.cli.terminal import say
+from oneshot_queue.cli.verbs import Verb
+from oneshot_queue.clock import SystemClock
+from oneshot_queue.errors import JobError
+
+if TYPE_CHECKING:
+    from oneshot_queue.client.blocking import SyncJob
+    from oneshot_queue.client.watching import OnUnattended
+    from oneshot_queue.jobs import JobRecord
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this verb."""
+    app.command("wait", cls=Verb)(wait)
+
+
+def wait(
+    context: typer.Context,
+    job_ids: JobIds,
+    timeout: Annotated[str | None, typer.Option("--timeout", metavar="TIME", help="Wait no longer than this.")] = None,
+    queue: InQueue = None,
+    url: Url = None,
+) -> int:
+    """Wait until jobs have ended.
+
+        oneshot-queue wait last && echo it worked
+        oneshot-queue wait --timeout 10m 7kq2 m3xa
+
+    Exit code: for one job as `run`; for several 0 if all COMPLETED, else 1.
+    """
+    limit_s = seconds("--timeout", timeout)
+    broker = broker_for(broker_url(context, url))
+    clock = SystemClock()
+    deadline = None if limit_s is None else clock.monotonic() + limit_s
+    tell = nobody_works_on_it(broker)
+    with connected(broker, queue) as opened:
+        if len(job_ids) == 1:
+            record = _ended(last.named(opened, broker, job_ids[0], queue), limit_s, tell)
+            if str(record.state) != "COMPLETED":
+                say(f"job {record.id} {ending(record)}")
+            return exit_code_of(record)
+        all_completed = True
+        # One after the other takes no longer than all at once: the last one to end decides.
+        for word in job_ids:
+            try:
+                left_s = None if deadline is None else max(0.0, deadline - clock.monotonic())
+                record = _ended(last.named(opened, broker, word, queue), left_s, tell)
+            except JobError as problem:
+                say(str(problem))
+                all_completed = False
+            else:
+                say(f"job {record.id} {ending(record)}")
+                all_completed = all_completed and str(record.state) == "COMPLETED"
+        return Exit.DONE if all_completed else Exit.SOME_FAILED
+
+
+def _ended(job: SyncJob, limit_s: float | None, tell: OnUnattended) -> JobRecord:
+    job.wait(limit_s, on_unattended=tell)
+    assert job.record is not None
+    return job.record

@@ -1,0 +1,78 @@
+"""Fixtures for the command line as users meet it.
+
+============== ======================================================================================================
+cli            A user whose broker is the shared server; nothing is queued and no worker lives.
+served         The same, with a worker of four slots, which many tests share, on the queue ``default``.
+local_cli      A user with no URL at all: the verbs start a local broker, which ends with the test.
+pretender      A worker on the queue ``default`` of ``cli`` that only keeps the books.
+============== ======================================================================================================
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command_line import Cli
+from tests.cli.pretend_worker import PretendWorker
+from tests.integration.worker_process import WorkerProcess
+from tests.servers import Server, ServerKind, ServerProcess
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_are_heard() -> None:
+    """A test run in the background of a script has Ctrl-C ignored, and every program it starts would inherit that."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
+
+
+@pytest.fixture
+def cli(server: Server, namespace: str, tmp_path: Path) -> Iterator[Cli]:
+    user = Cli(server.url, namespace, tmp_path / "state")
+    yield user
+    user.close()
+
+
+@pytest.fixture(scope="session")
+def _shared_worker(
+    server_kind: ServerKind, _shared_servers: Callable[[ServerKind], ServerProcess]
+) -> Iterator[tuple[str, WorkerProcess]]:
+    namespace = f"cli-{uuid.uuid4().hex[:12]}"
+    environment = {"ONESHOT_QUEUE_NAMESPACE": namespace}
+    worker = WorkerProcess(_shared_servers(server_kind).url, ["default"], environment=environment)
+    worker.start()
+    yield namespace, worker
+    worker.close()
+
+
+@pytest.fixture
+def served(_shared_worker: tuple[str, WorkerProcess], server: Server, tmp_path: Path) -> Iterator[Cli]:
+    namespace, worker = _shared_worker
+    user = Cli(server.url, namespace, tmp_path / "state")
+    yield user
+    user.close()
+    worker.assert_not_lost()
+
+
+@pytest.fixture
+def local_cli(namespace: str) -> Iterator[Cli]:
+    # A short path: the broker's socket lies in it.
+    state = Path(tempfile.mkdtemp(prefix="oq-cli-"))
+    user = Cli(None, namespace, state)
+    yield user
+    user.close()
+    user("broker", "stop")
+    shutil.rmtree(state)
+
+
+@pytest.fixture
+def pretender(cli: Cli, server: Server) -> Iterator[PretendWorker]:
+    with PretendWorker(server.url, cli.namespace) as worker:
+        yield worker

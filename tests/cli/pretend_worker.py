@@ -1,0 +1,115 @@
+"""A worker that only keeps the books: it holds a lease, claims, records and ends jobs as a test says.
+
+For what no real worker does on request: to fall silent, to lose a job, to store output with gaps.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from oneshot_queue.clock import SystemClock
+from oneshot_queue.events import OutputStream
+from oneshot_queue.jobs import Cause, Outcome, Usage
+from oneshot_queue.settings import Settings
+from oneshot_queue.states import JobState
+from oneshot_queue.store import job_store, lease_store
+from oneshot_queue.store.calls import Call
+from oneshot_queue.store.connection import SyncConnection
+from oneshot_queue.store.job_store import Claim, Claimed, Holder
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.wire import Chunk, WorkerPresence
+
+T = TypeVar("T")
+
+
+class PretendWorker:
+    """Holds a lease on one queue; ``is_seen`` says whether it gives a sign of life."""
+
+    def __init__(self, url: str, namespace: str, queue: str = "default", *, is_seen: bool = True) -> None:
+        self.keys = QueueKeys(namespace, queue)
+        self.name = "pretender"
+        self.lease = "pretender.1"
+        self._namespace = namespace
+        self._is_seen = is_seen
+        self._connection = SyncConnection(url)
+
+    def __enter__(self) -> Self:
+        self.ask(lease_store.register(self.keys, self.lease, 30.0))
+        if self._is_seen:
+            self.ask(lease_store.show_presence(self._namespace, self._presence()))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._connection.close()
+
+    def ask(self, call: Call[T]) -> T:
+        """Carry out one call."""
+        (answer,) = self._connection.run_many([call])
+        assert not isinstance(answer, Exception), answer
+        result: T = answer
+        return result
+
+    def claim(self, job_id: str) -> Claim:
+        """Take a job that waits."""
+        call = job_store.claim_one(self.keys, job_id, lease=self.lease, worker=self.name, host="elsewhere")
+        answer = self.ask(call)
+        assert isinstance(answer, Claimed), answer
+        (claim,) = answer.claims
+        return claim
+
+    def write(self, claim: Claim, chunks: Sequence[tuple[int, OutputStream, int, bytes]], *, total: int) -> None:
+        """Store output: ordinal, stream, offset and data of each chunk, and how much was written in all."""
+        now_ms = SystemClock().now_ms()
+        rows = [(Chunk(ordinal, stream, offset, now_ms, data), True) for ordinal, stream, offset, data in chunks]
+        kept = sum(len(data) for _, _, _, data in chunks)
+        self.ask(
+            job_store.append_output(
+                self.keys,
+                claim.job_id,
+                claim.attempt,
+                self._holder(claim),
+                rows,
+                total=total,
+                dropped=total - kept,
+                now_ms=now_ms,
+                tail_from=(1, 1),
+            )
+        )
+
+    def finish(self, claim: Claim, state: JobState, cause: Cause, **fields: Any) -> None:
+        """End a job."""
+        outcome = Outcome(state, cause, usage=Usage(0.25, 0.125, 1_048_576), **fields)
+        self.ask(
+            job_store.finish(
+                self.keys,
+                claim.job_id,
+                self._holder(claim),
+                outcome,
+                ago_ms=0,
+                inline_output=b"",
+                kept=0,
+                fields={},
+                settings=Settings(),
+            )
+        )
+
+    def _holder(self, claim: Claim) -> Holder:
+        return Holder(claim.token, self.lease, self.name)
+
+    def _presence(self) -> WorkerPresence:
+        now_ms = SystemClock().now_ms()
+        return WorkerPresence(
+            id="pretender",
+            name=self.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            queues=(self.keys.queue,),
+            concurrency=3,
+            running=(),
+            started_ms=now_ms - 60_000,
+            seen_ms=now_ms,
+        )
