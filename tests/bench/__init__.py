@@ -1,0 +1,22 @@
+"""How fast, how quick and how small: ``make bench``. Numbers to read and compare, never a test that is timed.
+
+============== ======================================================================================================
+throughput     commands a second through one worker process and through two, next to ``xargs -P4 -n1`` in the same run
+enqueue        jobs a second of one ``enqueue_many``; one ``enqueue`` next to one bare round trip of redis-py
+latency        from ``enqueue`` to the result on an idle queue; from ``interrupt`` to the death of the whole group
+memory         a worker with nothing to do and with many running jobs; Redis, for each queued and each finished job
+local          ``run_commands`` in parallel next to the same commands one after another
+============== ======================================================================================================
+
+How it is measured:
+
+* Redis is private to each measurement, fresh, on a unix socket, and as durable as in production: AOF, ``everysec``.
+* Workers are the real command line, in processes of their own, and have run some jobs before a clock starts.
+* What is compared is measured side by side: rounds take turns, a ratio is made within its round, and the median of all
+  rounds is shown with the lowest and the highest.
+* Every job's outcome is read back. Work that failed is quick, so one job that ended otherwise spoils the measurement.
+* Whoever waits for the end of many jobs looks a hundred times a second at one number, the length of the ready stream
+  (an entry stays until its job ends): a subscriber to thousands of jobs would compete with what it measures.
+* Other work on the machine spoils the absolute numbers; the load before and after stands above the table. A mark that
+  was missed is shown, and is no failure of the benchmark.
+"""

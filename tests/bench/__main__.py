@@ -1,0 +1,74 @@
+"""``python -m tests.bench``: measure, print a table, and write it as JSON if asked to."""
+
+# ruff: noqa: T201 - a benchmark prints
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from tests.bench import enqueueing, latency, local, memory, throughput
+from tests.bench.fleet import MeasurementSpoilt
+from tests.bench.report import Line, machine, print_lines, print_machine, print_verdict
+from tests.bench.sizes import FULL, QUICK, Sizes
+
+FAMILIES: Final[dict[str, Callable[[Sizes], Iterable[Line]]]] = {
+    "throughput": throughput.measure,
+    "enqueue": enqueueing.measure,
+    "latency": latency.measure,
+    "memory": memory.measure,
+    "local": local.measure,
+}
+
+
+def main(argv: Sequence[str] | None = None, *, quick: Sizes = QUICK) -> int:
+    """Measure what was asked for.
+
+    Args:
+        argv: The words after the program's name; by default those of this process.
+        quick: What ``--quick`` means.
+
+    Returns:
+        0 when everything was measured, whatever the numbers; 1 if a measurement was spoilt.
+    """
+    options = _options(argv)
+    before = machine()
+    print_machine()
+    measured: dict[str, list[Line]] = {}
+    for family in options.only or FAMILIES:
+        try:
+            measured[family] = list(FAMILIES[family](quick if options.quick else FULL))
+        except MeasurementSpoilt as problem:
+            print(f"{family}: spoilt: {problem}", file=sys.stderr)
+            return 1
+        print_lines(family, measured[family])
+    print_verdict([line for lines in measured.values() for line in lines])
+    if options.json is not None:
+        rows = [line.as_json(family) for family, lines in measured.items() for line in lines]
+        told = {"machine": before, "load_after": machine()["load"], "quick": options.quick, "lines": rows}
+        options.json.write_text(json.dumps(told, indent=2) + "\n")
+    return 0
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure speed and memory.")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and jobs: a first look, not a result")
+    parser.add_argument("--only", action="append", choices=list(FAMILIES), metavar="NAME", help=", ".join(FAMILIES))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
+    return parser.parse_args(argv)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    # As an exception, so that servers and workers are ended on the way out.
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _leave)
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""What a process has used so far, by ``/proc``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_s(pid: int) -> tuple[float, float]:
+    """Seconds of CPU: what a process itself has used, and what its children had used that it waited for."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own, own_system, children, children_system = map(int, words[11:15])
+    return (own + own_system) / _TICKS_PER_S, (children + children_system) / _TICKS_PER_S
+
+
+def rss_bytes(pid: int) -> int:
+    """Memory of a process that is in RAM now."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise ProcessLookupError(pid)

@@ -1,0 +1,65 @@
+"""How much of everything is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of rounds, jobs and samples.
+
+    Attributes:
+        rounds: Times that whatever takes turns gets its turn.
+        commands: Commands of one throughput measurement.
+        warm_up: Jobs that workers run before a clock starts.
+        enqueued: Jobs of one ``enqueue_many``.
+        enqueues: Samples of a single ``enqueue``, and of a bare round trip.
+        results: Samples from ``enqueue`` to the result.
+        interrupts: Samples from ``interrupt`` to the death of the group.
+        running: Jobs that run at once while a worker's memory is read.
+        stored: Jobs in Redis while its memory is read.
+        naps: Commands that sleep, for ``run_commands``.
+        trues: Commands that do nothing, for ``run_commands``.
+    """
+
+    rounds: int
+    commands: int
+    warm_up: int
+    enqueued: int
+    enqueues: int
+    results: int
+    interrupts: int
+    running: int
+    stored: int
+    naps: int
+    trues: int
+
+
+FULL: Final = Sizes(
+    rounds=5,
+    commands=4_000,
+    warm_up=100,
+    enqueued=20_000,
+    enqueues=1_000,
+    results=300,
+    interrupts=150,
+    running=200,
+    stored=5_000,
+    naps=40,
+    trues=500,
+)
+QUICK: Final = Sizes(
+    rounds=2,
+    commands=1_000,
+    warm_up=50,
+    enqueued=5_000,
+    enqueues=200,
+    results=100,
+    interrupts=50,
+    running=100,
+    stored=1_000,
+    naps=16,
+    trues=100,
+)

@@ -1,0 +1,167 @@
+"""The benchmark measures all that it says, and takes no failure for speed. How fast anything is, is not asked here."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from oneshot_queue.states import JobState
+from tests.bench import local
+from tests.bench.__main__ import main
+from tests.bench.fleet import TRUE, MeasurementSpoilt, a_fleet
+from tests.bench.report import Line, Mark, quantiles_of
+from tests.bench.sizes import Sizes
+
+TINY = Sizes(
+    rounds=1,
+    commands=8,
+    warm_up=4,
+    enqueued=50,
+    enqueues=3,
+    results=3,
+    interrupts=2,
+    running=3,
+    stored=20,
+    naps=4,
+    trues=4,
+)
+FLEETS = ("1 worker process (-c 4)", "2 worker processes (-c 2)")
+FLEET_LINES = (
+    ("enqueue to last end", "commands/s"),
+    ("enqueue to last end", "of xargs"),
+    ("drain of a full queue", "commands/s"),
+    ("drain of a full queue", "of xargs"),
+    ("CPU of the workers", "µs/command"),
+    ("CPU of Redis", "µs/command"),
+    ("CPU of it all, commands included", "of xargs"),
+)
+LINES = {
+    "throughput": [
+        ("xargs -P4 -n1 /bin/true", "commands/s"),
+        ("CPU of xargs and its commands", "µs/command"),
+        *((f"{fleet}, {name}", unit) for fleet in FLEETS for name, unit in FLEET_LINES),
+    ],
+    "enqueue": [
+        ("Queue.enqueue_many of 50", "jobs/s"),
+        ("SyncQueue.enqueue_many of 50", "jobs/s"),
+        ("Queue.enqueue, p50 of 3", "ms"),
+        ("Queue.enqueue, p99", "ms"),
+        ("Queue.enqueue, p50 in bare round trips (PING) of redis-py", "PINGs"),
+        ("SyncQueue.enqueue, p50 of 3", "ms"),
+        ("SyncQueue.enqueue, p99", "ms"),
+        ("SyncQueue.enqueue, p50 in bare round trips (PING) of redis-py", "PINGs"),
+    ],
+    "latency": [
+        ("enqueue to result, p50 of 3", "ms"),
+        ("enqueue to result, p99", "ms"),
+        ("interrupt to group dead, p50 of 2", "ms"),
+        ("interrupt to group dead, p99", "ms"),
+        ("interrupt to its confirmation, p50 of 2", "ms"),
+        ("interrupt to its confirmation, p99", "ms"),
+    ],
+    "memory": [
+        ("worker, RSS at 0 running jobs", "MB"),
+        ("worker, RSS at 3 running jobs", "MB"),
+        ("worker, RSS for each running job", "KB/job"),
+        ("Redis, for each queued job", "B/job"),
+        ("Redis, for each finished job with 40 B of output", "B/job"),
+    ],
+    "local": [
+        ("run_commands, 4 sleep 0.05, one after another", "s"),
+        ("run_commands, 4 sleep 0.05, 8 at once", "s"),
+        ("run_commands, 4 sleep 0.05, gain", "times"),
+        ("run_commands, 4 true, one after another", "s"),
+        ("run_commands, 4 true, 4 at once", "s"),
+        ("run_commands, 4 true, gain", "times"),
+    ],
+}
+MARKS: dict[str, dict[str, object]] = {
+    "throughput": {"2 worker processes (-c 2), enqueue to last end": {"at_least": 0.5}},
+    "enqueue": {
+        "Queue.enqueue_many of 50": {"at_least": 20_000},
+        "SyncQueue.enqueue_many of 50": {"at_least": 20_000},
+    },
+    "latency": {
+        "enqueue to result, p50 of 3": {"at_most": 10.0},
+        "interrupt to group dead, p50 of 2": {"at_most": 15.0},
+    },
+    "memory": {
+        "worker, RSS at 0 running jobs": {"at_most": 60.0},
+        "worker, RSS at 3 running jobs": {"at_most": 60.3},
+        "Redis, for each queued job": {"at_most": 1_500},
+        "Redis, for each finished job with 40 B of output": {"at_most": 1_500},
+    },
+    "local": {},
+}
+
+
+@pytest.mark.parametrize("family", LINES)
+def test_every_line_of_a_family_is_measured_and_shown(
+    family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if family == "throughput" and shutil.which("xargs") is None:
+        pytest.skip("there is no xargs here to compare with")
+    file = tmp_path / "numbers.json"
+
+    code = main(["--quick", "--only", family, "--json", str(file)], quick=TINY)
+
+    assert code == 0
+    lines = json.loads(file.read_text())["lines"]
+    assert [(line["name"], line["unit"]) for line in lines] == LINES[family]
+    assert {line["name"]: line["mark"] for line in lines if line["mark"]} == MARKS[family]
+    assert {line["family"] for line in lines} == {family}
+    shown = capsys.readouterr().out
+    assert [name for name, _ in LINES[family] if name not in shown] == []
+    assert f"of {len(MARKS[family])} marks kept" in shown
+
+
+def test_job_that_fails_spoils_the_measurement() -> None:
+    with a_fleet() as fleet:
+        fleet.start_workers(1, concurrency=2, warm_up=1)
+
+        jobs = fleet.enqueue([TRUE, ("/bin/false",)])
+        fleet.wait_until_drained()
+
+        with pytest.raises(MeasurementSpoilt, match="FAILED"):
+            fleet.check(jobs)
+        fleet.check(jobs[1:], JobState.FAILED)
+        with pytest.raises(MeasurementSpoilt):
+            fleet.check(jobs[:1], output_bytes=40)
+
+
+def test_worker_that_dies_spoils_the_measurement() -> None:
+    with a_fleet() as fleet:
+        fleet.start_workers(1, concurrency=2, warm_up=1)
+        with fleet.frozen_workers():
+            fleet.enqueue([TRUE])
+            fleet.workers[0].process.kill()
+
+        with pytest.raises(MeasurementSpoilt, match="a worker ended with -9"):
+            fleet.wait_until_drained()
+
+
+def test_spoilt_measurement_is_an_error_and_says_which(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(local, "TRUE", ("/bin/false",))
+
+    code = main(["--quick", "--only", "local"], quick=TINY)
+
+    assert code == 1
+    assert "local: spoilt: not every command of run_commands succeeded" in capsys.readouterr().err
+
+
+def test_mark_is_kept_on_its_right_side_only() -> None:
+    floor, ceiling = Mark.at_least(20_000), Mark.at_most(10.0)
+
+    kept = [Line("", value, "", mark=mark).is_kept for mark in (floor, ceiling) for value in (9.0, 10.0, 20_000.0)]
+
+    assert kept == [False, False, True, True, True, False]
+    assert Line("", 1.0, "").is_kept is None
+
+
+def test_percentiles_come_in_milliseconds() -> None:
+    p50, p99 = quantiles_of([each / 1000 for each in range(1, 102)], "span")
+
+    assert (p50.name, p50.value, p99.name, p99.value) == ("span, p50 of 101", 51.0, "span, p99", 100.0)
