@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oneshot_queue import JobNotFound, JobState
+from oneshot_queue import JobNotFound, JobState, SyncJob
 from oneshot_queue.store.connection import AsyncConnection
 from tests.integration.deployment import Deployment, record_of, until_state
 from tests.integration.marks import Mark
@@ -12,14 +12,20 @@ from tests.waiting import wait_until
 from workers.services.pruner import Pruner
 
 
+def run_one_by_one(deployment: Deployment, count: int, script: str) -> list[SyncJob]:
+    """Run jobs of which no two end in the same millisecond, the end of each on record before the next begins."""
+    jobs = []
+    for _ in range(count):
+        jobs.append(deployment.queue.enqueue(["sh", "-c", f"{script}; sleep 0.01; exit 3"]))
+        jobs[-1].wait(timeout=20)
+    return jobs
+
+
 def test_the_oldest_finished_jobs_go_when_there_are_too_many(deployment: Deployment) -> None:
     deployment.tune(max_finished_jobs=5)
     deployment.start_worker(concurrency=1)
 
-    # Long enough that no two of them end in the same millisecond.
-    jobs = [deployment.enqueue("echo hello; sleep 0.02; exit 3") for _ in range(12)]
-    jobs[-1].wait(timeout=20)
-    wait_until(deployment.entries, lambda left: left == 0, what="all jobs to end")
+    jobs = run_one_by_one(deployment, 12, "echo hello")
 
     assert [job.id for job in reversed(deployment.queue.list())] == [job.id for job in jobs[-5:]]
     with pytest.raises(JobNotFound):
@@ -32,9 +38,7 @@ def test_the_oldest_finished_jobs_go_when_their_output_is_too_much(deployment: D
     deployment.tune(max_finished_output_bytes=250_000)
     deployment.start_worker(concurrency=1)
 
-    jobs = [deployment.queue.enqueue(["head", "-c", "100000", "/dev/zero"]) for _ in range(5)]
-    jobs[-1].wait(timeout=20)
-    wait_until(deployment.entries, lambda left: left == 0, what="all jobs to end")
+    jobs = run_one_by_one(deployment, 5, "head -c 100000 /dev/zero")
 
     assert [job.id for job in reversed(deployment.queue.list())] == [job.id for job in jobs[-2:]]
     assert int(deployment.redis.hget(deployment.keys.counters, "kept") or 0) == 200_000
