@@ -233,6 +233,7 @@ def test_ctrl_c_is_heard_while_nobody_reads_our_output(served: Cli) -> None:
     job_id = f"stuck-{os.urandom(4).hex()}"
     running = served.start("run", "--id", job_id, "sh", "-c", "yes | head -c 1000000; sleep 60", stdout=writer)
     os.close(writer)
+    wait_until(lambda: served("show", job_id).code == 0, what="the job to be stored")
     wait_until(lambda: served.job(job_id)["output"]["bytes"] >= 1_000_000)
 
     running.signal(signal.SIGINT)
