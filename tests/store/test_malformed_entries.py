@@ -96,6 +96,19 @@ async def test_is_set_aside_and_the_jobs_around_it_are_claimed(store: Store, poi
     assert 0 < len(told) <= 1_000
 
 
+async def test_an_entry_of_the_same_id_in_another_stream_is_not_the_jobs_own(store: Store) -> None:
+    lease = await store.lease()
+    job_id = await store.submit()
+    ((own, _),) = await store.redis.xrange(store.keys.ready(Priority.NORMAL))
+    for priority in (Priority.HIGH, Priority.LOW):
+        await store.redis.xadd(store.keys.ready(priority), {"id": job_id}, id=own)
+
+    answer = await store.claimed(lease, free=5)
+
+    assert [claim.job_id for claim in answer.claims] == [job_id]
+    assert [await store.redis.xlen(store.keys.ready(priority)) for priority in Priority] == [0, 1, 0]
+
+
 async def test_quarantine_keeps_the_newest_1000(store: Store) -> None:
     await store.redis.rpush(store.keys.quarantine, *range(1_000))
     await entry(foreign="newest")(store)

@@ -76,7 +76,9 @@ for _, priority in ipairs({ 'high', 'normal', 'low' }) do
     seen = seen + 1
     local id = id_of(entry[2])
     local job = id and read_job(T .. ':job:' .. id)
-    if job and (IS_FINAL[job.state] or job.entry ~= entry[1]) then
+    -- Entries of two streams may have one id.
+    local is_its_entry = job and job.entry == entry[1] and (job.priority or priority) == priority
+    if job and (IS_FINAL[job.state] or not is_its_entry) then
       forget_entry(stream, entry[1])
     elseif job and job.state ~= 'CREATED' and job.lease then
       if job.lease ~= lease then

@@ -19,8 +19,10 @@ for _, priority in ipairs({ 'high', 'normal', 'low' }) do
     local entry = redis.call('XRANGE', stream, row[1], row[1])[1]
     local id = entry and entry[2][2]
     -- A damaged job is answered with an error here, which has none of these fields.
-    local job = id and redis.pcall('HMGET', T .. ':job:' .. id, 'state', 'lease', 'attempt', 'token', 'entry') or {}
-    if (job[1] == 'RUNNING' or job[1] == 'IDLE') and job[2] == ARGV[1] and job[5] == row[1] and not known[job[4]] then
+    local job = id and redis.pcall('HMGET', T .. ':job:' .. id, 'state', 'lease', 'attempt', 'token', 'entry',
+      'priority') or {}
+    local is_held = (job[1] == 'RUNNING' or job[1] == 'IDLE') and job[2] == ARGV[1]
+    if is_held and job[5] == row[1] and job[6] == priority and not known[job[4]] then
       local spec = redis.pcall('GET', T .. ':spec:' .. id) or ''
       local stdin = redis.pcall('GET', T .. ':stdin:' .. id) or ''
       if type(spec) == 'string' and type(stdin) == 'string' then
