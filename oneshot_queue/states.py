@@ -31,7 +31,6 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from statemachine import State, StateMachine
-from statemachine.orderedset import OrderedSet
 
 
 class JobState(StrEnum):
@@ -90,9 +89,7 @@ class OneshotStateMachine(StateMachine):
 
     def begin_anew(self, task: Terminable) -> None:
         """Be the machine of a new attempt: back in CREATED, bound to its task, and cheaper than a new one."""
-        # The library stops a machine for good in a final state, and says nothing on how to start it again.
-        self._engine.running = True
-        self.configuration = OrderedSet([type(self).CREATED])
+        self.current_state = type(self).CREATED
         self.task = task
 
     def on_enter_INTERRUPTED(self) -> None:  # noqa: N802 - python-statemachine finds the handler by the state's name
@@ -103,8 +100,7 @@ class OneshotStateMachine(StateMachine):
     @property
     def state(self) -> JobState:
         """The one state the machine is in."""
-        (value,) = self.configuration_values
-        return JobState(value)
+        return JobState(self.current_state_value)
 
 
 TRANSITIONS: Final[Mapping[tuple[JobState, str], JobState]] = MappingProxyType(

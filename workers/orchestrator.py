@@ -41,7 +41,7 @@ class AsyncOrchestrator:
         heartbeat_s: How often silence and limits are judged; faster while a task's limits ask for it.
         capture: Whether output is kept in memory for ``Outcome.output``.
         survive_s: Seconds after SIGKILL until what still lives is reported as a survivor.
-        reuses_machines: Cheaper by a third of a millisecond a task; the ``machine`` of a task that ended is another's.
+        reuses_machines: Cheaper by a tenth of a millisecond a task; the ``machine`` of a task that ended is another's.
 
     Raises:
         InvalidSetting: ``max_concurrent`` or ``heartbeat_s`` makes no sense.
