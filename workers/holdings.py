@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
-
-import anyio
 
 from oneshot_queue.clock import Clock
 from oneshot_queue.jobs import JobSpec, Outcome
@@ -75,7 +74,7 @@ class Holdings:
     def __init__(self) -> None:
         self._held: dict[str, HeldJob] = {}
         self._tokens: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._changed = anyio.Event()
+        self._changed = asyncio.Event()
 
     def __iter__(self) -> Iterator[HeldJob]:
         return iter(list(self._held.values()))
@@ -120,7 +119,7 @@ class Holdings:
 
     def _notify(self) -> None:
         self._changed.set()
-        self._changed = anyio.Event()
+        self._changed = asyncio.Event()
 
 
 class ServerClock:

@@ -101,11 +101,11 @@ def test_header_describes_exactly_the_arguments_that_are_used(name: str) -> None
     described, repeats_from = file.described("ARGV")
 
     fixed = {int(number) for number in re.findall(r"ARGV\[(\d+)\]", file.code)}
-    loops = [int(number) for number in re.findall(r"for i = (\d+), #ARGV", file.code)]
+    rests = [int(number) for number in re.findall(r"(?:for i = |unpack\(ARGV, )(\d+)", file.code)]
 
     assert described == set(range(1, len(described) + 1))
     assert fixed == described - {repeats_from}
-    assert loops == ([] if repeats_from is None else [repeats_from])
+    assert rests == ([] if repeats_from is None else [repeats_from])
 
 
 @pytest.mark.parametrize("name", NAMES)

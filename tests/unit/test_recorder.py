@@ -78,7 +78,7 @@ async def test_a_refused_login_ends_no_recorder() -> None:
 
 
 @pytest.mark.parametrize("count", [51, 52, 200, 201])
-def test_what_cannot_be_recorded_is_bounded_and_still_takes_turns(count: int) -> None:
+async def test_what_cannot_be_recorded_is_bounded_and_still_takes_turns(count: int) -> None:
     holdings, held = Holdings(), a_held_job()
     recorder = a_recorder(Connection(), holdings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,9 @@ from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store import job_store
 from oneshot_queue.store.calls import Call, Word
-from oneshot_queue.store.connection import AsyncConnection, is_wrong_type
+from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.job_store import Fenced, Recorded
+from oneshot_queue.store.refusals import is_wrong_type
 from oneshot_queue.wire import Chunk, pack_chunks
 from workers.holdings import Change, HeldJob, Holdings
 from workers.leases import Interrupt
@@ -28,6 +30,8 @@ MAX_CHANGES: Final = 50
 """Unrecorded changes kept of one job; the oldest pair of a silence and its end goes first."""
 
 MAX_BATCH: Final = 200
+
+FACT_DELAY_S: Final = 0.02
 
 
 @dataclass(slots=True)
@@ -79,7 +83,15 @@ class Recorder:
         if len(held.changes) > MAX_CHANGES:
             # Not the first, which may be a fact; a pair, so that silence and activity go on taking turns.
             del held.changes[1:3]
-        self.look_at(held)
+        if event is None:
+            # A fact can wait a little: that of a short job travels with its end.
+            asyncio.get_running_loop().call_later(FACT_DELAY_S, self._look_if_unrecorded, held)
+        else:
+            self.look_at(held)
+
+    def _look_if_unrecorded(self, held: HeldJob) -> None:
+        if held.changes:
+            self.look_at(held)
 
     def look_at(self, held: HeldJob) -> None:
         """There may be something to write about this job."""

@@ -42,8 +42,8 @@ if ARGV[9] ~= '' then
   local head = output_keys(id, job[4])
   redis.call('SET', head, ARGV[9])
 end
-for i = 15, #ARGV, 2 do
-  redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+if #ARGV >= 15 then
+  redis.call('HSET', KEYS[2], unpack(ARGV, 15))
 end
 add_text(id, 'error', ARGV[8])
 local by = ARGV[7]

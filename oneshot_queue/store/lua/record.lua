@@ -31,10 +31,7 @@ if not to or IS_FINAL[to] then
 end
 
 begin_writing()
-redis.call('HSET', KEYS[2], 'seq', ARGV[4])
-for i = 8, #ARGV, 2 do
-  redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
-end
+redis.call('HSET', KEYS[2], 'seq', ARGV[4], unpack(ARGV, 8))
 if to ~= state then
   local at_ms = happened_ms(ARGV[6], job[6])
   redis.call('HSET', KEYS[2], 'state', to, 'changed', digits(at_ms))
