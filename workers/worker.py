@@ -19,9 +19,10 @@ from oneshot_queue.jobs import Cause, Outcome
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store.announcements import Announcements
-from oneshot_queue.store.connection import REPLY_TIMEOUT_S, AsyncConnection, shown_url
+from oneshot_queue.store.connection import REPLY_TIMEOUT_S, AsyncConnection
 from oneshot_queue.store.job_store import Claim, Holder
 from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.refusals import shown_url
 from oneshot_queue.wire import unpack_spec
 from workers.bridge import Bridge
 from workers.environment import allowed_environment

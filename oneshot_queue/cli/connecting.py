@@ -57,7 +57,7 @@ def broker_for(url: str | None) -> Broker:
 
     settings = Settings.from_env()
     if url is not None:
-        from oneshot_queue.store.connection import shown_url
+        from oneshot_queue.store.refusals import shown_url
 
         return Broker(replace(settings, url=url), is_local=False, option=f"--url {shlex.quote(shown_url(url))} ")
     if settings.url is not None:
@@ -99,6 +99,6 @@ def _make_first_contact(queue: SyncQueue, url: str) -> None:
     if problems:
         raise problems[0]
     if contact.is_alive():
-        from oneshot_queue.store.connection import shown_url
+        from oneshot_queue.store.refusals import shown_url
 
         raise BrokerUnreachable(shown_url(url), f"no answer within {FIRST_CONTACT_S:g} s")

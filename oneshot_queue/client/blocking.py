@@ -23,7 +23,7 @@ from oneshot_queue.wire import WorkerPresence
 
 
 class SyncQueue:
-    """A queue of commands, for programs without an event loop; for one thread at a time.
+    """A queue of commands, for programs without an event loop. Threads may share it.
 
     ::
 

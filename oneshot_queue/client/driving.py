@@ -133,14 +133,16 @@ class AsyncDriver:
 
 
 class SyncDriver:
-    """The same, blocking; for one thread at a time."""
+    """The same, blocking."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._connection = SyncConnection(url)
 
     def close(self) -> None:
-        """End all connections."""
+        """End all connections; a verb under way in another thread ends with an error when it next speaks to Redis."""
         self._connection.close()
+        self._connection = SyncConnection(self._url)
 
     def do(self, verb: Verb[T]) -> T:
         """Carry out a verb to its end."""
@@ -155,7 +157,8 @@ class SyncDriver:
         return self._chunks(_Progress(verb))
 
     def _chunks(self, progress: _Progress) -> Generator[OutputChunk, None, None]:
-        ear = BlockingEar(self._connection)
+        connection = self._connection
+        ear = BlockingEar(connection)
         try:
             while not progress.ended:
                 if isinstance(progress.current, OutputChunk):
@@ -163,7 +166,7 @@ class SyncDriver:
                     progress.send(None)
                     continue
                 try:
-                    reply = self._perform(progress.current, ear)
+                    reply = self._perform(progress.current, connection, ear)
                 except OneshotQueueError as problem:
                     progress.throw(problem)
                 else:
@@ -172,10 +175,10 @@ class SyncDriver:
             progress.close()
             ear.close()
 
-    def _perform(self, effect: Effect | None, ear: BlockingEar) -> Any:
+    def _perform(self, effect: Effect | None, connection: SyncConnection, ear: BlockingEar) -> Any:
         match effect:
             case Ask(calls):
-                return self._connection.run_many(calls)
+                return connection.run_many(calls)
             case Hear(channels, timeout_s):
                 return ear.hear(channels, timeout_s)
             case Pause(seconds):

@@ -11,8 +11,8 @@ from oneshot_queue.errors import AmbiguousJobId, JobNotFound, MalformedData
 from oneshot_queue.jobs import JobRecord
 from oneshot_queue.states import JobState
 from oneshot_queue.store import inspection, lease_store
-from oneshot_queue.store.connection import is_wrong_type
 from oneshot_queue.store.inspection import NEWEST, QueueCounts
+from oneshot_queue.store.refusals import is_wrong_type
 from oneshot_queue.wire import WorkerPresence
 
 MIN_PREFIX: Final = 4

@@ -12,8 +12,8 @@ from oneshot_queue.errors import BrokerError, InvalidJob, JobNotFound, QueueFull
 from oneshot_queue.jobs import JobSpec, new_job_id
 from oneshot_queue.store import inspection, job_store, lease_store
 from oneshot_queue.store.calls import Call
-from oneshot_queue.store.connection import is_out_of_memory
 from oneshot_queue.store.job_store import Full, Submitted
+from oneshot_queue.store.refusals import is_out_of_memory
 from oneshot_queue.wire import unpack_spec
 
 Words = Sequence[str | bytes]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import redis
-import redis.asyncio
 
-from oneshot_queue.store.calls import text
-from oneshot_queue.store.connection import DRIVER_ERRORS, AsyncConnection, SyncConnection
+from oneshot_queue.store.calls import packed, text
+from oneshot_queue.store.connection import AsyncConnection, SyncConnection
+from oneshot_queue.store.refusals import DRIVER_ERRORS
 
 RECONNECT_S: Final = 0.5
 PING_S: Final = 5.0
@@ -71,7 +71,7 @@ class Announcements:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
         self._ears: dict[str, set[Ear]] = {}
-        self._pubsub: redis.asyncio.client.PubSub | None = None
+        self._line: _Line | None = None
         self._wanted = anyio.Event()
 
     async def listen(self, ear: Ear, channels: Iterable[str]) -> None:
@@ -83,10 +83,10 @@ class Announcements:
         if not new:
             return
         self._wanted.set()
-        if self._pubsub is not None:
+        if self._line is not None:
             # If the connection just failed, run() subscribes to everything anew.
             with suppress(*DRIVER_ERRORS):
-                await self._pubsub.subscribe(*new)
+                await self._line.say("SUBSCRIBE", *new)
 
     async def forget(self, ear: Ear) -> None:
         """Let an ear go, and leave the channels that nobody listens to any more."""
@@ -97,9 +97,9 @@ class Announcements:
             if not ears:
                 del self._ears[channel]
                 deserted.append(channel)
-        if deserted and self._pubsub is not None:
+        if deserted and self._line is not None:
             with suppress(*DRIVER_ERRORS):
-                await self._pubsub.unsubscribe(*deserted)
+                await self._line.say("UNSUBSCRIBE", *deserted)
 
     async def run(self) -> None:
         """Read for ever, reconnecting as often as needed."""
@@ -107,48 +107,57 @@ class Announcements:
             if not self._ears:
                 self._wanted = anyio.Event()
             await self._wanted.wait()
-            pubsub = self._connection.pubsub()
             try:
-                await self._subscribe(pubsub)
-                await self._read(pubsub)
+                async with self._connection.dedicated() as connection:
+                    await self._read(_Line(connection))
             except DRIVER_ERRORS:
                 for ear in {ear for ears in self._ears.values() for ear in ears}:
                     ear.miss()
-            finally:
-                self._pubsub = None
-                with anyio.CancelScope(shield=True), anyio.move_on_after(1), suppress(*DRIVER_ERRORS):
-                    await pubsub.aclose()  # type: ignore[no-untyped-call]
             await anyio.sleep(RECONNECT_S)
 
-    async def _subscribe(self, pubsub: redis.asyncio.client.PubSub) -> None:
-        """Subscribe to all that is listened to by now; from then on ``listen`` does it itself."""
-        subscribed: set[str] = set()
-        while new := self._ears.keys() - subscribed:
-            await pubsub.subscribe(*new)
-            subscribed |= new
-        self._pubsub = pubsub
-
-    async def _read(self, pubsub: redis.asyncio.client.PubSub) -> None:
+    async def _read(self, line: _Line) -> None:
         """Pass messages on until the connection fails, or is found dead: a frozen server gives silence, no error."""
         unanswered = 0
-        while True:
-            message = await pubsub.get_message(timeout=PING_S)
-            if message is None and not self._ears:
-                unanswered = 0
-                continue
-            if message is None:
-                if unanswered * PING_S >= SILENT_S - PING_S:
+        self._line = line
+        try:
+            if self._ears:
+                await line.say("SUBSCRIBE", *self._ears)
+            while True:
+                reply = await line.hear(PING_S)
+                if reply is not None or not self._ears:
+                    unanswered = 0
+                    self._pass_on(reply)
+                elif unanswered * PING_S >= SILENT_S - PING_S:
                     raise redis.ConnectionError("the subscriber's connection is silent")
-                unanswered += 1
-                await pubsub.ping()
-                continue
-            unanswered = 0
-            channel, data = message["channel"], message["data"]
-            for ear in self._ears.get(text(channel), ()) if channel else ():
-                if message["type"] == "message" and isinstance(data, bytes):
+                else:
+                    unanswered += 1
+                    await line.say("PING")
+        finally:
+            self._line = None
+
+    def _pass_on(self, reply: object) -> None:
+        match reply:
+            case [b"message", bytes() as channel, bytes() as data]:
+                for ear in self._ears.get(text(channel), ()):
                     ear.say(text(channel), data)
-                elif message["type"] == "subscribe":
+            case [b"subscribe", bytes() as channel, _]:
+                for ear in self._ears.get(text(channel), ()):
                     ear.miss()
+
+
+class _Line:
+    """A connection that listens. What is said on it is answered among the messages."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def say(self, *words: str) -> None:
+        await self._connection.send_packed_command(packed([words]))
+
+    async def hear(self, timeout_s: float) -> object:
+        """The next message or answer; ``None`` when the time was over."""
+        reply: object = await self._connection.read_response(timeout=timeout_s)
+        return reply
 
 
 class BlockingEar:

@@ -1,4 +1,4 @@
-"""Connections: how calls reach Redis and what can go wrong on the way.
+"""Connections: how calls reach Redis.
 
 redis-py parses URLs, logs in, speaks TLS and reads replies; sending is done here, on its connections, because its
 clients repeat every command up to ten times after a timeout, and a repeated claim or XADD is a second one. Here a
@@ -7,9 +7,8 @@ command is sent once. Whoever wants to repeat it knows that it may have been car
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -21,79 +20,50 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from oneshot_queue.errors import BrokerError, BrokerRefused, BrokerUnreachable, MalformedData
+from oneshot_queue.errors import BrokerRefused, InvalidSetting, MalformedData
 from oneshot_queue.store.calls import Call, Word, packed
+from oneshot_queue.store.refusals import DRIVER_ERRORS, broker_error, shown_url
 
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S: Final = 4.0
 REPLY_TIMEOUT_S: Final = 4.5
 """With a little for ourselves, whoever calls knows within five seconds that nobody answers."""
+CLOSE_TIMEOUT_S: Final = 1.0
 MAX_CONNECTIONS: Final = 10
 BLOCK: Final = 100
 """Commands sent at a time; the replies of one block are read while the server works on the next."""
 
-_ADVICE: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (exceptions.NoPermissionError, "this user lacks a permission; see the permissions in the documentation"),
-    (exceptions.AuthenticationError, "check user and password in the URL"),
-    (exceptions.AuthorizationError, "check user and password in the URL"),
-    (exceptions.OutOfMemoryError, "its memory is full; wait for jobs to end, or raise maxmemory"),
-    (exceptions.ReadOnlyError, "it is a replica; connect to the primary"),
-    (exceptions.ResponseError, "look at the server's log"),
-)
-_LOGIN: Final = re.compile(r"^([a-z]+://[^:/@]*):.*@", re.DOTALL)
-_QUERY_PASSWORD: Final = re.compile(r"(password=)[^&]*", re.IGNORECASE)
-_OOM_IN_SCRIPT: Final = ": -OOM "
+_OPTIONS: Final[Mapping[str, Any]] = {
+    "protocol": 2,
+    "socket_connect_timeout": CONNECT_TIMEOUT_S,
+    "decode_responses": False,
+}
 
 
-def shown_url(url: str) -> str:
-    """A broker's URL without its password, fit for messages; even one that a password made invalid."""
-    return _QUERY_PASSWORD.sub(r"\1***", _LOGIN.sub(r"\1:***@", url))
+def _pool(kind: Any, url: str, size: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """A pool of the driver's for this URL, which was found to make sense.
 
-
-def broker_error(url: str, error: Exception) -> BrokerError:
-    """Say what an error of the driver means: nobody answered, or somebody said no."""
-    where, said = shown_url(url), str(error) or type(error).__name__
-    if _OOM_IN_SCRIPT in said:
-        # Redis 6.2 tells what a command in a script was refused for, but not by the code that the driver goes by.
-        error = exceptions.OutOfMemoryError(said)
-    # Refusals first: in redis-py a failed login is also a connection error, or, with asyncio, the cause of one.
-    for kind, advice in _ADVICE:
-        if isinstance(error, kind) or isinstance(error.__cause__, kind):
-            return BrokerRefused(where, said, advice)
-    return BrokerUnreachable(where, said)
-
-
-def is_out_of_memory(error: BrokerError) -> bool:
-    """Whether the server refused because ``maxmemory`` is reached."""
-    return isinstance(error.__cause__, exceptions.OutOfMemoryError) or _OOM_IN_SCRIPT in str(error.__cause__)
-
-
-def is_wrong_type(error: Exception) -> bool:
-    """Whether the server refused because a key is of another type than ours."""
-    return isinstance(error, BrokerError) and "WRONGTYPE" in str(error.__cause__)
-
-
-DRIVER_ERRORS: Final = (exceptions.RedisError, OSError)
-
-
-def _options() -> dict[str, Any]:
-    return {
-        "protocol": 2,
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
-        "socket_timeout": REPLY_TIMEOUT_S,
-        "decode_responses": False,
-    }
-
-
-# A caller waits for a connection no longer than for a reply.
-_POOL: Final[Mapping[str, Any]] = {"max_connections": MAX_CONNECTIONS, "timeout": REPLY_TIMEOUT_S}
-
-
-def _checked_url(url: str) -> str:
+    Raises:
+        BrokerRefused: It makes none.
+    """
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise BrokerRefused(shown_url(url), "it is no Redis URL", "use redis://, rediss:// or unix://")
-    return url
+    try:
+        pool = kind.from_url(url, **size)
+        # What a URL may say in its query has no say in how we talk.
+        pool.connection_kwargs.update({**_OPTIONS, **options})
+        pool.make_connection()
+    except (ValueError, TypeError):
+        # The driver's words may quote a part of the password.
+        raise BrokerRefused(
+            shown_url(url), "it is no valid URL", "check it; special characters in a password are written %2F"
+        ) from None
+    return pool
+
+
+def _closed() -> InvalidSetting:
+    return InvalidSetting("connection", "was closed by its owner while it was in use")
 
 
 def _settled(url: str, calls: Sequence[Call[Any]], replies: Sequence[Any]) -> list[Any]:
@@ -115,20 +85,20 @@ def _settled(url: str, calls: Sequence[Call[Any]], replies: Sequence[Any]) -> li
     return answers
 
 
-def _commands(calls: Iterable[Call[Any]], made: list[Call[Any]]) -> Iterator[tuple[Word, ...]]:
+def _commands(calls: Iterable[Call[Any]], made: list[Call[Any]], told: set[str]) -> Iterator[tuple[Word, ...]]:
     """The words of each call, as they are asked for, and noted in ``made``.
 
-    Where several calls go together, the first of each script carries its text: were it sent by digest and not known,
-    those behind it would overtake it. A lone call can be repeated, so its digest is enough.
+    Where several calls go together, the first of each script that the server was not ``told`` on this connection
+    carries its text: were it sent by digest and not known, those behind it would overtake it. A lone call can be
+    repeated, so its digest is enough.
     """
     is_lone = isinstance(calls, Sequence) and len(calls) == 1
-    told: set[str] = set()
     for call in calls:
         made.append(call)
-        is_first = call.script is not None and not is_lone and call.script.sha not in told
-        if call.script is not None:
+        is_news = not is_lone and call.script is not None and call.script.sha not in told
+        if is_news and call.script is not None:
             told.add(call.script.sha)
-        yield call.command(whole_text=is_first)
+        yield call.command(whole_text=is_news)
 
 
 def _unknown(replies: Sequence[Any]) -> list[int]:
@@ -137,27 +107,23 @@ def _unknown(replies: Sequence[Any]) -> list[int]:
 
 
 class AsyncConnection:
-    """A pool of connections for asyncio, made in the loop that uses it.
+    """A few connections for asyncio, made when they are needed, in the loop that uses them.
 
     Args:
         reply_timeout_s: Seconds that a block of commands may take; a blocking reader needs more than its wait.
     """
 
     def __init__(self, url: str, *, reply_timeout_s: float = REPLY_TIMEOUT_S) -> None:
-        self.url = _checked_url(url)
+        self.url = url
         self._reply_timeout_s = reply_timeout_s
-        options = {**_options(), "retry": AsyncRetry(NoBackoff(), 0)}
-        try:
-            # Time limits for whole blocks are ours; redis-py's, for every single reply, costs as much as reading it.
-            self._pool: redis.asyncio.ConnectionPool = redis.asyncio.BlockingConnectionPool.from_url(
-                url, **{**options, **_POOL, "socket_timeout": None}
-            )
-            self._subscribers = redis.asyncio.ConnectionPool.from_url(url, **options)
-        except ValueError:
-            # The driver's words may quote a part of the password.
-            raise BrokerRefused(
-                shown_url(url), "it is no valid URL", "check it; special characters in a password are written %2F"
-            ) from None
+        # It only makes connections: its own bookkeeping and its time limit for every single reply cost more than the
+        # exchange itself, and a cancellation at the wrong instant makes it lose one. Time limits for blocks are ours.
+        options = {"retry": AsyncRetry(NoBackoff(), 0), "socket_timeout": None}
+        self._maker = _pool(redis.asyncio.ConnectionPool, url, {}, options)
+        self._places = anyio.Semaphore(MAX_CONNECTIONS, fast_acquire=True)
+        self._told: dict[Any, set[str]] = {}  # every open connection, and the scripts that were sent on it
+        self._idle: list[Any] = []
+        self._is_closed = False
 
     async def run(self, call: Call[T]) -> T:
         """Carry out one call.
@@ -181,12 +147,19 @@ class AsyncConnection:
         """
         made: list[Call[Any]] = []
         try:
-            async with self._borrowed() as connection:
-                replies = await self._exchange(connection, _commands(calls, made))
+            connection = await self._borrow()
+            try:
+                replies = await self._exchange(connection, _commands(calls, made, self._told[connection]))
                 if again := _unknown(replies):
                     repeated = (made[index].command(whole_text=True) for index in again)
                     for index, reply in zip(again, await self._exchange(connection, repeated), strict=True):
                         replies[index] = reply
+            except BaseException:
+                # A reply may still be on its way; the next user of this connection must not read it.
+                await connection.disconnect(nowait=True)
+                raise
+            finally:
+                self._give_back(connection)
         except DRIVER_ERRORS as error:
             raise broker_error(self.url, error) from error
         return _settled(self.url, made, replies)
@@ -194,13 +167,15 @@ class AsyncConnection:
     async def _exchange(self, connection: Any, commands: Iterator[tuple[Word, ...]]) -> list[Any]:
         replies: list[Any] = []
         unread = 0
-        while block := list(islice(commands, BLOCK)):
+        block = list(islice(commands, BLOCK))
+        while block:
             with anyio.fail_after(self._reply_timeout_s):
                 await connection.send_packed_command(packed(block))
                 await self._read(connection, unread, replies)
-            unread = len(block)
-        with anyio.fail_after(self._reply_timeout_s):
-            await self._read(connection, unread, replies)
+                unread = len(block)
+                block = list(islice(commands, BLOCK))
+                if not block:
+                    await self._read(connection, unread, replies)
         return replies
 
     async def _read(self, connection: Any, count: int, replies: list[Any]) -> None:
@@ -210,50 +185,98 @@ class AsyncConnection:
             except exceptions.ResponseError as error:
                 replies.append(error)
 
-    def pubsub(self) -> redis.asyncio.client.PubSub:
-        """A subscriber on a connection of its own."""
-        return redis.asyncio.client.PubSub(self._subscribers)
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        await self._pool.aclose()
-        await self._subscribers.aclose()
-
     @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[Any]:
-        # The login is part of it, and redis-py would wait for its replies for ever.
-        with anyio.fail_after(min(self._reply_timeout_s, REPLY_TIMEOUT_S)):
-            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+    async def dedicated(self) -> AsyncIterator[Any]:
+        """One of redis-py's connections, for one user alone, who listens on it; not one of the few.
+
+        Raises:
+            redis.RedisError, OSError: It cannot be made.
+        """
+        connection = await self._connect()
         try:
             yield connection
+        finally:
+            self._told.pop(connection, None)
+            await _hang_up(connection)
+
+    async def aclose(self) -> None:
+        """Close every connection, also those in use, for good."""
+        self._is_closed = True
+        for connection in list(self._told):
+            await _hang_up(connection)
+        self._told.clear()
+        self._idle.clear()
+
+    async def _borrow(self) -> Any:
+        if self._idle and self._places.value:
+            self._places.acquire_nowait()
+        else:
+            with anyio.fail_after(self._connect_timeout_s):
+                await self._places.acquire()
+        try:
+            while self._idle:
+                connection = self._idle.pop()
+                # There is something to read, which nobody asked for: the server hung up.
+                if not await connection.can_read():
+                    return connection
+                self._told.pop(connection, None)
+                await connection.disconnect(nowait=True)
+            return await self._connect()
         except BaseException:
-            # A reply may still be on its way; the next user of this connection must not read it.
+            self._places.release()
+            raise
+
+    def _give_back(self, connection: Any) -> None:
+        self._places.release()
+        if connection.is_connected:
+            self._idle.append(connection)
+        else:
+            self._told.pop(connection, None)
+
+    async def _connect(self) -> Any:
+        if self._is_closed:
+            raise _closed()
+        connection = self._maker.make_connection()
+        self._told[connection] = set()
+        try:
+            # The login is part of it, and redis-py would wait for its replies for ever.
+            with anyio.fail_after(self._connect_timeout_s):
+                await connection.connect()
+            if self._is_closed:
+                raise _closed()
+        except BaseException:
+            self._told.pop(connection, None)
             await connection.disconnect(nowait=True)
             raise
-        finally:
-            await self._pool.release(connection)
+        return connection
+
+    @property
+    def _connect_timeout_s(self) -> float:
+        return min(self._reply_timeout_s, REPLY_TIMEOUT_S)
+
+
+async def _hang_up(connection: Any) -> None:
+    with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True), suppress(*DRIVER_ERRORS):
+        await connection.disconnect()
 
 
 class SyncConnection:
-    """The same, blocking."""
+    """The same, blocking, and shared by threads."""
 
     def __init__(self, url: str) -> None:
-        self.url = _checked_url(url)
-        options = {**_options(), **_POOL, "retry": Retry(NoBackoff(), 0)}
-        try:
-            self.pool: redis.ConnectionPool = redis.BlockingConnectionPool.from_url(url, **options)
-        except ValueError:
-            # The driver's words may quote a part of the password.
-            raise BrokerRefused(
-                shown_url(url), "it is no valid URL", "check it; special characters in a password are written %2F"
-            ) from None
+        self.url = url
+        # A caller waits for a connection no longer than for a reply.
+        size = {"max_connections": MAX_CONNECTIONS, "timeout": REPLY_TIMEOUT_S}
+        options = {"retry": Retry(NoBackoff(), 0), "socket_timeout": REPLY_TIMEOUT_S}
+        self._pool = _pool(redis.BlockingConnectionPool, url, size, options)
+        self._is_closed = False
 
     def run_many(self, calls: Iterable[Call[Any]]) -> list[Any]:
         """As ``AsyncConnection.run_many``."""
         made: list[Call[Any]] = []
         try:
             with self._borrowed() as connection:
-                replies = self._exchange(connection, _commands(calls, made))
+                replies = self._exchange(connection, _commands(calls, made, set()))
                 if again := _unknown(replies):
                     repeated = (made[index].command(whole_text=True) for index in again)
                     for index, reply in zip(again, self._exchange(connection, repeated), strict=True):
@@ -281,19 +304,26 @@ class SyncConnection:
 
     def pubsub(self) -> redis.client.PubSub:
         """A subscriber on a connection of its own."""
-        return redis.client.PubSub(self.pool)
+        if self._is_closed:
+            raise _closed()
+        return redis.client.PubSub(self._pool)
 
     def close(self) -> None:
-        """Close every connection."""
-        self.pool.disconnect()
+        """Close every connection for good; one that another thread uses when it comes back."""
+        self._is_closed = True
+        self._pool.disconnect(inuse_connections=False)
 
     @contextmanager
     def _borrowed(self) -> Iterator[Any]:
-        connection: Any = self.pool.get_connection()
+        if self._is_closed:
+            raise _closed()
+        connection: Any = self._pool.get_connection()
         try:
             yield connection
         except BaseException:
             connection.disconnect()
             raise
         finally:
-            self.pool.release(connection)
+            if self._is_closed:
+                connection.disconnect()
+            self._pool.release(connection)

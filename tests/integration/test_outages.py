@@ -168,26 +168,23 @@ def test_two_hundred_jobs_run_once_each_while_all_connections_are_killed_again_a
     own_deployment: Deployment,
 ) -> None:
     worker = own_deployment.start_worker(concurrency=4)
-    stop = threading.Event()
+    ended_at_kills: list[int] = []
 
-    def kill_connections() -> int:
-        count = 0
-        with redis.Redis.from_url(own_deployment.url, retry=None, protocol=2) as killer:
-            while not stop.wait(0.1):
-                count += int(killer.client_kill_filter(_type="normal", skipme=True))
-        return count
+    with redis.Redis.from_url(own_deployment.url, retry=None, protocol=2) as killer:
 
-    with ThreadPoolExecutor(1) as threads:
+        def kill_connections() -> bool:
+            killed = int(killer.client_kill_filter(_type="normal", skipme=True))
+            return killed > 0
+
         jobs = own_deployment.queue.enqueue_many([own_deployment.witness.command("echo $ONESHOT_JOB_ID")] * 200)
         ids = [job.id for job in jobs if isinstance(job, SyncJob)]
-        killing = threads.submit(kill_connections)
-        try:
-            own_deployment.witness.until_count("end", 200)
-        finally:
-            stop.set()
-        killed = killing.result(timeout=20)
+        for ended in range(0, 200, 20):
+            own_deployment.witness.until_count("end", ended)
+            wait_until(kill_connections, what="a connection to kill")
+            ended_at_kills.append(len(own_deployment.witness.of("end")))
+        own_deployment.witness.until_count("end", 200)
 
-    assert killed >= 10, "the fault did not happen often enough"
+    assert len([ended for ended in ended_at_kills if ended < 200]) >= 5, "the fault did not happen often enough"
     wait_until(own_deployment.entries, lambda left: left == 0, what="all ends to be recorded")
     assert own_deployment.witness.times("start") == dict.fromkeys(ids, 1)
     handles = [own_deployment.queue.get(each) for each in ids]

@@ -10,13 +10,14 @@ from typing import Any
 import anyio
 import pytest
 
-from oneshot_queue import BrokerUnreachable, SyncQueue
+from oneshot_queue import BrokerUnreachable, InvalidSetting, JobSpec, OneshotQueueError, SyncQueue
 from oneshot_queue.store import announcements, connection, inspection
 from oneshot_queue.store.announcements import Announcements, Ear
 from oneshot_queue.store.calls import plain
 from oneshot_queue.store.connection import AsyncConnection
+from oneshot_queue.store.keys import QueueKeys
 from tests.servers import Server, ServerProcess
-from tests.store.builders import Store, a_queue, an_outcome
+from tests.store.builders import Store, a_queue, an_outcome, opened
 from tests.store.clients import KINDS, OpenQueue, opened_client
 from tests.waiting import eventually
 
@@ -27,6 +28,13 @@ async def clients_of(store: Store, subscribed: bool | None = None) -> int:
     if subscribed is None:
         return len(rows)
     return sum((int(row["sub"]) > 0) == subscribed for row in rows)
+
+
+async def until_no_more_than(number: int, store: Store) -> None:
+    def are_gone(clients: int) -> bool:
+        return clients <= number
+
+    await eventually(lambda: clients_of(store), are_gone, what="the connections to go")
 
 
 async def test_many_who_wait_share_one_subscriber(server: Server, store: Store) -> None:
@@ -67,20 +75,58 @@ async def test_connections_are_bounded_however_many_call(server: Server, store: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_closed_queue_leaves_no_connection(server: Server, store: Store, kind: str) -> None:
-    held = await store.running()
-    before = await clients_of(store)
+async def test_closed_queue_leaves_no_connection(fresh_server: ServerProcess, keys: QueueKeys, kind: str) -> None:
+    async with opened(fresh_server.url, keys) as store:
+        held = await store.running()
+        before = await clients_of(store)
 
-    async with opened_client(kind, server.url, store.keys) as queue:
-        job = await queue.get(held.id)
-        with pytest.raises(TimeoutError):
-            await job.wait(timeout=0.01)
-        assert await clients_of(store) > before
+        async with opened_client(kind, fresh_server.url, keys) as queue:
+            job = await queue.get(held.id)
+            with pytest.raises(TimeoutError):
+                await job.wait(timeout=0.01)
+            assert await clients_of(store) > before
 
-    def all_gone(number: int) -> bool:
-        return number <= before
+        await until_no_more_than(before, store)
 
-    await eventually(lambda: clients_of(store), all_gone, what="the connections to go")
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_queue_that_is_closed_while_a_verb_waits_ends_the_verb_and_leaves_no_connection(
+    fresh_server: ServerProcess, keys: QueueKeys, kind: str
+) -> None:
+    async with opened(fresh_server.url, keys) as store:
+        held = await store.running()
+        before = await clients_of(store)
+        ends: list[BaseException] = []
+
+        async def wait(job: Any) -> None:
+            try:
+                await job.wait()
+            except OneshotQueueError as end:
+                ends.append(end)
+
+        channel = keys.events(held.id)
+        async with anyio.create_task_group() as tasks, opened_client(kind, fresh_server.url, keys) as queue:
+            tasks.start_soon(wait, await queue.get(held.id))
+            await eventually(lambda: store.redis.pubsub_numsub(channel), lambda rows: rows[0][1] == 1, what="a waiter")
+
+        assert [type(end) for end in ends] == [InvalidSetting]
+        await until_no_more_than(before, store)
+
+
+async def test_threads_may_share_a_blocking_queue(server: Server, store: Store) -> None:
+    with SyncQueue(server.url, queue=store.keys.queue, settings=store.settings) as queue:
+
+        def enqueue_some() -> None:
+            for number in range(25):
+                job = queue.get(queue.enqueue(["echo", str(number)]).id)
+                assert job.record is not None
+                assert job.record.spec == JobSpec(["echo", str(number)])
+
+        async with anyio.create_task_group() as threads:
+            for _ in range(8):
+                threads.start_soon(anyio.to_thread.run_sync, enqueue_some)
+
+    assert await store.length() == 200
 
 
 async def test_idle_connection_that_the_server_closed_is_replaced_unnoticed(

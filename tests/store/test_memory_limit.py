@@ -9,9 +9,9 @@ from oneshot_queue.errors import BrokerError
 from oneshot_queue.jobs import Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store import job_store, lease_store
-from oneshot_queue.store.connection import is_out_of_memory
 from oneshot_queue.store.job_store import Ended, Fenced, IntentRecorded, Recorded
 from oneshot_queue.store.lease_store import Intent, Renewed
+from oneshot_queue.store.refusals import is_out_of_memory
 from oneshot_queue.wire import pack_chunks
 from tests.servers import ServerProcess
 from tests.store.builders import Store, a_chunk, a_job_id, a_queue, a_spec, an_outcome

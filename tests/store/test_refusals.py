@@ -23,8 +23,8 @@ from oneshot_queue import (
     Settings,
     SyncQueue,
 )
-from oneshot_queue.store.connection import shown_url
 from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.refusals import shown_url
 from tests.servers import ServerProcess
 from tests.store.builders import Store
 from tests.store.clients import KINDS, opened_client

@@ -14,8 +14,9 @@ from oneshot_queue.clock import Clock
 from oneshot_queue.errors import BrokerError
 from oneshot_queue.store import job_store
 from oneshot_queue.store.calls import Call
-from oneshot_queue.store.connection import AsyncConnection, is_out_of_memory, is_wrong_type
+from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.job_store import Fenced, Recorded
+from oneshot_queue.store.refusals import is_out_of_memory, is_wrong_type
 from workers.holdings import HeldJob, ServerClock
 
 logger = logging.getLogger(__name__)
