@@ -157,6 +157,12 @@ def checked_duration(field_name: str, value: object) -> float | None:
     return float(value)
 
 
+def check_flag(field_name: str, value: object) -> None:
+    """True or false, and nothing that only counts as one of them."""
+    if not isinstance(value, bool):
+        raise InvalidJob(field_name, f"must be True or False, not {value!r}")
+
+
 def checked_codes(codes: object) -> tuple[int, ...]:
     """Exit codes in order, each once."""
     if isinstance(codes, str | bytes) or not isinstance(codes, Collection) or not codes:

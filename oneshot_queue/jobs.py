@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final, Self
 
 from oneshot_queue.checks import (
+    check_flag,
     check_stdin,
     checked_codes,
     checked_command,
@@ -80,6 +81,8 @@ class JobSpec:
         idle_timeout: Seconds of silence after which the job is ended; 0 and ``None`` are never.
         grace: Seconds between SIGTERM and SIGKILL; 0 kills at once.
         success_codes: Exit codes, 0 to 255, that count as COMPLETED.
+        pty: Whether it writes to a pseudo-terminal, both streams to the same, which comes as ``stdout``. Programs that
+            hold their output back on a pipe, and look silent, write a line at a time to a terminal.
         retry_of: The id of the job that this one repeats.
 
     Raises:
@@ -98,6 +101,7 @@ class JobSpec:
     idle_timeout: float | None = None
     grace: float = DEFAULT_GRACE_S
     success_codes: Collection[int] = (0,)
+    pty: bool = False
     retry_of: str | None = None
 
     def __post_init__(self) -> None:
@@ -116,6 +120,7 @@ class JobSpec:
             put(self, limit, checked_duration(limit, getattr(self, limit)) or None)
         put(self, "grace", checked_duration("grace", self.grace) or 0.0)
         put(self, "success_codes", checked_codes(self.success_codes))
+        check_flag("pty", self.pty)
         if self.retry_of is not None:
             checked_id(self.retry_of)
 

@@ -233,6 +233,7 @@ _PLAIN_DEFAULTS: Final[Mapping[str, Any]] = {
     "idle_timeout": None,
     "grace": DEFAULT_GRACE_S,
     "success_codes": (0,),
+    "pty": False,
     "retry_of": None,
 }
 _DURATION = _is(int, float, type(None))
@@ -249,6 +250,7 @@ _SPEC_KINDS: Final[Mapping[str, Callable[[object], bool]]] = {
     "idle_timeout": _DURATION,
     "grace": _DURATION,
     "success_codes": _list_of(int),
+    "pty": _is(bool),
     "retry_of": _is(str),
 }
 _PRESENCE_KINDS: Final[Mapping[str, Callable[[object], bool]]] = {

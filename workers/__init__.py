@@ -1,5 +1,7 @@
 """What runs on worker machines. The local engine below knows no Redis and is useful alone; ``services/`` bridges it.
 
+What it does to real processes is in ``processes/``.
+
 ::
 
     AsyncOrchestrator         how many at once; one heartbeat for all

@@ -11,7 +11,7 @@ from oneshot_queue.clock import Clock, SystemClock
 from oneshot_queue.events import Event, Observer
 from oneshot_queue.states import OneshotStateMachine, Terminable
 from workers.output import HEAD_BYTES, TAIL_BYTES, OutputCapture
-from workers.process_tree import ProcessTree
+from workers.processes.process_tree import ProcessTree
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from workers.batch import Batch, handles_ctrl_c
 from workers.engine import Engine, guarded
 from workers.heartbeat import Heartbeat
 from workers.platform_checks import has_running_loop, require_asyncio, require_pidfds, usable_concurrency
-from workers.process_tree import ProcessTree
-from workers.subreaper import child_statuses, child_subreaper
+from workers.processes.process_tree import ProcessTree
+from workers.processes.subreaper import child_statuses, child_subreaper
 from workers.task import OnEnd, OneshotTask
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from oneshot_queue.jobs import Cause, Outcome, Usage
 from oneshot_queue.states import JobState
-from workers.process import Exit
+from workers.processes.process import Exit
 
 
 def outcome_of(

@@ -24,14 +24,14 @@ from oneshot_queue.events import (
 from oneshot_queue.jobs import Cause, JobSpec, Outcome
 from oneshot_queue.states import JobState
 from workers.engine import Engine
-from workers.environment import job_environment
 from workers.outcomes import outcome_of
-from workers.pipes import OutputPipes, StdinFeeder
-from workers.process import Process, SpawnPostponed, spawn
-from workers.process_tree import Lineage
-from workers.procfs import ticks_now
-from workers.spawn_errors import SpawnRefused
-from workers.termination import Termination
+from workers.processes.environment import job_environment
+from workers.processes.pipes import OutputPipes, StdinFeeder
+from workers.processes.process import Process, SpawnPostponed, spawn
+from workers.processes.process_tree import Lineage
+from workers.processes.procfs import ticks_now
+from workers.processes.spawn_errors import SpawnRefused
+from workers.processes.termination import Termination
 
 _SPAWN_DELAYS_S: Final = (0.05, 5.0)
 _ABORT_S: Final = 5.0
@@ -178,7 +178,11 @@ class OneshotTask:
             not_before = ticks_now()
             try:
                 process = spawn(
-                    self.spec.argv, cwd=self.spec.cwd, env=environment, with_stdin=self.spec.stdin is not None
+                    self.spec.argv,
+                    cwd=self.spec.cwd,
+                    env=environment,
+                    with_stdin=self.spec.stdin is not None,
+                    with_terminal=self.spec.pty,
                 )
             except SpawnRefused as refused:
                 self.machine.fail()

@@ -25,10 +25,10 @@ from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.refusals import shown_url
 from oneshot_queue.wire import unpack_spec
 from workers.bridge import Bridge
-from workers.environment import allowed_environment
 from workers.holdings import HeldJob, Holdings, ServerClock
 from workers.leases import Lease, Orders
 from workers.orchestrator import AsyncOrchestrator
+from workers.processes.environment import allowed_environment
 from workers.report import Report
 from workers.services.claimer import BELL_S, Claimer
 from workers.services.interrupts import InterruptListener

@@ -40,8 +40,7 @@ class Submission:
 def takes_a_job(verb: Callable[..., int]) -> Callable[..., int]:
     """Give a verb the options of a job; it gets them as its first argument.
 
-    Typer reads options from signatures, and this joins two of them: otherwise each of sixteen options would be written
-    down four times.
+    Typer reads options from signatures, and this joins two: otherwise each option would be written down four times.
     """
     shared = inspect.signature(_submission, eval_str=True).parameters
     own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
@@ -76,6 +75,9 @@ def _submission(
     stdin: Annotated[
         str | None, typer.Option("--stdin", metavar="FILE|-", help="What it reads, up to 1 MiB; - is our own stdin.")
     ] = None,
+    pty: Annotated[
+        bool, typer.Option("--pty", help="It writes to a terminal, not to pipes: both streams become stdout.")
+    ] = False,
     shell: Annotated[bool, typer.Option("--shell", help="ARGV is one string for /bin/sh -c.")] = False,
     time_limit: Annotated[
         str | None, typer.Option("--time-limit", metavar="TIME", help="End it after this long: 90s, 5m, 1h30m.")
@@ -117,6 +119,7 @@ def _submission(
         idle_timeout=seconds("--idle-timeout", idle_timeout),
         grace=seconds("--grace", grace) or 0.0,
         success_codes=[whole_number("--success-codes", each, least=0, most=255) for each in success_codes.split(",")],
+        pty=pty,
     )
     return Submission(
         spec,

@@ -31,6 +31,7 @@ class JobOptions(TypedDict, total=False):
     idle_timeout: float | None
     grace: float
     success_codes: Collection[int]
+    pty: bool
 
 
 def spec_of(command: Sequence[str | bytes] | JobSpec, options: JobOptions) -> JobSpec:

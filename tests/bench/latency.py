@@ -21,7 +21,7 @@ from tests.bench.fleet import QUEUE, TRUE, MeasurementSpoilt, a_fleet
 from tests.bench.report import Line, Mark, quantiles_of
 from tests.bench.sizes import Sizes
 from tests.waiting import eventually
-from workers.pidfd import pidfd_open
+from workers.processes.pidfd import pidfd_open
 
 RESULT_MARK = Mark.at_most(10.0)
 DEATH_MARK = Mark.at_most(15.0)

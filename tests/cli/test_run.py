@@ -29,6 +29,14 @@ def test_each_stream_of_the_job_comes_out_of_its_own_descriptor_byte_for_byte(se
     assert done.err == "only \\xff err"
 
 
+def test_a_job_may_write_to_a_terminal(served: Cli) -> None:
+    script = "test -t 1 && test -t 2 && ! test -t 0 && echo out && echo err >&2"
+
+    done = served("run", "--pty", "--", "sh", "-c", script)
+
+    assert (done.code, done.out) == (0, b"out\nerr\n")
+
+
 def test_output_comes_while_the_job_still_runs(served: Cli, tmp_path: Path) -> None:
     running = served.start(
         "run", "sh", "-c", f"echo first; until test -e {tmp_path}/go; do sleep 0.01; done; echo last"

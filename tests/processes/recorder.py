@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import uuid
@@ -100,6 +101,12 @@ def state_of(pid: int) -> str:
     except (FileNotFoundError, ProcessLookupError):
         return ""
     return text.rpartition(")")[2].split()[0]
+
+
+def descriptors() -> set[str]:
+    """Our own open descriptors; what earlier tests left to be collected is collected first."""
+    gc.collect()
+    return set(os.listdir("/proc/self/fd"))
 
 
 def a_worker(recorder: Recorder, **options: Any) -> AsyncOrchestrator:

@@ -15,7 +15,7 @@ from tests.processes.recorder import ManualClock, Marker, Recorder, a_worker, st
 from tests.waiting import eventually
 from workers import task as task_module
 from workers.orchestrator import AsyncOrchestrator
-from workers.process import SpawnPostponed
+from workers.processes.process import SpawnPostponed
 
 
 async def test_interrupt_of_a_waiting_task_ends_it_at_once_without_a_process(recorder: Recorder) -> None:

@@ -2,50 +2,45 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 
 from oneshot_queue.jobs import JobSpec
 from oneshot_queue.states import JobState
 from tests.leftovers import children
-from tests.processes.recorder import Recorder, a_guest, a_worker
+from tests.processes.recorder import Recorder, a_guest, a_worker, descriptors
 from workers.orchestrator import run_commands
-
-
-def _descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
 
 
 async def test_500_commands_leave_no_descriptor_thread_or_zombie(recorder: Recorder) -> None:
     async with a_worker(recorder, max_concurrent=4) as orchestrator:
         await orchestrator.submit(["true"]).wait()
-        descriptors, threads, processes = _descriptors(), threading.active_count(), children()
+        before, threads, processes = descriptors(), threading.active_count(), children()
         specs = (["true"], ["no-such-program"], JobSpec(["cat"], stdin=b"x"), ["sh", "-c", "setsid sleep 300 & exit 1"])
         tasks = [orchestrator.submit(specs[turn % 4]) for turn in range(500)]
         for task in tasks:
             await task.wait()
         await orchestrator.wait_for_slot()
-        assert (_descriptors(), threading.active_count(), children()) == (descriptors, threads, processes)
+        assert (descriptors(), threading.active_count(), children()) == (before, threads, processes)
 
 
 async def test_an_orchestrator_leaves_no_descriptor(recorder: Recorder) -> None:
-    before = _descriptors()
+    before = descriptors()
 
     for _ in range(3):
         async with a_guest(recorder) as orchestrator:
             orchestrator.submit(["true"])
 
-    assert _descriptors() == before
+    assert descriptors() == before
 
 
 def test_run_commands_leaves_no_descriptor() -> None:
     run_commands([["true"]])
-    before = _descriptors()
+    before = descriptors()
 
     run_commands([["true"]] * 20)
 
-    assert _descriptors() == before
+    assert descriptors() == before
 
 
 async def test_500_quiet_commands_cost_next_to_no_processor_time(recorder: Recorder) -> None:

@@ -14,7 +14,7 @@ from oneshot_queue.events import SpawnDelayed
 from oneshot_queue.jobs import Cause, JobSpec, Outcome
 from oneshot_queue.states import JobState
 from tests.processes.recorder import Recorder, a_worker, python
-from workers.environment import allowed_environment
+from workers.processes.environment import allowed_environment
 
 
 async def _outcome_of(spec: JobSpec, **options: object) -> Outcome:

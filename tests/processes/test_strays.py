@@ -14,9 +14,9 @@ import pytest
 from oneshot_queue.states import JobState
 from tests.processes.recorder import Marker, Recorder, a_guest, a_worker, state_of
 from tests.waiting import eventually
-from workers import sweep as sweep_module
 from workers.orchestrator import AsyncOrchestrator
-from workers.procfs import ticks_now
+from workers.processes import sweep as sweep_module
+from workers.processes.procfs import ticks_now
 
 KINDS = [pytest.param(a_worker, id="worker"), pytest.param(a_guest, id="guest")]
 FAINT = "setsid env -i {0} </dev/null >/dev/null 2>&1 &"

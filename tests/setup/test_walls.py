@@ -27,12 +27,13 @@ def copied(tmp_path: Path) -> Path:
         ("redis", "workers/task.py", "from redis.asyncio import Redis"),
         ("pure", "oneshot_queue/states.py", "import socket"),
         ("pure", "oneshot_queue/wire.py", "import anyio"),
-        ("engine", "workers/process.py", "from oneshot_queue.store import keys"),
+        ("engine", "workers/processes/process.py", "from oneshot_queue.store import keys"),
         ("engine", "workers/task.py", "import oneshot_queue.client.finding"),
         ("package", "oneshot_queue/jobs.py", "import oneshot_queue.client.finding"),
         ("package", "oneshot_queue/newcomer.py", "import os"),
-        ("workers", "workers/process.py", "import workers.task"),
+        ("workers", "workers/processes/process.py", "import workers.task"),
         ("workers", "workers/newcomer.py", "import os"),
+        ("processes", "workers/processes/process.py", "import workers.processes.termination"),
     ],
 )
 def test_breach_is_found(copied: Path, contract: str, module: str, line: str) -> None:

@@ -62,6 +62,7 @@ async def test_enqueued_job_is_stored_as_asked_for(open_queue: OpenQueue, store:
         "idle_timeout": 50.0,
         "grace": 2.0,
         "success_codes": (0, 3),
+        "pty": True,
     }
     async with open_queue() as queue:
         job = await queue.enqueue(["make", b"-j\xff"], **options)

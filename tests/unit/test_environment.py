@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.environment import allowed_environment, job_environment
+from workers.processes.environment import allowed_environment, job_environment
 
 SECRETS = [
     "ONESHOT_QUEUE_URL", "ONESHOT_TOKEN", "REDIS_URL", "REDIS_PASSWORD", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN",

@@ -73,11 +73,12 @@ BAD = {
     "a negative success code": ("success_codes", {"success_codes": [-1]}),
     "too large a success code": ("success_codes", {"success_codes": [256]}),
     "true as success code": ("success_codes", {"success_codes": [True]}),
+    "a number as a flag": ("pty", {"pty": 1}),
     "a bad id to repeat": ("id", {"retry_of": "a b"}),
 }
 # On a busy machine the first text takes seconds to draw.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-FIELDS = ("name", "cwd", "env", "labels", "priority", "stdin", "time_limit", "grace", "success_codes")
+FIELDS = ("name", "cwd", "env", "labels", "priority", "stdin", "time_limit", "grace", "success_codes", "pty")
 NONSENSE = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.lists(st.integers())
 )

@@ -60,6 +60,7 @@ def specs(draw: st.DrawFn) -> JobSpec:
         idle_timeout=draw(st.none() | spans),
         grace=draw(spans),
         success_codes=draw(st.sets(st.integers(0, 255), min_size=1, max_size=4)),
+        pty=draw(st.booleans()),
         retry_of=draw(st.none() | names.map("r".__add__).map(lambda name: name[:64])),
     )
 
@@ -84,6 +85,7 @@ READERS: dict[str, tuple[Callable[[bytes], object], bytes]] = {
                 stdin=b"",
                 time_limit=1.5,
                 success_codes=(0, 3),
+                pty=True,
                 retry_of="x",
             )
         ),
@@ -313,6 +315,7 @@ def test_bytes_behind_the_end_are_malformed(name: str) -> None:
         {"command": [b"true"], "success_codes": []},
         {"command": [b"true"], "success_codes": [256]},
         {"command": [b"true"], "success_codes": [True]},
+        {"command": [b"true"], "pty": 1},
         {"command": [b"true"], "retry_of": "last"},
         {"command": [b"true"], "stdin": 1},
         [],

@@ -6,6 +6,7 @@ Both work by callbacks of the event loop, so that a command costs neither a thre
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from typing import Final
@@ -13,7 +14,7 @@ from typing import Final
 import anyio
 
 from oneshot_queue.events import OutputStream
-from workers.process import Process
+from workers.processes.process import Process
 
 CHUNK_BYTES: Final = 65_536
 
@@ -25,7 +26,7 @@ _MAX_DRAIN_CHUNKS: Final = 32
 
 
 class OutputPipes:
-    """The two outputs of one process, until each is at its end or closed.
+    """The outputs of one process, until each is at its end or closed.
 
     Args:
         on_readable: Called with the stream whenever it has something to read, to ``read`` one chunk of it and say
@@ -49,6 +50,10 @@ class OutputPipes:
             data = os.read(fd, CHUNK_BYTES)
         except BlockingIOError:
             return None
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            data = b""  # how a terminal says that nobody has its other side open
         if not data:
             self._close(stream)
         return data

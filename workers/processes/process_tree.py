@@ -20,9 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from workers.environment import JOB_ID_VARIABLE, TOKEN_VARIABLE
-from workers.process import Process
-from workers.procfs import (
+from workers.processes.environment import JOB_ID_VARIABLE, TOKEN_VARIABLE
+from workers.processes.process import Process
+from workers.processes.procfs import (
     OwnChildren,
     ProcessStatus,
     children_of,

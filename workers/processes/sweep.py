@@ -12,9 +12,9 @@ from typing import Final
 import anyio
 import anyio.lowlevel
 
-from workers.pidfd import pidfd_open
-from workers.process_tree import Lineage, ProcessTree
-from workers.procfs import ProcessStatus, send_signal
+from workers.processes.pidfd import pidfd_open
+from workers.processes.process_tree import Lineage, ProcessTree
+from workers.processes.procfs import ProcessStatus, send_signal
 
 QUIET_LOOKS: Final = 2
 """Looks in a row that must find nothing; one would do, were ``/proc`` a snapshot."""

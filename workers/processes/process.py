@@ -15,10 +15,11 @@ from typing import Final
 
 from oneshot_queue.events import OutputStream
 from oneshot_queue.jobs import Usage
-from workers.pidfd import P_PIDFD, pidfd_open
-from workers.spawn_errors import SpawnRefused, refusal
+from workers.processes.pidfd import P_PIDFD, pidfd_open
+from workers.processes.spawn_errors import SpawnRefused, refusal
+from workers.processes.terminal import open_terminal
 
-OUR_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
+OUR_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC})
 """What this machine lacks, whatever the command is: the start may succeed later."""
 
 
@@ -46,7 +47,7 @@ class Process:
 
     Attributes:
         pidfd: Readable once the process has exited.
-        outputs: Our non-blocking ends of its two outputs.
+        outputs: Our non-blocking ends of its outputs; a single one if they are a terminal.
         stdin: Our non-blocking end of its input, if it has one.
     """
 
@@ -118,8 +119,10 @@ class Process:
         self._reaped = True
 
 
-def spawn(argv: Sequence[bytes], *, cwd: str | None, env: Mapping[str, str], with_stdin: bool) -> Process:
-    """Start a command as the leader of a new session.
+def spawn(
+    argv: Sequence[bytes], *, cwd: str | None, env: Mapping[str, str], with_stdin: bool, with_terminal: bool = False
+) -> Process:
+    """Start a command as the leader of a new session, with a pipe for each output or a terminal for both.
 
     Raises:
         SpawnRefused: The command cannot be run here; no process is left of the attempt.
@@ -128,7 +131,7 @@ def spawn(argv: Sequence[bytes], *, cwd: str | None, env: Mapping[str, str], wit
     ours: list[int] = []
     theirs: list[int] = []
     try:
-        return _spawn(argv, cwd, env, with_stdin, ours, theirs)
+        return _spawn(argv, cwd, env, with_stdin, with_terminal, ours, theirs)
     except BaseException as error:
         for fd in ours:
             os.close(fd)
@@ -143,23 +146,33 @@ def spawn(argv: Sequence[bytes], *, cwd: str | None, env: Mapping[str, str], wit
 
 
 def _spawn(
-    argv: Sequence[bytes], cwd: str | None, env: Mapping[str, str], with_stdin: bool, ours: list[int], theirs: list[int]
+    argv: Sequence[bytes],
+    cwd: str | None,
+    env: Mapping[str, str],
+    with_stdin: bool,
+    with_terminal: bool,
+    ours: list[int],
+    theirs: list[int],
 ) -> Process:
     stdin = subprocess.DEVNULL
     our_stdin = None
     if with_stdin:
-        stdin, our_stdin = _pipe(reader=theirs, writer=ours)
+        stdin, our_stdin = _kept(os.pipe2(os.O_CLOEXEC), theirs, ours)
         os.set_blocking(our_stdin, False)
     outputs = {}
-    writers = {}
-    for stream in OutputStream:
-        outputs[stream], writers[stream] = _pipe(reader=ours, writer=theirs)
-        os.set_blocking(outputs[stream], False)
+    if with_terminal:
+        outputs[OutputStream.STDOUT], stdout = _kept(open_terminal(), ours, theirs)
+        stderr = stdout
+    else:
+        outputs[OutputStream.STDOUT], stdout = _kept(os.pipe2(os.O_CLOEXEC), ours, theirs)
+        outputs[OutputStream.STDERR], stderr = _kept(os.pipe2(os.O_CLOEXEC), ours, theirs)
+    for fd in outputs.values():
+        os.set_blocking(fd, False)
     popen = subprocess.Popen(
         argv,
         stdin=stdin,
-        stdout=writers[OutputStream.STDOUT],
-        stderr=writers[OutputStream.STDERR],
+        stdout=stdout,
+        stderr=stderr,
         cwd=cwd,
         env=env,
         start_new_session=True,
@@ -168,10 +181,10 @@ def _spawn(
     return Process(popen, _watched(popen), outputs, our_stdin)
 
 
-def _pipe(*, reader: list[int], writer: list[int]) -> tuple[int, int]:
-    ends = os.pipe2(os.O_CLOEXEC)
-    reader.append(ends[0])
-    writer.append(ends[1])
+def _kept(ends: tuple[int, int], first: list[int], second: list[int]) -> tuple[int, int]:
+    """Note who has to close which of two descriptors."""
+    first.append(ends[0])
+    second.append(ends[1])
     return ends
 
 

@@ -11,10 +11,10 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
-from workers.process import Process
-from workers.process_tree import Lineage, ProcessTree
-from workers.procfs import ProcessStatus
-from workers.sweep import Sweep, end_processes
+from workers.processes.process import Process
+from workers.processes.process_tree import Lineage, ProcessTree
+from workers.processes.procfs import ProcessStatus
+from workers.processes.sweep import Sweep, end_processes
 
 STRAY_GRACE_S: Final = 0.5
 """What processes get between TERM and KILL that outlived a leader which ended by itself."""
