@@ -57,7 +57,7 @@ class WorkerPresence:
     Attributes:
         id: Unique for this process.
         queues: The queues it takes jobs from.
-        concurrency: Most jobs it runs at once.
+        concurrency: Most jobs it runs at once; 0 once it takes no more.
         running: Ids of the jobs it runs now.
         only_job: The one job it exists for, if it takes no other.
     """
@@ -72,6 +72,10 @@ class WorkerPresence:
     started_ms: int
     seen_ms: int
     only_job: str | None = None
+
+    def may_take(self, job_id: str | None = None) -> bool:
+        """Whether it takes jobs, or at least this one."""
+        return self.concurrency > 0 and self.only_job in (None, job_id)
 
 
 def pack_spec(spec: JobSpec) -> bytes:

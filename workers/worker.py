@@ -192,6 +192,7 @@ class Worker:
                 # The engine ends first: what it still has to say, the services still record.
                 async with self.orchestrator:
                     await self._claim_until_stopped(stack)
+                    self.presence.drain()
                     await self._end_jobs()
                 await self._flush()
                 services.cancel_scope.cancel()

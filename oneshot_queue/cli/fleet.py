@@ -53,7 +53,7 @@ def workers(context: typer.Context, as_json: AsJson = False, url: Url = None) ->
     rows = [
         [
             escaped(each.name),
-            f"{len(each.running)}/{each.concurrency}",
+            f"{len(each.running)}/{each.concurrency or 'draining'}",
             brief_duration((now_ms - each.started_ms) / 1000),
             brief_duration((now_ms - each.seen_ms) / 1000),
             f"{escaped(each.host)}:{each.pid}",

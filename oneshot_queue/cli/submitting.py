@@ -59,5 +59,5 @@ def retry(context: typer.Context, job_id: JobId, queue: InQueue = None, url: Url
 def _acknowledge(broker: Broker, queue: SyncQueue, job: SyncJob, *, as_json: bool = False) -> None:
     last.remember(broker, job.id, job.queue)
     put(json.dumps({"id": job.id, "created": job.created}) if as_json else job.id)
-    if is_terminal(2) and not any(each.only_job is None for each in queue.workers(everywhere=False)):
+    if is_terminal(2) and not any(each.may_take() for each in queue.workers(everywhere=False)):
         no_worker(broker, job.queue)

@@ -117,7 +117,7 @@ class Attention:
         self._next_check = now + CHECK_WORKERS_S
         workers = yield from live_workers(self._context, [self._context.queue])
         if seen.state is JobState.CREATED:
-            attended = any(each.only_job in (None, self._job_id) for each in workers)
+            attended = any(each.may_take(self._job_id) for each in workers)
             news = None if attended else Unattended(self._job_id, self._context.queue, None)
         else:
             attended = any(each.id == worker_of(seen.lease) for each in workers)

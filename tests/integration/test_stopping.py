@@ -72,6 +72,9 @@ def test_a_worker_asked_three_times_kills_its_jobs_and_is_gone_at_once(deploymen
     # However it is asked, by a supervisor, a terminal's Ctrl-C or its closing: each counts.
     worker.signal(signal.SIGINT)
     worker.wait_for("stopping: 1 jobs")
+    wait_until(
+        lambda: [each.may_take() for each in deployment.queue.workers()] == [False], what="the drain to be shown"
+    )
     worker.signal(signal.SIGTERM)
     deployment.witness.until("asked", job.id)
     assert record_of(job).state is JobState.RUNNING

@@ -46,10 +46,10 @@ def is_some(number: int) -> bool:
     return number > 0
 
 
-async def show_worker(store: Store, name: str = "bert", **facts: Any) -> str:
+async def show_worker(store: Store, name: str = "bert", concurrency: int = 1, **facts: Any) -> str:
     """A live worker of the queue; answers its lease."""
     worker_id = uuid.uuid4().hex
-    presence = WorkerPresence(worker_id, name, "host", 1, (store.keys.queue,), 1, (), 1, 2, **facts)
+    presence = WorkerPresence(worker_id, name, "host", 1, (store.keys.queue,), concurrency, (), 1, 2, **facts)
     await store.run(lease_store.show_presence(store.keys.namespace, presence))
     return await store.lease(f"{worker_id}.1")
 
@@ -173,6 +173,21 @@ async def test_worker_that_came_for_another_job_alone_does_not_attend_to_this_on
     await show_worker(store, only_job=mine)
     async with open_queue() as queue:
         for job_id in (mine, waiting):
+            job = await queue.get(job_id)
+            with pytest.raises(WaitTimedOut):
+                await job.wait(timeout=0.05, on_unattended=told.append)
+
+    assert told == [Unattended(waiting, store.keys.queue, None)]
+
+
+async def test_worker_that_takes_no_more_jobs_attends_to_those_it_runs_alone(
+    open_queue: OpenQueue, store: Store
+) -> None:
+    told: list[Unattended] = []
+    lease = await show_worker(store, concurrency=0)
+    held, waiting = await store.running(lease=lease), await store.submit()
+    async with open_queue() as queue:
+        for job_id in (held.id, waiting):
             job = await queue.get(job_id)
             with pytest.raises(WaitTimedOut):
                 await job.wait(timeout=0.05, on_unattended=told.append)

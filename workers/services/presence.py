@@ -51,7 +51,14 @@ class Presence:
         self._concurrency = concurrency
         self._only_job = only_job
         self._started_ms: int | None = None
-        self._shown: tuple[str, ...] = ()
+        self._shown: tuple[int, tuple[str, ...]] | None = None
+        self._nap: anyio.CancelScope | None = None
+
+    def drain(self) -> None:
+        """Show from now on that it takes no more jobs."""
+        self._concurrency = 0
+        if self._nap is not None:
+            self._nap.cancel()
 
     async def run(self) -> None:
         """Show it for ever."""
@@ -65,8 +72,8 @@ class Presence:
                 level = logging.WARNING if failures == 1 else logging.DEBUG
                 logger.log(level, "cannot give a sign of life: %s", problem)
             await anyio.sleep(NEWS_S)
-            if self._shown == self._running():
-                with anyio.move_on_after(PERIOD_S - NEWS_S):
+            if self._shown == (self._concurrency, self._running()):
+                with anyio.move_on_after(PERIOD_S - NEWS_S) as self._nap:
                     await self._holdings.wait_for_change()
 
     async def run_once(self) -> int:
@@ -92,7 +99,7 @@ class Presence:
             only_job=self._only_job,
         )
         await self._connection.run(lease_store.show_presence(self._namespace, shown))
-        self._shown = running
+        self._shown = (shown.concurrency, running)
         return len(running)
 
     def _running(self) -> tuple[str, ...]:
