@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         LoopAlreadyRunning,
         MalformedData,
         OneshotQueueError,
+        QueueClosed,
         QueueFull,
         WaitTimedOut,
     )
@@ -73,6 +74,7 @@ __all__ = [
     "OutputStream",
     "Priority",
     "Queue",
+    "QueueClosed",
     "QueueFull",
     "Settings",
     "SyncJob",
@@ -106,6 +108,7 @@ _HOMES: Final = {
     "LoopAlreadyRunning": "oneshot_queue.errors",
     "MalformedData": "oneshot_queue.errors",
     "OneshotQueueError": "oneshot_queue.errors",
+    "QueueClosed": "oneshot_queue.errors",
     "QueueFull": "oneshot_queue.errors",
     "WaitTimedOut": "oneshot_queue.errors",
     "OutputStream": "oneshot_queue.events",

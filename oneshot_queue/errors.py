@@ -7,6 +7,7 @@
     ├── InvalidSetting (ValueError)        a setting or an argument that makes no sense
     ├── LoopAlreadyRunning (RuntimeError)  a blocking call inside a running event loop
     ├── MalformedData (ValueError)         bytes that are not what they claim to be
+    ├── QueueClosed (RuntimeError)         a call of a queue that is not open, or was closed meanwhile
     ├── JobError
     │   ├── JobNotFound (LookupError)      no such job in the queues that were searched
     │   ├── AmbiguousJobId (LookupError)   a prefix that fits several jobs
@@ -69,6 +70,13 @@ class MalformedData(OneshotQueueError, ValueError):
         self.what = what
         self.problem = problem
         super().__init__(f"{what}: {problem}")
+
+
+class QueueClosed(OneshotQueueError, RuntimeError):
+    """A queue was used before it was opened, or after it was closed."""
+
+    def __init__(self) -> None:
+        super().__init__("the queue is not open; use it inside its `with` block")
 
 
 class JobError(OneshotQueueError):

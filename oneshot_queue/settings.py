@@ -76,6 +76,8 @@ def _parsed(variable: str, kind: str, text: str) -> str | int | float | None:
                 return int(text)
             case "float":
                 return float(text)
+            case "str":
+                return text
             case _:
                 return text or None
     except ValueError:

@@ -41,6 +41,7 @@ class HeldJob:
         holder: Proves to Redis that this worker may write.
         sequence: Number of the last change.
         changes: What happened and is not on record yet, oldest first.
+        next_append_s: When output may be sent again, monotonic.
         ended: How and when it ended, once it has.
         intent: The interrupt that is on record for it, once it was read.
         stop_reason: Why this worker ended it of its own accord.
@@ -57,6 +58,7 @@ class HeldJob:
     started_s: float | None = None
     sequence: int = 0
     changes: list[Change] = field(default_factory=list)
+    next_append_s: float = 0.0
     ended: tuple[Outcome, float] | None = None
     intent: Intent | None = None
     stop_reason: str | None = None

@@ -6,7 +6,7 @@ import asyncio
 import os
 
 from oneshot_queue.errors import InvalidSetting
-from workers.processes.pidfd import P_PIDFD, pidfd_open
+from oneshot_queue.pidfd import P_PIDFD, pidfd_open
 
 
 def require_pidfds() -> None:

@@ -94,7 +94,7 @@ class Worker:
             holdings=self.holdings,
             clock=self._clock,
             settings=options.settings,
-            interrupt=self._interrupt,
+            on_fenced=self._fence,
         )
         self.shipper = Shipper(
             connection=self._commands,
@@ -239,9 +239,16 @@ class Worker:
             is_burst=self.options.is_burst,
         )
 
-    async def _admit(self, lease: Lease, claim: Claim) -> None:
-        """Hold a claimed job and start it; one that cannot be read ends as rejected."""
-        holder = Holder(claim.token, lease.id, self.name)
+    async def _admit(self, lease: Lease, lease_id: str, claim: Claim) -> None:
+        """Hold a claimed job and start it; one that cannot be read ends as rejected.
+
+        Args:
+            lease_id: Under which it was claimed.
+        """
+        if lease.id != lease_id:
+            logger.error("job %s: not started, its lease was lost before it came", claim.job_id)
+            return
+        holder = Holder(claim.token, lease_id, self.name)
         held = HeldJob(lease.keys, claim.job_id, claim.attempt, holder, None)
         self.holdings.add(held)
         try:
@@ -258,6 +265,9 @@ class Worker:
                 await self.interrupts.look(lease)
             except BrokerError as problem:
                 logger.warning("job %s: cannot read its interrupt yet: %s", held.job_id, problem)
+        if held.is_fenced:
+            self.holdings.remove(held)
+            return
         self.orchestrator.submit(
             held.spec, task_id=held.task_id, job_id=held.job_id, attempt=held.attempt, token=claim.token
         )
@@ -268,6 +278,7 @@ class Worker:
         return self.orchestrator.interrupt(task_id, grace=grace_s, reason=reason)
 
     def _fence(self, held: HeldJob) -> None:
+        logger.error("job %s: it is another worker's now; ending its processes", held.job_id)
         held.is_fenced = True
         self._interrupt(held.task_id, 0.0, "fenced")
         if held.ended is not None:

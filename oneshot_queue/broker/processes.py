@@ -11,6 +11,7 @@ from typing import Final
 
 from oneshot_queue.broker.files import replace_file
 from oneshot_queue.broker.folder import BrokerFolder
+from oneshot_queue.pidfd import pidfd_open, pidfd_send_signal
 
 # A variable of the server's environment: the private folder it serves.
 MARKER: Final = "OSQ_LOCAL_BROKER"
@@ -42,7 +43,7 @@ def open_noted(folder: BrokerFolder) -> int | None:
     """
     try:
         pid, ticks = (int(word) for word in folder.pid.read_text().split())
-        descriptor = os.pidfd_open(pid)
+        descriptor = pidfd_open(pid)
     except (OSError, ValueError):
         return None
     # Checked after it was opened: what the descriptor means can no longer change.
@@ -62,7 +63,7 @@ def wait_gone(pidfd: int, timeout_s: float) -> bool:
 def ask_to_end(pidfd: int) -> None:
     """Send SIGTERM, at which a server saves and ends."""
     try:
-        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        pidfd_send_signal(pidfd, signal.SIGTERM)
     except ProcessLookupError:
         pass
 

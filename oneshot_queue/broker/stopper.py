@@ -11,6 +11,7 @@ from oneshot_queue.broker.probe import Conversation
 from oneshot_queue.broker.processes import ask_to_end, open_noted, wait_gone
 from oneshot_queue.broker.starter import take_turn
 from oneshot_queue.errors import BrokerRefused, BrokerUnreachable
+from oneshot_queue.pidfd import pidfd_open
 
 END_TIMEOUT_S: Final = 15.0
 
@@ -51,7 +52,7 @@ def _shut_down(folder: BrokerFolder) -> bool:
                     folder.url, "its process is not visible from here", "stop it from where it runs"
                 )
             try:
-                pidfd = os.pidfd_open(conversation.pid)
+                pidfd = pidfd_open(conversation.pid)
             except ProcessLookupError:
                 return False
             try:

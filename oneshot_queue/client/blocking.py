@@ -58,6 +58,7 @@ class SyncQueue:
         return self._context.queue
 
     def __enter__(self) -> Self:
+        self._driver.open()
         return self
 
     def __exit__(self, *_: object) -> None:

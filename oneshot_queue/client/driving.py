@@ -5,19 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack
-from typing import Any, Final, TypeVar, assert_never
+from typing import Any, TypeVar, assert_never
 
 import anyio
 
 from oneshot_queue.client.effects import Ask, Effect, Hear, Pause, Verb
 from oneshot_queue.client.reading import OutputChunk
-from oneshot_queue.errors import InvalidSetting, OneshotQueueError
+from oneshot_queue.errors import OneshotQueueError, QueueClosed
 from oneshot_queue.store.announcements import Announcements, BlockingEar, Ear
-from oneshot_queue.store.connection import AsyncConnection, SyncConnection
+from oneshot_queue.store.connection import CLOSE_TIMEOUT_S, AsyncConnection, SyncConnection
 
 T = TypeVar("T")
 Stream = Generator[Effect | OutputChunk, Any, Any]
-CLOSE_S: Final = 1.0
 
 
 class _Progress:
@@ -124,12 +123,12 @@ class AsyncDriver:
     async def _forget(self, progress: _Progress, ear: Ear) -> None:
         progress.close()
         if ear.channels:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_S):
+            with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
                 await self._announcements.forget(ear)
 
     def _check_open(self) -> None:
         if self._stack is None:
-            raise InvalidSetting("Queue", "is not open; use it as `async with Queue(…) as queue:`")
+            raise QueueClosed
 
 
 class SyncDriver:
@@ -139,10 +138,14 @@ class SyncDriver:
         self._url = url
         self._connection = SyncConnection(url)
 
+    def open(self) -> None:
+        """Begin anew if it was closed; connections are made when they are needed."""
+        if self._connection.is_closed:
+            self._connection = SyncConnection(self._url)
+
     def close(self) -> None:
         """End all connections; a verb under way in another thread ends with an error when it next speaks to Redis."""
         self._connection.close()
-        self._connection = SyncConnection(self._url)
 
     def do(self, verb: Verb[T]) -> T:
         """Carry out a verb to its end."""
@@ -157,8 +160,7 @@ class SyncDriver:
         return self._chunks(_Progress(verb))
 
     def _chunks(self, progress: _Progress) -> Generator[OutputChunk, None, None]:
-        connection = self._connection
-        ear = BlockingEar(connection)
+        ear = BlockingEar(self._connection)
         try:
             while not progress.ended:
                 if isinstance(progress.current, OutputChunk):
@@ -166,7 +168,7 @@ class SyncDriver:
                     progress.send(None)
                     continue
                 try:
-                    reply = self._perform(progress.current, connection, ear)
+                    reply = self._perform(progress.current, ear)
                 except OneshotQueueError as problem:
                     progress.throw(problem)
                 else:
@@ -175,10 +177,10 @@ class SyncDriver:
             progress.close()
             ear.close()
 
-    def _perform(self, effect: Effect | None, connection: SyncConnection, ear: BlockingEar) -> Any:
+    def _perform(self, effect: Effect | None, ear: BlockingEar) -> Any:
         match effect:
             case Ask(calls):
-                return connection.run_many(calls)
+                return self._connection.run_many(calls)
             case Hear(channels, timeout_s):
                 return ear.hear(channels, timeout_s)
             case Pause(seconds):

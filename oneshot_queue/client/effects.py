@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from oneshot_queue.clock import Clock
 from oneshot_queue.errors import BrokerUnreachable
@@ -18,8 +18,8 @@ from oneshot_queue.store.keys import QueueKeys
 
 T = TypeVar("T")
 
-OUTAGE_PATIENCE_S = 30.0
-"""How long a verb that had already reached the broker puts up with its absence."""
+OUTAGE_PATIENCE_S: Final = 30.0
+"""How long a verb that waits for a job puts up with the broker's absence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +97,23 @@ def ask_all(calls: Sequence[Call[T]]) -> Verb[list[T]]:
     return answers
 
 
-def patiently(context: Context, calls: Sequence[Call[T]]) -> Verb[list[T]]:
+def patiently(context: Context, calls: Sequence[Call[T]], deadline: float | None = None) -> Verb[list[T]]:
     """As ``ask_all``, but outlast an absence of the broker; only for reads.
 
+    Args:
+        deadline: When the caller's own patience ends, on the context's clock.
+
     Raises:
-        BrokerUnreachable: It stayed away for ``OUTAGE_PATIENCE_S``.
+        BrokerUnreachable: It stayed away until the deadline, or for ``OUTAGE_PATIENCE_S``.
     """
-    away_since: float | None = None
+    patience_ends: float | None = None
     while True:
         try:
             return (yield from ask_all(calls))
         except BrokerUnreachable:
             now = context.clock.monotonic()
-            away_since = now if away_since is None else away_since
-            if now - away_since > OUTAGE_PATIENCE_S:
+            if patience_ends is None:
+                patience_ends = min(now + OUTAGE_PATIENCE_S, float("inf") if deadline is None else deadline)
+            if now >= patience_ends:
                 raise
-            yield Pause(0.5)
+            yield Pause(min(0.5, patience_ends - now))

@@ -12,7 +12,7 @@ from oneshot_queue.jobs import JobRecord
 from oneshot_queue.states import JobState
 from oneshot_queue.store import inspection, lease_store
 from oneshot_queue.store.inspection import NEWEST, QueueCounts
-from oneshot_queue.store.refusals import is_wrong_type
+from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.wire import WorkerPresence
 
 MIN_PREFIX: Final = 4
@@ -158,7 +158,7 @@ def _records(jobs: list[tuple[Context, str]]) -> Verb[list[JobRecord]]:
     for index, (place, job_id) in enumerate(jobs):
         parts = answers[3 * index : 3 * index + 3]
         if refusals := [part for part in parts if isinstance(part, Exception)]:
-            if isinstance(refusals[0], MalformedData) or is_wrong_type(refusals[0]):
+            if isinstance(refusals[0], MalformedData) or is_damage(refusals[0]):
                 continue
             raise refusals[0]
         try:

@@ -139,7 +139,7 @@ def wait(
     deadline = None if timeout is None else context.clock.monotonic() + timeout
     attention = Attention(context, job_id, on_unattended)
     while True:
-        (seen,) = yield from patiently(context, [glance(context, job_id)])
+        (seen,) = yield from patiently(context, [glance(context, job_id)], deadline)
         if seen.state is None:
             raise JobNotFound(job_id, [context.queue])
         if seen.state.is_final:
@@ -229,7 +229,7 @@ def _confirmed(context: Context, running: dict[str, str], timeout: float) -> Ver
     waiting = dict(running)
     deadline = context.clock.monotonic() + timeout
     while True:
-        seen = yield from patiently(context, [glance(context, each) for each in waiting])
+        seen = yield from patiently(context, [glance(context, each) for each in waiting], deadline)
         states = dict(zip(list(waiting), seen, strict=True))
         for job_id, look in states.items():
             if look.state is None or look.state.is_final:

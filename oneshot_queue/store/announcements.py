@@ -6,6 +6,8 @@ truth.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final
@@ -15,12 +17,13 @@ import redis
 
 from oneshot_queue.store.calls import packed, text
 from oneshot_queue.store.connection import AsyncConnection, SyncConnection
-from oneshot_queue.store.refusals import DRIVER_ERRORS
+from oneshot_queue.store.refusals import DRIVER_ERRORS, broker_error
+
+logger = logging.getLogger(__name__)
 
 RECONNECT_S: Final = 0.5
 PING_S: Final = 5.0
-SILENT_S: Final = 10.0
-"""A subscriber that heard nothing for so long, not even the answer to its ping, has a dead connection."""
+"""A subscriber that hears nothing for so long pings; if it hears nothing for as long again, its connection is dead."""
 
 MAX_UNHEARD: Final = 1_000
 
@@ -72,6 +75,7 @@ class Announcements:
         self._connection = connection
         self._ears: dict[str, set[Ear]] = {}
         self._line: _Line | None = None
+        self._has_heard = False
         self._wanted = anyio.Event()
 
     async def listen(self, ear: Ear, channels: Iterable[str]) -> None:
@@ -103,21 +107,26 @@ class Announcements:
 
     async def run(self) -> None:
         """Read for ever, reconnecting as often as needed."""
+        failures = 0
         while True:
             if not self._ears:
                 self._wanted = anyio.Event()
             await self._wanted.wait()
+            self._has_heard = False
             try:
                 async with self._connection.dedicated() as connection:
                     await self._read(_Line(connection))
-            except DRIVER_ERRORS:
+            except DRIVER_ERRORS as problem:
+                failures = 1 if self._has_heard else failures + 1
+                level = logging.WARNING if failures == 1 else logging.DEBUG
+                logger.log(level, "cannot hear announcements: %s", broker_error(self._connection.url, problem))
                 for ear in {ear for ears in self._ears.values() for ear in ears}:
                     ear.miss()
             await anyio.sleep(RECONNECT_S)
 
     async def _read(self, line: _Line) -> None:
         """Pass messages on until the connection fails, or is found dead: a frozen server gives silence, no error."""
-        unanswered = 0
+        is_unanswered = False
         self._line = line
         try:
             if self._ears:
@@ -125,12 +134,13 @@ class Announcements:
             while True:
                 reply = await line.hear(PING_S)
                 if reply is not None or not self._ears:
-                    unanswered = 0
+                    is_unanswered = False
+                    self._has_heard = self._has_heard or reply is not None
                     self._pass_on(reply)
-                elif unanswered * PING_S >= SILENT_S - PING_S:
+                elif is_unanswered:
                     raise redis.ConnectionError("the subscriber's connection is silent")
                 else:
-                    unanswered += 1
+                    is_unanswered = True
                     await line.say("PING")
         finally:
             self._line = None
@@ -152,6 +162,9 @@ class _Line:
         self._connection = connection
 
     async def say(self, *words: str) -> None:
+        if not self._connection.is_connected:
+            # The driver would connect anew, and nobody would listen there.
+            raise redis.ConnectionError("the subscriber's connection is gone")
         await self._connection.send_packed_command(packed([words]))
 
     async def hear(self, timeout_s: float) -> object:
@@ -179,7 +192,9 @@ class BlockingEar:
             message = self._pubsub.get_message(timeout=timeout_s)
             return message is not None
         except DRIVER_ERRORS:
+            # Whoever waits looks again; at the pace of a subscriber that may not subscribe, not as fast as it can.
             self.close()
+            time.sleep(min(timeout_s, RECONNECT_S))
             return True
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import islice
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 import anyio
 import redis
@@ -20,7 +21,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from oneshot_queue.errors import BrokerRefused, InvalidSetting, MalformedData
+from oneshot_queue.errors import BrokerRefused, MalformedData, QueueClosed
 from oneshot_queue.store.calls import Call, Word, packed
 from oneshot_queue.store.refusals import DRIVER_ERRORS, broker_error, shown_url
 
@@ -62,10 +63,6 @@ def _pool(kind: Any, url: str, size: Mapping[str, Any], options: Mapping[str, An
     return pool
 
 
-def _closed() -> InvalidSetting:
-    return InvalidSetting("connection", "was closed by its owner while it was in use")
-
-
 def _settled(url: str, calls: Sequence[Call[Any]], replies: Sequence[Any]) -> list[Any]:
     """Make the typed answers; a refusal is the answer of its own call alone."""
     answers: list[Any] = []
@@ -95,10 +92,12 @@ def _commands(calls: Iterable[Call[Any]], made: list[Call[Any]], told: set[str])
     is_lone = isinstance(calls, Sequence) and len(calls) == 1
     for call in calls:
         made.append(call)
-        is_news = not is_lone and call.script is not None and call.script.sha not in told
-        if is_news and call.script is not None:
-            told.add(call.script.sha)
-        yield call.command(whole_text=is_news)
+        script = call.script
+        if script is None or is_lone or script.sha in told:
+            yield call.command()
+        else:
+            told.add(script.sha)
+            yield call.command(whole_text=True)
 
 
 def _unknown(replies: Sequence[Any]) -> list[int]:
@@ -208,7 +207,7 @@ class AsyncConnection:
         self._idle.clear()
 
     async def _borrow(self) -> Any:
-        if self._idle and self._places.value:
+        if self._places.value:
             self._places.acquire_nowait()
         else:
             with anyio.fail_after(self._connect_timeout_s):
@@ -235,7 +234,7 @@ class AsyncConnection:
 
     async def _connect(self) -> Any:
         if self._is_closed:
-            raise _closed()
+            raise QueueClosed
         connection = self._maker.make_connection()
         self._told[connection] = set()
         try:
@@ -243,7 +242,7 @@ class AsyncConnection:
             with anyio.fail_after(self._connect_timeout_s):
                 await connection.connect()
             if self._is_closed:
-                raise _closed()
+                raise QueueClosed
         except BaseException:
             self._told.pop(connection, None)
             await connection.disconnect(nowait=True)
@@ -269,14 +268,17 @@ class SyncConnection:
         size = {"max_connections": MAX_CONNECTIONS, "timeout": REPLY_TIMEOUT_S}
         options = {"retry": Retry(NoBackoff(), 0), "socket_timeout": REPLY_TIMEOUT_S}
         self._pool = _pool(redis.BlockingConnectionPool, url, size, options)
-        self._is_closed = False
+        # What was sent on each connection; only who has borrowed one touches its entry.
+        self._told: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+        self.is_closed = False
 
     def run_many(self, calls: Iterable[Call[Any]]) -> list[Any]:
         """As ``AsyncConnection.run_many``."""
         made: list[Call[Any]] = []
         try:
             with self._borrowed() as connection:
-                replies = self._exchange(connection, _commands(calls, made, set()))
+                told = self._told.setdefault(connection, set())
+                replies = self._exchange(connection, _commands(calls, made, told))
                 if again := _unknown(replies):
                     repeated = (made[index].command(whole_text=True) for index in again)
                     for index, reply in zip(again, self._exchange(connection, repeated), strict=True):
@@ -304,26 +306,27 @@ class SyncConnection:
 
     def pubsub(self) -> redis.client.PubSub:
         """A subscriber on a connection of its own."""
-        if self._is_closed:
-            raise _closed()
+        if self.is_closed:
+            raise QueueClosed
         return redis.client.PubSub(self._pool)
 
     def close(self) -> None:
         """Close every connection for good; one that another thread uses when it comes back."""
-        self._is_closed = True
+        self.is_closed = True
         self._pool.disconnect(inuse_connections=False)
 
     @contextmanager
     def _borrowed(self) -> Iterator[Any]:
-        if self._is_closed:
-            raise _closed()
+        if self.is_closed:
+            raise QueueClosed
         connection: Any = self._pool.get_connection()
         try:
             yield connection
         except BaseException:
+            self._told.pop(connection, None)
             connection.disconnect()
             raise
         finally:
-            if self._is_closed:
+            if self.is_closed:
                 connection.disconnect()
             self._pool.release(connection)

@@ -9,6 +9,8 @@ from redis import exceptions
 
 from oneshot_queue.errors import BrokerError, BrokerRefused, BrokerUnreachable
 
+DRIVER_ERRORS: Final = (exceptions.RedisError, OSError)
+
 _ADVICE: Final[tuple[tuple[type[Exception], str], ...]] = (
     (exceptions.NoPermissionError, "this user lacks a permission; see the permissions in the documentation"),
     (exceptions.AuthenticationError, "check user and password in the URL"),
@@ -19,6 +21,7 @@ _ADVICE: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 _LOGIN: Final = re.compile(r"^([a-z]+://[^:/@]*):.*@", re.DOTALL)
 _QUERY_PASSWORD: Final = re.compile(r"(password=)[^&]*", re.IGNORECASE)
+_DAMAGE: Final = re.compile(r"WRONGTYPE|not an integer|not a (valid )?float|would overflow")
 _OOM_IN_SCRIPT: Final = ": -OOM "
 
 
@@ -45,9 +48,6 @@ def is_out_of_memory(error: BrokerError) -> bool:
     return isinstance(error.__cause__, exceptions.OutOfMemoryError) or _OOM_IN_SCRIPT in str(error.__cause__)
 
 
-def is_wrong_type(error: Exception) -> bool:
-    """Whether the server refused because a key is of another type than ours."""
-    return isinstance(error, BrokerError) and "WRONGTYPE" in str(error.__cause__)
-
-
-DRIVER_ERRORS: Final = (exceptions.RedisError, OSError)
+def is_damage(error: Exception) -> bool:
+    """Whether the server refused because what stands in a key is not what we keep there: no repetition will help."""
+    return isinstance(error, BrokerError) and _DAMAGE.search(str(error.__cause__)) is not None

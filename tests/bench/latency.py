@@ -15,13 +15,13 @@ import anyio
 
 from oneshot_queue import Queue
 from oneshot_queue.client.aio import Job
+from oneshot_queue.pidfd import pidfd_open
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from tests.bench.fleet import QUEUE, TRUE, MeasurementSpoilt, a_fleet
 from tests.bench.report import Line, Mark, quantiles_of
 from tests.bench.sizes import Sizes
 from tests.waiting import eventually
-from workers.processes.pidfd import pidfd_open
 
 RESULT_MARK = Mark.at_most(10.0)
 DEATH_MARK = Mark.at_most(15.0)

@@ -62,6 +62,23 @@ def test_a_spec_that_nobody_can_read_fails_its_job_and_no_other(served: Deployme
     assert served.witness.times("start") == {healthy.id: 1}
 
 
+def test_a_job_whose_record_is_damaged_takes_none_of_its_neighbours_along(deployment: Deployment) -> None:
+    jobs = [deployment.enqueue("echo fine") for _ in range(5)]
+    damaged = jobs.pop(2)
+    deployment.redis.hset(deployment.keys.job(damaged.id), "rows", "many")
+
+    worker = deployment.start_worker(concurrency=5)
+
+    assert {job.wait(timeout=20).state for job in jobs} == {JobState.COMPLETED}
+    worker.wait_for("cannot claim")
+    later = [deployment.enqueue("echo fine") for _ in range(20)]
+    assert {job.wait(timeout=20).state for job in later} == {JobState.COMPLETED}
+    starts = deployment.witness.times("start")
+    starts.pop(damaged.id, None)
+    assert starts == {job.id: 1 for job in jobs + later}
+    worker.stop()
+
+
 def submission(deployment: Deployment, job_id: str, spec: bytes) -> list[tuple[Any, ...]]:
     """What a hostile producer sends: a job like any other, but for its spec."""
     from oneshot_queue.store.scripts import script

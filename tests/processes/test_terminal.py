@@ -68,7 +68,11 @@ async def test_an_interrupt_leaves_no_process_and_no_descriptor(recorder: Record
     async with a_worker(recorder) as orchestrator:
         await orchestrator.submit(on_terminal("true")).wait()
         before = descriptors()
-        task = orchestrator.submit(on_terminal(f"{marker.sleep} & setsid {marker.sleep} & echo up; {marker.sleep}"))
+        task = orchestrator.submit(
+            on_terminal(
+                f"{marker.sleep} & setsid {marker.sleep} & setsid env -i {marker.sleep} & echo up; {marker.sleep}"
+            )
+        )
         await recorder.wrote(b"up\n", task.task_id)
 
         task.interrupt(grace=5)
@@ -77,6 +81,22 @@ async def test_an_interrupt_leaves_no_process_and_no_descriptor(recorder: Record
         assert outcome.state is JobState.INTERRUPTED
         assert marker.alive() == []
         assert descriptors() == before
+
+
+async def test_what_left_the_session_and_forgot_its_cookie_is_known_by_the_terminal_it_holds(
+    recorder: Recorder, marker: Marker
+) -> None:
+    async with a_worker(recorder) as orchestrator:
+        others = [orchestrator.submit(on_terminal("echo up; exec sleep 300")) for _ in range(2)]
+        for other in others:
+            await recorder.wrote(b"up\n", other.task_id)
+
+        await orchestrator.submit(on_terminal(f"setsid env -i {marker.sleep} & sleep 0.2")).wait()
+
+        assert marker.alive() == []
+        assert [other.outcome for other in others] == [None, None]
+        for other in others:
+            other.interrupt(grace=0)
 
 
 async def test_a_machine_without_terminals_fails_the_job_and_says_so(

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from oneshot_queue import BrokerUnreachable, InvalidSetting, JobSpec, OneshotQueueError, SyncQueue
+from oneshot_queue import BrokerUnreachable, JobSpec, OneshotQueueError, QueueClosed, Settings, SyncQueue
 from oneshot_queue.store import announcements, connection, inspection
 from oneshot_queue.store.announcements import Announcements, Ear
 from oneshot_queue.store.calls import plain
@@ -109,7 +109,7 @@ async def test_queue_that_is_closed_while_a_verb_waits_ends_the_verb_and_leaves_
             tasks.start_soon(wait, await queue.get(held.id))
             await eventually(lambda: store.redis.pubsub_numsub(channel), lambda rows: rows[0][1] == 1, what="a waiter")
 
-        assert [type(end) for end in ends] == [InvalidSetting]
+        assert [type(end) for end in ends] == [QueueClosed]
         await until_no_more_than(before, store)
 
 
@@ -152,6 +152,16 @@ async def test_queue_can_be_closed_twice_and_opened_again(server: Server, store:
         async with queue:
             await queue.ping()
         await queue.__aexit__()
+
+
+def test_blocking_queue_can_be_closed_twice_and_opened_again(server: Server, keys: QueueKeys) -> None:
+    queue = SyncQueue(server.url, queue=keys.queue, settings=Settings(namespace=keys.namespace))
+    for _ in range(2):
+        with queue:
+            queue.ping()
+        queue.__exit__()
+        with pytest.raises(QueueClosed):
+            queue.ping()
 
 
 async def test_blocking_queue_listens_only_while_it_waits(server: Server, store: Store) -> None:
@@ -262,7 +272,7 @@ async def test_subscriber_that_nobody_needs_any_more_does_not_hammer_a_server_th
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The subscriber's watchdog, a hundred times as quick."""
-    for name in ("PING_S", "SILENT_S", "RECONNECT_S"):
+    for name in ("PING_S", "RECONNECT_S"):
         monkeypatch.setattr(announcements, name, getattr(announcements, name) / 100)
 
 

@@ -14,7 +14,7 @@ from oneshot_queue.store.calls import plain
 from oneshot_queue.store.job_store import Recorded
 from tests.servers import ServerProcess
 from tests.store.builders import Store, a_spec, an_outcome, opened
-from tests.store.clients import OpenQueue
+from tests.store.clients import KINDS, OpenQueue, opened_client
 
 
 async def forget_scripts(store: Store) -> None:
@@ -49,6 +49,19 @@ async def test_clients_outlast_a_flush_between_any_two_verbs(open_queue: OpenQue
             await forget_scripts(store)
             await job.interrupt()
             assert (await job.refresh()).state is JobState.INTERRUPTED
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_text_of_a_script_is_sent_once_on_a_connection(
+    real_server: ServerProcess, real_store: Store, kind: str
+) -> None:
+    await real_store.redis.config_resetstat()
+    async with opened_client(kind, real_server.url, real_store.keys) as queue:
+        for _ in range(20):
+            await queue.enqueue(["true"])
+
+    stats = await real_store.redis.info("commandstats")
+    assert (stats["cmdstat_eval"]["calls"], stats["cmdstat_evalsha"]["calls"]) == (1, 19)
 
 
 async def test_flush_in_the_middle_of_a_pipeline_goes_unnoticed(store: Store) -> None:

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from oneshot_queue import (
+    BrokerUnreachable,
     Cause,
     InterruptNotConfirmed,
     InterruptReport,
@@ -21,11 +22,13 @@ from oneshot_queue import (
     WaitTimedOut,
 )
 from oneshot_queue.client import watching
-from oneshot_queue.client.effects import Ask, Verb
+from oneshot_queue.client.effects import OUTAGE_PATIENCE_S, Ask, Verb
 from oneshot_queue.store import lease_store
+from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.wire import WorkerPresence
-from tests.store.builders import Store, a_job_id, a_spec, an_outcome
-from tests.store.clients import OpenQueue, by_one_client
+from tests.servers import ServerProcess
+from tests.store.builders import Store, a_job_id, a_spec, an_outcome, opened
+from tests.store.clients import KINDS, OpenQueue, by_one_client, opened_client
 from tests.waiting import eventually
 
 FINAL = [state for state in JobState if state.is_final]
@@ -193,6 +196,39 @@ async def test_worker_that_takes_no_more_jobs_attends_to_those_it_runs_alone(
                 await job.wait(timeout=0.05, on_unattended=told.append)
 
     assert told == [Unattended(waiting, store.keys.queue, None)]
+
+
+async def test_own_patience_ends_before_that_with_an_absent_broker(real_server: ServerProcess, keys: QueueKeys) -> None:
+    async with opened(real_server.url, keys) as store, opened_client("Queue", real_server.url, keys) as queue:
+        job = await queue.get((await store.running()).id)
+        real_server.kill()
+        began = anyio.current_time()
+
+        with pytest.raises(BrokerUnreachable):
+            await job.wait(timeout=0.5)
+
+        assert anyio.current_time() - began < OUTAGE_PATIENCE_S / 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_who_may_not_subscribe_looks_again_by_himself_and_not_as_fast_as_he_can(
+    real_server: ServerProcess, real_store: Store, kind: str
+) -> None:
+    redis = real_store.redis
+    await redis.execute_command("ACL", "SETUSER", "deaf", "on", "nopass", "~*", "+@all", "resetchannels")
+    held = await real_store.running()
+    before = (await redis.info("stats"))["total_connections_received"]
+    url = real_server.tcp_url.replace("redis://", "redis://deaf:any@")
+    async with opened_client(kind, url, real_store.keys) as queue:
+        job = await queue.get(held.id)
+        with pytest.raises(WaitTimedOut):
+            await job.wait(timeout=2)
+        refused = (await redis.info("errorstats")).get("errorstat_NOPERM")
+        await real_store.finish(held)
+        assert await job.wait(timeout=20) == an_outcome()
+
+    assert refused, "the fault did not happen: it was let in"
+    assert (await redis.info("stats"))["total_connections_received"] - before < 20
 
 
 async def test_silent_worker_of_a_running_job_is_named(open_queue: OpenQueue, store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -26,9 +27,12 @@ class Connection:
     def __init__(self) -> None:
         self.is_away = False
         self.asked = 0
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def run_many(self, calls: list[Any]) -> list[Any]:
         self.asked += 1
+        await anyio.lowlevel.checkpoint()
+        self.meanwhile()
         if self.is_away:
             raise BrokerUnreachable("redis://", "it is away")
         return [1_000 for _ in calls]
@@ -88,6 +92,19 @@ async def test_a_lease_that_was_replaced_meanwhile_is_not_replaced_again() -> No
     assert place.lease.id == "worker.2"
     assert not held.is_fenced
     assert place.interrupted == []
+
+
+async def test_the_next_lease_is_registered_before_it_is_used_and_once_however_many_ask() -> None:
+    place = Place()
+    used: list[str] = []
+    place.connection.meanwhile = lambda: used.append(place.lease.id)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(place.keeper.replace, place.lease, "worker.1")
+
+    assert used == ["worker.1"]
+    assert place.lease.id == "worker.2"
 
 
 async def test_an_outage_is_told_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -10,7 +11,9 @@ import pytest
 
 from oneshot_queue.clock import SystemClock
 from oneshot_queue.errors import BrokerRefused
+from oneshot_queue.jobs import Cause, Outcome
 from oneshot_queue.settings import Settings
+from oneshot_queue.states import JobState
 from oneshot_queue.store.job_store import Recorded
 from tests.unit.test_holdings import a_held_job
 from tests.waiting import eventually
@@ -24,9 +27,11 @@ class Connection:
     def __init__(self, *answers: Any) -> None:
         self._answers = list(answers)
         self.asked: list[int] = []
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def run_many(self, calls: list[Any]) -> list[Any]:
         self.asked.append(len(calls))
+        self.meanwhile()
         answer = self._answers.pop(0) if self._answers else Recorded()
         if isinstance(answer, BrokerRefused):
             raise answer
@@ -39,7 +44,7 @@ def a_recorder(connection: Connection, holdings: Holdings) -> Recorder:
         holdings=holdings,
         clock=SystemClock(),
         settings=Settings(),
-        interrupt=lambda *_: True,
+        on_fenced=lambda _: None,
     )
 
 
@@ -75,6 +80,20 @@ async def test_a_refused_login_ends_no_recorder() -> None:
         group.cancel_scope.cancel()
 
     assert connection.asked == [1, 1]
+
+
+async def test_an_end_is_written_once_though_something_came_up_meanwhile() -> None:
+    connection, holdings, held = Connection(), Holdings(), a_held_job()
+    holdings.add(held)
+    recorder = a_recorder(connection, holdings)
+    connection.meanwhile = lambda: recorder.look_at(held)
+    held.ended = (Outcome(JobState.COMPLETED, Cause.EXIT, exit_code=0), 1.0)
+    recorder.look_at(held)
+
+    assert [await recorder.run_once(), await recorder.run_once()] == [1, 0]
+
+    assert connection.asked == [1]
+    assert len(holdings) == 0
 
 
 @pytest.mark.parametrize("count", [51, 52, 200, 201])

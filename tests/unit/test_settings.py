@@ -63,6 +63,11 @@ def test_namespace_that_could_forge_a_key_is_refused(namespace: str) -> None:
         Settings(namespace=namespace)
 
 
+def test_namespace_that_is_empty_in_the_environment_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match="namespace"):
+        Settings.from_env({"ONESHOT_QUEUE_NAMESPACE": ""})
+
+
 def test_misspelt_setting_is_refused_and_the_right_one_suggested() -> None:
     with pytest.raises(
         InvalidSetting, match="ONESHOT_QUEUE_LEASE_SEC: unknown setting; did you mean ONESHOT_QUEUE_LEASE_S"

@@ -10,6 +10,6 @@ termination      TERM, CONT, grace, KILL, and what came of it
 process_tree     which process of this machine belongs to which command, also when it left its group
 sweep            what left the group, found and ended
 subreaper        orphans become children of this process
-procfs, pidfd    what the kernel tells
+procfs           what the kernel tells
 ================ ====================================================================================================
 """

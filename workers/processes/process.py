@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
 from oneshot_queue.events import OutputStream
 from oneshot_queue.jobs import Usage
-from workers.processes.pidfd import P_PIDFD, pidfd_open
-from workers.processes.spawn_errors import SpawnRefused, refusal
+from oneshot_queue.pidfd import P_PIDFD, pidfd_open
+from workers.processes.spawn_errors import NOT_EXECUTABLE, SpawnRefused, refusal
 from workers.processes.terminal import open_terminal
 
 OUR_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC})
@@ -49,28 +51,36 @@ class Process:
         pidfd: Readable once the process has exited.
         outputs: Our non-blocking ends of its outputs; a single one if they are a terminal.
         stdin: Our non-blocking end of its input, if it has one.
+        is_reaped: Whether its number may belong to another process by now.
     """
 
-    __slots__ = ("_popen", "_reaped", "outputs", "pid", "pidfd", "stdin")
+    __slots__ = ("_popen", "_terminal", "is_reaped", "outputs", "pid", "pidfd", "stdin")
 
     def __init__(
-        self, popen: subprocess.Popen[bytes], pidfd: int, outputs: dict[OutputStream, int], stdin: int | None
+        self,
+        popen: subprocess.Popen[bytes],
+        pidfd: int,
+        outputs: dict[OutputStream, int],
+        stdin: int | None,
+        terminal: str | None,
     ) -> None:
         self.pid = popen.pid
         self.pidfd = pidfd
         self.outputs = outputs
         self.stdin = stdin
+        self.is_reaped = False
         self._popen = popen
-        self._reaped = False
+        self._terminal = terminal
 
-    @property
-    def is_reaped(self) -> bool:
-        """Whether its number may belong to another process by now."""
-        return self._reaped
+    def output_names(self) -> set[str]:
+        """What its open outputs are called in ``/proc`` where the command's side is open."""
+        if self._terminal is not None:
+            return {self._terminal} if self.outputs else set()
+        return {f"pipe:[{os.fstat(fd).st_ino}]" for fd in self.outputs.values()}
 
     def signal_group(self, number: int) -> None:
         """Signal every process of its group; nothing happens once it was reaped, or if none may be signalled."""
-        if self._reaped:
+        if self.is_reaped:
             return
         try:
             os.killpg(self.pid, number)
@@ -79,7 +89,7 @@ class Process:
 
     def has_exited(self) -> bool:
         """Whether it has ended by itself or by a signal, without reaping it."""
-        if self._reaped:
+        if self.is_reaped:
             return True
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         try:
@@ -116,11 +126,11 @@ class Process:
     def _forget(self, code: int) -> None:
         # Popen would otherwise wait for this number later, when it may be another child's.
         self._popen.returncode = code
-        self._reaped = True
+        self.is_reaped = True
 
 
 def spawn(
-    argv: Sequence[bytes], *, cwd: str | None, env: Mapping[str, str], with_stdin: bool, with_terminal: bool = False
+    argv: Sequence[bytes], *, cwd: str | None, env: Mapping[str, str], with_stdin: bool, with_terminal: bool
 ) -> Process:
     """Start a command as the leader of a new session, with a pipe for each output or a terminal for both.
 
@@ -128,21 +138,15 @@ def spawn(
         SpawnRefused: The command cannot be run here; no process is left of the attempt.
         SpawnPostponed: This machine cannot start any process now.
     """
-    ours: list[int] = []
-    theirs: list[int] = []
     try:
-        return _spawn(argv, cwd, env, with_stdin, with_terminal, ours, theirs)
-    except BaseException as error:
-        for fd in ours:
-            os.close(fd)
+        with ExitStack() as ours, ExitStack() as theirs:
+            process = _spawn(argv, cwd, env, with_stdin, with_terminal, ours, theirs)
+            ours.pop_all()
+            return process
+    except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in OUR_LIMITS:
             raise SpawnPostponed(error) from error
-        if isinstance(error, OSError | ValueError):
-            raise refusal(error, argv, cwd=cwd, env=env) from error
-        raise
-    finally:
-        for fd in theirs:
-            os.close(fd)
+        raise refusal(error, argv, cwd=cwd, env=env) from error
 
 
 def _spawn(
@@ -151,40 +155,33 @@ def _spawn(
     env: Mapping[str, str],
     with_stdin: bool,
     with_terminal: bool,
-    ours: list[int],
-    theirs: list[int],
+    ours: ExitStack,
+    theirs: ExitStack,
 ) -> Process:
     stdin = subprocess.DEVNULL
     our_stdin = None
     if with_stdin:
-        stdin, our_stdin = _kept(os.pipe2(os.O_CLOEXEC), theirs, ours)
+        stdin, our_stdin = _opened(os.pipe2(os.O_CLOEXEC), theirs, ours)
         os.set_blocking(our_stdin, False)
     outputs = {}
     if with_terminal:
-        outputs[OutputStream.STDOUT], stdout = _kept(open_terminal(), ours, theirs)
+        outputs[OutputStream.STDOUT], stdout = _opened(open_terminal(), ours, theirs)
         stderr = stdout
     else:
-        outputs[OutputStream.STDOUT], stdout = _kept(os.pipe2(os.O_CLOEXEC), ours, theirs)
-        outputs[OutputStream.STDERR], stderr = _kept(os.pipe2(os.O_CLOEXEC), ours, theirs)
+        outputs[OutputStream.STDOUT], stdout = _opened(os.pipe2(os.O_CLOEXEC), ours, theirs)
+        outputs[OutputStream.STDERR], stderr = _opened(os.pipe2(os.O_CLOEXEC), ours, theirs)
     for fd in outputs.values():
         os.set_blocking(fd, False)
-    popen = subprocess.Popen(
-        argv,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        cwd=cwd,
-        env=env,
-        start_new_session=True,
-    )
+    terminal = os.ttyname(stdout) if with_terminal else None
+    popen = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env, start_new_session=True)
     # Popen has just closed two descriptors of its own, so there is room for this one.
-    return Process(popen, _watched(popen), outputs, our_stdin)
+    return Process(popen, _watched(popen), outputs, our_stdin, terminal)
 
 
-def _kept(ends: tuple[int, int], first: list[int], second: list[int]) -> tuple[int, int]:
-    """Note who has to close which of two descriptors."""
-    first.append(ends[0])
-    second.append(ends[1])
+def _opened(ends: tuple[int, int], first: ExitStack, second: ExitStack) -> tuple[int, int]:
+    """Two descriptors, and who closes which of them."""
+    first.callback(os.close, ends[0])
+    second.callback(os.close, ends[1])
     return ends
 
 
@@ -193,6 +190,7 @@ def _watched(popen: subprocess.Popen[bytes]) -> int:
         return pidfd_open(popen.pid)
     except OSError as error:
         # It has begun, so it may not be started again, and it cannot be watched.
-        os.killpg(popen.pid, 9)
+        os.killpg(popen.pid, signal.SIGKILL)
         popen.wait()
-        raise SpawnRefused(f"its process was started but could not be watched, and was killed: {error}", 126) from error
+        problem = f"its process was started but could not be watched, and was killed: {error}"
+        raise SpawnRefused(problem, NOT_EXECUTABLE) from error

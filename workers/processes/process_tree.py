@@ -6,7 +6,7 @@ none is unknown, nothing of the attempt is left, at the price of one read. An un
 
 1. its session, if that is one of the attempt's (plain orphans, ``nohup``, pipelines);
 2. the cookie in its environment (``setsid``, double forks);
-3. a pipe of the attempt that it still holds (``setsid env -i`` with inherited output);
+3. a pipe or a terminal of the attempt that it still holds (``setsid env -i`` with inherited output);
 4. elimination, only where this process owns all its children: a stray older than every other live attempt can only
    belong to the one that is left. One that could be several attempts' is taken by the last of them to end.
 
@@ -66,16 +66,13 @@ class Lineage:
         """Whether a process with this environment and these open files can only be this attempt's."""
         if all(cookie in environment for cookie in self.cookies):
             return True
-        return bool(files) and not files.isdisjoint(self._pipes())
+        return bool(files) and not files.isdisjoint(self.process.output_names())
 
     def adopt(self, status: ProcessStatus) -> None:
         """Remember the process, and its session for what it may leave behind."""
         self.known.add((status.pid, status.started))
         if status.session != os.getsid(0):
             self.sessions.add(status.session)
-
-    def _pipes(self) -> set[str]:
-        return {f"pipe:[{os.fstat(fd).st_ino}]" for fd in self.process.outputs.values()}
 
 
 @dataclass(slots=True)

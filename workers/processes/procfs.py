@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Final, NamedTuple
 
-from workers.processes.pidfd import pidfd_open, pidfd_send_signal
+from oneshot_queue.pidfd import pidfd_open, pidfd_send_signal
 
 _READ_BYTES: Final = 65_536
 _GONE: Final = (FileNotFoundError, ProcessLookupError, PermissionError)

@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 import anyio.lowlevel
 
-from workers.processes.pidfd import pidfd_open
+from oneshot_queue.pidfd import pidfd_open
 from workers.processes.process_tree import Lineage, ProcessTree
 from workers.processes.procfs import ProcessStatus, send_signal
 

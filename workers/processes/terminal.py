@@ -33,8 +33,13 @@ def open_terminal() -> tuple[int, int]:
             problem = f"{socket.gethostname()}: cannot open a pseudo-terminal: {error.strerror}; run it without one"
             raise SpawnRefused(problem, NOT_EXECUTABLE) from error
         raise
-    attributes = termios.tcgetattr(theirs)
-    attributes[_OUTPUT_FLAGS] &= ~termios.OPOST
-    termios.tcsetattr(theirs, termios.TCSANOW, attributes)
-    termios.tcsetwinsize(theirs, SIZE)
+    try:
+        attributes = termios.tcgetattr(theirs)
+        attributes[_OUTPUT_FLAGS] &= ~termios.OPOST
+        termios.tcsetattr(theirs, termios.TCSANOW, attributes)
+        termios.tcsetwinsize(theirs, SIZE)
+    except termios.error as error:
+        os.close(ours)
+        os.close(theirs)
+        raise OSError(*error.args) from error
     return ours, theirs

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import anyio
 
 from oneshot_queue.backoff import retry_delay
-from oneshot_queue.errors import BrokerError, BrokerUnreachable
+from oneshot_queue.errors import BrokerError
 from oneshot_queue.store import job_store, lease_store
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.connection import AsyncConnection
@@ -25,7 +25,7 @@ BELL_S: Final = 5.0
 
 MAX_CLAIM: Final = 100
 
-Admit = Callable[[Lease, Claim], Awaitable[None]]
+Admit = Callable[[Lease, str, Claim], Awaitable[None]]
 OnLost = Callable[[Lease, str], Awaitable[None]]
 
 
@@ -43,14 +43,14 @@ class Slots(Protocol):
 class Claimer:
     """Takes no more than there are free slots, and never the same job twice.
 
-    A claim whose reply is lost may have been carried out. It is not repeated; instead the claimer reads back what is
-    claimed under its lease, and starts what it never received. Cancelled, it still finishes a claim under way: a job
-    that was claimed and dropped would be nobody's.
+    A claim whose reply is lost, or is an error, may have been carried out, all of it or some. It is not repeated;
+    instead the claimer reads back what is claimed under its lease, and starts what it never received. Cancelled, it
+    still finishes a claim under way: a job that was claimed and dropped would be nobody's.
 
     Args:
         bell: A connection for blocking reads, used for nothing else.
         turn: Held by whoever of this worker's claimers is counting slots and claiming.
-        admit: Starts a claimed job.
+        admit: Starts a job that was claimed under this lease id.
         on_lost: Told when the lease is gone, and by which id it was asked for.
         only_job: Claim exactly this job, and no other.
         is_burst: Return when nothing waits and nothing runs.
@@ -138,7 +138,8 @@ class Claimer:
                 return started
         try:
             answer = await self._commands.run(self._call(free - started))
-        except BrokerUnreachable:
+        except BrokerError:
+            # A script that was refused half-way has claimed what it came to before.
             self._is_unsure = True
             raise
         return started + await self._start(answer, lease_id)
@@ -162,6 +163,6 @@ class Claimer:
         queue = self._lease.keys.queue
         new = [each for each in answer.claims if not self._holdings.has_received(queue, each.job_id, each.token)]
         for claim in new:
-            await self._admit(self._lease, claim)
+            await self._admit(self._lease, lease_id, claim)
         # What was set aside may have stood in front of jobs: there is a reason to look again at once.
         return len(new) + answer.set_aside

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import anyio
@@ -48,6 +49,7 @@ class LeaseKeeper:
         self._interrupt = interrupt
         self._server_clock = server_clock
         self._lease_s = lease_s
+        self._replacing = anyio.Lock()
 
     async def register(self) -> None:
         """Begin all leases.
@@ -93,8 +95,11 @@ class LeaseKeeper:
         Raises:
             BrokerError: The broker is out of reach or refuses; the next renewal finds the lease lost again.
         """
-        if lease.id != lost_id:
-            return
+        async with self._replacing:
+            if lease.id == lost_id:
+                await self._replace(lease)
+
+    async def _replace(self, lease: Lease) -> None:
         logger.error("lease %s of queue %s is lost; ending its jobs", lease.id, lease.keys.queue)
         for held in self._holdings:
             if held.keys == lease.keys and held.holder.lease == lease.id:
@@ -102,8 +107,9 @@ class LeaseKeeper:
                 self._interrupt(held.task_id, None, "lease lost")
                 if held.ended is not None:
                     self._holdings.remove(held)
+        # Registered before it is used: a claim in between must not find the next lease lost, too.
+        await self._begin(replace(lease, number=lease.number + 1))
         lease.number += 1
-        await self._begin(lease)
 
     async def end(self) -> None:
         """End all leases that hold no job any more.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -19,10 +20,9 @@ from oneshot_queue.store import job_store
 from oneshot_queue.store.calls import Call, Word
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.job_store import Fenced, Recorded
-from oneshot_queue.store.refusals import is_wrong_type
+from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.wire import Chunk, pack_chunks
 from workers.holdings import Change, HeldJob, Holdings
-from workers.leases import Interrupt
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Recorder:
     simply sent again. A job's end waits until its output has been sent.
 
     Args:
-        interrupt: Ends the processes of a job that turned out to be another's.
+        on_fenced: Called with a job that turned out to be another's.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class Recorder:
         holdings: Holdings,
         clock: Clock,
         settings: Settings,
-        interrupt: Interrupt,
+        on_fenced: Callable[[HeldJob], None],
     ) -> None:
         self._connection = connection
         self._holdings = holdings
         self._clock = clock
         self._settings = settings
-        self._interrupt = interrupt
+        self._on_fenced = on_fenced
         self._due: dict[HeldJob, None] = {}
         self._wanted = anyio.Event()
 
@@ -106,20 +106,19 @@ class Recorder:
                 self._wanted = anyio.Event()
                 await self._wanted.wait()
             try:
-                failed = await self.run_once()
+                await self.run_once()
+                failures = 0
             except BrokerError as problem:
                 # Refused counts as absent: a password that was changed for a while must not end any job.
-                failed = 1
-                logger.log(logging.DEBUG if failures else logging.WARNING, "cannot record: %s", problem)
-            failures = failures + 1 if failed else 0
-            if failures:
+                failures += 1
+                logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot record: %s", problem)
                 await anyio.sleep(retry_delay(failures, base_s=0.05, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
 
     async def run_once(self) -> int:
-        """Send what is due in one pipeline; returns for how many jobs it has to be tried again.
+        """Send what is due in one pipeline; returns of how many jobs.
 
         Raises:
-            BrokerError: Nothing is known to be recorded; all of it is due still.
+            BrokerError: What is not known to be recorded is due still.
         """
         plans = [self._plan(held) for held in list(self._due)[:MAX_BATCH]]
         for plan in plans:
@@ -130,11 +129,13 @@ class Recorder:
         except BaseException:
             self._due |= dict.fromkeys(plan.held for plan in plans)
             raise
-        failed = 0
+        refusal: BrokerError | None = None
         for plan in plans:
             mine, answers = answers[: len(plan.calls)], answers[len(plan.calls) :]
-            failed += self._settle(plan, mine)
-        return failed
+            refusal = self._settle(plan, mine) or refusal
+        if refusal is not None:
+            raise refusal
+        return len(plans)
 
     def _plan(self, held: HeldJob) -> _Plan:
         plan = _Plan(held)
@@ -185,39 +186,32 @@ class Recorder:
             settings=self._settings,
         )
 
-    def _settle(self, plan: _Plan, answers: list[Any]) -> int:
-        """Take in the answers for one job; returns 1 if it has to be sent again."""
+    def _settle(self, plan: _Plan, answers: list[Any]) -> BrokerError | None:
+        """Take in the answers for one job; returns why it has to be sent again, if it has."""
         held = plan.held
         if held.is_fenced:
             held.changes.clear()
-            return 0
+            return None
         for answer in answers:
             match answer:
                 case Recorded():
                     continue
                 case Fenced():
-                    self._give_up(held)
-                    return 0
-                case BrokerError() if not is_wrong_type(answer):
-                    logger.warning("job %s: not recorded, will try again: %s", held.job_id, answer)
+                    self._on_fenced(held)
+                    return None
+                case BrokerError() if not is_damage(answer):
                     self.look_at(held)
-                    return 1
+                    return answer
                 case _:
                     # Nothing that could be repeated: the job's record is not what it should be. Its end still counts.
                     logger.error("job %s: the broker took a change amiss: %s", held.job_id, answer)
         held.changes = [each for each in held.changes if each.sequence > plan.covers]
         if plan.ends:
+            self._due.pop(held, None)
             self._holdings.remove(held)
         elif held.changes:
             self.look_at(held)
-        return 0
-
-    def _give_up(self, held: HeldJob) -> None:
-        logger.error("job %s: it is another worker's now; ending its processes", held.job_id)
-        held.is_fenced = True
-        self._interrupt(held.task_id, 0.0, "fenced")
-        if held.ended is not None:
-            self._holdings.remove(held)
+        return None
 
     def _ago_ms(self, at_s: float) -> int:
         return max(0, round((self._clock.monotonic() - at_s) * 1000))

@@ -16,7 +16,7 @@ from oneshot_queue.store import job_store
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.job_store import Fenced, Recorded
-from oneshot_queue.store.refusals import is_out_of_memory, is_wrong_type
+from oneshot_queue.store.refusals import is_damage, is_out_of_memory
 from workers.holdings import HeldJob, ServerClock
 
 logger = logging.getLogger(__name__)
@@ -54,13 +54,12 @@ class Shipper:
         self._on_sent = on_sent
         self._on_fenced = on_fenced
         self._due: dict[HeldJob, float] = {}
-        self._next: dict[HeldJob, float] = {}
         self._wanted = anyio.Event()
 
     def look_at(self, held: HeldJob, *, at_once: bool = False) -> None:
         """There is output of this job to send; ``at_once`` when there will be no more."""
         now = self._clock.monotonic()
-        due = now if at_once else max(now + FIRST_DELAY_S, self._next.get(held, 0.0))
+        due = now if at_once else max(now + FIRST_DELAY_S, held.next_append_s)
         known = self._due.get(held)
         if known is None or due < known:
             self._due[held] = due
@@ -69,7 +68,6 @@ class Shipper:
     def forget(self, held: HeldJob) -> None:
         """There is nothing to send of this job."""
         self._due.pop(held, None)
-        self._next.pop(held, None)
 
     async def run(self) -> None:
         """Send for ever, outlasting any absence of the broker."""
@@ -131,14 +129,14 @@ class Shipper:
                 case Fenced():
                     held.outgoing.refused()
                     self._on_fenced(held)
-                case BrokerError() if is_out_of_memory(answer) or is_wrong_type(answer):
+                case BrokerError() if not is_out_of_memory(answer) and not is_damage(answer):
+                    refusal = answer
+                    continue
+                case _:
                     # Output is the first thing to give way when memory is short, or when somebody else has taken its
                     # place: dropped, and counted.
                     logger.warning("job %s: output dropped: %s", held.job_id, answer)
                     held.outgoing.refused()
-                case _:
-                    refusal = answer
-                    continue
             self._go_on(held)
         if refusal is not None:
             raise refusal
@@ -148,10 +146,10 @@ class Shipper:
         """A batch has been dealt with: when is the next?"""
         now = self._clock.monotonic()
         if held.outgoing.is_waiting:
-            self._next[held] = self._due[held] = now if held.ended is not None else now + PERIOD_S
+            held.next_append_s = self._due[held] = now if held.ended is not None else now + PERIOD_S
         elif held.ended is not None:
             self.forget(held)
         else:
-            self._next[held] = now + PERIOD_S
-            self._due.pop(held, None)
+            held.next_append_s = now + PERIOD_S
+            self.forget(held)
         self._on_sent(held)

@@ -1,0 +1,66 @@
+"""What the shipper keeps of a job: nothing once it has sent what there was."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import pytest
+
+from oneshot_queue.clock import SystemClock
+from oneshot_queue.events import OutputStream
+from oneshot_queue.store.job_store import Recorded
+from tests.unit.test_holdings import a_held_job
+from workers.holdings import HeldJob, ServerClock
+from workers.services import shipper as shipper_module
+from workers.services.shipper import Shipper
+
+
+class Connection:
+    """Stores whatever it is given."""
+
+    async def run_many(self, calls: list[Any]) -> list[Any]:
+        return [Recorded() for _ in calls]
+
+
+@pytest.fixture
+def shipper(monkeypatch: pytest.MonkeyPatch) -> Shipper:
+    monkeypatch.setattr(shipper_module, "FIRST_DELAY_S", 0.0)
+    clock = SystemClock()
+    return Shipper(
+        connection=Connection(),  # type: ignore[arg-type]
+        clock=clock,
+        server_clock=ServerClock(clock),
+        on_sent=lambda _: None,
+        on_fenced=lambda _: None,
+    )
+
+
+async def test_a_job_that_wrote_and_fell_silent_is_not_kept(shipper: Shipper) -> None:
+    class Held(HeldJob):
+        __slots__ = ("__weakref__",)
+
+    held = Held(**{name: getattr(a_held_job(), name) for name in ("keys", "job_id", "attempt", "holder", "spec")})
+    held.outgoing.append(OutputStream.STDOUT, 0, b"hello", 1_000)
+    shipper.look_at(held)
+    assert await shipper.run_once() == 1
+
+    seen = weakref.ref(held)
+    del held
+    gc.collect()
+
+    assert seen() is None
+
+
+async def test_output_that_follows_soon_waits_for_its_turn(shipper: Shipper) -> None:
+    held = a_held_job()
+    for offset in (0, 1):
+        held.outgoing.append(OutputStream.STDOUT, offset, b"x", 1_000)
+        shipper.look_at(held)
+        sent = await shipper.run_once()
+        assert sent == (1 if offset == 0 else 0)
+
+    shipper.look_at(held, at_once=True)
+
+    assert await shipper.run_once() == 1
