@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from oneshot_queue.clock import Clock
+from oneshot_queue.errors import MalformedData
 from oneshot_queue.jobs import JobSpec, Outcome
 from oneshot_queue.store.job_store import Holder
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.lease_store import Intent
+from oneshot_queue.wire import unpack_spec
 from workers.outgoing import Outgoing
 
 REMEMBERED_TOKENS: Final = 10_000
@@ -63,6 +65,13 @@ class HeldJob:
     intent: Intent | None = None
     stop_reason: str | None = None
     is_fenced: bool = False
+
+    def is_of(self, spec: bytes, stdin: bytes) -> bool:
+        """Whether this is the job that is stored so."""
+        try:
+            return self.spec == unpack_spec(spec, stdin)
+        except MalformedData:
+            return False
 
     @property
     def task_id(self) -> str:

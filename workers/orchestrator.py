@@ -94,6 +94,7 @@ class AsyncOrchestrator:
             exits.enter_context(child_subreaper())
             tree = ProcessTree(owns_children=self._owns_children, spares=self._spares)
             exits.callback(tree.close)
+            exits.callback(tree.tend_strays)
             self._engine = Engine(
                 clock=self._clock,
                 observers=self._observers,
@@ -104,9 +105,7 @@ class AsyncOrchestrator:
                 tree=tree,
             )
             self._limiter = anyio.CapacityLimiter(self.max_concurrent)
-            self._heartbeat = Heartbeat(
-                self._running.values(), period_s=self._heartbeat_s, on_beat=tree.reap_dead_strays
-            )
+            self._heartbeat = Heartbeat(self._running.values(), period_s=self._heartbeat_s, on_beat=tree.tend_strays)
             self._group = anyio.create_task_group()
             await self._group.__aenter__()
             self._group.start_soon(self._heartbeat.run)

@@ -30,7 +30,7 @@ class Report:
     def warn(self, line: str) -> None:
         """One line, in any case."""
         try:
-            print(_safe(line), file=self._stream, flush=True)
+            print(printable(line), file=self._stream, flush=True)
         except OSError:
             # The terminal or pipe is gone. The jobs are not, and their states tell the same.
             self._is_quiet = True
@@ -72,8 +72,8 @@ def _command(held: HeldJob) -> str:
     return words if len(words) <= MAX_COMMAND_CHARS else words[: MAX_COMMAND_CHARS - 1] + "…"
 
 
-def _safe(line: str) -> str:
-    # A job's words are anybody's: a terminal must not act on them.
+def printable(line: str) -> str:
+    """Escape what a terminal would act on: a job's words are anybody's."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
 
 

@@ -249,6 +249,9 @@ class Worker:
             logger.error("job %s: not started, its lease was lost before it came", claim.job_id)
             return
         holder = Holder(claim.token, lease_id, self.name)
+        former = self.holdings.find(lease.keys.queue, claim.job_id)
+        if former is not None and await self._goes_on(former, claim, holder):
+            return
         held = HeldJob(lease.keys, claim.job_id, claim.attempt, holder, None)
         self.holdings.add(held)
         try:
@@ -273,6 +276,23 @@ class Worker:
         )
         if held.intent is not None:
             self._interrupt(held.task_id, held.intent.grace_s, "interrupted before it was started")
+
+    async def _goes_on(self, former: HeldJob, claim: Claim, holder: Holder) -> bool:
+        """Whether a job that was handed over once more is still being run, and may be; else it has been ended.
+
+        Redis forgets that a job is ours in a crash, a failover or a FLUSHALL. What was started then goes on under the
+        new claim: it must not be started twice.
+        """
+        if not former.is_fenced and former.attempt == claim.attempt and former.is_of(claim.spec, claim.stdin):
+            logger.warning("job %s: the broker forgot that it is ours; it goes on", former.job_id)
+            former.holder = holder
+            self.recorder.note(former)
+            return True
+        self._fence(former)
+        task = self.orchestrator.tasks.get(former.task_id)
+        if task is not None:
+            await task.wait()
+        return False
 
     def _interrupt(self, task_id: str, grace_s: float | None, reason: str) -> bool:
         return self.orchestrator.interrupt(task_id, grace=grace_s, reason=reason)

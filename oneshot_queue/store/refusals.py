@@ -21,7 +21,9 @@ _ADVICE: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 _LOGIN: Final = re.compile(r"^([a-z]+://[^:/@]*):.*@", re.DOTALL)
 _QUERY_PASSWORD: Final = re.compile(r"(password=)[^&]*", re.IGNORECASE)
-_DAMAGE: Final = re.compile(r"WRONGTYPE|not an integer|not a (valid )?float|would overflow")
+_DAMAGE: Final = re.compile(
+    r"WRONGTYPE|not an integer|not a (valid )?float|would overflow|equal or smaller than the target|attempt to "
+)
 _OOM_IN_SCRIPT: Final = ": -OOM "
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue import JobState
-from tests.integration.deployment import Deployment, record_of, until_state
+from oneshot_queue.jobs import Priority
+from tests.integration.deployment import Deployment, output_of, record_of, until_state
 from tests.integration.marks import Mark
 from tests.servers import ServerProcess
 from tests.waiting import wait_until
@@ -65,6 +66,48 @@ def test_a_job_that_was_given_to_another_is_ended_and_nothing_more_is_written_fo
     left = deployment.redis.hgetall(deployment.keys.job(job.id))
     assert left[b"state"] == b"RUNNING"
     assert (left[b"token"], left.get(b"ended")) == (before[b"token"], None)
+
+
+def test_a_job_that_is_handed_over_once_more_is_not_started_twice_and_no_other_suffers(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    worker = deployment.start_worker(concurrency=4)
+    script = f"while [ ! -e {tmp_path}/gate ]; do sleep 0.02; done; echo done"
+    bystander, job = deployment.enqueue(script), deployment.enqueue(script)
+    deployment.witness.until_count("start", 2)
+
+    # As after a crash of Redis that lost the claim.
+    with deployment.redis.pipeline(transaction=True) as rollback:
+        rollback.xadd(deployment.keys.ready(Priority.NORMAL), {"id": job.id}, id="9999999999999-0")
+        rollback.hset(deployment.keys.job(job.id), mapping={"state": "CREATED", "entry": "9999999999999-0"})
+        rollback.rpush(deployment.keys.bell, "1")
+        rollback.execute()
+    worker.wait_for("the broker forgot that it is ours")
+    (tmp_path / "gate").touch()
+
+    assert {each.wait(timeout=20).state for each in (bystander, job)} == {JobState.COMPLETED}
+    assert output_of(job)[0] == b"done\n"
+    assert deployment.witness.times("start") == {bystander.id: 1, job.id: 1}
+    worker.stop()
+
+
+def test_a_new_job_under_the_id_of_one_that_the_broker_forgot_is_started_once_that_is_gone(
+    own_deployment: Deployment, mark: Mark
+) -> None:
+    worker = own_deployment.start_worker(concurrency=4)
+    former = own_deployment.enqueue(f"trap '' TERM; {mark.sleep} & while :; do sleep 0.05; done", id="same", grace=60)
+    own_deployment.witness.until("start", former.id)
+
+    own_deployment.redis.delete(own_deployment.keys.job("same"))
+    again = own_deployment.enqueue("echo again", id="same")
+
+    assert again.created
+    assert again.wait(timeout=20).state is JobState.COMPLETED
+    assert mark.alive() == []
+    assert output_of(again)[0] == b"again\n"
+    after = own_deployment.enqueue()
+    assert after.wait(timeout=20).state is JobState.COMPLETED
+    worker.stop()
 
 
 @pytest.mark.parametrize("meanwhile", ["ended", "fell silent"])

@@ -73,6 +73,20 @@ async def test_a_program_that_cannot_run_fails_its_task_and_says_why(
     assert recorder.kinds(task.task_id) == ["TaskEnded"]
 
 
+async def test_a_pipe_in_place_of_a_program_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The worker would find it from its own directory, and wait for somebody to write into it.
+    (tmp_path / "tools").mkdir()
+    os.mkfifo(tmp_path / "tools/program", 0o755)
+    (tmp_path / "tools/program").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+
+    far = await _outcome_of(JobSpec(["program"], env={"PATH": "tools"}, cwd="/"))
+    near = await _outcome_of(JobSpec(["program"], env={"PATH": "tools"}, cwd=str(tmp_path)))
+
+    assert (far.cause, far.exit_code) == (Cause.SPAWN_ERROR, 127)
+    assert (near.cause, near.exit_code) == (Cause.SPAWN_ERROR, 126)
+
+
 async def test_a_locked_program_in_path_is_named_with_its_path(programs: Path) -> None:
     outcome = await _outcome_of(JobSpec(["locked"], env={"PATH": str(programs)}))
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,46 @@ async def test_an_unmarked_stray_older_than_every_other_task_is_ended_with_its_o
         assert marker.alive() == []
         assert second.outcome is None
         second.interrupt()
+
+
+async def test_unmarked_strays_of_tasks_that_end_together_are_all_ended(
+    recorder: Recorder, marker: Marker, tmp_path: Path
+) -> None:
+    # Each holds its task's output by a descriptor that nobody looks at, so that both tasks drain at the same time.
+    stray = f"setsid env -i {marker.sleep} 5>&1 </dev/null >/dev/null 2>&1 &"
+    script = f"echo up; while [ ! -e {tmp_path}/gate ]; do sleep 0.01; done; {stray} sleep 0.1"
+    async with a_worker(recorder) as orchestrator:
+        tasks = [orchestrator.submit(["sh", "-c", script]) for _ in range(2)]
+        for task in tasks:
+            await recorder.wrote(b"up\n", task.task_id)
+        (tmp_path / "gate").touch()
+
+        for task in tasks:
+            await task.wait()
+
+        await eventually(marker.alive, lambda alive: not alive, what="the strays to be ended")
+
+
+@pytest.fixture
+def spawn_stray(marker: Marker) -> Callable[[], subprocess.Popen[bytes]]:
+    return lambda: subprocess.Popen(marker.sleep.split())
+
+
+async def test_a_stray_that_no_task_is_left_to_answer_for_is_ended_by_the_next_beat(
+    recorder: Recorder, spawn_stray: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    async with a_worker(recorder, heartbeat_s=300) as orchestrator:
+        stray = spawn_stray()
+        made = ticks_now()
+        await eventually(lambda: ticks_now() > made)
+        later = orchestrator.submit(["sleep", "300"])
+        await recorder.started(later.task_id)
+
+        orchestrator._heartbeat.run_once()
+
+        assert stray.wait(timeout=20) == -signal.SIGKILL
+        assert later.outcome is None
+        later.interrupt(grace=0)
 
 
 async def test_an_unmarked_stray_that_could_be_several_tasks_is_ended_with_the_last_of_them(

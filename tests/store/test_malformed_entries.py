@@ -55,6 +55,16 @@ async def forgotten(store: Store) -> None:
     await store.redis.delete(store.keys.job(await store.submit()))
 
 
+def oversized(key: str) -> Poison:
+    """A job that carries more than any of ours."""
+
+    async def poison(store: Store) -> None:
+        job_id = await store.submit(a_spec(stdin=b"x"))
+        await store.redis.set(getattr(store.keys, key)(job_id), b"x" * 2_000_000)
+
+    return poison
+
+
 POISONS: dict[str, Poison] = {
     "another field": entry(name="x"),
     "two fields": entry(id="abcd", extra="x"),
@@ -65,11 +75,14 @@ POISONS: dict[str, Poison] = {
     "an id with braces": entry(id="{other}:job:x"),
     "an id with a glob": entry(id="*"),
     "an id that is no text": entry(id=b"\xff\x00\xfe"),
+    "twenty thousand fields": entry(**{f"f{number}": "z" * 200 for number in range(20_000)}),
     "an unknown id": entry(id="abcdabcdabcdabcd"),
     "a job that is gone": forgotten,
     "a job key of another type": replaced("job"),
     "a spec of another type": replaced("spec"),
     "a stdin of another type": replaced("stdin"),
+    "a spec of two megabytes": oversized("spec"),
+    "a stdin of two megabytes": oversized("stdin"),
     "a history of another type": replaced("text"),
     "no state": without("state"),
     "an unknown state": damaged(state="BOGUS"),
@@ -165,6 +178,8 @@ async def test_damaged_pending_entries_do_not_stop_a_reclaim(store: Store) -> No
     for key in (store.keys.job(replaced_job.id), store.keys.spec(replaced_spec.id)):
         await store.redis.delete(key)
         await store.redis.sadd(key, "x")
+    for fields in ({"attempt": "x"}, {"attempt": "9" * 40}, {"token": "x"}):
+        await store.redis.hset(store.keys.job((await store.running(lease=lease)).id), mapping=fields)
     foreign = await store.redis.xadd(store.keys.ready(Priority.NORMAL), {"a": "b", "c": "d"})
     await store.redis.xclaim(store.keys.ready(Priority.NORMAL), GROUP, lease, 0, [foreign], force=True)
 

@@ -38,6 +38,13 @@ async def test_batch_that_is_sent_again_is_stored_once(store: Store) -> None:
     assert [chunk.data for chunk in await store.chunks(held)] == [b"a", b"b"]
 
 
+async def test_output_goes_on_where_the_count_of_it_was_damaged(store: Store) -> None:
+    held = await store.running()
+    await store.redis.hset(store.keys.job(held.id), "ordinal", "abc")
+
+    assert await store.append(held, a_chunk(1, b"on")) == Recorded()
+
+
 async def test_batch_that_overlaps_what_is_stored_adds_only_what_is_new(store: Store) -> None:
     held = await store.running()
     await store.append(held, a_chunk(1, b"a"), a_chunk(2, b"b", offset=1))

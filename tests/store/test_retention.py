@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from oneshot_queue.jobs import Priority
@@ -84,6 +86,19 @@ async def test_beyond_the_size_the_oldest_go_first_until_it_fits(store: Store) -
     assert removed == 3
     assert await left(store, jobs) == [3, 4]
     assert await kept_bytes(store) == 200
+
+
+async def test_job_that_has_just_ended_is_kept_even_if_it_alone_is_too_large(store: Store) -> None:
+    tiny = replace(store.settings, max_finished_jobs=1, max_finished_output_bytes=10)
+    older, newer = await store.running(), await store.running()
+
+    for held in (older, newer):
+        await store.finish(held, kept=100, settings=tiny)
+        assert (await store.record_of(held.id)).state is JobState.COMPLETED
+        if held is older:
+            await let_pass(store, older.id, 1)
+
+    assert await left(store, [older, newer]) == [1]
 
 
 async def test_waiting_and_running_jobs_are_never_forgotten(store: Store) -> None:

@@ -16,6 +16,7 @@ Where the process is somebody else's application, a child that none of the first
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,6 +28,7 @@ from workers.processes.procfs import (
     ProcessStatus,
     children_of,
     environment_of,
+    send_signal,
     standard_files_of,
     status_of,
 )
@@ -43,6 +45,8 @@ class Lineage:
         cookies: Entries that only its processes have in their environment.
         sessions: Its leader's, and those its other processes were found in.
         warned: Processes that were asked to end, as ``(pid, started)``, so that none is asked twice.
+        known: Processes that were found to be its own, as ``(pid, started)``.
+        is_swept: Nothing of it is left but its leader: what turns up from now on is another's.
     """
 
     process: Process
@@ -51,6 +55,7 @@ class Lineage:
     sessions: set[int] = field(default_factory=set)
     warned: set[tuple[int, int]] = field(default_factory=set)
     known: set[tuple[int, int]] = field(default_factory=set)
+    is_swept: bool = False
 
     @classmethod
     def of(cls, process: Process, not_before: int, *, job_id: str, token: str) -> Lineage:
@@ -158,13 +163,18 @@ class ProcessTree:
                     alive.append(status)
         return Remains(alive, is_quiet)
 
-    def reap_dead_strays(self) -> None:
-        """Take what has exited off the process table: what is known to be an attempt's, or everything that we own."""
+    def tend_strays(self) -> None:
+        """Take what has exited off the process table, and end what no attempt is left to answer for."""
         self._spared = {pid for pid in self._spared if (status := status_of(pid)) is not None and not status.is_zombie}
         for pid in self.strays():
             status = status_of(pid)
-            if status is not None and status.is_zombie and (self._owns_children or self._owner_of(status) is not None):
+            if status is None:
+                continue
+            owner = self._owner_of(status)
+            if status.is_zombie and (self._owns_children or owner is not None):
                 _reap(pid)
+            elif self._owns_children and owner is None and pid not in self._spared and not self._suspects(status):
+                send_signal(status, signal.SIGKILL)
 
     def release_reserve(self) -> None:
         """Give up a few descriptors kept for this: without any, nobody could look at what has to be ended."""
@@ -188,7 +198,7 @@ class ProcessTree:
         self.release_reserve()
 
     def _owner_of(self, status: ProcessStatus) -> Lineage | None:
-        lineages = self._lineages
+        lineages = [lineage for lineage in self._lineages if not lineage.is_swept]
         for lineage in lineages:
             if lineage.claims(status):
                 return lineage
@@ -201,10 +211,14 @@ class ProcessTree:
         if self._owns_children and not status.is_zombie and self._spares(status.pid):
             self._spared.add(status.pid)
         elif self._owns_children:
-            candidates = [lineage for lineage in lineages if lineage.not_before <= status.started]
-            if len(candidates) == 1:
-                return candidates[0]
+            suspects = self._suspects(status)
+            if len(suspects) == 1:
+                return suspects[0]
         return None
+
+    def _suspects(self, status: ProcessStatus) -> list[Lineage]:
+        """The attempts that a process may be of, by their age and its own."""
+        return [each for each in self._lineages if not each.is_swept and each.not_before <= status.started]
 
 
 def _entry(name: str, value: str) -> bytes:

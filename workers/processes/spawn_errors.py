@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -69,17 +70,19 @@ def _located(program: str, cwd: str | None, env: Mapping[str, str]) -> str | Non
         path = os.path.join(cwd or "", program)
         return path if os.path.exists(path) else None
     path_variable = env.get("PATH", os.defpath)
-    found = shutil.which(program, path=path_variable)
+    # The child looks from its own directory, where it is by then.
+    folders = [os.path.join(cwd or "", folder) for folder in path_variable.split(os.pathsep)]
+    found = shutil.which(program, path=os.pathsep.join(folders))
     if found is not None:
         return found
-    places = (os.path.join(folder, program) for folder in path_variable.split(os.pathsep))
-    return next((place for place in places if os.path.exists(place)), None)
+    return next((place for folder in folders if os.path.exists(place := os.path.join(folder, program))), None)
 
 
 def _interpreter(path: str) -> str:
     try:
-        with open(path, "rb") as file:
-            line = file.readline(200)
+        # It may be a pipe that nobody writes to, or a device: looking at it must not wait.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
+            line = (file.read(200) or b"").split(b"\n")[0] if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
     except OSError as error:
         return f"its first line cannot be read ({error.strerror})"
     return line.decode(errors="replace").strip() if line.startswith(b"#!") else "the loader that the binary names"

@@ -76,6 +76,8 @@ class Termination:
         self._stop_timer()
         survivors = await self._sweep_up()
         self._is_over = True
+        # At once: until then it is suspected of every stray that no other attempt is sure of.
+        self._lineage.is_swept = not survivors
         return survivors
 
     async def outlast_survivors(self) -> None:

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import anyio
 
 from oneshot_queue.backoff import retry_delay
-from oneshot_queue.errors import BrokerError
+from oneshot_queue.errors import OneshotQueueError
 from oneshot_queue.store import job_store, lease_store
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.connection import AsyncConnection
@@ -101,7 +101,7 @@ class Claimer:
                 elif claimed == 0 and self._slots.free_slots:
                     await self._wait_for_bell()
                 failures = 0
-            except BrokerError as problem:
+            except OneshotQueueError as problem:
                 failures += 1
                 logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot claim: %s", problem)
                 await anyio.sleep(retry_delay(failures, base_s=0.1, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
@@ -138,7 +138,7 @@ class Claimer:
                 return started
         try:
             answer = await self._commands.run(self._call(free - started))
-        except BrokerError:
+        except OneshotQueueError:
             # A script that was refused half-way has claimed what it came to before.
             self._is_unsure = True
             raise

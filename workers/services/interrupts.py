@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from oneshot_queue.clock import Clock
-from oneshot_queue.errors import BrokerError
+from oneshot_queue.errors import OneshotQueueError
 from oneshot_queue.store import lease_store
 from oneshot_queue.store.announcements import Announcements, Ear
 from oneshot_queue.store.connection import AsyncConnection
@@ -87,7 +87,7 @@ class InterruptListener:
             await self._count(malformed)
             self._failures = 0
             return interrupted
-        except BrokerError as problem:
+        except OneshotQueueError as problem:
             # Not lost: the next renewal, or the next subscription, brings the same intents.
             self._failures += 1
             logger.log(logging.WARNING if self._failures == 1 else logging.DEBUG, "cannot read interrupts: %s", problem)

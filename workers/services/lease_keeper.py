@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import anyio
 
-from oneshot_queue.errors import BrokerError
+from oneshot_queue.errors import OneshotQueueError
 from oneshot_queue.store import lease_store
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.job_store import Lost
@@ -69,7 +69,7 @@ class LeaseKeeper:
             try:
                 await self.run_once()
                 failures = 0
-            except BrokerError as problem:
+            except OneshotQueueError as problem:
                 failures += 1
                 logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot renew the lease: %s", problem)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from oneshot_queue.errors import BrokerError
+from oneshot_queue.errors import OneshotQueueError
 from oneshot_queue.store import lease_store
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.wire import WorkerPresence
@@ -67,7 +67,7 @@ class Presence:
             try:
                 await self.run_once()
                 failures = 0
-            except BrokerError as problem:
+            except OneshotQueueError as problem:
                 failures += 1
                 level = logging.WARNING if failures == 1 else logging.DEBUG
                 logger.log(level, "cannot give a sign of life: %s", problem)

@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from oneshot_queue.errors import BrokerError
+from oneshot_queue.errors import OneshotQueueError
 from oneshot_queue.settings import Settings
 from oneshot_queue.store import job_store
 from oneshot_queue.store.connection import AsyncConnection
@@ -34,7 +34,7 @@ class Pruner:
             await anyio.sleep(PERIOD_S)
             try:
                 await self.run_once()
-            except BrokerError as problem:
+            except OneshotQueueError as problem:
                 logger.warning("cannot prune: %s", problem)
 
     async def run_once(self) -> int:

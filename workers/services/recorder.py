@@ -13,13 +13,13 @@ import anyio
 
 from oneshot_queue.backoff import retry_delay
 from oneshot_queue.clock import Clock
-from oneshot_queue.errors import BrokerError
+from oneshot_queue.errors import BrokerError, OneshotQueueError
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store import job_store
 from oneshot_queue.store.calls import Call, Word
 from oneshot_queue.store.connection import AsyncConnection
-from oneshot_queue.store.job_store import Fenced, Recorded
+from oneshot_queue.store.job_store import Fenced, Holder, Recorded
 from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.wire import Chunk, pack_chunks
 from workers.holdings import Change, HeldJob, Holdings
@@ -39,11 +39,13 @@ class _Plan:
     """What to send for one job.
 
     Attributes:
+        holder: As whom it is sent.
         covers: Sequence number of the last change that is in it.
         ends: Whether the job's end is in it.
     """
 
     held: HeldJob
+    holder: Holder
     calls: list[Call[Any]] = field(default_factory=list)
     covers: int = 0
     ends: bool = False
@@ -108,7 +110,7 @@ class Recorder:
             try:
                 await self.run_once()
                 failures = 0
-            except BrokerError as problem:
+            except OneshotQueueError as problem:
                 # Refused counts as absent: a password that was changed for a while must not end any job.
                 failures += 1
                 logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot record: %s", problem)
@@ -138,7 +140,7 @@ class Recorder:
         return len(plans)
 
     def _plan(self, held: HeldJob) -> _Plan:
-        plan = _Plan(held)
+        plan = _Plan(held, held.holder)
         if held.is_fenced:
             return plan
         for change in held.changes:
@@ -196,6 +198,10 @@ class Recorder:
             match answer:
                 case Recorded():
                     continue
+                case Fenced() if plan.holder != held.holder:
+                    # It was handed to us once more meanwhile.
+                    self.look_at(held)
+                    return None
                 case Fenced():
                     self._on_fenced(held)
                     return None

@@ -11,11 +11,11 @@ import anyio
 
 from oneshot_queue.backoff import retry_delay
 from oneshot_queue.clock import Clock
-from oneshot_queue.errors import BrokerError
+from oneshot_queue.errors import BrokerError, OneshotQueueError
 from oneshot_queue.store import job_store
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.connection import AsyncConnection
-from oneshot_queue.store.job_store import Fenced, Recorded
+from oneshot_queue.store.job_store import Fenced, Holder, Recorded
 from oneshot_queue.store.refusals import is_damage, is_out_of_memory
 from workers.holdings import HeldJob, ServerClock
 
@@ -82,7 +82,7 @@ class Shipper:
             try:
                 await self.run_once()
                 failures = 0
-            except BrokerError as problem:
+            except OneshotQueueError as problem:
                 failures += 1
                 logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot send output: %s", problem)
                 await anyio.sleep(retry_delay(failures, base_s=0.05, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
@@ -94,7 +94,7 @@ class Shipper:
             BrokerError: The broker is out of reach or refuses; the batches stay in flight, and are sent again.
         """
         now = self._clock.monotonic()
-        turn: list[HeldJob] = []
+        turn: list[tuple[HeldJob, Holder]] = []
         calls: list[Call[Recorded | Fenced]] = []
         size = 0
         for held, due in list(self._due.items()):
@@ -106,7 +106,7 @@ class Shipper:
             if batch is None:
                 self.forget(held)
                 continue
-            turn.append(held)
+            turn.append((held, held.holder))
             size += sum(len(chunk.data) for chunk, _ in batch.chunks)
             calls.append(
                 job_store.append_output(
@@ -122,10 +122,13 @@ class Shipper:
                 )
             )
         refusal: BrokerError | None = None
-        for held, answer in zip(turn, await self._connection.run_many(calls) if calls else [], strict=True):
+        answers = await self._connection.run_many(calls) if calls else []
+        for (held, holder), answer in zip(turn, answers, strict=True):
             match answer:
                 case Recorded():
                     held.outgoing.stored()
+                case Fenced() if holder != held.holder:
+                    continue  # it was handed to us once more meanwhile, and is sent again
                 case Fenced():
                     held.outgoing.refused()
                     self._on_fenced(held)

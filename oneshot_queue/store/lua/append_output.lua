@@ -26,7 +26,7 @@ local job = redis.call('HMGET', KEYS[2], 'token', 'lease', 'ordinal', 'ended')
 if job[1] ~= ARGV[2] or job[2] ~= ARGV[3] or job[4] then
   return { 'fenced' }
 end
-local last, at_ms = tonumber(job[3] or '0'), now_ms()
+local last, at_ms = tonumber(job[3]) or 0, now_ms()
 for i = 9, #ARGV, 6 do
   local ordinal = tonumber(ARGV[i])
   if ordinal > last then

@@ -45,8 +45,8 @@ end
 local function set_aside(stream, entry, fields)
   forget_entry(stream, entry)
   local told = entry
-  for _, part in ipairs(fields or {}) do
-    told = told .. ' ' .. string.sub(part, 1, 200)
+  for index = 1, math.min(#(fields or {}), 8) do
+    told = told .. ' ' .. string.sub(fields[index], 1, 200)
   end
   redis.call('LPUSH', T .. ':quarantine', string.sub(told, 1, 1000))
   redis.call('LTRIM', T .. ':quarantine', 0, 999)

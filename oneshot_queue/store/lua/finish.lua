@@ -52,5 +52,5 @@ if to == 'INTERRUPTED' and job[7] then
 end
 end_job(id, { state = state, attempt = job[4], entry = job[5], priority = job[6], lease = ARGV[3] },
   { to = to, at_ms = happened_ms(ARGV[6], job[8]), cause = ARGV[5], by = by, keep_ms = keep_ms, kept = tonumber(ARGV[10]) })
-prune_beyond(tonumber(ARGV[13]), tonumber(ARGV[14]), MAX_REMOVALS)
+prune_beyond(tonumber(ARGV[13]), tonumber(ARGV[14]), MAX_REMOVALS, id)
 return { 'finished', to }

@@ -37,7 +37,7 @@ if state == 'CREATED' then
   local to = next_state(state, 'interrupt')
   end_job(id, { state = state, attempt = job[2], entry = job[3], priority = job[4], lease = '' },
     { to = to, at_ms = at_ms, cause = 'interrupted', by = ARGV[3], keep_ms = tonumber(ARGV[5]), kept = 0 })
-  prune_beyond(tonumber(ARGV[6]), tonumber(ARGV[7]), MAX_REMOVALS)
+  prune_beyond(tonumber(ARGV[6]), tonumber(ARGV[7]), MAX_REMOVALS, id)
   return { 'ended', to, digits(at_ms) }
 end
 redis.call('HSET', T .. ':intents:' .. (job[5] or ''), id, job[2] .. ' ' .. (ARGV[2] == '' and '-' or ARGV[2]))

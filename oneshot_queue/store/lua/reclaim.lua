@@ -4,6 +4,7 @@
 -- ARGV[1]  lease
 -- ARGV[2...]  tokens of jobs that the worker runs: these are left out
 --
+-- Uses  starting
 -- Builds  ready:, job:, spec:, stdin:
 -- Returns {"claimed", 0, {id, attempt, token, spec, stdin}...}: if only what runs is left out, no more than one claim gave
 
@@ -23,9 +24,8 @@ for _, priority in ipairs({ 'high', 'normal', 'low' }) do
       'priority') or {}
     local is_held = (job[1] == 'RUNNING' or job[1] == 'IDLE') and job[2] == ARGV[1]
     if is_held and job[5] == row[1] and job[6] == priority and not known[job[4]] then
-      local spec = redis.pcall('GET', T .. ':spec:' .. id) or ''
-      local stdin = redis.pcall('GET', T .. ':stdin:' .. id) or ''
-      if type(spec) == 'string' and type(stdin) == 'string' then
+      local spec, stdin = read_texts(id)
+      if spec and is_number(job[3], 9) and is_number(job[4], 20) then
         claimed[#claimed + 1] = { id, job[3], job[4], spec, stdin }
       end
     end

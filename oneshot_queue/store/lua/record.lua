@@ -18,7 +18,7 @@ local job = redis.call('HMGET', KEYS[2], 'token', 'lease', 'state', 'seq', 'atte
 if job[1] ~= ARGV[2] or job[2] ~= ARGV[3] then
   return { 'fenced' }
 end
-if tonumber(ARGV[4]) <= tonumber(job[4] or '0') then
+if tonumber(ARGV[4]) <= (tonumber(job[4]) or 0) then
   return { 'done' }
 end
 local id, state = ARGV[1], job[3]

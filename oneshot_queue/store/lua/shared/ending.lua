@@ -49,8 +49,9 @@ local function oldest_finished()
   return oldest, state
 end
 
--- Forget the oldest finished jobs beyond the limits, at most `most`; returns how many.
-local function prune_beyond(max_jobs, max_bytes, most)
+-- Forget the oldest finished jobs beyond the limits, at most `most`; returns how many. Never `spared`, which has only just
+-- ended: whoever waits for it shall find it.
+local function prune_beyond(max_jobs, max_bytes, most, spared)
   local count = 0
   for _, final in ipairs(FINAL) do
     count = count + redis.call('ZCARD', T .. ':state:' .. final)
@@ -62,7 +63,7 @@ local function prune_beyond(max_jobs, max_bytes, most)
       break
     end
     local id, state = oldest_finished()
-    if not id then
+    if not id or id == spared then
       break
     end
     remove_job(id, state)

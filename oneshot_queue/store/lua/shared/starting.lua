@@ -19,20 +19,36 @@ local function read_job(job_key)
     changed = job[7] }
 end
 
+local MOST_SPEC, MOST_STDIN = 1048576, 1048576
+
+local function is_number(text, most_digits)
+  return text and #text <= most_digits and string.find(text, '^%d+$') ~= nil
+end
+
+-- The text of a key, '' if there is none; nil if it is none or longer than any of ours: nobody shall have to read it.
+local function read_text(key, most)
+  local length = redis.pcall('STRLEN', key)
+  if type(length) == 'table' or length > most then
+    return nil
+  end
+  return redis.call('GET', key) or ''
+end
+
+-- The spec and the stdin of a job, or nil if one of them cannot be one.
+local function read_texts(id)
+  local spec, stdin = read_text(T .. ':spec:' .. id, MOST_SPEC), read_text(T .. ':stdin:' .. id, MOST_STDIN)
+  if spec and stdin then
+    return spec, stdin
+  end
+end
+
 -- The spec and the stdin of a waiting job, or nil if it is none or a part of it is damaged: then it must not be started.
 local function read_spec(id, job)
-  if not job or job.state ~= 'CREATED' then
+  if not job or job.state ~= 'CREATED' or not is_number(job.attempt, 9)
+      or type(redis.pcall('STRLEN', T .. ':text:' .. id)) == 'table' then
     return nil
   end
-  local spec = redis.pcall('GET', T .. ':spec:' .. id) or ''
-  local stdin = redis.pcall('GET', T .. ':stdin:' .. id) or ''
-  local history = redis.pcall('STRLEN', T .. ':text:' .. id)
-  local attempt = job.attempt or ''
-  if type(spec) == 'table' or type(stdin) == 'table' or type(history) == 'table'
-      or #attempt > 9 or not string.find(attempt, '^%d+$') then
-    return nil
-  end
-  return spec, stdin
+  return read_texts(id)
 end
 
 -- Give a CREATED job to a lease. Returns what the worker needs: id, attempt, token, spec, stdin.
