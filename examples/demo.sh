@@ -17,7 +17,11 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 say() {
-    printf '\n\033[1m%s\033[0m\n' "$*"
+    if [ -t 1 ]; then
+        printf '\n\033[1m%s\033[0m\n' "$*"
+    else
+        printf '\n%s\n' "$*"
+    fi
 }
 
 command='echo "hello from process $$"; sleep 1; echo "a second later, on stderr" >&2'

@@ -61,7 +61,9 @@ def os_text(raw: bytes) -> str:
 def checked_command(command: object) -> tuple[str | bytes, ...]:
     """The argv as a tuple: not empty, no NUL bytes, within the limits."""
     if isinstance(command, str | bytes):
-        raise InvalidJob("command", f"must be a list of words, not one string: [{command!r}] or a shell's words")
+        line = command if isinstance(command, str) else os_text(command)
+        ways = f"{line.split() or ['true']!r}, or ['/bin/sh', '-c', {line!r}] for a shell's words"
+        raise InvalidJob("command", f"must be a list of words, not one string: write {ways}")
     if not isinstance(command, Sequence):
         raise InvalidJob("command", f"must be a list of words, not {type(command).__name__}")
     if not command or not command[0]:

@@ -16,6 +16,7 @@
     │   └── InterruptNotConfirmed (TimeoutError)   recorded, but the job's processes were not seen to end in time
     └── BrokerError
         ├── BrokerNotConfigured            no URL was given
+        ├── InvalidBrokerUrl (ValueError)  what was given is no URL of a broker
         ├── BrokerUnreachable (ConnectionError)   nobody answered
         ├── BrokerRefused                  it answered, and said no (login, permission, version, wrong type)
         └── QueueFull                      the queue or the server's memory is at its limit
@@ -120,7 +121,13 @@ class WaitTimedOut(JobError, TimeoutError):
         self.job_id = job_id
         self.state = state
         self.timeout_s = timeout_s
-        super().__init__(f"job {job_id} is still {state} after {timeout_s:g} s; it goes on")
+        going = "waits" if state == "CREATED" else "goes on"
+        super().__init__(f"job {job_id} is still {state} after {timeout_s:g} s; it {going}")
+
+
+def holder_of_unconfirmed(worker: str | None) -> str:
+    """Say who would have to confirm an interrupt; ``worker`` is ``None`` if it is not alive."""
+    return f"worker {worker} is alive and has not confirmed it yet" if worker else "its worker gives no sign of life"
 
 
 class InterruptNotConfirmed(JobError, TimeoutError):
@@ -131,7 +138,7 @@ class InterruptNotConfirmed(JobError, TimeoutError):
         self.state = state
         self.timeout_s = timeout_s
         self.worker = worker
-        holder = f"worker {worker} has not answered" if worker else "its worker gives no sign of life"
+        holder = holder_of_unconfirmed(worker)
         after = "" if timeout_s is None else f" after {timeout_s:g} s"
         super().__init__(f"the interrupt of job {job_id} is on record, but the job is still {state}{after}: {holder}")
 
@@ -147,6 +154,17 @@ class BrokerNotConfigured(BrokerError):
         super().__init__(
             "no broker: pass a URL such as redis://host:6379/0, set ONESHOT_QUEUE_URL, or use Queue.local() "
             "for this user's own local broker"
+        )
+
+
+class InvalidBrokerUrl(BrokerError, ValueError):
+    """What was given is no URL of a Redis server; nobody was asked."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        super().__init__(
+            f"{url!r} is no broker's URL: write redis://HOST:PORT, rediss://HOST:PORT (TLS) or unix:///PATH; "
+            "special characters in a password are written %2F"
         )
 
 

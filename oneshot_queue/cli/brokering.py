@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import typer
@@ -30,10 +31,13 @@ def add_to(app: typer.Typer) -> None:
 def status() -> int:
     """Say whether it runs, and where; exit code 5 if it does not."""
     from oneshot_queue.broker import status as look
+    from oneshot_queue.store.refusals import shown_url
 
+    if url := os.environ.get("ONESHOT_QUEUE_URL"):
+        say(f"note: this is about the local broker; ONESHOT_QUEUE_URL lets the other verbs use {shown_url(url)}")
     found = look()
     if found is None:
-        say("the local broker does not run; the first verb that needs it starts it")
+        say("the local broker does not run; a verb that needs it starts it")
         return Exit.BROKER
     _describe(found)
     return Exit.DONE

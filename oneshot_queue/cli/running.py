@@ -60,6 +60,8 @@ def run(submission: Submission) -> int:
             _give_up(queue, job_id)
             raise
         except KeyboardInterrupt:
+            if presses.silence is not None:
+                raise presses.silence from None
             say(f"no longer waiting for job {job_id}, whose interrupt is on record")
             raise
     if record.exit_code is None or str(record.cause) != "exit":

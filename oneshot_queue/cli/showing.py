@@ -59,8 +59,10 @@ def ls(
 ) -> int:
     """List jobs, newest change first.
 
-    oneshot-queue ls -s RUNNING -s IDLE
-    oneshot-queue ls -q builds -l team=web --json
+    For example:
+
+        oneshot-queue ls -s RUNNING -s IDLE
+        oneshot-queue ls -q builds -l team=web --json
     """
     states = [_state(each) for each in state or []]
     labels = pairs("--label", label or [])
@@ -82,8 +84,10 @@ def ls(
 def show(context: typer.Context, job_id: JobId, queue: InQueue = None, as_json: AsJson = False, url: Url = None) -> int:
     """Show one job with its history.
 
-    oneshot-queue show last
-    oneshot-queue show --json 7kq2 | jq .exit_code
+    For example:
+
+        oneshot-queue show last
+        oneshot-queue show --json 7kq2 | jq .exit_code
     """
     broker = broker_for(broker_url(context, url))
     with connected(broker, queue) as opened:

@@ -16,7 +16,7 @@ from oneshot_queue.cli.forms import instant
 from oneshot_queue.cli.options import AsJson, Url, broker_url, seconds
 from oneshot_queue.cli.terminal import is_terminal, put, say
 from oneshot_queue.cli.verbs import Verb
-from oneshot_queue.errors import JobNotFound
+from oneshot_queue.errors import JobNotFound, holder_of_unconfirmed
 
 if TYPE_CHECKING:
     from oneshot_queue.client.blocking import SyncQueue
@@ -185,7 +185,7 @@ def _line(report: InterruptReport) -> str:
         case "ended_by_itself":
             words = f"ended by itself first: {report.state}"
         case "not_confirmed":
-            holder = f"worker {report.worker} has not answered" if report.worker else "its worker gives no sign of life"
+            holder = holder_of_unconfirmed(report.worker)
             words = f"on record, but not confirmed: still {report.state}; {holder}"
         case _:
             words = "no such job"

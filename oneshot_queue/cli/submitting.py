@@ -13,7 +13,7 @@ from oneshot_queue.cli.exits import Exit
 from oneshot_queue.cli.notices import no_worker
 from oneshot_queue.cli.options import AsJson, InQueue, JobId, Url, broker_url
 from oneshot_queue.cli.spec_options import Submission, takes_a_job
-from oneshot_queue.cli.terminal import is_terminal, put
+from oneshot_queue.cli.terminal import is_terminal, put, say
 from oneshot_queue.cli.verbs import Verb
 
 if TYPE_CHECKING:
@@ -32,9 +32,11 @@ def add_to(app: typer.Typer) -> None:
 def enqueue(submission: Submission, as_json: AsJson = False) -> int:
     """Put a command into a queue and print its id.
 
-    oneshot-queue enqueue -q builds -n nightly -- make -j4 all
-    oneshot-queue enqueue --shell 'make && ./deploy' --time-limit 1h
-    oneshot-queue enqueue -l team=web -e TOKEN --stdin data.json -- ./import
+    For example:
+
+        oneshot-queue enqueue -q builds -n nightly -- make -j4 all
+        oneshot-queue enqueue --shell 'make && ./deploy' --time-limit 1h
+        oneshot-queue enqueue -l team=web -e TOKEN --stdin data.json -- ./import
     """
     broker = broker_for(submission.url)
     with connected(broker, submission.queue) as queue:
@@ -46,7 +48,9 @@ def enqueue(submission: Submission, as_json: AsJson = False) -> int:
 def retry(context: typer.Context, job_id: JobId, queue: InQueue = None, url: Url = None) -> int:
     """Enqueue a job once more, as a new one, and print its id.
 
-    oneshot-queue retry last
+    For example:
+
+        oneshot-queue retry last
     """
     broker = broker_for(broker_url(context, url))
     with connected(broker, queue) as opened:
@@ -59,5 +63,7 @@ def retry(context: typer.Context, job_id: JobId, queue: InQueue = None, url: Url
 def _acknowledge(broker: Broker, queue: SyncQueue, job: SyncJob, *, as_json: bool = False) -> None:
     last.remember(broker, job.id, job.queue)
     put(json.dumps({"id": job.id, "created": job.created}) if as_json else job.id)
-    if is_terminal(2) and not any(each.may_take() for each in queue.workers(everywhere=False)):
+    if not job.created:
+        say(f"job {job.id} was there already: {job.state}")
+    elif is_terminal(2) and not any(each.may_take() for each in queue.workers(everywhere=False)):
         no_worker(broker, job.queue)

@@ -14,7 +14,7 @@ from oneshot_queue.cli.options import InQueue, JobIds, Url, broker_url, seconds
 from oneshot_queue.cli.terminal import say
 from oneshot_queue.cli.verbs import Verb
 from oneshot_queue.clock import SystemClock
-from oneshot_queue.errors import JobError
+from oneshot_queue.errors import JobError, WaitTimedOut
 
 if TYPE_CHECKING:
     from oneshot_queue.client.blocking import SyncJob
@@ -52,12 +52,20 @@ def wait(
             if str(record.state) != "COMPLETED":
                 say(f"job {record.id} {ending(record)}")
             return exit_code_of(record)
-        all_completed = True
-        # One after the other takes no longer than all at once: the last one to end decides.
+        jobs, all_completed = [], True
         for word in job_ids:
             try:
-                left_s = None if deadline is None else max(0.0, deadline - clock.monotonic())
-                record = _ended(last.named(opened, broker, word, queue), left_s, tell)
+                jobs.append(last.named(opened, broker, word, queue))
+            except JobError as problem:
+                say(str(problem))
+                all_completed = False
+        # One after the other takes no longer than all at once: the last one to end decides.
+        for job in jobs:
+            try:
+                record = _ended(job, None if deadline is None else max(0.0, deadline - clock.monotonic()), tell)
+            except WaitTimedOut as late:
+                say(str(WaitTimedOut(late.job_id, late.state, limit_s or 0.0)))
+                all_completed = False
             except JobError as problem:
                 say(str(problem))
                 all_completed = False

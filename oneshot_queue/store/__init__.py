@@ -22,6 +22,8 @@ it happens                          it is seen as                       and repa
 ==================================  ==================================  ===============================================
 a reply of ``submit`` is lost       ``BrokerUnreachable``               enqueueing the same id again
 a reply of ``claim`` is lost        ``BrokerUnreachable``               ``reclaim``: what was never received is started
+``claim`` fails half-way            ``BrokerRefused``                   the same: Redis takes nothing back
+a claim is forgotten by Redis       a job that is held is claimed       it goes on under the new claim
 a reply of record, append, finish   ``BrokerUnreachable``               sending it again; it counts once
 an announcement is lost             nothing                             the renewal, and everyone's own second look
 a stream or its group is gone       an error of XREADGROUP              ``claim`` makes the group again, from 0
@@ -31,5 +33,5 @@ a lease is gone                     ``Lost``                            the work
 ==================================  ==================================  ===============================================
 
 The rooms: ``keys`` names, ``lua`` and ``scripts`` what Redis runs, ``calls`` what to say, ``connection`` saying it,
-``announcements`` hearing; ``job_store`` and ``lease_store`` change, ``inspection`` and ``output`` look.
+``refusals`` what went wrong on the way, ``announcements`` hearing; ``job_store`` and ``lease_store`` change, ``inspection`` and ``output`` look.
 """

@@ -21,7 +21,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from oneshot_queue.errors import BrokerRefused, MalformedData, QueueClosed
+from oneshot_queue.errors import InvalidBrokerUrl, MalformedData, QueueClosed
 from oneshot_queue.store.calls import Call, Word, packed
 from oneshot_queue.store.refusals import DRIVER_ERRORS, broker_error, shown_url
 
@@ -46,10 +46,10 @@ def _pool(kind: Any, url: str, size: Mapping[str, Any], options: Mapping[str, An
     """A pool of the driver's for this URL, which was found to make sense.
 
     Raises:
-        BrokerRefused: It makes none.
+        InvalidBrokerUrl: It makes none.
     """
     if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise BrokerRefused(shown_url(url), "it is no Redis URL", "use redis://, rediss:// or unix://")
+        raise InvalidBrokerUrl(shown_url(url))
     try:
         pool = kind.from_url(url, **size)
         # What a URL may say in its query has no say in how we talk.
@@ -57,9 +57,7 @@ def _pool(kind: Any, url: str, size: Mapping[str, Any], options: Mapping[str, An
         pool.make_connection()
     except (ValueError, TypeError):
         # The driver's words may quote a part of the password.
-        raise BrokerRefused(
-            shown_url(url), "it is no valid URL", "check it; special characters in a password are written %2F"
-        ) from None
+        raise InvalidBrokerUrl(shown_url(url)) from None
     return pool
 
 

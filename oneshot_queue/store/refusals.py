@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
 
@@ -42,7 +43,16 @@ def broker_error(url: str, error: Exception) -> BrokerError:
     for kind, advice in _ADVICE:
         if isinstance(error, kind) or isinstance(error.__cause__, kind):
             return BrokerRefused(where, said, advice)
-    return BrokerUnreachable(where, said)
+    return BrokerUnreachable(where, _system_words(error) or said)
+
+
+def _system_words(error: BaseException | None) -> str | None:
+    """What the system said of a connection, without the address that the driver repeats."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+            return os.strerror(error.errno).lower()
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def is_out_of_memory(error: BrokerError) -> bool:

@@ -147,10 +147,10 @@ def test_a_full_queue_exits_with_5(cli: Cli) -> None:
     [
         ("redis://127.0.0.1:1", "is it running"),
         ("unix:///nonexistent/socket", "is it running"),
-        ("http://example.org", "use redis://"),
+        ("http://example.org", "write redis://"),
         ("redis://host:port", ""),
-        ("localhost:6379", "use redis://"),
-        ("", "use redis://"),
+        ("localhost:6379", "write redis://"),
+        ("", "write redis://"),
     ],
 )
 @pytest.mark.parametrize("verb", [["enqueue", "true"], ["ls"]], ids=lambda words: words[0])

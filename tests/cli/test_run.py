@@ -270,6 +270,19 @@ def test_the_third_ctrl_c_stops_waiting_for_a_worker_that_does_not_answer(cli: C
     assert cli.job("deaf")["interrupting"] is True
 
 
+def test_one_signal_is_enough_where_the_worker_gives_no_sign_of_life(cli: Cli, server: Server) -> None:
+    with PretendWorker(server.url, cli.namespace, is_seen=False) as silent:
+        running = cli.start("run", "--id", "lost", "true")
+        wait_until(lambda: _claimed(cli, silent, "lost"))
+
+        running.signal(signal.SIGTERM)
+
+        done = running.done()
+    assert done.code == 125
+    assert "the interrupt of job lost is on record, but the job is still RUNNING" in done.err
+    assert "its worker gives no sign of life" in done.err
+
+
 def test_a_signal_that_was_ignored_stays_ignored(served: Cli, tmp_path: Path) -> None:
     script = f"echo started; until test -e {tmp_path}/go; do sleep 0.01; done"
     shell = subprocess.Popen(

@@ -134,3 +134,12 @@ def test_a_reader_that_had_enough_ends_any_verb_quietly(cli: Cli) -> None:
 
     os.close(writer)
     assert (done.code, done.err) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("verb", ["enqueue", "run", "worker", "interrupt", "ls", "show", "logs", "wait", "retry"])
+def test_each_example_of_a_help_stands_on_a_line_of_its_own(cli: Cli, verb: str) -> None:
+    examples = [line.strip() for line in cli(verb, "-h").text.splitlines() if "oneshot-queue " in line]
+
+    assert [line.split()[:2] for line in examples if not line.startswith("Usage")] != []
+    assert all(line.startswith("oneshot-queue ") for line in examples if not line.startswith("Usage"))
+    assert all(line.count("oneshot-queue ") == 1 for line in examples)

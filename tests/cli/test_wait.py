@@ -72,10 +72,10 @@ def test_several_exit_with_1_if_one_did_not_complete(cli: Cli, pretender: Preten
     assert done.code == 1
     lines = done.err.splitlines()
     assert len(lines) == 4
-    assert f"job {good} completed" in lines[0]
-    assert "no job 'nosuchjob'" in lines[1]
+    assert "no job 'nosuchjob'" in lines[0], "before anything is waited for"
+    assert f"job {good} completed" in lines[1]
     assert f"job {bad} failed with exit code 3" in lines[2]
-    assert f"job {waiting} is still CREATED" in lines[3]
+    assert f"job {waiting} is still CREATED after 0.1 s; it waits" in lines[3]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_wait_that_is_over_exits_with_125_and_the_job_goes_on(cli: Cli, preten
     done = cli("wait", "--timeout", "0.1s", job_id)
 
     assert done.code == 125
-    assert f"job {job_id} is still CREATED after 0.1 s; it goes on" in done.err
+    assert f"job {job_id} is still CREATED after 0.1 s; it waits" in done.err
     assert cli.job(job_id)["state"] == "CREATED"
 
 

@@ -18,8 +18,10 @@ from oneshot_queue import (
     BrokerNotConfigured,
     BrokerRefused,
     BrokerUnreachable,
+    InvalidBrokerUrl,
     InvalidSetting,
     Queue,
+    QueueClosed,
     Settings,
     SyncQueue,
 )
@@ -148,7 +150,7 @@ async def test_server_that_is_no_redis_is_an_error_of_the_broker(
 async def test_address_that_is_none_is_refused(kind: str, keys: QueueKeys, url: str) -> None:
     answer = await refusal_of(kind, url, keys)
 
-    assert isinstance(answer, BrokerRefused)
+    assert isinstance(answer, InvalidBrokerUrl)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -229,7 +231,7 @@ def test_queue_outside_asyncio_says_what_it_needs() -> None:
 async def test_queue_that_was_not_opened_says_so() -> None:
     queue = Queue("redis://nowhere")
 
-    with pytest.raises(InvalidSetting, match="async with"):
+    with pytest.raises(QueueClosed, match="not open"):
         await queue.ping()
 
 
@@ -237,7 +239,7 @@ async def test_queue_that_was_closed_says_so(keys: QueueKeys) -> None:
     async with Queue("redis://nowhere") as queue:
         pass
 
-    with pytest.raises(InvalidSetting, match="async with"):
+    with pytest.raises(QueueClosed, match="not open"):
         await queue.ping()
 
 

@@ -297,7 +297,7 @@ async def test_interrupt_that_a_live_worker_does_not_carry_out_names_it(open_que
     held = await store.running(lease=await show_worker(store))
     async with open_queue() as queue:
         job = await queue.get(held.id)
-        with pytest.raises(InterruptNotConfirmed, match="worker worker has not answered"):
+        with pytest.raises(InterruptNotConfirmed, match="worker worker is alive and has not confirmed it yet"):
             await job.interrupt(timeout=0.05)
 
 
