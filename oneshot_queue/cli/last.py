@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from oneshot_queue.broker.files import replace_file
 from oneshot_queue.cli.connecting import Broker
 from oneshot_queue.cli.terminal import say
 from oneshot_queue.errors import JobNotFound
@@ -36,10 +36,7 @@ def remember(broker: Broker, job_id: str, queue: str) -> None:
     try:
         file.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.parent.mkdir(mode=0o700, exist_ok=True)
-        fresh = file.with_name(f"{file.name}.{os.getpid()}")
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as written:
-            json.dump({"id": job_id, "queue": queue}, written)
-        fresh.replace(file)
+        replace_file(file, json.dumps({"id": job_id, "queue": queue}).encode())
     except OSError as problem:
         say(f"cannot write down that {job_id} is your last job: {problem}")
 

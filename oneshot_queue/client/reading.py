@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from oneshot_queue.client.effects import Context, Effect, Hear, Verb, patiently
-from oneshot_queue.client.watching import LOOK_AGAIN_S, Attention, Glance, OnUnattended, glance
+from oneshot_queue.client.watching import LOOK_AGAIN_S, Attention, OnUnattended
 from oneshot_queue.errors import InvalidSetting, JobNotFound
 from oneshot_queue.events import OutputStream
-from oneshot_queue.store import output
+from oneshot_queue.store import inspection, output
+from oneshot_queue.store.inspection import Glance
 from oneshot_queue.wire import Chunk
 
 _CURSOR: Final = re.compile(r"([0-9]{1,9})\.([0-9]{1,18})\.([0-9]{1,18})\.([0-9]{1,18})")
@@ -56,7 +57,7 @@ def read_output(
     attempt, ordinal, ends = _parsed_cursor(after)
     attention = Attention(context, job_id, on_unattended)
     while True:
-        (seen,) = yield from patiently(context, [glance(context, job_id)])
+        (seen,) = yield from patiently(context, [inspection.glance(context.keys, job_id)])
         if seen.state is None:
             raise JobNotFound(job_id, [context.queue])
         if attempt is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from oneshot_queue.checks import checked_duration
 from oneshot_queue.client.effects import Ask, Context, Hear, Pause, Verb, ask_all, patiently
@@ -14,7 +14,7 @@ from oneshot_queue.errors import InterruptNotConfirmed, InvalidJob, InvalidSetti
 from oneshot_queue.jobs import DEFAULT_GRACE_S, JobRecord
 from oneshot_queue.states import JobState
 from oneshot_queue.store import inspection, job_store
-from oneshot_queue.store.calls import Call, plain, text
+from oneshot_queue.store.inspection import Glance
 from oneshot_queue.store.job_store import AlreadyFinal, Ended, IntentRecorded
 from oneshot_queue.store.lease_store import worker_of
 
@@ -70,35 +70,6 @@ class InterruptReport:
     worker: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """The little of a job that a waiting verb looks at again and again."""
-
-    state: JobState | None
-    ended_ms: int | None
-    lease: str
-    worker: str
-    attempt: int
-    output: str
-
-
-def glance(context: Context, job_id: str) -> Call[Glance]:
-    """Look at a job's state."""
-
-    def read(reply: Any) -> Glance:
-        state, ended, lease, worker, attempt, output = (text(value) if value is not None else "" for value in reply)
-        return Glance(
-            JobState(state) if state else None,
-            int(ended) if ended else None,
-            lease,
-            worker,
-            int(attempt or "1"),
-            output,
-        )
-
-    return plain("HMGET", context.keys.job(job_id), "state", "ended", "lease", "worker", "attempt", "output", read=read)
-
-
 class Attention:
     """Says at once, and then once in a while, when nobody works on a job that somebody waits for."""
 
@@ -139,7 +110,7 @@ def wait(
     deadline = None if timeout is None else context.clock.monotonic() + timeout
     attention = Attention(context, job_id, on_unattended)
     while True:
-        (seen,) = yield from patiently(context, [glance(context, job_id)], deadline)
+        (seen,) = yield from patiently(context, [inspection.glance(context.keys, job_id)], deadline)
         if seen.state is None:
             raise JobNotFound(job_id, [context.queue])
         if seen.state.is_final:
@@ -229,7 +200,7 @@ def _confirmed(context: Context, running: dict[str, str], timeout: float) -> Ver
     waiting = dict(running)
     deadline = context.clock.monotonic() + timeout
     while True:
-        seen = yield from patiently(context, [glance(context, each) for each in waiting], deadline)
+        seen = yield from patiently(context, [inspection.glance(context.keys, each) for each in waiting], deadline)
         states = dict(zip(list(waiting), seen, strict=True))
         for job_id, look in states.items():
             if look.state is None or look.state.is_final:

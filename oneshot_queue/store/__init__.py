@@ -33,5 +33,6 @@ a lease is gone                     ``Lost``                            the work
 ==================================  ==================================  ===============================================
 
 The rooms: ``keys`` names, ``lua`` and ``scripts`` what Redis runs, ``calls`` what to say, ``connection`` saying it,
-``refusals`` what went wrong on the way, ``announcements`` hearing; ``job_store`` and ``lease_store`` change, ``inspection`` and ``output`` look.
+``refusals`` what went wrong on the way, ``announcements`` hearing; ``job_store`` and ``lease_store`` change,
+``inspection`` and ``output`` look.
 """

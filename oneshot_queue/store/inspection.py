@@ -30,6 +30,35 @@ _ESCAPED: Final = {"\\": "\\", "n": "\n", "t": "\t", "r": "\r"}
 
 
 @dataclass(frozen=True, slots=True)
+class Glance:
+    """The little of a job that a waiting verb looks at again and again."""
+
+    state: JobState | None
+    ended_ms: int | None
+    lease: str
+    worker: str
+    attempt: int
+    output: str
+
+
+def glance(keys: QueueKeys, job_id: str) -> Call[Glance]:
+    """Look at a job's state."""
+
+    def read(reply: Any) -> Glance:
+        state, ended, lease, worker, attempt, output = (text(value) if value is not None else "" for value in reply)
+        return Glance(
+            JobState(state) if state else None,
+            int(ended) if ended else None,
+            lease,
+            worker,
+            int(attempt or "1"),
+            output,
+        )
+
+    return plain("HMGET", keys.job(job_id), "state", "ended", "lease", "worker", "attempt", "output", read=read)
+
+
+@dataclass(frozen=True, slots=True)
 class QueueCounts:
     """How many jobs of a queue are in each state, and how many entries its ready streams hold (waiting and running)."""
 
@@ -157,11 +186,6 @@ def _record(queue: str, job_id: str, fields: dict[str, str], raw_spec: bytes | N
         history=history,
         history_dropped=int(texts.get("dropped", "0")),
     )
-
-
-def output_kind(fields: Mapping[bytes, bytes]) -> str:
-    """Where the output lies: ``stream``, ``inline`` or, if there is none, an empty text."""
-    return text(fields.get(b"output", b""))
 
 
 def _spec(raw: bytes | None) -> JobSpec | None:
