@@ -17,10 +17,10 @@ from oneshot_queue.jobs import Cause, Outcome, Usage
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store import job_store, lease_store
-from oneshot_queue.store.calls import Call
+from oneshot_queue.store.calls import Call, plain
 from oneshot_queue.store.connection import SyncConnection
 from oneshot_queue.store.job_store import Claim, Claimed, Holder
-from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.keys import QueueKeys, presence_key
 from oneshot_queue.wire import Chunk, WorkerPresence
 
 T = TypeVar("T")
@@ -40,7 +40,10 @@ class PretendWorker:
     def __enter__(self) -> Self:
         self.ask(lease_store.register(self.keys, self.lease, 30.0))
         if self._is_seen:
-            self.ask(lease_store.show_presence(self._namespace, self._presence()))
+            shown = self._presence()
+            self.ask(lease_store.show_presence(self._namespace, shown))
+            # Nobody renews it here, and a test may take its time.
+            self.ask(plain("PERSIST", presence_key(self._namespace, shown.id), read=int))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
