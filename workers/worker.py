@@ -288,7 +288,7 @@ class Worker:
             former.holder = holder
             self.recorder.note(former)
             return True
-        self._fence(former)
+        self._fence(former, "it was handed over once more, as another")
         task = self.orchestrator.tasks.get(former.task_id)
         if task is not None:
             await task.wait()
@@ -297,8 +297,8 @@ class Worker:
     def _interrupt(self, task_id: str, grace_s: float | None, reason: str) -> bool:
         return self.orchestrator.interrupt(task_id, grace=grace_s, reason=reason)
 
-    def _fence(self, held: HeldJob) -> None:
-        logger.error("job %s: it is another worker's now; ending its processes", held.job_id)
+    def _fence(self, held: HeldJob, why: str = "it is another worker's now") -> None:
+        logger.error("job %s: %s; ending its processes", held.job_id, why)
         held.is_fenced = True
         self._interrupt(held.task_id, 0.0, "fenced")
         if held.ended is not None:
@@ -312,7 +312,7 @@ class Worker:
                 with anyio.move_on_after(self.options.drain_timeout_s):
                     await self.stopping.wait_for(Stage.INTERRUPTING)
                 if self.orchestrator.tasks:
-                    self._report.say(f"interrupting {len(self.orchestrator.tasks)} jobs")
+                    self._report.say(f"interrupting {_jobs(len(self.orchestrator.tasks))}")
                 for held in self.holdings:
                     held.stop_reason = f"worker {self.name} was stopped"
                     self._interrupt(held.task_id, None, held.stop_reason)
@@ -320,9 +320,8 @@ class Worker:
                 self.orchestrator.kill()
 
             if self.orchestrator.tasks and self.stopping.stage:
-                self._report.say(
-                    f"stopping: {len(self.orchestrator.tasks)} jobs have {self.options.drain_timeout_s:g} s to end"
-                )
+                jobs = _jobs(len(self.orchestrator.tasks))
+                self._report.say(f"stopping: {self.options.drain_timeout_s:g} s for {jobs} to end")
             urging.start_soon(urge)
             await self.orchestrator.wait_until_idle()
             urging.cancel_scope.cancel()
@@ -351,3 +350,7 @@ class Worker:
                 await self.presence.end()
             except BrokerError as problem:
                 self._report.warn(f"could not say goodbye to the broker: {problem}")
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"

@@ -64,8 +64,6 @@ def text(value: bytes | str) -> str:
 
 
 def pairs(reply: Any) -> dict[bytes, bytes]:
-    """A reply of alternating fields and values, whichever protocol it came by."""
-    if isinstance(reply, dict):
-        return reply
+    """A reply of alternating fields and values."""
     flat = iter(reply)
     return dict(zip(flat, flat, strict=True))

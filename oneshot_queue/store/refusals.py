@@ -43,7 +43,7 @@ def broker_error(url: str, error: Exception) -> BrokerError:
     for kind, advice in _ADVICE:
         if isinstance(error, kind) or isinstance(error.__cause__, kind):
             return BrokerRefused(where, said, advice)
-    return BrokerUnreachable(where, _system_words(error) or said)
+    return BrokerUnreachable(where, _system_words(error) or said.rstrip("."))
 
 
 def _system_words(error: BaseException | None) -> str | None:

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.deployment import Deployment
-from tests.integration.marks import Mark
 from tests.integration.worker_process import WorkerProcess
+from tests.marks import Mark
 from tests.servers import Server, ServerKind, ServerProcess
 
 SECRETS = {"REDIS_URL": "redis://:canary@nowhere", "REDIS_PASSWORD": "canary", "AWS_SECRET_ACCESS_KEY": "canary"}

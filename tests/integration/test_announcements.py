@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from oneshot_queue import InterruptResult, JobState
 from tests.integration.deployment import Deployment, record_of
-from tests.integration.marks import Mark
 from tests.integration.worker_process import CRIPPLED
+from tests.marks import Mark
 from tests.waiting import wait_until
 
 

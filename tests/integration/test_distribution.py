@@ -6,7 +6,7 @@ from pathlib import Path
 
 from oneshot_queue import JobSpec, JobState, Priority, SyncJob, SyncQueue
 from tests.integration.deployment import Deployment, record_of
-from tests.integration.marks import Mark
+from tests.marks import Mark
 from tests.waiting import wait_until
 
 

@@ -10,7 +10,7 @@ import pytest
 from oneshot_queue import JobState
 from oneshot_queue.jobs import Priority
 from tests.integration.deployment import Deployment, output_of, record_of, until_state
-from tests.integration.marks import Mark
+from tests.marks import Mark
 from tests.servers import ServerProcess
 from tests.waiting import wait_until
 

@@ -14,8 +14,9 @@ import pytest
 
 from oneshot_queue import Cause, InterruptResult, Job, JobNotFound, JobState, Queue
 from tests.integration.deployment import Deployment, history_of, record_of, until_state
-from tests.integration.marks import Mark, stubborn
+from tests.integration.stubborn import stubborn
 from tests.leftovers import is_alive
+from tests.marks import Mark
 from tests.waiting import wait_until
 
 

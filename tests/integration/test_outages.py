@@ -12,7 +12,7 @@ import redis
 
 from oneshot_queue import JobState, QueueFull, SyncJob
 from tests.integration.deployment import Deployment, history_of, output_of, record_of, until_state
-from tests.integration.marks import Mark
+from tests.marks import Mark
 from tests.servers import ServerProcess
 from tests.waiting import wait_until
 

@@ -7,7 +7,7 @@ import pytest
 from oneshot_queue import JobNotFound, JobState, SyncJob
 from oneshot_queue.store.connection import AsyncConnection
 from tests.integration.deployment import Deployment, record_of, until_state
-from tests.integration.marks import Mark
+from tests.marks import Mark
 from tests.waiting import wait_until
 from workers.services.pruner import Pruner
 

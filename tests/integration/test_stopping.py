@@ -10,7 +10,8 @@ import pytest
 
 from oneshot_queue import Cause, JobState
 from tests.integration.deployment import Deployment, assert_gone_without_a_trace, history_of, record_of
-from tests.integration.marks import Mark, stubborn
+from tests.integration.stubborn import stubborn
+from tests.marks import Mark
 from tests.servers import ServerProcess
 from tests.waiting import wait_until
 
@@ -25,7 +26,7 @@ def test_a_worker_asked_once_lets_its_jobs_end_takes_no_more_and_leaves_no_trace
     assert worker.pid in {each.pid for each in deployment.queue.workers()}
 
     worker.signal(signal.SIGTERM)
-    worker.wait_for("stopping: 2 jobs have 30 s to end")
+    worker.wait_for("stopping: 30 s for 2 jobs to end")
     waiting = deployment.enqueue()
     gate.touch()
 
@@ -47,7 +48,7 @@ def test_a_worker_asked_twice_interrupts_its_jobs(
     wait_until(mark.alive, lambda seen: len(seen) == 6, what="all processes of the jobs")
 
     worker.signal(asked[0])
-    worker.wait_for("stopping: 2 jobs")
+    worker.wait_for("for 2 jobs to end")
     assert len(mark.alive()) == 6
     worker.signal(asked[1])
 
@@ -71,7 +72,7 @@ def test_a_worker_asked_three_times_kills_its_jobs_and_is_gone_at_once(deploymen
 
     # However it is asked, by a supervisor, a terminal's Ctrl-C or its closing: each counts.
     worker.signal(signal.SIGINT)
-    worker.wait_for("stopping: 1 jobs")
+    worker.wait_for("for 1 job to end")
     wait_until(
         lambda: [each.may_take() for each in deployment.queue.workers()] == [False], what="the drain to be shown"
     )
@@ -144,7 +145,7 @@ def test_a_worker_stops_while_its_server_is_away(
 
     fresh_server.pause() if absence == "paused" else fresh_server.stop()
     worker.signal()
-    worker.wait_for("stopping: 1 jobs")
+    worker.wait_for("for 1 job to end")
     worker.signal()
     own_deployment.witness.until("asked", job.id)
     worker.signal()

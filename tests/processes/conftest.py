@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.processes.recorder import ManualClock, Marker, Recorder
+from tests.marks import Mark
+from tests.processes.recorder import ManualClock, Recorder
 
 
 @pytest.fixture
@@ -18,5 +19,5 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def marker() -> Marker:
-    return Marker()
+def marker() -> Mark:
+    return Mark()

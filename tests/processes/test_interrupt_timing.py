@@ -11,7 +11,8 @@ import pytest
 from oneshot_queue.events import InterruptStarted, SilenceDetected, SpawnDelayed, TaskEnded, TaskStarted
 from oneshot_queue.jobs import Cause
 from oneshot_queue.states import JobState
-from tests.processes.recorder import ManualClock, Marker, Recorder, a_worker, state_of
+from tests.marks import Mark
+from tests.processes.recorder import ManualClock, Recorder, a_worker, state_of
 from tests.waiting import eventually
 from workers import task as task_module
 from workers.orchestrator import AsyncOrchestrator
@@ -87,7 +88,7 @@ async def test_interrupt_of_an_idle_command_ends_it(recorder: Recorder, clock: M
     assert outcome.state is JobState.INTERRUPTED
 
 
-async def test_interrupt_of_a_command_that_has_just_ended_comes_too_late(recorder: Recorder, marker: Marker) -> None:
+async def test_interrupt_of_a_command_that_has_just_ended_comes_too_late(recorder: Recorder, marker: Mark) -> None:
     # Ignored from before the fork: a process that dies of its TERM would let the command end too soon.
     script = f"trap '' TERM; {marker.sleep} & exit 3"
 

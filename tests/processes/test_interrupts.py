@@ -13,7 +13,8 @@ import pytest
 from oneshot_queue.events import InterruptStarted
 from oneshot_queue.jobs import Cause, JobSpec
 from oneshot_queue.states import JobState
-from tests.processes.recorder import Marker, Recorder, a_guest, a_worker, python, state_of
+from tests.marks import Mark
+from tests.processes.recorder import Recorder, a_guest, a_worker, python, state_of
 from tests.waiting import eventually
 from workers.orchestrator import AsyncOrchestrator
 
@@ -35,7 +36,7 @@ ESCAPES = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES.keys())
 async def test_interrupt_leaves_no_process(
-    kind: Callable[[Recorder], AsyncOrchestrator], escape: str, recorder: Recorder, marker: Marker
+    kind: Callable[[Recorder], AsyncOrchestrator], escape: str, recorder: Recorder, marker: Mark
 ) -> None:
     script = escape.format(marker.sleep)
 
@@ -53,7 +54,7 @@ async def test_interrupt_leaves_no_process(
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_one_that_ignores_sigterm_is_killed_after_its_grace(
-    kind: Callable[[Recorder], AsyncOrchestrator], recorder: Recorder, marker: Marker
+    kind: Callable[[Recorder], AsyncOrchestrator], recorder: Recorder, marker: Mark
 ) -> None:
     script = f"trap '' TERM; {marker.sleep} & setsid {marker.sleep} & echo ready; {marker.sleep}"
 
@@ -83,7 +84,7 @@ async def test_what_left_the_group_gets_the_same_grace_to_clean_up(recorder: Rec
     assert witness.read_text() == "done\n"
 
 
-async def test_a_stopped_command_ends_within_its_grace(recorder: Recorder, marker: Marker) -> None:
+async def test_a_stopped_command_ends_within_its_grace(recorder: Recorder, marker: Mark) -> None:
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(["sh", "-c", f"{marker.sleep} & setsid {marker.sleep} & {marker.sleep}"])
         pid = (await recorder.started()).pid
@@ -100,7 +101,7 @@ async def test_a_stopped_command_ends_within_its_grace(recorder: Recorder, marke
     assert time.monotonic() - begun < 5
 
 
-async def test_grace_zero_kills_at_once(recorder: Recorder, marker: Marker) -> None:
+async def test_grace_zero_kills_at_once(recorder: Recorder, marker: Mark) -> None:
     script = f"trap 'echo asked' TERM; {marker.sleep} & setsid {marker.sleep} & echo ready; {marker.sleep}"
 
     async with a_worker(recorder) as orchestrator:
@@ -139,7 +140,7 @@ async def test_a_second_interrupt_with_a_longer_grace_changes_nothing(recorder: 
     assert time.monotonic() - begun < 10
 
 
-async def test_a_hastened_sweep_kills_what_was_still_cleaning_up(recorder: Recorder, marker: Marker) -> None:
+async def test_a_hastened_sweep_kills_what_was_still_cleaning_up(recorder: Recorder, marker: Mark) -> None:
     script = f"(trap '' TERM; {marker.sleep}) & echo ready; exec sleep 300"
 
     async with a_worker(recorder) as orchestrator:
@@ -181,7 +182,7 @@ async def test_a_fork_bomb_in_the_group_leaves_nobody(recorder: Recorder) -> Non
     assert outcome.state is JobState.INTERRUPTED
 
 
-async def test_a_command_that_forks_for_ever_leaves_nobody(recorder: Recorder, marker: Marker) -> None:
+async def test_a_command_that_forks_for_ever_leaves_nobody(recorder: Recorder, marker: Mark) -> None:
     # Each generation leaves session and parents; only the environment says whose it is.
     generation = f'{marker.sleep} >/dev/null & sleep 0.02; setsid sh -c "$NEXT" & exit'
 

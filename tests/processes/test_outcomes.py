@@ -10,7 +10,8 @@ import pytest
 from oneshot_queue.events import ActivityDetected, InterruptStarted, SilenceDetected
 from oneshot_queue.jobs import Cause, JobSpec
 from oneshot_queue.states import JobState
-from tests.processes.recorder import ManualClock, Marker, Recorder, a_worker, python
+from tests.marks import Mark
+from tests.processes.recorder import ManualClock, Recorder, a_worker, python
 from tests.waiting import eventually
 
 
@@ -72,7 +73,7 @@ async def test_usage_tells_processor_time_and_memory(recorder: Recorder) -> None
 
 
 async def test_time_limit_ends_everything_and_fails_the_task(
-    recorder: Recorder, clock: ManualClock, marker: Marker
+    recorder: Recorder, clock: ManualClock, marker: Mark
 ) -> None:
     async with a_worker(recorder, clock=clock) as orchestrator:
         spec = JobSpec(["sh", "-c", f"setsid {marker.sleep} & {marker.sleep}"], time_limit=0.04)

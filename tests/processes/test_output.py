@@ -14,7 +14,8 @@ import pytest
 from oneshot_queue.events import ActivityDetected, Event, OutputReceived, OutputStream, TaskEnded
 from oneshot_queue.jobs import Captured, JobSpec, Outcome
 from oneshot_queue.states import JobState
-from tests.processes.recorder import Marker, Recorder, a_guest, a_worker, python
+from tests.marks import Mark
+from tests.processes.recorder import Recorder, a_guest, a_worker, python
 from tests.waiting import eventually
 from workers.orchestrator import AsyncOrchestrator
 
@@ -185,7 +186,7 @@ async def test_stdin_is_empty_unless_given(recorder: Recorder) -> None:
 
 @pytest.mark.parametrize("kind", [a_worker, a_guest])
 async def test_a_grandchild_that_holds_stdout_does_not_hold_up_the_end(
-    kind: Callable[[Recorder], AsyncOrchestrator], recorder: Recorder, marker: Marker
+    kind: Callable[[Recorder], AsyncOrchestrator], recorder: Recorder, marker: Mark
 ) -> None:
     begun = time.monotonic()
 

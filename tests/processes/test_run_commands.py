@@ -16,7 +16,7 @@ from oneshot_queue.errors import InvalidJob, InvalidSetting, LoopAlreadyRunning
 from oneshot_queue.events import Event, TaskEnded, TaskStarted
 from oneshot_queue.jobs import Captured, Cause, JobSpec
 from oneshot_queue.states import JobState
-from tests.processes.recorder import Marker
+from tests.marks import Mark
 from tests.waiting import wait_until
 from workers.orchestrator import run_commands
 
@@ -54,7 +54,7 @@ def test_no_commands_have_no_outcomes() -> None:
     assert run_commands([]) == []
 
 
-def test_a_spec_keeps_its_own_limits_and_an_argv_gets_those_of_the_call(marker: Marker) -> None:
+def test_a_spec_keeps_its_own_limits_and_an_argv_gets_those_of_the_call(marker: Mark) -> None:
     outcomes = run_commands([marker.sleep.split(), JobSpec(["sh", "-c", "sleep 0.6; echo own"])], time_limit=0.2)
 
     assert [outcome.cause for outcome in outcomes] == [Cause.TIME_LIMIT, Cause.EXIT]
@@ -93,7 +93,7 @@ async def test_inside_a_running_loop_it_is_refused_with_advice() -> None:
         run_commands([["true"]])
 
 
-def test_what_an_observer_raises_ends_everything_and_is_raised(marker: Marker) -> None:
+def test_what_an_observer_raises_ends_everything_and_is_raised(marker: Mark) -> None:
     def on_event(event: Event) -> None:
         if isinstance(event, TaskStarted):
             raise ZeroDivisionError
@@ -104,7 +104,7 @@ def test_what_an_observer_raises_ends_everything_and_is_raised(marker: Marker) -
     assert marker.alive() == []
 
 
-def test_it_works_in_a_thread_beside_another(marker: Marker) -> None:
+def test_it_works_in_a_thread_beside_another(marker: Mark) -> None:
     results: list[bytes] = []
 
     def work(name: str) -> None:
@@ -123,7 +123,7 @@ def test_it_works_in_a_thread_beside_another(marker: Marker) -> None:
     assert marker.alive() == []
 
 
-def test_other_children_of_the_caller_are_left_alone(marker: Marker) -> None:
+def test_other_children_of_the_caller_are_left_alone(marker: Mark) -> None:
     with subprocess.Popen(marker.sleep.split()) as own:
         outcomes = run_commands([["sh", "-c", "setsid sleep 300 & exit 2"]] * 3)
         assert marker.alive() == [own.pid]
@@ -171,7 +171,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_ends_every_command_and_is_raised_then(presses: int, marker: Marker, tmp_path: Path) -> None:
+def test_ctrl_c_ends_every_command_and_is_raised_then(presses: int, marker: Mark, tmp_path: Path) -> None:
     asked = tmp_path / "asked"
     # The second press is for commands that do not listen to the first.
     trap = f"trap 'echo >> {asked}' TERM;" if presses == 2 else ""

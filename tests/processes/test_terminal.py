@@ -10,7 +10,8 @@ import pytest
 from oneshot_queue.events import SilenceDetected
 from oneshot_queue.jobs import Captured, Cause, JobSpec
 from oneshot_queue.states import JobState
-from tests.processes.recorder import ManualClock, Marker, Recorder, a_worker, descriptors, python
+from tests.marks import Mark
+from tests.processes.recorder import ManualClock, Recorder, a_worker, descriptors, python
 
 # PYTHONUNBUFFERED is what our commands get, and an empty one is none: this program buffers like any other.
 HOLDING_BACK = JobSpec(python("print('hello'); import time; time.sleep(300)"), env={"PYTHONUNBUFFERED": ""})
@@ -64,7 +65,7 @@ async def test_stdin_is_what_was_given(recorder: Recorder) -> None:
     assert outcome.output == Captured(stdout=b"in\x04\x03\xff")
 
 
-async def test_an_interrupt_leaves_no_process_and_no_descriptor(recorder: Recorder, marker: Marker) -> None:
+async def test_an_interrupt_leaves_no_process_and_no_descriptor(recorder: Recorder, marker: Mark) -> None:
     async with a_worker(recorder) as orchestrator:
         await orchestrator.submit(on_terminal("true")).wait()
         before = descriptors()
@@ -84,7 +85,7 @@ async def test_an_interrupt_leaves_no_process_and_no_descriptor(recorder: Record
 
 
 async def test_what_left_the_session_and_forgot_its_cookie_is_known_by_the_terminal_it_holds(
-    recorder: Recorder, marker: Marker
+    recorder: Recorder, marker: Mark
 ) -> None:
     async with a_worker(recorder) as orchestrator:
         others = [orchestrator.submit(on_terminal("echo up; exec sleep 300")) for _ in range(2)]

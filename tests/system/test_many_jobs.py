@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 from oneshot_queue import JobState, SyncJob
-from tests.integration.deployment import Deployment, record_of
+from tests.integration.deployment import Deployment
 from tests.waiting import wait_until
 
 
@@ -30,25 +29,6 @@ def test_a_thousand_jobs_on_two_workers_are_started_once_each_and_both_take_part
     for worker in workers:
         worker.stop()
     assert deployment.leases() == deployment.consumers() == set()
-
-
-def test_ten_workers_for_one_job_each_run_exactly_theirs_at_once(deployment: Deployment, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    script = f"{deployment.witness.says('ready')}; while [ ! -e {gate} ]; do sleep 0.05; done"
-    bystander = deployment.enqueue()
-    jobs = [deployment.enqueue(script, priority="low") for _ in range(10)]
-
-    workers = [
-        deployment.start_worker(concurrency=1, arguments=["--only-job", job.id, "--quiet"], until_ready=False)
-        for job in jobs
-    ]
-
-    deployment.witness.until_count("ready", 10)
-    gate.touch()
-    assert [worker.wait() for worker in workers] == [0] * 10
-    assert deployment.witness.times("end") == {job.id: 1 for job in jobs}
-    assert record_of(bystander).state is JobState.CREATED
-    assert deployment.leases() == set()
 
 
 def test_two_hundred_quiet_jobs_cost_their_worker_next_to_nothing(deployment: Deployment) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from oneshot_queue import JobState
 from tests.integration.deployment import Deployment, history_of, until_state
-from tests.integration.marks import Mark
+from tests.marks import Mark
 from tests.waiting import LIMIT_S, wait_until
 
 OSQ = (sys.executable, "-P", "-m", "oneshot_queue")

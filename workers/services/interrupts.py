@@ -51,7 +51,6 @@ class InterruptListener:
         self._early: OrderedDict[tuple[str, str, int], float] = OrderedDict()
         self._ear = Ear()
         self.heard = 0
-        self.malformed = 0
         self._failures = 0
         orders.remember = self._remember
 
@@ -116,7 +115,6 @@ class InterruptListener:
 
     async def _count(self, malformed: dict[str, int]) -> None:
         for channel, count in malformed.items():
-            self.malformed += count
             logger.error("%d messages on %s are no interrupts", count, channel)
             lease = self._leases.get(channel)
             if lease is not None:

@@ -1,0 +1,12 @@
+"""A command that does not want to end."""
+
+from __future__ import annotations
+
+from tests.integration.deployment import Deployment
+from tests.marks import Mark
+
+
+def stubborn(deployment: Deployment, mark: Mark) -> str:
+    """A script that testifies to each SIGTERM, says when it is ready to, and does not end."""
+    asked = deployment.witness.says("asked")
+    return f"asked() {{ {asked}; }}; trap asked TERM; echo ready; while :; do {mark.sleep}; done"
