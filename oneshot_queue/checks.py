@@ -165,6 +165,12 @@ def check_flag(field_name: str, value: object) -> None:
         raise InvalidJob(field_name, f"must be True or False, not {value!r}")
 
 
+def check_count(field_name: str, value: object, *, most: int) -> None:
+    """A whole number from 0 on."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise InvalidJob(field_name, f"{value!r} must be a whole number from 0 to {most}")
+
+
 def checked_codes(codes: object) -> tuple[int, ...]:
     """Exit codes in order, each once."""
     if isinstance(codes, str | bytes) or not isinstance(codes, Collection) or not codes:

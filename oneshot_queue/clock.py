@@ -16,6 +16,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds since an arbitrary start; never goes back. For spans."""
 
+    def boottime(self) -> float:
+        """The same, going on while the machine sleeps. For leases, which others count meanwhile."""
+
     def now_ms(self) -> int:
         """Milliseconds since 1970 UTC; may jump. For stamps that people read."""
 
@@ -26,6 +29,10 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds of ``CLOCK_MONOTONIC``."""
         return time.monotonic()
+
+    def boottime(self) -> float:
+        """Seconds of ``CLOCK_BOOTTIME``."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def now_ms(self) -> int:
         """Milliseconds of ``CLOCK_REALTIME``."""

@@ -78,7 +78,7 @@ class InterruptStarted:
     """Termination of the command's processes has begun, for the cause and the reason given.
 
     Attributes:
-        cause: ``interrupted``, ``time_limit`` or ``idle_timeout``.
+        cause: ``interrupted``, ``time_limit``, ``idle_timeout`` or ``worker_lost``.
     """
 
     task_id: str

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final, Self
 
 from oneshot_queue.checks import (
+    check_count,
     check_flag,
     check_stdin,
     checked_codes,
@@ -33,6 +34,9 @@ MAX_TEXT_CHARS: Final = 2_000
 
 DEFAULT_IDLE_AFTER_S: Final = 60.0
 DEFAULT_GRACE_S: Final = 10.0
+DEFAULT_RETRY_DELAY_S: Final = 1.0
+DEFAULT_RETRY_MAX_DELAY_S: Final = 300.0
+MAX_RETRIES: Final = 1_000
 
 
 class Priority(StrEnum):
@@ -59,6 +63,10 @@ class Cause(StrEnum):
     REJECTED = "rejected"
 
 
+DEFAULT_RETRY_ON: Final = (Cause.EXIT, Cause.SIGNAL, Cause.TIME_LIMIT, Cause.IDLE_TIMEOUT, Cause.WORKER_LOST)
+"""After which ends a job is run again, if it asks for retries and does not say after which."""
+
+
 def new_job_id() -> str:
     """Draw an id: 16 random characters of lower-case base32 (80 bits)."""
     return base64.b32encode(secrets.token_bytes(10)).decode("ascii").lower()
@@ -83,6 +91,14 @@ class JobSpec:
         success_codes: Exit codes, 0 to 255, that count as COMPLETED.
         pty: Whether it writes to a pseudo-terminal, both streams to the same, which comes as ``stdout``. Programs that
             hold their output back on a pipe, and look silent, write a line at a time to a terminal.
+        retries: How often the command may be run again, up to 1,000. 0: what was started is never started again.
+        retry_on: After which ends: ``exit``, ``signal``, ``worker_lost``, ``time_limit`` and ``idle_timeout``, and
+            exit codes, 1 to 255, which count on their own where ``exit`` is not named.
+        retry_delay: Seconds before the first retry, doubled for every further one.
+        retry_max_delay: Seconds that this wait never exceeds.
+        exclusive: Whether it is ended, however well it runs, before its worker's lease could be given away: so that no
+            other attempt, and nobody who asks Redis, can ever overlap with it. A job that is run again when its
+            worker is lost is exclusive in any case.
         retry_of: The id of the job that this one repeats.
 
     Raises:
@@ -102,6 +118,11 @@ class JobSpec:
     grace: float = DEFAULT_GRACE_S
     success_codes: Collection[int] = (0,)
     pty: bool = False
+    retries: int = 0
+    retry_on: Collection[str | int] = DEFAULT_RETRY_ON
+    retry_delay: float = DEFAULT_RETRY_DELAY_S
+    retry_max_delay: float = DEFAULT_RETRY_MAX_DELAY_S
+    exclusive: bool = False
     retry_of: str | None = None
 
     def __post_init__(self) -> None:
@@ -121,6 +142,11 @@ class JobSpec:
         put(self, "grace", checked_duration("grace", self.grace) or 0.0)
         put(self, "success_codes", checked_codes(self.success_codes))
         check_flag("pty", self.pty)
+        check_flag("exclusive", self.exclusive)
+        check_count("retries", self.retries, most=MAX_RETRIES)
+        put(self, "retry_on", _checked_retry_on(self.retry_on))
+        for wait in ("retry_delay", "retry_max_delay"):
+            put(self, wait, checked_duration(wait, getattr(self, wait)) or 0.0)
         if self.retry_of is not None:
             checked_id(self.retry_of)
 
@@ -128,6 +154,19 @@ class JobSpec:
     def argv(self) -> tuple[bytes, ...]:
         """The command as the kernel gets it."""
         return tuple(os_bytes(word) for word in self.command)
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether it must not run on when its worker's lease may be given away."""
+        return self.exclusive or (self.retries > 0 and Cause.WORKER_LOST in self.retry_on)
+
+    def begins_again(self, outcome: Outcome) -> bool:
+        """Whether an attempt that ended so is followed by another."""
+        if outcome.state is not JobState.FAILED or outcome.attempt > self.retries:
+            return False
+        return outcome.cause in self.retry_on or (
+            outcome.cause is Cause.EXIT and outcome.exit_code is not None and outcome.exit_code in self.retry_on
+        )
 
     def as_retry_of(self, job_id: str) -> Self:
         """The same job once more, saying which one it repeats."""
@@ -207,13 +246,18 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One entry into a state: when (ms since 1970, Redis' clock), in which attempt, why, and by whom."""
+    """One entry into a state: when (ms since 1970, Redis' clock), in which attempt, why, and by whom.
+
+    An attempt that is followed by another ends with a row FAILED of its own, which says in ``detail`` how (``exit 3``),
+    and the next one begins with a row CREATED.
+    """
 
     state: JobState
     at_ms: int
     attempt: int
     cause: str | None
     by: str | None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +276,9 @@ class JobRecord:
         spec: What was asked for, or ``None`` if the stored bytes are malformed. Its ``stdin`` is not read back.
         interrupting: Whether an interrupt is on record that has not ended the job yet.
         history_dropped: Rows left out between the first 20 and the last 200 of ``history``.
+        due_ms: When a job that waits for its time may be started.
+        expires_ms: When a job that nobody has started ends by itself.
+        is_confirmed: Whether its worker itself saw that no process was left; false if others had to decide its end.
     """
 
     id: str
@@ -259,6 +306,9 @@ class JobRecord:
     usage: Usage | None = None
     history: tuple[HistoryRow, ...] = ()
     history_dropped: int = 0
+    due_ms: int | None = None
+    expires_ms: int | None = None
+    is_confirmed: bool = True
 
     def outcome(self) -> Outcome:
         """How the newest attempt ended; only for a job whose state is final."""
@@ -271,6 +321,17 @@ class JobRecord:
             usage=self.usage or Usage(),
             error=self.error,
         )
+
+
+def _checked_retry_on(given: object) -> tuple[str | int, ...]:
+    if isinstance(given, str) or not isinstance(given, Collection):
+        raise InvalidJob("retry_on", f"{given!r} must be a list of causes and exit codes")
+    for each in given:
+        is_code = isinstance(each, int) and not isinstance(each, bool) and 1 <= each <= 255
+        if not is_code and each not in DEFAULT_RETRY_ON:
+            known = ", ".join(DEFAULT_RETRY_ON)
+            raise InvalidJob("retry_on", f"{each!r} is none of {known}, and no exit code from 1 to 255")
+    return tuple(dict.fromkeys(each if isinstance(each, int) else Cause(each) for each in given))
 
 
 def _checked_priority(priority: object) -> Priority:

@@ -24,7 +24,15 @@ from oneshot_queue.checks import (
 )
 from oneshot_queue.errors import InvalidJob, MalformedData
 from oneshot_queue.events import OutputStream
-from oneshot_queue.jobs import DEFAULT_GRACE_S, DEFAULT_IDLE_AFTER_S, JobSpec, Priority
+from oneshot_queue.jobs import (
+    DEFAULT_GRACE_S,
+    DEFAULT_IDLE_AFTER_S,
+    DEFAULT_RETRY_DELAY_S,
+    DEFAULT_RETRY_MAX_DELAY_S,
+    DEFAULT_RETRY_ON,
+    JobSpec,
+    Priority,
+)
 
 VERSION: Final = 1
 MAX_SPEC_BYTES: Final = MAX_COMMAND_BYTES + MAX_ENV_BYTES + 131_072
@@ -238,6 +246,11 @@ _PLAIN_DEFAULTS: Final[Mapping[str, Any]] = {
     "grace": DEFAULT_GRACE_S,
     "success_codes": (0,),
     "pty": False,
+    "retries": 0,
+    "retry_on": DEFAULT_RETRY_ON,
+    "retry_delay": DEFAULT_RETRY_DELAY_S,
+    "retry_max_delay": DEFAULT_RETRY_MAX_DELAY_S,
+    "exclusive": False,
     "retry_of": None,
 }
 _DURATION = _is(int, float, type(None))
@@ -255,6 +268,11 @@ _SPEC_KINDS: Final[Mapping[str, Callable[[object], bool]]] = {
     "grace": _DURATION,
     "success_codes": _list_of(int),
     "pty": _is(bool),
+    "retries": _is(int),
+    "retry_on": _list_of(str, int),
+    "retry_delay": _is(int, float),
+    "retry_max_delay": _is(int, float),
+    "exclusive": _is(bool),
     "retry_of": _is(str),
 }
 _PRESENCE_KINDS: Final[Mapping[str, Callable[[object], bool]]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import assert_never
 
 from oneshot_queue.clock import Clock
@@ -20,7 +21,6 @@ from workers.holdings import HeldJob, Holdings, ServerClock
 from workers.report import Report
 from workers.services.recorder import Recorder
 from workers.services.shipper import Shipper
-from workers.slots import Slots
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +37,14 @@ class Bridge:
         self._clock = clock
         self._server_clock = server_clock
 
-    def attach(self, slots: Slots, report: Report) -> None:
-        """Connect what exists only after the orchestrator does."""
-        self._slots = slots
+    def attach(self, report: Report, postpone: Callable[[HeldJob], None]) -> None:
+        """Connect what exists only after the orchestrator does.
+
+        Args:
+            postpone: Told of a job whose process this host cannot start now.
+        """
         self._report = report
+        self._postpone = postpone
 
     def __call__(self, event: Event) -> None:
         """Take in one event."""
@@ -63,11 +67,12 @@ class Bridge:
                 self._report.ending(held, cause)
             case SpawnDelayed(error=error):
                 logger.warning("job %s cannot be started yet: %s", held.job_id, error)
-                self._slots.pause()
+                self._postpone(held)
             case TaskEnded(outcome=outcome):
                 self._end(held, event)
-                seconds = None if held.started_s is None else self._clock.monotonic() - held.started_s
-                self._report.ended(held, outcome, seconds)
+                if held.goes_back is None:
+                    seconds = None if held.started_s is None else self._clock.monotonic() - held.started_s
+                    self._report.ended(held, outcome, seconds)
             case _:
                 assert_never(event)
 

@@ -15,6 +15,7 @@ from oneshot_queue.store.job_store import Holder
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.lease_store import Intent
 from oneshot_queue.wire import unpack_spec
+from workers.endings import Ending
 from workers.outgoing import Outgoing
 
 REMEMBERED_TOKENS: Final = 10_000
@@ -47,6 +48,10 @@ class HeldJob:
         ended: How and when it ended, once it has.
         intent: The interrupt that is on record for it, once it was read.
         stop_reason: Why this worker ended it of its own accord.
+        goes_back: Why it returns to the queue, having never begun; one word.
+        is_given_up: Whether this worker ended it because its lease, or this worker, does not last.
+        is_handed_on: Whether its next attempt may begin at once, elsewhere.
+        ending: What has to be written about its end, once that is settled.
         is_fenced: Whether it turned out to be another's: its processes end, nothing more is written.
     """
 
@@ -64,6 +69,10 @@ class HeldJob:
     ended: tuple[Outcome, float] | None = None
     intent: Intent | None = None
     stop_reason: str | None = None
+    goes_back: str | None = None
+    is_given_up: bool = False
+    is_handed_on: bool = False
+    ending: Ending | None = None
     is_fenced: bool = False
 
     def is_of(self, spec: bytes, stdin: bytes) -> bool:
@@ -72,6 +81,11 @@ class HeldJob:
             return self.spec == unpack_spec(spec, stdin)
         except MalformedData:
             return False
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether it must not run on when its lease may be given away."""
+        return self.spec is not None and self.spec.is_exclusive
 
     @property
     def task_id(self) -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
+from oneshot_queue.clock import Clock
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.lease_store import Intent
 from workers.holdings import Holdings
 
 logger = logging.getLogger(__name__)
+
+MAX_UNMATCHED: Final = 10_000
 
 Interrupt = Callable[[str, float | None, str], bool]
 """Ends a task: its id, the grace in seconds or ``None`` for the job's own, and a reason for people."""
@@ -21,11 +27,16 @@ Remember = Callable[[str, str, int], None]
 
 @dataclass(slots=True)
 class Lease:
-    """The right to hold jobs of one queue. A lost lease never returns: the next one has the next number."""
+    """The right to hold jobs of one queue. A lost lease never returns: the next one has the next number.
+
+    Attributes:
+        renewed_s: When the last renewal was sent that was acknowledged, by the clock that goes on during sleep.
+    """
 
     keys: QueueKeys
     worker_id: str
     number: int = 1
+    renewed_s: float = -math.inf
 
     @property
     def id(self) -> str:
@@ -36,20 +47,40 @@ class Lease:
 class Orders:
     """Carries out intents: the one place where an interrupt on record becomes an interrupt of a task.
 
+    Args:
+        patience_s: Seconds for which an intent may fit no job yet: the length of a lease.
+
     Attributes:
         remember: Told of intents for jobs that are not held: the reply that hands them over may still be on its way.
     """
 
-    def __init__(self, holdings: Holdings, interrupt: Interrupt) -> None:
+    def __init__(self, holdings: Holdings, interrupt: Interrupt, clock: Clock, *, patience_s: float) -> None:
         self._holdings = holdings
         self._interrupt = interrupt
+        self._clock = clock
+        self._patience_s = patience_s
+        self._unmatched: OrderedDict[tuple[str, Intent], float] = OrderedDict()
         self.remember: Remember | None = None
+
+    def useless(self, lease: Lease) -> list[Intent]:
+        """Intents that came again and again for longer than a claim's reply can take, and fit no job held."""
+        now = self._clock.monotonic()
+        found = [
+            intent
+            for (lease_id, intent), since_s in self._unmatched.items()
+            if lease_id == lease.id and now - since_s >= self._patience_s
+        ]
+        for intent in found:
+            del self._unmatched[lease.id, intent]
+        return found
 
     def carry_out(self, lease: Lease, intents: Iterable[Intent]) -> int:
         """Interrupt the held jobs these intents speak of; returns how many were not being interrupted before."""
         count = 0
         for intent in intents:
             held = self._holdings.find(lease.keys.queue, intent.job_id)
+            if held is None or held.attempt != intent.attempt:
+                self._note_unmatched(lease, intent)
             if held is None:
                 if self.remember is not None:
                     self.remember(lease.keys.queue, intent.job_id, intent.attempt)
@@ -60,3 +91,8 @@ class Orders:
             held.intent = intent
             count += self._interrupt(held.task_id, intent.grace_s, "asked for")
         return count
+
+    def _note_unmatched(self, lease: Lease, intent: Intent) -> None:
+        self._unmatched.setdefault((lease.id, intent), self._clock.monotonic())
+        while len(self._unmatched) > MAX_UNMATCHED:
+            self._unmatched.popitem(last=False)

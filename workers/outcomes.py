@@ -21,7 +21,8 @@ def outcome_of(
 
     Args:
         exited: How its leader ended; ``None`` if it survived SIGKILL.
-        ended_for: Why its end was brought about, if it was: ``interrupted``, ``time_limit`` or ``idle_timeout``.
+        ended_for: Why its end was brought about, if it was: ``interrupted``, ``time_limit``,
+            ``idle_timeout`` or ``worker_lost``.
     """
     code = exited.code if exited else None
     number = exited.signal if exited else None

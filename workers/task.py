@@ -160,6 +160,20 @@ class OneshotTask:
         self.machine.interrupt()
         return True
 
+    def give_up(self, cause: Cause, *, grace: float | None = None, reason: str | None = None) -> bool:
+        """End the command as ``interrupt`` does, but let the attempt FAIL, for this cause.
+
+        Returns:
+            Whether that began; false if its process does not exist yet, has ended, or is being ended already.
+        """
+        if self._termination is None or self._ending is not None or self._termination.has_exited():
+            return False
+        if grace is not None:
+            self._grace_s = grace
+        self._reason = reason
+        self._end_for(cause)
+        return True
+
     def terminate(self) -> None:
         """Begin to end the process group; what entering INTERRUPTED calls."""
         if self._termination is None:

@@ -19,10 +19,12 @@ from oneshot_queue.jobs import Cause, Outcome
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store.announcements import Announcements
+from oneshot_queue.store.claiming import Claim
 from oneshot_queue.store.connection import REPLY_TIMEOUT_S, AsyncConnection
-from oneshot_queue.store.job_store import Claim, Holder
+from oneshot_queue.store.job_store import Holder
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.refusals import shown_url
+from oneshot_queue.store.scripts import load_all
 from oneshot_queue.wire import unpack_spec
 from workers.bridge import Bridge
 from workers.holdings import HeldJob, Holdings, ServerClock
@@ -31,12 +33,16 @@ from workers.orchestrator import AsyncOrchestrator
 from workers.processes.environment import allowed_environment
 from workers.report import Report
 from workers.services.claimer import BELL_S, Claimer
+from workers.services.fencer import Fencer
 from workers.services.interrupts import InterruptListener
 from workers.services.lease_keeper import LeaseKeeper
 from workers.services.presence import Presence
+from workers.services.promoter import Promoter
 from workers.services.pruner import Pruner
+from workers.services.reconciler import Reconciler
 from workers.services.recorder import Recorder
 from workers.services.shipper import Shipper
+from workers.services.sweeper import Sweeper
 from workers.slots import Slots
 from workers.stopping import Stage, Stopping
 
@@ -121,16 +127,25 @@ class Worker:
             capture=False,
         )
         self._slots = Slots(self.orchestrator, self._clock)
-        bridge.attach(self._slots, self._report)
-        orders = Orders(self.holdings, self._interrupt)
+        self._turn = anyio.Lock()
+        bridge.attach(self._report, self._postpone)
+        orders = Orders(self.holdings, self._interrupt, self._clock, patience_s=options.settings.lease_s)
         self.lease_keeper = LeaseKeeper(
             connection=self._commands,
             leases=self.leases,
             holdings=self.holdings,
             orders=orders,
             interrupt=self._interrupt,
+            clock=self._clock,
             server_clock=self._server_clock,
             lease_s=options.settings.lease_s,
+        )
+        self.fencer = Fencer(
+            leases=self.leases,
+            holdings=self.holdings,
+            clock=self._clock,
+            lease_s=options.settings.lease_s,
+            give_up=self._give_up,
         )
         self.interrupts = InterruptListener(
             connection=self._commands,
@@ -155,6 +170,24 @@ class Worker:
             only_job=options.only_job,
         )
         self._claimers: list[Claimer] = []
+        self.promoter = Promoter(connection=self._commands, queues=self._keys, settings=options.settings)
+        self.sweeper = Sweeper(
+            connection=self._commands,
+            leases=self.leases,
+            clock=self._clock,
+            settings=options.settings,
+            worker=self.name,
+        )
+        self.reconciler = Reconciler(
+            connection=self._commands,
+            leases=self.leases,
+            holdings=self.holdings,
+            slots=self._slots,
+            turn=self._turn,
+            worker=self.name,
+            settings=options.settings,
+            admit=self._admit,
+        )
         self.pruner = Pruner(connection=self._commands, queues=self._keys, settings=options.settings)
 
     async def run(self) -> None:
@@ -165,6 +198,7 @@ class Worker:
         """
         async with AsyncExitStack() as stack:
             stack.enter_context(self.stopping.catching_signals())
+            load_all()
             stack.push_async_callback(self._commands.aclose)
             await self.lease_keeper.register()
             # However it ends: a worker that is gone must not look alive.
@@ -183,6 +217,10 @@ class Worker:
                     self._announcements,
                     self.interrupts,
                     self.lease_keeper,
+                    self.fencer,
+                    self.sweeper,
+                    self.promoter,
+                    self.reconciler,
                     self.presence,
                     self.recorder,
                     self.shipper,
@@ -198,7 +236,6 @@ class Worker:
                 services.cancel_scope.cancel()
 
     async def _claim_until_stopped(self, stack: AsyncExitStack) -> None:
-        turn = anyio.Lock()
         async with anyio.create_task_group() as claiming:
 
             async def stop_when_asked() -> None:
@@ -210,7 +247,7 @@ class Worker:
                     for lease in self.leases:
                         bell = AsyncConnection(self.options.url, reply_timeout_s=BELL_S + REPLY_TIMEOUT_S)
                         stack.push_async_callback(bell.aclose)
-                        claimer = self._claimer(lease, bell, turn)
+                        claimer = self._claimer(lease, bell)
                         self._claimers.append(claimer)
                         claimers.start_soon(claimer.run)
                 claiming.cancel_scope.cancel()
@@ -223,16 +260,17 @@ class Worker:
         for claimer in self._claimers:
             claimer.abandon()
 
-    def _claimer(self, lease: Lease, bell: AsyncConnection, turn: anyio.Lock) -> Claimer:
+    def _claimer(self, lease: Lease, bell: AsyncConnection) -> Claimer:
         return Claimer(
             commands=self._commands,
             bell=bell,
             lease=lease,
             slots=self._slots,
             holdings=self.holdings,
-            turn=turn,
+            turn=self._turn,
             worker=self.name,
             host=self.host,
+            settings=self.options.settings,
             admit=self._admit,
             on_lost=self.lease_keeper.replace,
             only_job=self.options.only_job,
@@ -297,6 +335,24 @@ class Worker:
     def _interrupt(self, task_id: str, grace_s: float | None, reason: str) -> bool:
         return self.orchestrator.interrupt(task_id, grace=grace_s, reason=reason)
 
+    def _give_up(self, held: HeldJob, grace_s: float | None) -> None:
+        """End a job that may go on elsewhere, or return it if it has not begun."""
+        task = self.orchestrator.tasks.get(held.task_id)
+        if task is None or task.give_up(Cause.WORKER_LOST, grace=grace_s, reason=held.stop_reason):
+            return
+        if task.pid is None:
+            self._give_back(held, "unstarted")
+
+    def _give_back(self, held: HeldJob, why: str) -> None:
+        """Return a job to the queue whose process does not exist."""
+        held.goes_back = why
+        self._interrupt(held.task_id, 0.0, why)
+
+    def _postpone(self, held: HeldJob) -> None:
+        """The host has no process to spare: let another worker, or this one later, start the job."""
+        self._slots.pause()
+        self._give_back(held, "postponed")
+
     def _fence(self, held: HeldJob, why: str = "it is another worker's now") -> None:
         logger.error("job %s: %s; ending its processes", held.job_id, why)
         held.is_fenced = True
@@ -314,17 +370,29 @@ class Worker:
                 if self.orchestrator.tasks:
                     self._report.say(f"interrupting {_jobs(len(self.orchestrator.tasks))}")
                 for held in self.holdings:
-                    held.stop_reason = f"worker {self.name} was stopped"
-                    self._interrupt(held.task_id, None, held.stop_reason)
+                    self._stop_one(held)
                 await self.stopping.wait_for(Stage.KILLING)
                 self.orchestrator.kill()
 
+            for held in self.holdings if self.stopping.stage else ():
+                task = self.orchestrator.tasks.get(held.task_id)
+                if task is not None and task.pid is None:
+                    self._give_back(held, "drained")
             if self.orchestrator.tasks and self.stopping.stage:
                 jobs = _jobs(len(self.orchestrator.tasks))
                 self._report.say(f"stopping: {self.options.drain_timeout_s:g} s for {jobs} to end")
             urging.start_soon(urge)
             await self.orchestrator.wait_until_idle()
             urging.cancel_scope.cancel()
+
+    def _stop_one(self, held: HeldJob) -> None:
+        held.stop_reason = f"worker {self.name} was stopped"
+        lost = Outcome(JobState.FAILED, Cause.WORKER_LOST, attempt=held.attempt)
+        if held.intent is None and held.spec is not None and held.spec.begins_again(lost):
+            held.is_handed_on = True
+            self._give_up(held, None)
+        else:
+            self._interrupt(held.task_id, None, held.stop_reason)
 
     async def _flush(self) -> None:
         """Write down what is left; not for long once the worker was told to kill."""

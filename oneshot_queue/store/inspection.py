@@ -185,6 +185,9 @@ def _record(queue: str, job_id: str, fields: dict[str, str], raw_spec: bytes | N
         usage=usage,
         history=history,
         history_dropped=int(texts.get("dropped", "0")),
+        due_ms=_instant(fields, "due"),
+        expires_ms=_instant(fields, "expires"),
+        is_confirmed=fields.get("confirmed") != "0",
     )
 
 
@@ -223,6 +226,7 @@ def _text_lines(raw: bytes) -> tuple[tuple[HistoryRow, ...], dict[str, str]]:
         if kind.startswith("!"):
             texts[kind[1:]] = _ESCAPE.sub(lambda match: _ESCAPED[match[1]], rest)
         elif line:
-            attempt, state, cause, by = rest.split("\t")
-            rows.append(HistoryRow(JobState(state), _checked_ms(kind), int(attempt), cause or None, by or None))
+            attempt, state, cause, by, *detail = rest.split("\t")
+            at_ms, more = _checked_ms(kind), detail[0] if detail else None
+            rows.append(HistoryRow(JobState(state), at_ms, int(attempt), cause or None, by or None, more or None))
     return tuple(rows), texts

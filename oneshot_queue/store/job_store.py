@@ -5,7 +5,8 @@ Every function says which replies it can give; what a script refuses is a value 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +17,6 @@ from oneshot_queue.store.calls import Call, Word, scripted, text
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.wire import Chunk, pack_spec
 
-MAX_CLAIM_BYTES: Final = 1_048_576
 MAX_FIELD_CHARS: Final = 64
 
 
@@ -32,30 +32,6 @@ class Full:
     """The queue is at its limit; nothing was stored."""
 
     length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One job that now is this lease's to run. ``spec`` and ``stdin`` are as hostile as whoever wrote them."""
-
-    job_id: str
-    attempt: int
-    token: str
-    spec: bytes
-    stdin: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """What a claim brought, and how many malformed entries it set aside on the way."""
-
-    claims: tuple[Claim, ...]
-    set_aside: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The lease is gone; its jobs are no longer this worker's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +105,27 @@ def field(value: str) -> str:
     return safe
 
 
-def submit(keys: QueueKeys, job_id: str, spec: JobSpec, *, by: str, max_length: int) -> Call[Submitted | Full]:
+@dataclass(frozen=True, slots=True)
+class When:
+    """When a job may be started.
+
+    Attributes:
+        delay_s: Seconds from now until it is due.
+        at_ms: When it is due, ms since 1970; instead of ``delay_s``.
+        expires_s: Seconds from now after which it need not be started any more.
+    """
+
+    delay_s: float | None = None
+    at_ms: int | None = None
+    expires_s: float | None = None
+
+
+AT_ONCE: Final = When()
+
+
+def submit(
+    keys: QueueKeys, job_id: str, spec: JobSpec, *, by: str, max_length: int, when: When = AT_ONCE
+) -> Call[Submitted | Full]:
     """Accept a job. Idempotent by its id, so it may be repeated when its reply was lost."""
 
     def read(reply: Any) -> Submitted | Full:
@@ -141,29 +137,13 @@ def submit(keys: QueueKeys, job_id: str, spec: JobSpec, *, by: str, max_length: 
             case _:
                 return Full(int(reply[1]))
 
-    args: tuple[Word, ...] = (job_id, pack_spec(spec), spec.priority, spec.stdin or b"", field(by), max_length)
+    due: Word = "" if when.at_ms is None else when.at_ms
+    if when.delay_s is not None:
+        due = f"+{math.ceil(when.delay_s * 1000)}"
+    expires: Word = "" if when.expires_s is None else math.ceil(when.expires_s * 1000)
+    stored = (job_id, pack_spec(spec), spec.priority, spec.stdin or b"", field(by), max_length)
+    args: tuple[Word, ...] = (*stored, due, expires, _retry_policy(spec))
     return scripted("submit", (keys.prefix, keys.job(job_id)), args, read)
-
-
-def claim(keys: QueueKeys, *, lease: str, worker: str, host: str, free: int) -> Call[Claimed | Lost]:
-    """Take up to ``free`` waiting jobs. Never repeat it: a lost reply may have been a claim."""
-    args: tuple[Word, ...] = (lease, field(worker), field(host), free, MAX_CLAIM_BYTES)
-    return scripted("claim", (keys.prefix, keys.workers), args, _claimed)
-
-
-def claim_one(keys: QueueKeys, job_id: str, *, lease: str, worker: str, host: str) -> Call[Claimed | Lost]:
-    """Take exactly this job, if it still waits."""
-    args: tuple[Word, ...] = (lease, field(worker), field(host), job_id)
-    return scripted("claim_one", (keys.prefix, keys.workers, keys.job(job_id)), args, _claimed)
-
-
-def reclaim(keys: QueueKeys, *, lease: str, known: Iterable[str] = ()) -> Call[Claimed | Lost]:
-    """What is claimed under this lease: how a worker learns of a claim whose reply was lost.
-
-    Args:
-        known: Tokens of the jobs that it runs, which are left out.
-    """
-    return scripted("reclaim", (keys.prefix,), (lease, *known), _claimed)
 
 
 def record(
@@ -178,7 +158,7 @@ def record(
 ) -> Call[Recorded | Fenced | Refused]:
     """Write down a silence, an activity, or a fact such as the process id."""
     args: tuple[Word, ...] = (job_id, holder.token, holder.lease, sequence, event or "", ago_ms, field(holder.worker))
-    return scripted("record", (keys.prefix, keys.job(job_id)), (*args, *_flat(fields)), _recorded)
+    return scripted("record", (keys.prefix, keys.job(job_id)), (*args, *_flat(fields)), read_recorded)
 
 
 def append_output(
@@ -214,7 +194,7 @@ def append_output(
         keys.output_tail(job_id, attempt, "stdout"),
         keys.output_tail(job_id, attempt, "stderr"),
     )
-    return scripted("append_output", own_keys, (*args, *rows), _recorded)
+    return scripted("append_output", own_keys, (*args, *rows), read_recorded)
 
 
 def finish(
@@ -228,8 +208,13 @@ def finish(
     kept: int,
     fields: Mapping[str, Word],
     settings: Settings,
+    retry_after_s: float | None = None,
 ) -> Call[Recorded | Fenced | Refused]:
-    """Write the final state. Idempotent by token: repeated, it answers ``Recorded`` again."""
+    """Write an attempt's end: the job's final state, or CREATED once more. Repeated, it answers ``Recorded`` again.
+
+    Args:
+        retry_after_s: Seconds until the next attempt may begin; ``None`` if there is none.
+    """
     event = {JobState.COMPLETED: "finish", JobState.FAILED: "fail", JobState.INTERRUPTED: "interrupt"}[outcome.state]
     args: tuple[Word, ...] = (
         job_id,
@@ -243,9 +228,11 @@ def finish(
         inline_output,
         kept,
         *_retention(settings),
+        "" if retry_after_s is None else math.ceil(retry_after_s * 1000),
+        _detail(outcome),
     )
     ended = _flat({**fields, **_ending_fields(outcome)})
-    return scripted("finish", (keys.prefix, keys.job(job_id)), (*args, *ended), _recorded)
+    return scripted("finish", (keys.prefix, keys.job(job_id)), (*args, *ended), read_recorded)
 
 
 def interrupt(
@@ -270,15 +257,52 @@ def interrupt(
     return scripted("interrupt", (keys.prefix, keys.job(job_id)), args, read)
 
 
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """What the clock brought about: how many jobs, and in how many seconds there is more to do, if anything waits."""
+
+    count: int
+    next_s: float | None
+
+
+def promote(keys: QueueKeys, settings: Settings) -> Call[Promoted]:
+    """Let jobs that are due wait for a worker, and end those that nobody started in time."""
+
+    def read(reply: Any) -> Promoted:
+        wait_ms = int(reply[2])
+        return Promoted(int(reply[1]), None if wait_ms < 0 else wait_ms / 1000)
+
+    return scripted("promote", (keys.prefix,), (keep_failed_ms(settings),), read)
+
+
 def prune(keys: QueueKeys, settings: Settings) -> Call[int]:
     """Forget at most 100 finished jobs that are too old or too many; answers how many it forgot."""
     return scripted("prune", (keys.prefix,), _retention(settings), lambda reply: int(reply[1]))
 
 
+def _retry_policy(spec: JobSpec) -> str:
+    """For the scripts that decide a job without its worker, and cannot read a spec."""
+    if not spec.retries:
+        return ""
+    waits = (math.ceil(spec.retry_delay * 1000), math.ceil(spec.retry_max_delay * 1000))
+    return f"{spec.retries} {waits[0]} {waits[1]} {int(Cause.WORKER_LOST in spec.retry_on)}"
+
+
+def _detail(outcome: Outcome) -> str:
+    if outcome.signal is not None:
+        return f"signal {outcome.signal}"
+    return "" if outcome.exit_code is None else f"exit {outcome.exit_code}"
+
+
+def keep_failed_ms(settings: Settings) -> int:
+    """How long a FAILED or INTERRUPTED job is kept."""
+    return round(settings.keep_failed_s * 1000)
+
+
 def _retention(settings: Settings) -> tuple[int, int, int, int]:
     return (
         round(settings.keep_completed_s * 1000),
-        round(settings.keep_failed_s * 1000),
+        keep_failed_ms(settings),
         settings.max_finished_jobs,
         settings.max_finished_output_bytes,
     )
@@ -304,16 +328,8 @@ def _flat(fields: Mapping[str, Word]) -> tuple[Word, ...]:
     return tuple(word for pair in fields.items() for word in pair)
 
 
-def _claimed(reply: Any) -> Claimed | Lost:
-    if reply[0] == b"lost":
-        return Lost()
-    claims = tuple(
-        Claim(text(job_id), int(attempt), text(token), spec, stdin) for job_id, attempt, token, spec, stdin in reply[2:]
-    )
-    return Claimed(claims, int(reply[1]))
-
-
-def _recorded(reply: Any) -> Any:
+def read_recorded(reply: Any) -> Any:
+    """The answer of a script that writes about an attempt."""
     match reply:
         case [b"recorded" | b"finished", state]:
             return Recorded(JobState(text(state)))

@@ -5,7 +5,13 @@ Written ``T`` below:
 
 ======================================  ============  ==================================================================
 ``T:ready:high|normal|low``             stream        entries with a job id; group ``workers``; consumer = lease
-``T:workers``                           sorted set    lease -> end of the lease (ms, Redis' clock)
+``T:delayed``                           sorted set    job id -> when it is due (ms)
+``T:expiring``                          sorted set    job id -> when it ends if nobody has started it (ms)
+``T:workers``                           sorted set    lease -> end of the lease (ms, Redis' clock); 0: condemned
+``T:terms``                             hash          lease -> its length in ms
+``T:sweeper``                           string, TTL   lease of the one worker that sweeps
+``T:epoch``                             string        run id of the server that the queue knows
+``T:settling``                          string, TTL   while it is there, claims wait for what workers have to say
 ``T:intents:<lease>``                   hash          job id -> ``<attempt> <grace ms or ->``: interrupts to carry out
 ``T:job:<id>``                          hash          small fields only (no value over 64 bytes)
 ``T:spec:<id>``                         string        the packed spec, immutable

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from oneshot_queue.errors import MalformedData
 from oneshot_queue.store.calls import Call, pairs, plain, scripted, text
-from oneshot_queue.store.job_store import Lost
+from oneshot_queue.store.claiming import Lost
 from oneshot_queue.store.keys import QueueKeys, presence_key, queues_key
 from oneshot_queue.wire import WorkerPresence, pack_presence, unpack_presence
 
@@ -53,8 +54,17 @@ def register(keys: QueueKeys, lease: str, lease_s: float) -> Call[int]:
     return scripted("register", (keys.prefix, keys.workers), (lease, round(lease_s * 1000)), _now_ms)
 
 
-def renew(keys: QueueKeys, lease: str, lease_s: float) -> Call[Renewed | Lost]:
-    """Prolong a lease and fetch the interrupts that are on record for its jobs."""
+def restore(keys: QueueKeys, lease: str, lease_s: float) -> Call[int]:
+    """Register a lease again that the server may have forgotten; answers the time on Redis' clock, in ms."""
+    return scripted("restore", (keys.prefix, keys.workers), (lease, round(lease_s * 1000)), _now_ms)
+
+
+def renew(keys: QueueKeys, lease: str, lease_s: float, useless: Iterable[Intent] = ()) -> Call[Renewed | Lost]:
+    """Prolong a lease and fetch the interrupts that are on record for its jobs.
+
+    Args:
+        useless: Interrupts that nobody under this lease can carry out any more.
+    """
 
     def read(reply: Any) -> Renewed | Lost:
         if reply[0] == b"lost":
@@ -63,7 +73,8 @@ def renew(keys: QueueKeys, lease: str, lease_s: float) -> Call[Renewed | Lost]:
         return Renewed(_now_ms(reply), intents, malformed)
 
     own = (keys.prefix, keys.workers, keys.intents(lease))
-    return scripted("renew", own, (lease, round(lease_s * 1000)), read)
+    forgotten = [word for intent in useless for word in (intent.job_id, _stored(intent))]
+    return scripted("renew", own, (lease, round(lease_s * 1000), *forgotten), read)
 
 
 def read_intents(keys: QueueKeys, lease: str) -> Call[tuple[tuple[Intent, ...], int]]:
@@ -127,6 +138,10 @@ def presences(namespace: str, worker_ids: list[str]) -> Call[list[WorkerPresence
         return found
 
     return plain("MGET", *names, read=read)
+
+
+def _stored(intent: Intent) -> str:
+    return f"{intent.attempt} {'-' if intent.grace_s is None else round(intent.grace_s * 1000)}"
 
 
 def _now_ms(reply: Any) -> int:

@@ -1,7 +1,8 @@
 """The Lua scripts: one transition, one file, one Redis command.
 
 A script's text is put together once, at import, from files and from the state machine's table, so it is the same in
-every process of one version and Redis caches it once. ``-- Uses  name`` in a header adds ``lua/shared/name.lua``.
+every process of one version and Redis caches it once. ``-- Uses  name`` in a header adds ``lua/shared/name.lua``, after
+what that one uses itself.
 """
 
 from __future__ import annotations
@@ -39,9 +40,25 @@ def script(name: str) -> Script:
     """Load ``lua/<name>.lua`` with what it uses."""
     folder = files(__package__) / "lua"
     own = (folder / f"{name}.lua").read_text("utf-8")
-    uses = _USES.search(own)
-    shared = ["base", *(uses.group(1).split() if uses else ())]
-    parts = [_table(), *((folder / "shared" / f"{each}.lua").read_text("utf-8") for each in shared), own]
-    text = "\n".join(parts)
+    shared: dict[str, str] = {}
+
+    def add(user: str) -> None:
+        uses = _USES.search(user)
+        for each in uses.group(1).split() if uses else ():
+            if each not in shared:
+                part = (folder / "shared" / f"{each}.lua").read_text("utf-8")
+                add(part)
+                shared[each] = part
+
+    add("-- Uses  base")
+    add(own)
+    text = "\n".join([_table(), *shared.values(), own])
     # Redis names scripts by SHA-1; nothing secret hangs on it.
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def load_all() -> None:
+    """Read every script now: a process that runs out of descriptors could not read it when it is needed."""
+    for each in (files(__package__) / "lua").iterdir():
+        if each.name.endswith(".lua"):
+            script(each.name.removesuffix(".lua"))

@@ -16,10 +16,11 @@ from oneshot_queue.events import OutputStream
 from oneshot_queue.jobs import Cause, Outcome, Usage
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
-from oneshot_queue.store import job_store, lease_store
+from oneshot_queue.store import claiming, job_store, lease_store
 from oneshot_queue.store.calls import Call, plain
+from oneshot_queue.store.claiming import Claim, Claimed
 from oneshot_queue.store.connection import SyncConnection
-from oneshot_queue.store.job_store import Claim, Claimed, Holder
+from oneshot_queue.store.job_store import Holder
 from oneshot_queue.store.keys import QueueKeys, presence_key
 from oneshot_queue.wire import Chunk, WorkerPresence
 
@@ -58,7 +59,9 @@ class PretendWorker:
 
     def claim(self, job_id: str) -> Claim:
         """Take a job that waits."""
-        call = job_store.claim_one(self.keys, job_id, lease=self.lease, worker=self.name, host="elsewhere")
+        call = claiming.claim_one(
+            self.keys, job_id, lease=self.lease, worker=self.name, host="elsewhere", settings=Settings()
+        )
         answer = self.ask(call)
         assert isinstance(answer, Claimed), answer
         (claim,) = answer.claims

@@ -11,7 +11,7 @@ import pytest
 
 from oneshot_queue.jobs import Cause
 from oneshot_queue.states import JobState
-from oneshot_queue.store.job_store import Claim
+from oneshot_queue.store.claiming import Claim
 from tests.cli.command_line import PROGRAM, Cli
 from tests.cli.pretend_worker import PretendWorker
 from tests.leftovers import is_alive

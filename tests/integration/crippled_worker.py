@@ -27,6 +27,10 @@ class CountedOrders:
         self._may_act = may_act
         self.brought = 0
 
+    def useless(self, lease: Lease) -> list[Any]:
+        """As ``Orders.useless``."""
+        return self._orders.useless(lease)
+
     def carry_out(self, lease: Lease, intents: Iterable[Any]) -> int:
         """As ``Orders.carry_out``."""
         listed = list(intents)

@@ -87,7 +87,7 @@ def submission(deployment: Deployment, job_id: str, spec: bytes) -> list[tuple[A
     keys = (deployment.keys.prefix, deployment.keys.job(job_id))
     return [
         ("SADD", f"{{{deployment.settings.namespace}}}:queues", deployment.queue_name),
-        ("EVAL", submit, 2, *keys, job_id, spec, "normal", b"", "stranger", 1_000_000),
+        ("EVAL", submit, 2, *keys, job_id, spec, "normal", b"", "stranger", 1_000_000, "", "", ""),
     ]
 
 

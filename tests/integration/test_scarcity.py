@@ -6,11 +6,11 @@ import resource
 from pathlib import Path
 
 from oneshot_queue import JobState
-from tests.integration.deployment import Deployment, history_of, record_of
+from tests.integration.deployment import Deployment, record_of, until_state
 
 
-def test_a_job_waits_while_its_worker_has_no_descriptors_and_runs_when_it_has(
-    deployment: Deployment, tmp_path: Path
+def test_a_job_whose_worker_has_no_descriptors_goes_back_uncounted_and_runs_when_it_has(
+    deployment: Deployment,
 ) -> None:
     worker = deployment.start_worker(concurrency=2)
     deployment.enqueue().wait(timeout=20)
@@ -20,19 +20,23 @@ def test_a_job_waits_while_its_worker_has_no_descriptors_and_runs_when_it_has(
     resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (open_now, limits[1]))
     job = deployment.enqueue("echo ran")
     worker.wait_for("cannot be started yet")
-    record = record_of(job)
+    record = until_state(job, JobState.CREATED)
     heard = deployment.witness.of("start", job.id)
     resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, limits)
 
-    assert record.state is JobState.RUNNING
-    assert heard == []
+    assert (record.attempt, heard) == (1, [])
     assert job.wait(timeout=20).state is JobState.COMPLETED
     assert deployment.witness.times("start")[job.id] == 1
-    assert history_of(job) == ["CREATED", "RUNNING", "COMPLETED"]
+    assert [(row.state, row.cause) for row in record_of(job).history][:3] == [
+        (JobState.CREATED, None),
+        (JobState.RUNNING, None),
+        (JobState.CREATED, "postponed"),
+    ]
+    assert deployment.redis.hget(deployment.keys.job(job.id), "returns") is None
     worker.stop()
 
 
-def test_a_job_that_cannot_be_started_yet_can_be_interrupted(deployment: Deployment) -> None:
+def test_a_job_that_went_back_can_be_interrupted(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=2)
     deployment.enqueue().wait(timeout=20)
     limits = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)

@@ -19,10 +19,11 @@ from oneshot_queue.events import OutputStream
 from oneshot_queue.jobs import Cause, JobRecord, JobSpec, Outcome, Priority, Usage
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
-from oneshot_queue.store import inspection, job_store, lease_store, output
+from oneshot_queue.store import claiming, inspection, job_store, lease_store, output
 from oneshot_queue.store.calls import Call
+from oneshot_queue.store.claiming import Claim, Claimed, Later, Lost
 from oneshot_queue.store.connection import AsyncConnection
-from oneshot_queue.store.job_store import Claim, Claimed, Holder, Lost, Recorded
+from oneshot_queue.store.job_store import Holder, Recorded
 from oneshot_queue.store.keys import GROUP, QueueKeys
 from oneshot_queue.wire import Chunk
 
@@ -99,17 +100,19 @@ class Store:
 
     async def claimed(self, lease: str, free: int = 1) -> Claimed:
         """The same, with what was set aside."""
-        answer = await self.run(job_store.claim(self.keys, lease=lease, worker="worker", host="host", free=free))
+        who = {"lease": lease, "worker": "worker", "host": "host"}
+        answer = await self.run(claiming.claim(self.keys, free=free, settings=self.settings, **who))
         assert isinstance(answer, Claimed)
         return answer
 
-    async def claim_one(self, job_id: str, lease: str) -> Claimed | Lost:
+    async def claim_one(self, job_id: str, lease: str) -> Claimed | Later | Lost:
         """Take exactly this job."""
-        return await self.run(job_store.claim_one(self.keys, job_id, lease=lease, worker="worker", host="host"))
+        who = {"lease": lease, "worker": "worker", "host": "host"}
+        return await self.run(claiming.claim_one(self.keys, job_id, settings=self.settings, **who))
 
     async def reclaim(self, lease: str) -> list[Claim]:
         """What is claimed under a lease."""
-        answer = await self.run(job_store.reclaim(self.keys, lease=lease))
+        answer = await self.run(claiming.reclaim(self.keys, lease=lease))
         assert isinstance(answer, Claimed)
         return list(answer.claims)
 

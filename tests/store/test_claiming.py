@@ -7,10 +7,17 @@ import pytest
 
 from oneshot_queue.jobs import Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store import job_store
-from oneshot_queue.store.job_store import MAX_CLAIM_BYTES, Claim, Claimed, Lost, Recorded
+from oneshot_queue.store import claiming
+from oneshot_queue.store.claiming import MAX_CLAIM_BYTES, Claim, Claimed, Lost
+from oneshot_queue.store.job_store import Recorded
 from oneshot_queue.store.keys import GROUP
 from tests.store.builders import Store, a_job_id, a_lease, a_spec
+
+
+def number_of(token: str) -> int:
+    number, _, secret = token.partition("-")
+    assert len(secret) == 32
+    return int(number)
 
 
 def ids(claims: list[Claim]) -> list[str]:
@@ -84,7 +91,7 @@ async def test_claim_of_an_empty_queue_brings_nothing_and_rings_no_bell(store: S
     claims = await store.claim(lease, free=5)
 
     assert claims == []
-    assert await store.key_names() == {"workers"}
+    assert await store.key_names() == {"workers", "terms"}
 
 
 @pytest.mark.parametrize("lease", ["", "no.such.lease", "0123abcd.1"])
@@ -92,7 +99,9 @@ async def test_caller_without_a_lease_gets_nothing(store: Store, lease: str) -> 
     job_id = await store.submit()
     before = await store.dump()
 
-    answer = await store.run(job_store.claim(store.keys, lease=lease, worker="w", host="h", free=1))
+    answer = await store.run(
+        claiming.claim(store.keys, lease=lease, worker="w", host="h", free=1, settings=store.settings)
+    )
     answer_for_one = await store.claim_one(job_id, lease)
 
     assert (answer, answer_for_one) == (Lost(), Lost())
@@ -115,7 +124,7 @@ async def test_claimed_job_is_running_and_says_by_whom(store: Store) -> None:
 async def test_tokens_of_one_batch_are_distinct_and_increase(store: Store) -> None:
     await store.submit_many(50)
 
-    tokens = [int(claim.token) for claim in await store.claim(await store.lease(), free=50)]
+    tokens = [number_of(claim.token) for claim in await store.claim(await store.lease(), free=50)]
 
     assert tokens == sorted(set(tokens))
     assert len(tokens) == 50
@@ -125,7 +134,7 @@ async def test_tokens_of_later_claims_are_greater(store: Store) -> None:
     await store.submit_many(4)
     lease = await store.lease()
 
-    tokens = [int(claim.token) for _ in range(4) for claim in await store.claim(lease)]
+    tokens = [number_of(claim.token) for _ in range(4) for claim in await store.claim(lease)]
 
     assert tokens == sorted(set(tokens))
 
@@ -137,7 +146,7 @@ async def test_token_is_greater_than_the_last_one_even_if_the_clock_went_back(st
 
     (claim,) = await store.claim(await store.lease())
 
-    assert int(claim.token) == future + 1
+    assert number_of(claim.token) == future + 1
 
 
 async def test_many_workers_at_once_get_each_job_once(store: Store) -> None:
@@ -185,7 +194,7 @@ async def test_one_unknown_job_is_not_claimed(store: Store) -> None:
     answer = await store.claim_one(a_job_id(), lease)
 
     assert answer == Claimed((), 0)
-    assert await store.key_names() == {"workers"}
+    assert await store.key_names() == {"workers", "terms"}
 
 
 async def test_entry_of_a_job_that_runs_elsewhere_returns_to_its_owner(store: Store) -> None:
@@ -277,7 +286,9 @@ async def test_stream_of_another_type_is_reported_and_not_overwritten(store: Sto
     lease = await store.lease()
     await store.redis.set(store.keys.ready(Priority.HIGH), "precious")
 
-    answers = await store.connection.run_many([job_store.claim(store.keys, lease=lease, worker="w", host="h", free=1)])
+    answers = await store.connection.run_many(
+        [claiming.claim(store.keys, lease=lease, worker="w", host="h", free=1, settings=store.settings)]
+    )
 
     assert "WRONGTYPE" in str(answers[0])
     assert await store.redis.get(store.keys.ready(Priority.HIGH)) == b"precious"

@@ -7,7 +7,7 @@ import pytest
 
 from oneshot_queue.jobs import Cause, Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store import job_store, lease_store
+from oneshot_queue.store import claiming, lease_store
 from oneshot_queue.store.job_store import AlreadyFinal, Ended, IntentRecorded, Missing
 from oneshot_queue.store.lease_store import Intent, Renewed
 from tests.store.builders import Store, a_spec, an_outcome
@@ -50,7 +50,7 @@ async def test_interrupted_waiting_job_is_not_claimed_later(store: Store) -> Non
     await store.interrupt(job_id)
 
     assert await store.claim(lease, free=1) == []
-    assert await store.claim_one(job_id, lease) == job_store.Claimed((), 0)
+    assert await store.claim_one(job_id, lease) == claiming.Claimed((), 0)
 
 
 async def test_running_job_gets_an_intent_and_runs_on(store: Store) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from oneshot_queue.jobs import Priority
 from oneshot_queue.store import lease_store
-from oneshot_queue.store.job_store import Lost
+from oneshot_queue.store.claiming import Lost
 from oneshot_queue.store.keys import GROUP, presence_key
 from oneshot_queue.store.lease_store import Intent, Renewed, worker_of
 from oneshot_queue.wire import WorkerPresence, pack_presence

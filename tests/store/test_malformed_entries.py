@@ -8,7 +8,7 @@ import pytest
 
 from oneshot_queue.jobs import Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store.job_store import Claimed
+from oneshot_queue.store.claiming import Claimed
 from oneshot_queue.store.keys import GROUP
 from tests.store.builders import Store, a_job_id, a_spec
 

@@ -69,7 +69,7 @@ async def test_whoever_does_not_hold_the_job_is_fenced_and_changes_nothing(
     store: Store, state: JobState, wrong: str
 ) -> None:
     held = await store.in_state(state)
-    token = str(int(held.holder.token) + 1) if wrong in ("token", "both") else held.holder.token
+    token = f"1{held.holder.token}" if wrong in ("token", "both") else held.holder.token
     lease = a_lease() if wrong in ("lease", "both") else held.holder.lease
     holder = NOBODY if wrong == "nobody" else Holder(token, lease, "intruder")
     other = with_holder(held, holder)

@@ -7,7 +7,7 @@ import pytest
 
 from oneshot_queue.jobs import JobSpec, Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store import job_store
+from oneshot_queue.store import claiming, job_store
 from oneshot_queue.store.job_store import Full, Holder, Submitted
 from oneshot_queue.wire import unpack_spec
 from tests.servers import Server
@@ -144,9 +144,9 @@ async def test_job_hash_stays_in_its_small_encoding_for_a_whole_life(store: Stor
     await store.lease(lease := "w" * 62 + ".1")
     job_id = await store.submit(job_id="i" * 64, by="a" * 100)
     answer = await store.run(
-        job_store.claim(store.keys, lease=lease, worker="w" * 100, host="h" * 100, free=1),
+        claiming.claim(store.keys, lease=lease, worker="w" * 100, host="h" * 100, free=1, settings=store.settings),
     )
-    assert isinstance(answer, job_store.Claimed)
+    assert isinstance(answer, claiming.Claimed)
     (claim,) = answer.claims
     held = Held(job_id, Holder(claim.token, lease, "worker"))
     await store.record(held, "detect_silence", pid=4_194_304)

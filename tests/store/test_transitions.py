@@ -6,7 +6,8 @@ import pytest
 from statemachine.exceptions import TransitionNotAllowed
 
 from oneshot_queue.states import EVENTS, TRANSITIONS, JobState, OneshotStateMachine
-from oneshot_queue.store.job_store import Claimed, Ended, Recorded
+from oneshot_queue.store.claiming import Claimed
+from oneshot_queue.store.job_store import Ended, Recorded
 from tests.store.builders import Held, Store, an_outcome
 
 FINISHING = {"finish": JobState.COMPLETED, "fail": JobState.FAILED, "interrupt": JobState.INTERRUPTED}

@@ -132,6 +132,9 @@ class ManualClock:
     def monotonic(self) -> float:
         return self.seconds
 
+    def boottime(self) -> float:
+        return self.monotonic()
+
     def now_ms(self) -> int:
         return self.wall_ms
 

@@ -50,8 +50,9 @@ class Place:
             connection=self.connection,  # type: ignore[arg-type]
             leases=[self.lease],
             holdings=self.holdings,
-            orders=Orders(self.holdings, self._interrupt),
+            orders=Orders(self.holdings, self._interrupt, SystemClock(), patience_s=lease_s),
             interrupt=self._interrupt,
+            clock=SystemClock(),
             server_clock=ServerClock(SystemClock()),
             lease_s=lease_s,
         )

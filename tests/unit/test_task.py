@@ -28,6 +28,9 @@ class AClock:
     def monotonic(self) -> float:
         return self.now
 
+    def boottime(self) -> float:
+        return self.monotonic()
+
     def now_ms(self) -> int:
         return 0
 

@@ -11,10 +11,11 @@ import anyio
 
 from oneshot_queue.backoff import retry_delay
 from oneshot_queue.errors import OneshotQueueError
-from oneshot_queue.store import job_store, lease_store
+from oneshot_queue.settings import Settings
+from oneshot_queue.store import claiming, lease_store
 from oneshot_queue.store.calls import Call
+from oneshot_queue.store.claiming import Claim, Claimed, Later, Lost
 from oneshot_queue.store.connection import AsyncConnection
-from oneshot_queue.store.job_store import Claim, Claimed, Lost
 from workers.holdings import Holdings
 from workers.leases import Lease
 
@@ -22,8 +23,6 @@ logger = logging.getLogger(__name__)
 
 BELL_S: Final = 5.0
 """How long an idle worker waits at the doorbell before it looks for itself."""
-
-MAX_CLAIM: Final = 100
 
 Admit = Callable[[Lease, str, Claim], Awaitable[None]]
 OnLost = Callable[[Lease, str], Awaitable[None]]
@@ -67,6 +66,7 @@ class Claimer:
         turn: anyio.Lock,
         worker: str,
         host: str,
+        settings: Settings,
         admit: Admit,
         on_lost: OnLost,
         only_job: str | None = None,
@@ -80,11 +80,13 @@ class Claimer:
         self._turn = turn
         self._worker = worker
         self._host = host
+        self._settings = settings
         self._admit = admit
         self._on_lost = on_lost
         self._only_job = only_job
         self._is_burst = is_burst or only_job is not None
         self._is_unsure = False
+        self._wait_s = 0.0
         self._claiming: anyio.CancelScope | None = None
 
     async def run(self) -> None:
@@ -94,7 +96,9 @@ class Claimer:
             try:
                 await self._slots.wait_for_slot()
                 claimed = await self.run_once()
-                if claimed == 0 and self._is_burst:
+                if self._wait_s:
+                    await anyio.sleep(min(self._wait_s, BELL_S))
+                elif claimed == 0 and self._is_burst:
                     if len(self._holdings) == 0:
                         return
                     await self._holdings.wait_for_change()
@@ -115,7 +119,7 @@ class Claimer:
     async def run_once(self) -> int:
         """Claim for the slots that are free now; returns how many jobs were started, or entries set aside for them."""
         async with self._turn:
-            free = min(self._slots.free_slots, MAX_CLAIM)
+            free = min(self._slots.free_slots, claiming.MAX_CLAIM)
             if free == 0:
                 return 0
             started = 0  # the type checker must assume that a scope can swallow
@@ -144,17 +148,20 @@ class Claimer:
             raise
         return started + await self._start(answer, lease_id)
 
-    def _call(self, free: int) -> Call[Claimed | Lost]:
+    def _call(self, free: int) -> Call[Claimed | Later | Lost]:
         who = {"lease": self._lease.id, "worker": self._worker, "host": self._host}
         if self._only_job is not None:
-            return job_store.claim_one(self._lease.keys, self._only_job, **who)
-        return job_store.claim(self._lease.keys, free=free, **who)
+            return claiming.claim_one(self._lease.keys, self._only_job, settings=self._settings, **who)
+        return claiming.claim(self._lease.keys, free=free, settings=self._settings, **who)
 
-    def _reclaim(self) -> Call[Claimed | Lost]:
+    def _reclaim(self) -> Call[Claimed | Later | Lost]:
         known = [held.holder.token for held in self._holdings if held.keys == self._lease.keys]
-        return job_store.reclaim(self._lease.keys, lease=self._lease.id, known=known)
+        return claiming.reclaim(self._lease.keys, lease=self._lease.id, known=known)
 
-    async def _start(self, answer: Claimed | Lost, lease_id: str) -> int:
+    async def _start(self, answer: Claimed | Later | Lost, lease_id: str) -> int:
+        self._wait_s = answer.wait_s if isinstance(answer, Later) else 0.0
+        if isinstance(answer, Later):
+            return 0
         if isinstance(answer, Lost):
             await self._on_lost(self._lease, lease_id)
             return 0

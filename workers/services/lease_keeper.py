@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import anyio
 
+from oneshot_queue.clock import Clock
 from oneshot_queue.errors import OneshotQueueError
 from oneshot_queue.store import lease_store
+from oneshot_queue.store.claiming import Lost
 from oneshot_queue.store.connection import AsyncConnection
-from oneshot_queue.store.job_store import Lost
 from oneshot_queue.store.lease_store import Renewed
 from workers.holdings import Holdings, ServerClock
 from workers.leases import Interrupt, Lease, Orders
@@ -20,6 +21,7 @@ from workers.leases import Interrupt, Lease, Orders
 logger = logging.getLogger(__name__)
 
 RENEWALS_PER_LEASE: Final = 6
+PIECE_S: Final = 1.0
 
 
 class LeaseKeeper:
@@ -39,6 +41,7 @@ class LeaseKeeper:
         holdings: Holdings,
         orders: Orders,
         interrupt: Interrupt,
+        clock: Clock,
         server_clock: ServerClock,
         lease_s: float,
     ) -> None:
@@ -47,6 +50,7 @@ class LeaseKeeper:
         self._holdings = holdings
         self._orders = orders
         self._interrupt = interrupt
+        self._clock = clock
         self._server_clock = server_clock
         self._lease_s = lease_s
         self._replacing = anyio.Lock()
@@ -61,14 +65,20 @@ class LeaseKeeper:
             await self._begin(lease)
 
     async def run(self) -> None:
-        """Renew for ever; after a failure twice as often."""
+        """Renew for ever; after a failure twice as often, and at once when the machine has slept."""
         period_s = self._lease_s / RENEWALS_PER_LEASE
         failures = 0
+        due_s = self._clock.boottime() + period_s
         while True:
-            await anyio.sleep(period_s / 2 if failures else period_s)
+            # In short pieces: the clock that timers go by stands still while the machine sleeps, the lease does not.
+            await anyio.sleep(min(max(due_s - self._clock.boottime(), 0), PIECE_S))
+            if self._clock.boottime() < due_s:
+                continue
+            due_s = self._clock.boottime() + period_s / 2
             try:
                 await self.run_once()
                 failures = 0
+                due_s = self._clock.boottime() + period_s
             except OneshotQueueError as problem:
                 failures += 1
                 logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot renew the lease: %s", problem)
@@ -79,10 +89,16 @@ class LeaseKeeper:
         Raises:
             BrokerError: The broker is out of reach or refuses.
         """
-        calls = [lease_store.renew(lease.keys, lease.id, self._lease_s) for lease in self._leases]
+        calls = [
+            lease_store.renew(lease.keys, lease.id, self._lease_s, self._orders.useless(lease))
+            for lease in self._leases
+        ]
         held_ids = [lease.id for lease in self._leases]
+        sent_s = self._clock.boottime()
         brought = 0
         for lease, lease_id, answer in zip(self._leases, held_ids, await self._connection.run_many(calls), strict=True):
+            if isinstance(answer, Renewed) and lease.id == lease_id:
+                lease.renewed_s = sent_s
             brought += await self._take_in(lease, lease_id, answer)
         return brought
 
@@ -108,8 +124,9 @@ class LeaseKeeper:
                 if held.ended is not None:
                     self._holdings.remove(held)
         # Registered before it is used: a claim in between must not find the next lease lost, too.
-        await self._begin(replace(lease, number=lease.number + 1))
-        lease.number += 1
+        following = replace(lease, number=lease.number + 1)
+        await self._begin(following)
+        lease.number, lease.renewed_s = following.number, following.renewed_s
 
     async def end(self) -> None:
         """End all leases that hold no job any more.
@@ -124,10 +141,12 @@ class LeaseKeeper:
         # The queue is made known, so that its workers are found before its first job; where memory is full, without.
         known = lease_store.add_queue(lease.keys.namespace, lease.keys.queue)
         began = lease_store.register(lease.keys, lease.id, self._lease_s)
+        sent_s = self._clock.boottime()
         _, answer = await self._connection.run_many([known, began])
         if isinstance(answer, Exception):
             raise answer
         self._server_clock.set(answer)
+        lease.renewed_s = sent_s
 
     async def _take_in(self, lease: Lease, lease_id: str, answer: Any) -> int:
         match answer:

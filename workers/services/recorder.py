@@ -14,14 +14,17 @@ import anyio
 from oneshot_queue.backoff import retry_delay
 from oneshot_queue.clock import Clock
 from oneshot_queue.errors import BrokerError, OneshotQueueError
+from oneshot_queue.jobs import Outcome
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
-from oneshot_queue.store import job_store
+from oneshot_queue.store import claiming, job_store
 from oneshot_queue.store.calls import Call, Word
+from oneshot_queue.store.claiming import Returned
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.job_store import Fenced, Holder, Recorded
 from oneshot_queue.store.refusals import is_damage
-from oneshot_queue.wire import Chunk, pack_chunks
+from oneshot_queue.wire import Chunk
+from workers.endings import Ending
 from workers.holdings import Change, HeldJob, Holdings
 
 logger = logging.getLogger(__name__)
@@ -155,6 +158,20 @@ class Recorder:
                 plan.calls.append(self._end(held, inline or []))
         return plan
 
+    def _end(self, held: HeldJob, inline: list[Chunk]) -> Call[Any]:
+        if held.goes_back is not None:
+            return claiming.give_back(
+                held.keys,
+                held.job_id,
+                held.holder,
+                why=held.goes_back,
+                is_counted=False,
+                settings=self._settings,
+            )
+        if held.ending is None:
+            held.ending = self._ending(held, inline)
+        return replace(held.ending, holder=held.holder).finish(self._clock.monotonic(), self._settings)
+
     def _record(self, held: HeldJob, change: Change) -> Call[Any]:
         return job_store.record(
             held.keys,
@@ -166,7 +183,7 @@ class Recorder:
             fields={} if held.pid is None else {"pid": held.pid},
         )
 
-    def _end(self, held: HeldJob, inline: list[Chunk]) -> Call[Any]:
+    def _ending(self, held: HeldJob, inline: list[Chunk]) -> Ending:
         assert held.ended is not None
         outcome, at_s = held.ended
         if held.intent is None and outcome.state is JobState.INTERRUPTED:
@@ -176,16 +193,18 @@ class Recorder:
             fields |= {"bytes": held.outgoing.total, "dropped": held.outgoing.dropped}
         if inline:
             fields |= {"output": "inline", "last_output": inline[-1].at_ms}
-        return job_store.finish(
+        return Ending(
             held.keys,
             held.job_id,
+            held.attempt,
             held.holder,
             outcome,
-            ago_ms=self._ago_ms(at_s),
-            inline_output=pack_chunks(inline) if inline else b"",
+            ended_s=at_s,
+            started_s=held.started_s,
+            inline=tuple(inline),
             kept=held.outgoing.kept,
             fields=fields,
-            settings=self._settings,
+            retry_after_s=_retry_after_s(held, outcome),
         )
 
     def _settle(self, plan: _Plan, answers: list[Any]) -> BrokerError | None:
@@ -196,7 +215,7 @@ class Recorder:
             return None
         for answer in answers:
             match answer:
-                case Recorded():
+                case Recorded() | Returned():
                     continue
                 case Fenced() if plan.holder != held.holder:
                     # It was handed to us once more meanwhile.
@@ -221,3 +240,14 @@ class Recorder:
 
     def _ago_ms(self, at_s: float) -> int:
         return max(0, round((self._clock.monotonic() - at_s) * 1000))
+
+
+def _retry_after_s(held: HeldJob, outcome: Outcome) -> float | None:
+    """Seconds until the next attempt may begin, if the job asked for one after such an end."""
+    spec = held.spec
+    if spec is None or held.intent is not None or not spec.begins_again(outcome):
+        return None
+    if held.is_handed_on:
+        return 0.0
+    spread = random.uniform(0.5, 1.0)
+    return retry_delay(held.attempt, base_s=spec.retry_delay, cap_s=spec.retry_max_delay, spread=spread)

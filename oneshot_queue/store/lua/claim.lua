@@ -5,18 +5,20 @@
 -- names no readable job is set aside.
 --
 -- KEYS[1]  the queue's prefix
--- KEYS[2]  workers (sorted set: lease -> end of lease in ms)
 -- ARGV[1]  lease
 -- ARGV[2]  name of the worker
 -- ARGV[3]  its host
 -- ARGV[4]  free slots, at most 100
 -- ARGV[5]  bytes of specs and stdin; the job that reaches them is the last
+-- ARGV[6]  seed of the tokens: 32 random hex digits for each free slot
+-- ARGV[7]  run id of the server, as the worker knows it, or ''
+-- ARGV[8]  ms to keep a FAILED job
 --
--- Uses  starting
--- Builds  ready:, job:, spec:, stdin:, text:, state:, events:, quarantine, counters, bell
--- Returns {"claimed", set aside, {id, attempt, token, spec, stdin}...} or {"lost"}
-
-local GROUP = 'workers'
+-- Uses  promoting starting settling
+-- Builds  workers, ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:,
+-- kept, quarantine, counters, bell, epoch, settling
+-- Returns {"claimed", set aside, {id, attempt, token, spec, stdin}...}, {"later", ms} while the workers tell a server that
+-- may have forgotten it what they run, or {"lost"}
 
 -- One new entry as {id, fields}, or nil. Redis wraps streams in a list and gives false for none; a stand-in server may
 -- hand the single stream back unwrapped, and an empty table.
@@ -60,12 +62,19 @@ local function id_of(fields)
 end
 
 local lease, free = ARGV[1], math.min(tonumber(ARGV[4]), 100)
-if not redis.call('ZSCORE', KEYS[2], lease) then
+if not is_live(lease) then
   return { 'lost' }
 end
+local settling_ms = settles(ARGV[7])
+if settling_ms > 0 then
+  return { 'later', digits(settling_ms) }
+end
+promote_due()
+end_what_expired(tonumber(ARGV[8]))
+local claimer = { worker = ARGV[2], host = ARGV[3], seed = ARGV[6] }
 
 local aside, bytes, seen, claimed = 0, 0, 0, {}
-for _, priority in ipairs({ 'high', 'normal', 'low' }) do
+for _, priority in ipairs(PRIORITIES) do
   local stream = T .. ':ready:' .. priority
   -- 200 looks bound the work when a queue is full of entries that are no waiting jobs.
   while #claimed < free and bytes < tonumber(ARGV[5]) and seen < 200 do
@@ -88,7 +97,7 @@ for _, priority in ipairs({ 'high', 'normal', 'low' }) do
       local spec, stdin = read_spec(id, job)
       if spec then
         bytes = bytes + #spec + #stdin
-        claimed[#claimed + 1] = start_job(id, job, spec, stdin, lease, ARGV[2], ARGV[3])
+        claimed[#claimed + 1] = start_job(id, job, spec, stdin, lease, claimer)
       else
         set_aside(stream, entry[1], entry[2])
         aside = aside + 1

@@ -1,23 +1,31 @@
 -- Hand exactly this waiting job to a live lease, wherever it stands in the queue, and no other.
 --
 -- KEYS[1]  the queue's prefix
--- KEYS[2]  workers (sorted set: lease -> end of lease in ms)
--- KEYS[3]  job (hash)
+-- KEYS[2]  job (hash)
 -- ARGV[1]  lease
 -- ARGV[2]  name of the worker
 -- ARGV[3]  its host
 -- ARGV[4]  job id
+-- ARGV[5]  seed of the token: 32 random hex digits
+-- ARGV[6]  ms to keep a FAILED job
 --
--- Uses  starting
--- Builds  ready:, job:, spec:, stdin:, text:, state:, events:
--- Returns {"claimed", 0, {id, attempt, token, spec, stdin}}, {"claimed", 0} if it does not wait, or {"lost"}
+-- Uses  promoting starting
+-- Builds  workers, ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:, kept,
+-- counters, bell
+-- Returns {"claimed", 0, {id, attempt, token, spec, stdin}}, {"claimed", 0} if it does not wait, {"later", ms} until it is
+-- due, or {"lost"}
 
-if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then
+if not is_live(ARGV[1]) then
   return { 'lost' }
 end
+promote_due()
+end_what_expired(tonumber(ARGV[6]))
 local id = ARGV[4]
-local job = read_job(KEYS[3])
+local job = read_job(KEYS[2])
 local spec, stdin = read_spec(id, job)
+if spec and job.due then
+  return { 'later', digits(math.max(1, tonumber(job.due) - now_ms())) }
+end
 local has_place = spec and ({ high = true, normal = true, low = true })[job.priority]
     and string.find(job.entry or '', '^%d+%-%d+$')
 if not has_place then
@@ -25,9 +33,10 @@ if not has_place then
 end
 local stream = T .. ':ready:' .. job.priority
 -- FORCE: the entry was never delivered. The group will still deliver it once; claim gives it back to its owner then.
-local taken = redis.pcall('XCLAIM', stream, 'workers', ARGV[1], 0, job.entry, 'FORCE', 'JUSTID')
+local taken = redis.pcall('XCLAIM', stream, GROUP, ARGV[1], 0, job.entry, 'FORCE', 'JUSTID')
 if taken.err then
-  redis.call('XGROUP', 'CREATE', stream, 'workers', '0', 'MKSTREAM')
-  redis.call('XCLAIM', stream, 'workers', ARGV[1], 0, job.entry, 'FORCE', 'JUSTID')
+  redis.call('XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM')
+  redis.call('XCLAIM', stream, GROUP, ARGV[1], 0, job.entry, 'FORCE', 'JUSTID')
 end
-return { 'claimed', 0, start_job(id, job, spec, stdin, ARGV[1], ARGV[2], ARGV[3]) }
+return { 'claimed', 0, start_job(id, job, spec, stdin, ARGV[1],
+  { worker = ARGV[2], host = ARGV[3], seed = ARGV[5] }) }

@@ -1,4 +1,5 @@
--- Write a job's final state, once. Called after the last process of the attempt is gone.
+-- Write an attempt's end, once. Called after its last process is gone. The job's state becomes final; or, where it asked
+-- for that and no interrupt is on record, CREATED, for its next attempt.
 --
 -- KEYS[1]  the queue's prefix
 -- KEYS[2]  job (hash)
@@ -16,41 +17,55 @@
 -- ARGV[12] ms to keep a FAILED or INTERRUPTED job
 -- ARGV[13] most finished jobs of this queue
 -- ARGV[14] most bytes of output of all of them
--- ARGV[15...] field, value, ... to set
+-- ARGV[15] ms until the next attempt may begin, or '' if this was the last
+-- ARGV[16] how the attempt ended, for the history of a job that goes on
+-- ARGV[17...] field, value, ... to set if the state is final
 --
--- Uses  ending
--- Builds  ready:, job:, spec:, stdin:, text:, output:, state:, intents:, events:, kept, counters
--- Returns {"finished", state}, {"done", state} if it had been finished with this token, {"fenced"}, or {"refused", state}
+-- Uses  ending returning
+-- Builds  ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:, bell, kept, counters
+-- Returns {"finished", state}, {"done", state} if it had been with this token, {"fenced"}, or {"refused", state}
 
 local job = redis.call('HMGET', KEYS[2], 'token', 'lease', 'state', 'attempt', 'entry', 'priority', 'interrupt_by',
   'changed')
-if (job[1] or '') ~= ARGV[2] or (job[2] or '') ~= ARGV[3] or not job[3] then
+local id, state = ARGV[1], job[3]
+if job[1] == ARGV[2] and state == 'CREATED' and not job[2] then
+  return { 'done', state }
+end
+if (job[1] or '') ~= ARGV[2] or (job[2] or '') ~= ARGV[3] or not state then
   return { 'fenced' }
 end
-local id, state = ARGV[1], job[3]
 if IS_FINAL[state] then
   return { 'done', state }
 end
-local to = next_state(state, ARGV[4])
+local event, cause = ARGV[4], ARGV[5]
+local begins_again = ARGV[15] ~= ''
+if begins_again and job[7] then
+  begins_again, event, cause = false, 'interrupt', 'interrupted'
+end
+local to = next_state(state, event)
 if not to or not IS_FINAL[to] then
   return { 'refused', state }
 end
 
-local keep_ms = tonumber(to == 'COMPLETED' and ARGV[11] or ARGV[12])
+local keep_ms, kept = tonumber(to == 'COMPLETED' and ARGV[11] or ARGV[12]), tonumber(ARGV[10])
+local at_ms, by = happened_ms(ARGV[6], job[8]), ARGV[7]
+local held = { state = state, attempt = job[4], entry = job[5], priority = job[6], lease = job[2] }
 begin_writing()
 if ARGV[9] ~= '' then
   local head = output_keys(id, job[4])
   redis.call('SET', head, ARGV[9])
 end
-if #ARGV >= 15 then
-  redis.call('HSET', KEYS[2], unpack(ARGV, 15))
+if begins_again then
+  retry_job(id, held, at_ms, tonumber(ARGV[15]), { cause = cause, by = by, detail = ARGV[16], kept = kept })
+  return { 'finished', 'CREATED' }
+end
+if #ARGV >= 17 then
+  redis.call('HSET', KEYS[2], unpack(ARGV, 17))
 end
 add_text(id, 'error', ARGV[8])
-local by = ARGV[7]
 if to == 'INTERRUPTED' and job[7] then
   by = job[7]
 end
-end_job(id, { state = state, attempt = job[4], entry = job[5], priority = job[6], lease = ARGV[3] },
-  { to = to, at_ms = happened_ms(ARGV[6], job[8]), cause = ARGV[5], by = by, keep_ms = keep_ms, kept = tonumber(ARGV[10]) })
+end_job(id, held, { to = to, at_ms = at_ms, cause = cause, by = by, keep_ms = keep_ms, kept = kept })
 prune_beyond(tonumber(ARGV[13]), tonumber(ARGV[14]), MAX_REMOVALS, id)
 return { 'finished', to }

@@ -12,10 +12,10 @@ local known, claimed = {}, {}
 for i = 2, #ARGV do
   known[ARGV[i]] = true
 end
-for _, priority in ipairs({ 'high', 'normal', 'low' }) do
+for _, priority in ipairs(PRIORITIES) do
   local stream = T .. ':ready:' .. priority
   -- More than a worker has slots: what was just claimed may stand behind everything that runs.
-  local pending = redis.pcall('XPENDING', stream, 'workers', '-', '+', 20000, ARGV[1])
+  local pending = redis.pcall('XPENDING', stream, GROUP, '-', '+', 20000, ARGV[1])
   for _, row in ipairs(pending.err and {} or pending) do
     local entry = redis.call('XRANGE', stream, row[1], row[1])[1]
     local id = entry and entry[2][2]
@@ -25,7 +25,7 @@ for _, priority in ipairs({ 'high', 'normal', 'low' }) do
     local is_held = (job[1] == 'RUNNING' or job[1] == 'IDLE') and job[2] == ARGV[1]
     if is_held and job[5] == row[1] and job[6] == priority and not known[job[4]] then
       local spec, stdin = read_texts(id)
-      if spec and is_number(job[3], 9) and is_number(job[4], 20) then
+      if spec and is_number(job[3], 9) and is_token(job[4]) then
         claimed[#claimed + 1] = { id, job[3], job[4], spec, stdin }
       end
     end

@@ -5,9 +5,11 @@
 -- ARGV[1]  lease
 -- ARGV[2]  length of the lease in ms
 --
+-- Builds  terms
 -- Returns {"registered", now_ms}
 
 local at_ms = now_ms()
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZADD', KEYS[2], digits(at_ms + tonumber(ARGV[2])), ARGV[1])
+redis.call('HSET', T .. ':terms', ARGV[1], ARGV[2])
 return { 'registered', digits(at_ms) }

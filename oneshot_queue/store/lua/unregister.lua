@@ -5,13 +5,13 @@
 -- KEYS[3]  intents of this lease
 -- ARGV[1]  lease
 --
--- Builds  ready:, bell
+-- Builds  ready:, terms, bell
 -- Returns {"unregistered"} or {"busy"}
 
 local streams = {}
-for _, priority in ipairs({ 'high', 'normal', 'low' }) do
+for _, priority in ipairs(PRIORITIES) do
   local stream = T .. ':ready:' .. priority
-  local pending = redis.pcall('XPENDING', stream, 'workers', '-', '+', 1, ARGV[1])
+  local pending = redis.pcall('XPENDING', stream, GROUP, '-', '+', 1, ARGV[1])
   if not pending.err then
     -- DELCONSUMER forgets what is pending, and nobody would ever be handed those entries again.
     if #pending > 0 then
@@ -22,8 +22,9 @@ for _, priority in ipairs({ 'high', 'normal', 'low' }) do
 end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[3])
+redis.call('HDEL', T .. ':terms', ARGV[1])
 for _, stream in ipairs(streams) do
-  redis.call('XGROUP', 'DELCONSUMER', stream, 'workers', ARGV[1])
+  redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, ARGV[1])
 end
 -- A ring that this worker took as it left is passed on.
 ring_bell()

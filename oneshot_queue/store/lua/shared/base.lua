@@ -3,6 +3,8 @@
 -- KEYS[1] is always the queue's prefix, `{<namespace>:<queue>}`; every other key is built from it.
 
 local T = KEYS[1]
+local GROUP = 'workers'
+local PRIORITIES = { 'high', 'normal', 'low' }
 
 local function time_us()
   local t = redis.call('TIME')
@@ -55,10 +57,11 @@ local function drop_row(text_key)
   redis.call('SET', text_key, table.concat(kept, '\n') .. '\n')
 end
 
--- Add a row to a job's history; `cause` and `by` are free of tabs and newlines.
-local function add_history(id, state, at_ms, attempt, cause, by)
+-- Add a row to a job's history; `cause`, `by` and `detail` (may be left out) are free of tabs and newlines.
+local function add_history(id, state, at_ms, attempt, cause, by, detail)
   local text_key = T .. ':text:' .. id
-  redis.call('APPEND', text_key, table.concat({ digits(at_ms), attempt, state, cause, by }, '\t') .. '\n')
+  local row = table.concat({ digits(at_ms), attempt, state, cause, by, detail }, '\t')
+  redis.call('APPEND', text_key, row .. '\n')
   if redis.call('HINCRBY', T .. ':job:' .. id, 'rows', 1) > KEEP_FIRST + KEEP_LAST then
     drop_row(text_key)
     redis.call('HINCRBY', T .. ':job:' .. id, 'rows', -1)
@@ -80,6 +83,12 @@ end
 -- Tell whoever waits for this job; it is an announcement only, the truth is in the keys.
 local function announce(id, news)
   redis.call('PUBLISH', T .. ':events:' .. id, news)
+end
+
+-- Whether a lease is registered and was not condemned: a sweeper sets its end to 0 before it decides its jobs.
+local function is_live(lease)
+  local ends = redis.call('ZSCORE', T .. ':workers', lease)
+  return ends and tonumber(ends) > 0
 end
 
 -- Wake one idle worker. The list is a doorbell: more than 64 waiting rings say nothing new.

@@ -1,13 +1,22 @@
 -- The end of a job, and what is forgotten because of it.
+--
+-- Uses  placing
 
 local FINAL = { 'INTERRUPTED', 'COMPLETED', 'FAILED' }
 local MAX_REMOVALS = 100
+local MAX_ATTEMPTS = 1001
 -- Keys outlive their index entry by an hour, so that pruning, which keeps the totals right, comes first.
 local SLACK_MS = 3600000
 
 local function output_keys(id, attempt)
   local key = T .. ':output:' .. id .. ':' .. attempt
   return key, key .. ':stdout', key .. ':stderr'
+end
+
+local function expire_output(id, attempt, ttl_ms)
+  for _, key in ipairs({ output_keys(id, attempt) }) do
+    redis.call('PEXPIRE', key, ttl_ms)
+  end
 end
 
 local function forget_kept(id)
@@ -32,7 +41,7 @@ local function remove_job(id, state)
     return
   end
   redis.call('UNLINK', T .. ':job:' .. id, T .. ':spec:' .. id, T .. ':text:' .. id, T .. ':stdin:' .. id)
-  for attempt = 1, math.min(attempts, 1000) do
+  for attempt = 1, math.min(attempts, MAX_ATTEMPTS) do
     redis.call('UNLINK', output_keys(id, attempt))
   end
 end
@@ -76,27 +85,30 @@ end
 --
 -- The caller has begun writing.
 --
--- job: {state, attempt, entry, priority, lease}; ending: {to, at_ms, cause, by, keep_ms, kept}
+-- job: {state, attempt, entry, priority, lease, due, expires}; ending: {to, at_ms, cause, by, keep_ms, kept}
 local function end_job(id, job, ending)
-  redis.call('XACK', T .. ':ready:' .. job.priority, 'workers', job.entry)
-  redis.call('XDEL', T .. ':ready:' .. job.priority, job.entry)
-  if job.lease ~= '' then
-    redis.call('HDEL', T .. ':intents:' .. job.lease, id)
-  end
+  step_out(id, job)
   local job_key = T .. ':job:' .. id
   redis.call('HSET', job_key, 'state', ending.to, 'cause', ending.cause, 'ended', digits(ending.at_ms), 'changed',
     digits(ending.at_ms))
   move_state(id, job.state, ending.to, ending.at_ms)
   add_history(id, ending.to, ending.at_ms, job.attempt, ending.cause, ending.by)
-  if ending.kept > 0 then
-    local before = tonumber(redis.call('HGET', T .. ':kept', id) or '0') -- of an expired job of the same id
-    redis.call('HSET', T .. ':kept', id, digits(ending.kept))
-    redis.call('HINCRBY', T .. ':counters', 'kept', digits(ending.kept - before))
-  end
   local ttl_ms = digits(ending.keep_ms + SLACK_MS)
-  local head, stdout, stderr = output_keys(id, job.attempt)
-  for _, key in ipairs({ job_key, T .. ':spec:' .. id, T .. ':text:' .. id, T .. ':stdin:' .. id, head, stdout, stderr }) do
+  local kept = ending.kept
+  if tonumber(job.attempt) > 1 then
+    kept = kept + (tonumber(redis.call('HGET', job_key, 'kept_before')) or 0)
+    for attempt = 1, math.min(tonumber(job.attempt) - 1, MAX_ATTEMPTS) do
+      expire_output(id, attempt, ttl_ms)
+    end
+  end
+  if kept > 0 then
+    local before = tonumber(redis.call('HGET', T .. ':kept', id) or '0') -- of an expired job of the same id
+    redis.call('HSET', T .. ':kept', id, digits(kept))
+    redis.call('HINCRBY', T .. ':counters', 'kept', digits(kept - before))
+  end
+  for _, key in ipairs({ job_key, T .. ':spec:' .. id, T .. ':text:' .. id, T .. ':stdin:' .. id }) do
     redis.call('PEXPIRE', key, ttl_ms)
   end
+  expire_output(id, job.attempt, ttl_ms)
   announce(id, ending.to)
 end

@@ -1,22 +1,30 @@
 -- From CREATED to RUNNING, for both ways of claiming.
 
-local given = 0
+local given, tokens = 0, 0
 
--- A token no earlier attempt can have had: later than the job's last one, and, should a crash have lost that, later in
--- time. Within one script time may stand still, so each token also follows the one given before.
-local function next_token(previous)
-  given = math.max(time_us(), (tonumber(previous) or 0) + 1, given + 1)
-  return digits(given)
+-- A token no earlier attempt can have had: `<number>-<hex>`, the number later than that of the job's last one, and, should
+-- a crash have lost that, later in time. Within one script time may stand still, so each also follows the one given
+-- before. The rest, 32 characters of the claimer's seed, nobody can guess: it marks the attempt's processes.
+local function next_token(previous, seed)
+  local before = tonumber(string.match(previous or '', '^%d+')) or 0
+  given = math.max(time_us(), before + 1, given + 1)
+  tokens = tokens + 1
+  return digits(given) .. '-' .. string.sub(seed, tokens * 32 - 31, tokens * 32)
+end
+
+local function is_token(text)
+  return text and #text <= 64 and string.find(text, '^%d+%-%x+$') ~= nil
 end
 
 -- What a claim needs to know of a job, or nil if there is none that can be read.
 local function read_job(job_key)
-  local job = redis.pcall('HMGET', job_key, 'state', 'entry', 'lease', 'priority', 'attempt', 'token', 'changed')
+  local job = redis.pcall('HMGET', job_key, 'state', 'entry', 'lease', 'priority', 'attempt', 'token', 'changed',
+    'due', 'expires')
   if job.err or not job[1] or not (IS_FINAL[job[1]] or next_state(job[1], 'interrupt')) then
     return nil
   end
   return { state = job[1], entry = job[2], lease = job[3], priority = job[4], attempt = job[5], token = job[6],
-    changed = job[7] }
+    changed = job[7], due = job[8], expires = job[9] }
 end
 
 local MOST_SPEC, MOST_STDIN = 1048576, 1048576
@@ -51,14 +59,18 @@ local function read_spec(id, job)
   return read_texts(id)
 end
 
--- Give a CREATED job to a lease. Returns what the worker needs: id, attempt, token, spec, stdin.
-local function start_job(id, job, spec, stdin, lease, worker, host)
-  local token, at_ms = next_token(job.token), happened_ms(0, job.changed)
+-- Give a CREATED job to a lease. claimer: {worker, host, seed}. Returns what the worker needs: id, attempt, token, spec, stdin.
+local function start_job(id, job, spec, stdin, lease, claimer)
+  local token, at_ms = next_token(job.token, claimer.seed), happened_ms(0, job.changed)
   local state = next_state('CREATED', 'start')
-  redis.call('HSET', T .. ':job:' .. id, 'state', state, 'token', token, 'lease', lease, 'worker', worker, 'host', host,
-    'started', digits(at_ms), 'changed', digits(at_ms))
+  redis.call('HSET', T .. ':job:' .. id, 'state', state, 'token', token, 'lease', lease, 'worker',
+    claimer.worker, 'host', claimer.host, 'started', digits(at_ms), 'changed', digits(at_ms))
+  if job.expires then
+    redis.call('ZREM', T .. ':expiring', id)
+    redis.call('HDEL', T .. ':job:' .. id, 'expires')
+  end
   move_state(id, 'CREATED', state, at_ms)
-  add_history(id, state, at_ms, job.attempt, '', worker)
+  add_history(id, state, at_ms, job.attempt, '', claimer.worker)
   announce(id, state)
   return { id, job.attempt, token, spec, stdin }
 end

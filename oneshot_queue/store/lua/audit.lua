@@ -1,0 +1,51 @@
+-- Look through a part of an index for jobs that nobody would ever come back to, and mend what is beyond doubt.
+--
+-- A waiting job whose entry is gone, or was handed to somebody who does not hold the job, gets a new one. Ids whose job is
+-- gone, or in another state, leave the index. Running jobs whose lease is not registered are reported: whoever has seen
+-- them so for the length of a lease decides them.
+--
+-- KEYS[1]  the queue's prefix
+-- ARGV[1]  state whose index it is: CREATED, RUNNING or IDLE
+-- ARGV[2]  where to begin
+--
+-- Uses  placing judging
+-- Builds  workers, ready:, delayed, expiring, intents:, job:, state:, bell
+-- Returns {"audited", how many were looked at (100 if there may be more), how many mended, id, lease, ...}
+
+local state, start = ARGV[1], tonumber(ARGV[2])
+local index = T .. ':state:' .. state
+local ids = redis.call('ZRANGE', index, start, start + 99)
+local reply = { 'audited', #ids, 0 }
+local mended = 0
+redis.call('ZREM', index, '') -- a write that passes when memory is full, so that the next ones do
+
+-- Whether the entry waits for a claim, as it should.
+local function waits(stream, entry)
+  if #redis.call('XRANGE', stream, entry, entry) == 0 then
+    return false
+  end
+  local pending = redis.pcall('XPENDING', stream, GROUP, entry, entry, 1)
+  return pending.err ~= nil or #pending == 0
+end
+
+for _, id in ipairs(ids) do
+  local job = held_job(id)
+  if not job or job.state ~= state then
+    redis.call('ZREM', index, id)
+    mended = mended + 1
+  elseif state ~= 'CREATED' then
+    if not job.lease or not is_live(job.lease) then
+      reply[#reply + 1] = id
+      reply[#reply + 1] = job.lease or ''
+    end
+  elseif not redis.call('ZSCORE', T .. ':delayed', id) then
+    local stream = T .. ':ready:' .. (job.priority or 'normal')
+    if not job.entry or not waits(stream, job.entry) then
+      step_out(id, { entry = job.entry, priority = job.priority })
+      line_up(id, job.priority or 'normal')
+      mended = mended + 1
+    end
+  end
+end
+reply[3] = mended
+return reply

@@ -1,0 +1,40 @@
+-- Back to CREATED, the two ways there are: the same attempt once more, because it never began, or the next one. Each is
+-- the start of a new state machine. The caller has begun writing, and has seen that no interrupt is on record.
+--
+-- Uses  placing
+
+-- What an attempt leaves in the job's hash, and the next one must not find there.
+local OF_AN_ATTEMPT = { 'entry', 'lease', 'worker', 'host', 'pid', 'started', 'seq', 'ordinal', 'output', 'bytes', 'dropped',
+  'last_output' }
+
+local function return_job(id, job, at_ms, attempt)
+  step_out(id, job)
+  local job_key = T .. ':job:' .. id
+  redis.call('HDEL', job_key, unpack(OF_AN_ATTEMPT))
+  redis.call('HSET', job_key, 'state', 'CREATED', 'attempt', attempt, 'changed', digits(at_ms))
+  move_state(id, job.state, 'CREATED', at_ms)
+  announce(id, 'CREATED')
+end
+
+-- job: {state, attempt, entry, priority, lease}; cause: why it did not begin
+local function give_job_back(id, job, at_ms, cause, by)
+  return_job(id, job, at_ms, job.attempt)
+  add_history(id, 'CREATED', at_ms, job.attempt, cause, by)
+  line_up(id, job.priority)
+end
+
+-- ending: {cause, by, detail, kept}: how the attempt ended that is over, and how many bytes of output it left
+local function retry_job(id, job, at_ms, delay_ms, ending)
+  local attempt = digits(tonumber(job.attempt) + 1)
+  return_job(id, job, at_ms, attempt)
+  add_history(id, 'FAILED', at_ms, job.attempt, ending.cause, ending.by, ending.detail)
+  add_history(id, 'CREATED', at_ms, attempt, 'retry', ending.by)
+  if ending.kept > 0 then
+    redis.call('HINCRBY', T .. ':job:' .. id, 'kept_before', digits(ending.kept))
+  end
+  if delay_ms > 0 then
+    wait_until_due(id, at_ms + delay_ms)
+  else
+    line_up(id, job.priority)
+  end
+end

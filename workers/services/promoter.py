@@ -1,0 +1,64 @@
+"""Lets delayed jobs wait in their streams once they are due, and ends those that nobody started in time."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from typing import Final
+
+import anyio
+
+from oneshot_queue.errors import OneshotQueueError
+from oneshot_queue.settings import Settings
+from oneshot_queue.store import job_store
+from oneshot_queue.store.connection import AsyncConnection
+from oneshot_queue.store.keys import QueueKeys
+
+logger = logging.getLogger(__name__)
+
+PERIOD_S: Final = 1.0
+
+
+class Promoter:
+    """Every worker does it, about once a second and when the next job is due: no leader, and nothing done twice.
+
+    A claim does the same first, so a worker with free slots is never behind.
+    """
+
+    def __init__(self, *, connection: AsyncConnection, queues: Sequence[QueueKeys], settings: Settings) -> None:
+        self._connection = connection
+        self._queues = queues
+        self._settings = settings
+        self._next_s = PERIOD_S
+
+    async def run(self) -> None:
+        """Promote for ever."""
+        failures = 0
+        while True:
+            # Spread, so that many workers do not ask at the same instant.
+            await anyio.sleep(min(self._next_s, PERIOD_S * random.uniform(0.75, 1.25)))
+            try:
+                await self.run_once()
+                failures = 0
+            except OneshotQueueError as problem:
+                failures += 1
+                self._next_s = PERIOD_S
+                logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot promote: %s", problem)
+
+    async def run_once(self) -> int:
+        """Promote what is due in every queue, at most 200 jobs each; returns how many.
+
+        Raises:
+            BrokerError: The broker is out of reach or refuses.
+        """
+        count, self._next_s = 0, PERIOD_S
+        for answer in await self._connection.run_many(
+            [job_store.promote(keys, self._settings) for keys in self._queues]
+        ):
+            if isinstance(answer, Exception):
+                raise answer
+            count += answer.count
+            if answer.next_s is not None:
+                self._next_s = min(self._next_s, answer.next_s)
+        return count

@@ -1,0 +1,178 @@
+"""Decides the jobs of workers that are gone."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+
+from oneshot_queue.clock import Clock
+from oneshot_queue.errors import OneshotQueueError
+from oneshot_queue.settings import Settings
+from oneshot_queue.states import JobState
+from oneshot_queue.store import sweeping
+from oneshot_queue.store.connection import AsyncConnection
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.sweeping import AUDIT_BATCH, AUDITED, LeaseSeen, Spared
+from workers.leases import Lease
+
+logger = logging.getLogger(__name__)
+
+PASSES_PER_LEASE: Final = 6
+LONGEST_PERIOD_S: Final = 5.0
+MAX_SUSPECTS: Final = 10_000
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What this worker has seen of one queue, and since when, monotonic.
+
+    Attributes:
+        leases: The end of each lease, and since when it has not moved.
+        suspects: Running jobs without a registered lease, as ``(id, lease)``, and since when.
+        offsets: Where the audit of each state's index goes on.
+        looked_s: When this worker last looked.
+    """
+
+    leases: dict[str, tuple[str, float]] = field(default_factory=dict)
+    suspects: dict[tuple[str, str], float] = field(default_factory=dict)
+    offsets: dict[JobState, int] = field(default_factory=lambda: dict.fromkeys(AUDITED, 0))
+    looked_s: float | None = None
+
+    def forget(self) -> None:
+        """Begin anew: what was seen before proves nothing any more."""
+        self.leases.clear()
+        self.suspects.clear()
+        self.looked_s = None
+
+
+class Sweeper:
+    """One worker sweeps a queue at a time; if it vanishes, another takes over.
+
+    A lease is condemned only after its end has not moved for its whole length by this worker's own clock, while this
+    worker saw Redis answer all the time: so neither an outage, nor a full memory, nor a clock that jumps, nor a pause
+    of this worker itself condemns anybody. The same holds for a running job whose lease nobody has registered.
+
+    Args:
+        worker: This worker's name, for the history.
+    """
+
+    def __init__(
+        self, *, connection: AsyncConnection, leases: Sequence[Lease], clock: Clock, settings: Settings, worker: str
+    ) -> None:
+        self._connection = connection
+        self._leases = leases
+        self._clock = clock
+        self._settings = settings
+        self._worker = worker
+        self._watches = {lease.keys.queue: _Watch() for lease in leases}
+        self._period_s = min(settings.lease_s / PASSES_PER_LEASE, LONGEST_PERIOD_S)
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        failures = 0
+        while True:
+            await anyio.sleep(self._period_s)
+            try:
+                await self.run_once()
+                failures = 0
+            except OneshotQueueError as problem:
+                failures += 1
+                logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot sweep: %s", problem)
+
+    async def run_once(self) -> int:
+        """Look at every queue once; returns how many jobs were decided or mended.
+
+        Raises:
+            BrokerError: The broker is out of reach or refuses; whatever was seen so far proves nothing any more.
+        """
+        count = 0
+        try:
+            for lease in self._leases:
+                count += await self._sweep(lease, self._watches[lease.keys.queue])
+        except OneshotQueueError:
+            for watch in self._watches.values():
+                watch.forget()
+            raise
+        return count
+
+    async def _sweep(self, own: Lease, watch: _Watch) -> int:
+        turn_s = 3 * self._period_s
+        now = self._clock.monotonic()
+        if watch.looked_s is not None and now - watch.looked_s > turn_s:
+            watch.forget()
+        seen = await self._connection.run(sweeping.watch(own.keys, own.id, turn_s=turn_s))
+        if seen is None:
+            watch.forget()
+            return 0
+        watch.looked_s = now
+        watch.leases = {each.id: self._since(watch, each, now) for each in seen if each.id != own.id}
+        count = 0
+        for each in seen:
+            if each.id in watch.leases and self._is_over(each, now - watch.leases[each.id][1]):
+                count += await self._decide_all(own.keys, each)
+        return count + await self._audit(own.keys, watch, now)
+
+    def _since(self, watch: _Watch, seen: LeaseSeen, now: float) -> tuple[str, float]:
+        before = watch.leases.get(seen.id)
+        return before if before is not None and before[0] == seen.ends else (seen.ends, now)
+
+    def _is_over(self, lease: LeaseSeen, unchanged_s: float) -> bool:
+        return lease.is_condemned or unchanged_s >= (lease.length_s or self._settings.lease_s)
+
+    async def _decide_all(self, keys: QueueKeys, lease: LeaseSeen) -> int:
+        silent_s = lease.length_s or self._settings.lease_s
+        count = 0
+        while True:
+            answer = await self._connection.run(
+                sweeping.sweep(
+                    keys,
+                    lease.id,
+                    seen=lease.ends,
+                    by=self._worker,
+                    error=f"its worker gave no sign of life for {silent_s:g} s",
+                    spread=random.uniform(0.5, 1.0),
+                    is_confirmed=False,
+                    settings=self._settings,
+                )
+            )
+            if isinstance(answer, Spared):
+                return count
+            count += answer.decided
+            if answer.is_done:
+                logger.warning("queue %s: lease %s is over; decided %d jobs", keys.queue, lease.id, count)
+                return count
+
+    async def _audit(self, keys: QueueKeys, watch: _Watch, now: float) -> int:
+        count = 0
+        suspects: dict[tuple[str, str], float] = {}
+        for state in AUDITED:
+            found = await self._connection.run(sweeping.audit(keys, state, watch.offsets[state]))
+            if found.mended:
+                logger.warning("queue %s: mended %d of its %s jobs", keys.queue, found.mended, state)
+            count += found.mended
+            is_last = found.count < AUDIT_BATCH
+            watch.offsets[state] = 0 if is_last else watch.offsets[state] + AUDIT_BATCH - found.mended
+            suspects |= {each: watch.suspects.get(each, now) for each in found.suspects}
+        for (job_id, lease_id), since_s in suspects.items():
+            if now - since_s >= self._settings.lease_s:
+                count += await self._decide(keys, job_id, lease_id)
+        watch.suspects |= suspects
+        while len(watch.suspects) > MAX_SUSPECTS:
+            del watch.suspects[next(iter(watch.suspects))]
+        return count
+
+    async def _decide(self, keys: QueueKeys, job_id: str, lease_id: str) -> int:
+        error = "its worker is not registered any more"
+        spread = random.uniform(0.5, 1.0)
+        call = sweeping.decide(
+            keys, job_id, lease_id, by=self._worker, error=error, spread=spread, settings=self._settings
+        )
+        is_decided = await self._connection.run(call)
+        if is_decided:
+            logger.warning("queue %s: decided job %s, which nobody held", keys.queue, job_id)
+        return int(is_decided)
