@@ -32,9 +32,12 @@ def queues(context: typer.Context, as_json: AsJson = False, url: Url = None) -> 
     if as_json:
         put(json.dumps([queue_form(each) for each in found]))
         return Exit.DONE
-    columns = [Column("READY", is_right=True)]
+    columns = [Column("READY", is_right=True), Column("DELAYED", spare=7, is_right=True)]
     columns += [Column(title, spare, is_right=True) for title, spare in _STATE_COLUMNS.items()]
-    rows = [[str(each.ready), *(str(each.states[s]) for s in each.states), escaped(each.queue)] for each in found]
+    rows = [
+        [str(each.ready), str(each.delayed), *(str(each.states[s]) for s in each.states), escaped(each.queue)]
+        for each in found
+    ]
     _print([*columns, Column("QUEUE")], rows, "no queue has had a job")
     return Exit.DONE
 

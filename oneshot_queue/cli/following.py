@@ -36,6 +36,10 @@ def logs(
     tail: Annotated[
         str | None, typer.Option("-n", "--tail", metavar="N", help="Begin with the last N lines.", show_default=False)
     ] = None,
+    attempt: Annotated[
+        str | None,
+        typer.Option("--attempt", metavar="K", help="Of its Kth run.  [default: the latest]", show_default=False),
+    ] = None,
     stdout: Annotated[bool, typer.Option("--stdout", help="Only its standard output.")] = False,
     stderr: Annotated[bool, typer.Option("--stderr", help="Only its standard error.")] = False,
     timestamps: Annotated[bool, typer.Option("-t", "--timestamps", help="Begin each line with its time.")] = False,
@@ -50,8 +54,12 @@ def logs(
         oneshot-queue logs last
         oneshot-queue logs -f -n 20 7kq2
         oneshot-queue logs --stdout 7kq2 > result
+        oneshot-queue logs --attempt 1 7kq2
     """
+    from oneshot_queue.jobs import MAX_RETRIES
+
     lines = None if tail is None else whole_number("--tail", tail, least=0, most=MOST_LINES)
+    run = None if attempt is None else whole_number("--attempt", attempt, least=1, most=MAX_RETRIES + 1)
     streams = [s for s, wanted in ((OutputStream.STDOUT, stdout), (OutputStream.STDERR, stderr)) if wanted] or BOTH
     broker = broker_for(broker_url(context, url))
     with connected(broker, queue) as opened:
@@ -59,17 +67,17 @@ def logs(
         printer = OutputPrinter(streams=streams, is_raw=raw, has_times=timestamps)
         after = None
         if lines is not None:
-            so_far = list(job.output())
+            so_far = list(job.output(attempt=run))
             for chunk in last_lines(so_far, streams, lines):
                 printer.show(chunk)
             after = so_far[-1].cursor if so_far else None
         if lines is None or follow:
             tell = nobody_works_on_it(broker) if follow else None
-            for chunk in job.output(follow=follow, after=after, on_unattended=tell):
+            for chunk in job.output(follow=follow, after=after, attempt=run, on_unattended=tell):
                 printer.show(chunk)
         record = job.refresh().record
         assert record is not None
-        printer.end(record if record.state.is_final and lines is None else None)
+        printer.end(record if record.state.is_final and lines is None and run in (None, record.attempt) else None)
         if record.started_ms is None and not follow and is_terminal(2):
             say(f"job {job.id} has not been started" + (": it waits" if not record.state.is_final else ""))
     return Exit.DONE

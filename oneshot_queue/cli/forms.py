@@ -46,6 +46,8 @@ def job_form(record: JobRecord) -> Form:
         "host": record.host,
         "pid": record.pid,
         "created_at": instant(record.created_ms),
+        "due_at": instant(record.due_ms),
+        "expires_at": instant(record.expires_ms),
         "started_at": instant(record.started_ms),
         "ended_at": instant(record.ended_ms),
         "last_output_at": instant(record.last_output_ms),
@@ -54,6 +56,9 @@ def job_form(record: JobRecord) -> Form:
         "time_limit_s": spec.time_limit if spec else None,
         "idle_after_s": spec.idle_after if spec else None,
         "grace_s": spec.grace if spec else None,
+        "retries": spec.retries if spec else None,
+        "exclusive": spec.is_exclusive if spec else None,
+        "confirmed": record.is_confirmed,
         "interrupting": record.interrupting,
         "interrupt_requested_at": instant(record.interrupt_requested_ms),
         "output": {"bytes": record.output.bytes, "dropped": record.output.dropped},
@@ -73,7 +78,7 @@ def whole_job_form(record: JobRecord) -> Form:
 def queue_form(counts: QueueCounts) -> Form:
     """A queue's counts."""
     states = {str(state): count for state, count in counts.states.items()}
-    return {"queue": counts.queue, "states": states, "ready": counts.ready}
+    return {"queue": counts.queue, "states": states, "ready": counts.ready, "delayed": counts.delayed}
 
 
 def worker_form(worker: WorkerPresence) -> Form:
@@ -98,6 +103,7 @@ def _row_form(row: HistoryRow) -> Form:
         "attempt": row.attempt,
         "cause": row.cause,
         "by": row.by,
+        "detail": row.detail,
     }
 
 

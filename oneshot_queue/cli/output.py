@@ -38,6 +38,7 @@ class OutputPrinter:
         self._at_line_start = dict.fromkeys(BOTH, True)
         self._harmless = {stream: TerminalOutput() for stream in streams if is_terminal(int(stream)) and not is_raw}
         self._accounted = 0
+        self._attempt: int | None = None
 
     def show(self, chunk: OutputChunk) -> None:
         """Print a chunk, and say first if bytes are missing in front of it.
@@ -45,6 +46,8 @@ class OutputPrinter:
         Raises:
             BrokenPipeError: Nobody reads it any more.
         """
+        if chunk.attempt != self._attempt:
+            self._begin(chunk.attempt)
         self._accounted += len(chunk.data) + chunk.missing
         if chunk.stream not in self._streams:
             return
@@ -64,6 +67,11 @@ class OutputPrinter:
             self._write(stream, _encoded(harmless.end()))
         if record is not None and record.output.bytes > self._accounted:
             say(f"{record.output.bytes - self._accounted} bytes of output are missing at the end: they were not kept")
+
+    def _begin(self, attempt: int) -> None:
+        if self._attempt is not None:
+            say(f"attempt {attempt} begins here")
+        self._attempt, self._accounted = attempt, 0
 
     def _with_times(self, chunk: OutputChunk) -> bytes:
         stamp = f"{rfc3339(chunk.at_ms)} ".encode()

@@ -21,7 +21,7 @@ from oneshot_queue.clock import SystemClock, rfc3339
 from oneshot_queue.durations import brief_duration
 
 if TYPE_CHECKING:
-    from oneshot_queue.jobs import JobRecord
+    from oneshot_queue.jobs import JobRecord, JobSpec
 
 MOST_JOBS: Final = 10_000
 NONE: Final = "-"
@@ -197,10 +197,17 @@ def _description(record: JobRecord) -> list[str]:
     for index, row in enumerate(record.history):
         if record.history_dropped and index == len(record.history) - 200:
             rows.append(f"  … {record.history_dropped} more")
-        words = [rfc3339(row.at_ms), f"{row.state:<11}", *(each for each in (row.cause, row.by) if each)]
+        words = [rfc3339(row.at_ms), f"{row.state:<11}", *(each for each in (row.cause, row.detail, row.by) if each)]
         words += [f"attempt {row.attempt}"] if record.attempt > 1 else []
         rows.append(escaped(f"  {'  '.join(words)}"))
     return rows
+
+
+def _retries(record: JobRecord, spec: JobSpec) -> str:
+    if not spec.retries:
+        return ""
+    after = ", ".join(str(each) for each in spec.retry_on)
+    return f"{record.attempt - 1} of {spec.retries} used; after {after}"
 
 
 def _facts(record: JobRecord) -> list[tuple[str, str]]:
@@ -219,11 +226,19 @@ def _facts(record: JobRecord) -> list[tuple[str, str]]:
             ("labels", " ".join(f"{key}={value}" for key, value in spec.labels.items())),
             ("priority", str(spec.priority) if spec.priority != "normal" else ""),
             ("retry of", spec.retry_of or ""),
+            ("retries", _retries(record, spec)),
+            ("exclusive", "yes" if spec.is_exclusive else ""),
             (
                 "limits",
                 ", ".join(f"{what} {brief_duration(value)}" for what, value in limits.items() if value is not None),
             ),
         ]
+    if record.due_ms is not None:
+        facts.append(("due", rfc3339(record.due_ms)))
+    if record.expires_ms is not None:
+        facts.append(("expires", f"{rfc3339(record.expires_ms)}, unless it has been started"))
+    if not record.is_confirmed:
+        facts.append(("", "decided without its worker: whether its processes are gone was not seen"))
     if record.worker:
         process = f", process {record.pid}" if record.pid else ""
         facts.append(("worker", f"{record.worker} on {record.host}{process}"))

@@ -94,6 +94,27 @@ def _submission(
     success_codes: Annotated[
         str, typer.Option("--success-codes", metavar="N,N", help="Exit codes that mean success.")
     ] = "0",
+    retries: Annotated[
+        str, typer.Option("--retries", metavar="N", help="Run it again, so often at most; by default never.")
+    ] = "0",
+    retry_on: Annotated[
+        str | None,
+        typer.Option(
+            "--retry-on",
+            metavar="WHY,WHY",
+            help="exit, signal, worker_lost, time_limit, idle_timeout, or exit codes.  [default: all of these]",
+        ),
+    ] = None,
+    retry_delay: Annotated[
+        str, typer.Option("--retry-delay", metavar="TIME", help="Before the first retry; doubled for each further one.")
+    ] = "1s",
+    retry_max_delay: Annotated[
+        str, typer.Option("--retry-max-delay", metavar="TIME", help="The longest such wait.")
+    ] = "5m",
+    exclusive: Annotated[
+        bool,
+        typer.Option("--exclusive", help="End it before another could be started when its worker loses touch."),
+    ] = False,
     job_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Its id: enqueued twice, it is still one job.")
     ] = None,
@@ -101,7 +122,7 @@ def _submission(
 ) -> Submission:
     from oneshot_queue.checks import checked_id
     from oneshot_queue.client.options import checked_queue
-    from oneshot_queue.jobs import JobSpec
+    from oneshot_queue.jobs import DEFAULT_RETRY_ON, MAX_RETRIES, JobSpec
 
     if shell and len(argv) != 1:
         raise UsageProblem(f"--shell takes exactly one string, and there are {len(argv)}; quote the whole of it")
@@ -120,6 +141,11 @@ def _submission(
         grace=seconds("--grace", grace) or 0.0,
         success_codes=[whole_number("--success-codes", each, least=0, most=255) for each in success_codes.split(",")],
         pty=pty,
+        retries=whole_number("--retries", retries, least=0, most=MAX_RETRIES),
+        retry_on=DEFAULT_RETRY_ON if retry_on is None else [_reason(each) for each in retry_on.split(",")],
+        retry_delay=seconds("--retry-delay", retry_delay) or 0.0,
+        retry_max_delay=seconds("--retry-max-delay", retry_max_delay) or 0.0,
+        exclusive=exclusive,
     )
     return Submission(
         spec,
@@ -127,6 +153,11 @@ def _submission(
         queue=checked_queue(queue),
         id=None if job_id is None else checked_id(job_id),
     )
+
+
+def _reason(written: str) -> str | int:
+    """A cause by its name, or an exit code."""
+    return int(written) if written.isascii() and written.isdigit() and len(written) <= 3 else written
 
 
 def _text(given: str) -> str:

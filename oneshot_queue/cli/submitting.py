@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from oneshot_queue.cli import last
 from oneshot_queue.cli.connecting import Broker, broker_for, connected
-from oneshot_queue.cli.exits import Exit
+from oneshot_queue.cli.exits import Exit, UsageProblem
 from oneshot_queue.cli.notices import no_worker
-from oneshot_queue.cli.options import AsJson, InQueue, JobId, Url, broker_url
+from oneshot_queue.cli.options import AsJson, InQueue, JobId, Url, broker_url, seconds
 from oneshot_queue.cli.spec_options import Submission, takes_a_job
 from oneshot_queue.cli.terminal import is_terminal, put, say
 from oneshot_queue.cli.verbs import Verb
@@ -29,7 +30,22 @@ def add_to(app: typer.Typer) -> None:
     app.command("retry", cls=Verb)(retry)
 
 
-def enqueue(submission: Submission, as_json: AsJson = False) -> int:
+def enqueue(
+    submission: Submission,
+    delay: Annotated[
+        str | None, typer.Option("--delay", metavar="TIME", help="Do not start it before this long from now.")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at", metavar="WHEN", help="Nor before then: 2026-12-24T18:00, here, or with a zone: …Z, …+01:00."
+        ),
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option("--expires", metavar="TIME", help="If nobody has started it by then, it FAILS.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
     """Put a command into a queue and print its id.
 
     For example:
@@ -37,12 +53,23 @@ def enqueue(submission: Submission, as_json: AsJson = False) -> int:
         oneshot-queue enqueue -q builds -n nightly -- make -j4 all
         oneshot-queue enqueue --shell 'make && ./deploy' --time-limit 1h
         oneshot-queue enqueue -l team=web -e TOKEN --stdin data.json -- ./import
+        oneshot-queue enqueue --retries 3 --retry-on exit,worker_lost --delay 5m -- ./fetch
     """
+    delay_s, expires_s, instant = seconds("--delay", delay), seconds("--expires", expires), _instant(at)
     broker = broker_for(submission.url)
     with connected(broker, submission.queue) as queue:
-        job = queue.enqueue(submission.spec, id=submission.id)
+        job = queue.enqueue(submission.spec, id=submission.id, delay=delay_s, at=instant, expires=expires_s)
         _acknowledge(broker, queue, job, as_json=as_json)
     return Exit.DONE
+
+
+def _instant(written: str | None) -> datetime | None:
+    if written is None:
+        return None
+    try:
+        return datetime.fromisoformat(written).astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise UsageProblem(f"--at: {written!r} is no time; write 2026-12-24T18:00 or 2026-12-24T18:00:00Z") from None
 
 
 def retry(context: typer.Context, job_id: JobId, queue: InQueue = None, url: Url = None) -> int:

@@ -7,12 +7,13 @@ import builtins
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self, Unpack
 
 from oneshot_queue.client import finding, submitting, watching
 from oneshot_queue.client.driving import AsyncDriver
 from oneshot_queue.client.effects import Context
-from oneshot_queue.client.options import JobOptions, checked_queue, context_for, spec_of
+from oneshot_queue.client.options import JobOptions, checked_queue, checked_when, context_for, spec_of
 from oneshot_queue.client.reading import OutputChunk, read_output
 from oneshot_queue.client.watching import InterruptReport, OnUnattended
 from oneshot_queue.errors import InvalidJob, InvalidSetting
@@ -70,19 +71,30 @@ class Queue:
         await self._driver.aclose()
 
     async def enqueue(
-        self, command: Sequence[str | bytes] | JobSpec, *, id: str | None = None, **options: Unpack[JobOptions]
+        self,
+        command: Sequence[str | bytes] | JobSpec,
+        *,
+        id: str | None = None,
+        delay: float | None = None,
+        at: datetime | None = None,
+        expires: float | None = None,
+        **options: Unpack[JobOptions],
     ) -> Job:
         """Store a job; once this returns, it is not lost.
 
         Args:
             id: Makes the call idempotent: the same id twice in one queue is one job.
+            delay: Seconds from now before which it is not started.
+            at: The instant before which it is not started, with its time zone; instead of ``delay``.
+            expires: Seconds from now after which it is not started any more, but FAILED, ``expired``.
 
         Raises:
             InvalidJob: A field makes no sense; nothing was stored.
             QueueFull: The queue, or the memory of the server, is at its limit; nothing was stored.
             BrokerError: The broker is out of reach or refuses.
         """
-        job_id, created = await self._driver.do(submitting.enqueue(self._context, spec_of(command, options), id))
+        when = checked_when(delay, at, expires)
+        job_id, created = await self._driver.do(submitting.enqueue(self._context, spec_of(command, options), id, when))
         job = Job(self._driver, self._context, job_id, created)
         return job if created else await job.refresh()
 
@@ -216,15 +228,23 @@ class Job:
         return self.record.outcome()
 
     async def output(
-        self, *, follow: bool = False, after: str | None = None, on_unattended: OnUnattended | None = None
+        self,
+        *,
+        follow: bool = False,
+        after: str | None = None,
+        attempt: int | None = None,
+        on_unattended: OnUnattended | None = None,
     ) -> AsyncGenerator[OutputChunk, None]:
         """Its output, chunk by chunk.
 
         Args:
-            follow: Wait for the start, go on while it runs, and end with it.
+            follow: Wait for the start, go on while it runs, with its next attempt too, and end with it.
             after: The ``cursor`` of the last chunk that was read, to go on behind it.
+            attempt: Only this run of the job, from 1; without it, the newest.
         """
-        verb = read_output(self._context, self.id, follow=follow, after=after, on_unattended=on_unattended)
+        verb = read_output(
+            self._context, self.id, follow=follow, after=after, attempt=attempt, on_unattended=on_unattended
+        )
         async with aclosing(self._driver.stream(verb)) as chunks:
             async for chunk in chunks:
                 yield chunk

@@ -7,14 +7,16 @@ import os
 import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TypedDict
 
-from oneshot_queue.checks import checked_name
+from oneshot_queue.checks import checked_duration, checked_name
 from oneshot_queue.client.effects import Context
 from oneshot_queue.clock import SystemClock
 from oneshot_queue.errors import BrokerNotConfigured, InvalidJob, InvalidSetting
 from oneshot_queue.jobs import JobSpec
 from oneshot_queue.settings import Settings
+from oneshot_queue.store.job_store import When
 
 
 class JobOptions(TypedDict, total=False):
@@ -32,6 +34,11 @@ class JobOptions(TypedDict, total=False):
     grace: float
     success_codes: Collection[int]
     pty: bool
+    retries: int
+    retry_on: Collection[str | int]
+    retry_delay: float
+    retry_max_delay: float
+    exclusive: bool
 
 
 def spec_of(command: Sequence[str | bytes] | JobSpec, options: JobOptions) -> JobSpec:
@@ -41,6 +48,25 @@ def spec_of(command: Sequence[str | bytes] | JobSpec, options: JobOptions) -> Jo
         InvalidJob: One of them makes no sense.
     """
     return replace(command, **options) if isinstance(command, JobSpec) else JobSpec(command, **options)
+
+
+def checked_when(delay: float | None, at: datetime | None, expires: float | None) -> When:
+    """Put together when a job may be started.
+
+    Raises:
+        InvalidJob: One of them makes no sense.
+    """
+    if delay is not None and at is not None:
+        raise InvalidJob("at", "a job is delayed by a time or until an instant, not both")
+    at_ms = None
+    if at is not None:
+        if not isinstance(at, datetime) or at.tzinfo is None:
+            raise InvalidJob("at", f"{at!r} must be a datetime with a time zone")
+        at_ms = max(0, round(at.timestamp() * 1000))
+    expires_s = checked_duration("expires", expires)
+    if expires_s is not None and expires_s <= (delay or 0):
+        raise InvalidJob("expires", f"{expires_s:g} s from now the job has not been due yet; it would never start")
+    return When(checked_duration("delay", delay) or None, at_ms, expires_s)
 
 
 def context_for(url: str | None, queue: str, settings: Settings | None) -> Context:

@@ -26,6 +26,7 @@ class OutputChunk:
         at_ms: When the worker read it, ms since 1970.
         cursor: Pass it as ``after`` to go on behind this chunk.
         missing: Bytes of this stream in front of this chunk that were written and not kept.
+        attempt: Which run of the job wrote it.
     """
 
     stream: OutputStream
@@ -33,6 +34,7 @@ class OutputChunk:
     at_ms: int
     cursor: str
     missing: int
+    attempt: int
 
 
 def read_output(
@@ -41,19 +43,22 @@ def read_output(
     *,
     follow: bool = False,
     after: str | None = None,
+    attempt: int | None = None,
     on_unattended: OnUnattended | None = None,
 ) -> Generator[Effect | OutputChunk, Any, None]:
-    """Yield the chunks of a job's newest attempt in order, among the effects that fetch them.
+    """Yield the chunks of one attempt in order, among the effects that fetch them.
 
     Args:
-        follow: Wait for the start, go on while the job runs, and end with it.
+        follow: Wait for the start, go on while the job runs, with its next attempt too, and end with it.
         after: The cursor of the last chunk that was read.
+        attempt: Only this one; without it, the newest.
 
     Raises:
         JobNotFound: There is no such job.
-        InvalidSetting: The cursor is none of ours.
+        InvalidSetting: The cursor is none of ours, or there was no such attempt.
         MalformedData: What is stored is no output.
     """
+    only = attempt
     attempt, ordinal, ends = _parsed_cursor(after)
     attention = Attention(context, job_id, on_unattended)
     while True:
@@ -61,7 +66,9 @@ def read_output(
         if seen.state is None:
             raise JobNotFound(job_id, [context.queue])
         if attempt is None:
-            attempt = seen.attempt
+            attempt = only or seen.attempt
+        if attempt > seen.attempt:
+            raise InvalidSetting("attempt", f"job {job_id} has had {seen.attempt}, not {attempt}")
         # The state was read before the output: what a final state's output holds is all there will be.
         ended = seen.state.is_final or seen.attempt > attempt
         while chunks := (yield from _next_page(context, job_id, attempt, ordinal, seen)):
@@ -71,7 +78,10 @@ def read_output(
                 ends[chunk.stream] = chunk.offset + len(chunk.data)
                 # With the ends of both streams in it, a gap right behind the cursor is still seen.
                 cursor = ".".join(str(part) for part in (attempt, ordinal, *ends.values()))
-                yield OutputChunk(chunk.stream, chunk.data, chunk.at_ms, cursor, missing)
+                yield OutputChunk(chunk.stream, chunk.data, chunk.at_ms, cursor, missing, attempt)
+        if follow and only is None and seen.attempt > attempt:
+            attempt, ordinal, ends = attempt + 1, 0, dict.fromkeys(OutputStream, 0)
+            continue
         if ended or not follow:
             return
         yield from attention.check(seen)
@@ -79,7 +89,10 @@ def read_output(
 
 
 def _next_page(context: Context, job_id: str, attempt: int, after: int, seen: Glance) -> Verb[list[Chunk]]:
-    match seen.output:
+    kind = seen.output
+    if attempt != seen.attempt:
+        (kind,) = yield from patiently(context, [output.kind(context.keys, job_id, attempt)])
+    match kind:
         case "stream":
             return output.merged((yield from patiently(context, output.pages(context.keys, job_id, attempt, after))))
         case "inline":

@@ -12,14 +12,14 @@ from oneshot_queue.errors import BrokerError, InvalidJob, JobNotFound, QueueFull
 from oneshot_queue.jobs import JobSpec, new_job_id
 from oneshot_queue.store import inspection, job_store, lease_store
 from oneshot_queue.store.calls import Call
-from oneshot_queue.store.job_store import Full, Submitted
+from oneshot_queue.store.job_store import AT_ONCE, Full, Submitted, When
 from oneshot_queue.store.refusals import is_out_of_memory
 from oneshot_queue.wire import unpack_spec
 
 Words = Sequence[str | bytes]
 
 
-def enqueue(context: Context, spec: JobSpec, job_id: str | None = None) -> Verb[tuple[str, bool]]:
+def enqueue(context: Context, spec: JobSpec, job_id: str | None = None, when: When = AT_ONCE) -> Verb[tuple[str, bool]]:
     """Store one job.
 
     Returns:
@@ -30,7 +30,8 @@ def enqueue(context: Context, spec: JobSpec, job_id: str | None = None) -> Verb[
         QueueFull: The queue or the server's memory is at its limit.
     """
     job_id = new_job_id() if job_id is None else checked_id(job_id)
-    answers = yield Ask([lease_store.add_queue(context.namespace, context.queue), _submit(context, job_id, spec)])
+    submit = _submit(context, job_id, spec, when)
+    answers = yield Ask([lease_store.add_queue(context.namespace, context.queue), submit])
     return job_id, _created(context, answers[1])
 
 
@@ -78,9 +79,9 @@ def retry(context: Context, job_id: str) -> Verb[tuple[Context, str]]:
     return where, new_id
 
 
-def _submit(context: Context, job_id: str, spec: JobSpec) -> Call[Submitted | Full]:
+def _submit(context: Context, job_id: str, spec: JobSpec, when: When = AT_ONCE) -> Call[Submitted | Full]:
     limit = context.settings.max_queue_length
-    return job_store.submit(context.keys, job_id, spec, by=context.by, max_length=limit)
+    return job_store.submit(context.keys, job_id, spec, by=context.by, max_length=limit, when=when)
 
 
 def _created(context: Context, answer: Submitted | Full | Exception) -> bool:

@@ -60,11 +60,17 @@ def glance(keys: QueueKeys, job_id: str) -> Call[Glance]:
 
 @dataclass(frozen=True, slots=True)
 class QueueCounts:
-    """How many jobs of a queue are in each state, and how many entries its ready streams hold (waiting and running)."""
+    """How many jobs of a queue are in each state.
+
+    Attributes:
+        entries: What its ready streams hold: jobs that wait for a free slot, or run.
+        delayed: Jobs that are not due yet.
+    """
 
     queue: str
     states: Mapping[JobState, int]
     entries: int
+    delayed: int = 0
 
     @property
     def ready(self) -> int:
@@ -125,14 +131,16 @@ def newest(keys: QueueKeys, state: JobState, start: int, count: int) -> Call[lis
 
 
 def counts(keys: QueueKeys) -> list[Call[int]]:
-    """The nine counts that ``queue_counts`` needs, to be sent together."""
+    """The ten counts that ``queue_counts`` needs, to be sent together."""
     states = [plain("ZCARD", keys.state(state), read=int) for state in JobState]
-    return states + [plain("XLEN", keys.ready(priority), read=int) for priority in Priority]
+    ready = [plain("XLEN", keys.ready(priority), read=int) for priority in Priority]
+    return [*states, plain("ZCARD", keys.delayed, read=int), *ready]
 
 
 def queue_counts(keys: QueueKeys, answers: list[int]) -> QueueCounts:
     """Put the answers of ``counts`` together."""
-    return QueueCounts(keys.queue, dict(zip(JobState, answers, strict=False)), sum(answers[len(JobState) :]))
+    states, delayed, ready = answers[: len(JobState)], answers[len(JobState)], answers[len(JobState) + 1 :]
+    return QueueCounts(keys.queue, dict(zip(JobState, states, strict=True)), sum(ready), delayed)
 
 
 def parsed_record(keys: QueueKeys, job_id: str, answers: list[Any]) -> JobRecord | None:

@@ -58,6 +58,10 @@ class QueueKeys:
         return f"{self.prefix}:workers"
 
     @property
+    def delayed(self) -> str:
+        return f"{self.prefix}:delayed"
+
+    @property
     def bell(self) -> str:
         return f"{self.prefix}:bell"
 

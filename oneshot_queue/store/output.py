@@ -18,6 +18,12 @@ PAGE_CHUNKS: Final = 16
 """Chunks a page: of 64 KiB at most, so that a reply stays at 1 MiB."""
 
 
+def kind(keys: QueueKeys, job_id: str, attempt: int) -> Call[str]:
+    """How an earlier attempt's output is stored: ``stream``, ``inline``, or ``none``."""
+    kinds = {"stream": "stream", "string": "inline"}
+    return plain("TYPE", keys.output_head(job_id, attempt), read=lambda raw: kinds.get(text(raw), "none"))
+
+
 def inline_chunks(keys: QueueKeys, job_id: str, attempt: int) -> Call[list[Chunk]]:
     """The whole output of a job that wrote little.
 

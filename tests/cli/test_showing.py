@@ -17,7 +17,8 @@ from tests.waiting import wait_until
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 KEYS = (
     "id queue name state cause error reason attempt command cwd labels priority retry_of worker host pid created_at "
-    "started_at ended_at last_output_at exit_code signal time_limit_s idle_after_s grace_s interrupting "
+    "due_at expires_at started_at ended_at last_output_at exit_code signal time_limit_s idle_after_s grace_s "
+    "retries exclusive confirmed interrupting "
     "interrupt_requested_at output usage history"
 ).split()
 
@@ -77,7 +78,7 @@ def test_the_history_says_what_happened_when_in_which_attempt_why_and_by_whom(se
         ("RUNNING", 1, None),
         ("FAILED", 1, "exit"),
     ]
-    assert all(list(row) == ["state", "at", "attempt", "cause", "by"] for row in history)
+    assert all(list(row) == ["state", "at", "attempt", "cause", "by", "detail"] for row in history)
     assert all(TIME.fullmatch(row["at"]) for row in history)
     assert history[0]["by"].endswith(f"@{socket.gethostname()}")
     assert history[1]["by"] == history[2]["by"] == served.job(job_id)["worker"]
@@ -214,10 +215,10 @@ def test_queues_counts_every_state_and_what_is_ready(cli: Cli, pretender: Preten
 
     none = dict.fromkeys(("CREATED", "RUNNING", "IDLE", "INTERRUPTED", "COMPLETED", "FAILED"), 0)
     assert forms == [
-        {"queue": "builds", "states": none | {"CREATED": 1}, "ready": 1},
-        {"queue": "default", "states": none | {"CREATED": 1, "RUNNING": 1, "INTERRUPTED": 1}, "ready": 1},
+        {"queue": "builds", "states": none | {"CREATED": 1}, "ready": 1, "delayed": 0},
+        {"queue": "default", "states": none | {"CREATED": 1, "RUNNING": 1, "INTERRUPTED": 1}, "ready": 1, "delayed": 0},
     ]
-    assert cli("queues").text == "1  1  0  0  0  0  0  builds\n1  1  1  0  1  0  0  default\n"
+    assert cli("queues").text == "1  0  1  0  0  0  0  0  builds\n1  0  1  1  0  1  0  0  default\n"
     table = cli.on_terminal("queues", columns=40, env={"NO_COLOR": "1"}).done().text.splitlines()
     assert len(table) == 3
     assert all(len(line) <= 40 for line in table)
