@@ -21,7 +21,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from oneshot_queue.errors import InvalidBrokerUrl, MalformedData, QueueClosed
+from oneshot_queue.errors import BrokerUnreachable, InvalidBrokerUrl, MalformedData, QueueClosed
 from oneshot_queue.store.calls import Call, Word, packed
 from oneshot_queue.store.refusals import DRIVER_ERRORS, broker_error, shown_url
 
@@ -62,7 +62,11 @@ def _pool(kind: Any, url: str, size: Mapping[str, Any], options: Mapping[str, An
 
 
 def _settled(url: str, calls: Sequence[Call[Any]], replies: Sequence[Any]) -> list[Any]:
-    """Make the typed answers; a refusal is the answer of its own call alone."""
+    """Make the typed answers; a refusal is the answer of its own call alone.
+
+    Raises:
+        BrokerUnreachable: The server serves nobody at the moment; no call was carried out.
+    """
     answers: list[Any] = []
     for call, reply in zip(calls, replies, strict=True):
         if isinstance(reply, Exception):
@@ -77,6 +81,8 @@ def _settled(url: str, calls: Sequence[Call[Any]], replies: Sequence[Any]) -> li
         except (ValueError, TypeError, KeyError, IndexError) as surprise:
             # What is stored is hostile until it is read: one damaged value must not take its neighbours with it.
             answers.append(MalformedData("reply", f"{surprise!r}; something else writes to our keys"))
+    if answers and all(isinstance(answer, BrokerUnreachable) for answer in answers):
+        raise answers[0]
     return answers
 
 
