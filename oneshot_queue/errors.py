@@ -175,7 +175,8 @@ class InvalidBrokerUrl(BrokerError, ValueError):
     def __init__(self, url: str) -> None:
         self.url = url
         super().__init__(
-            f"{url!r} is no broker's URL: write redis://HOST:PORT, rediss://HOST:PORT (TLS) or unix:///PATH; "
+            f"{url!r} is no broker's URL: write redis://HOST:PORT, rediss://HOST:PORT (TLS) or unix:///PATH, "
+            "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+cluster://HOST:PORT,HOST:PORT; "
             "special characters in a password are written %2F"
         )
 

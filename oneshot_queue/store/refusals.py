@@ -82,7 +82,7 @@ _PHRASES: Final = (
 _FIRST_WORD: Final = re.compile(r"-?([A-Z]{3,}) ")
 # Redis 6.2 quotes what a command in a script was refused for, and calls the whole thing ERR.
 _QUOTED_CODE: Final = re.compile(r": -([A-Z]{3,}) ")
-_URL_LOGIN: Final = re.compile(r"^([a-z+]+://[^:/@]*):.*@", re.DOTALL)
+_URL_LOGIN: Final = re.compile(r"^([A-Za-z+]+://[^:/@]*):.*@", re.DOTALL)
 _QUERY_PASSWORD: Final = re.compile(r"(password=)[^&]*", re.IGNORECASE)
 _DAMAGE: Final = re.compile(
     r"WRONGTYPE|not an integer|not a (valid )?float|would overflow|equal or smaller than the target|attempt to "

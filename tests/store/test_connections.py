@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from oneshot_queue import BrokerUnreachable, JobSpec, OneshotQueueError, QueueClosed, Settings, SyncQueue
-from oneshot_queue.store import announcements, connection, inspection
+from oneshot_queue.store import announcements, driver, inspection
 from oneshot_queue.store.announcements import Announcements, Ear
 from oneshot_queue.store.calls import plain
 from oneshot_queue.store.connection import AsyncConnection
@@ -71,7 +71,7 @@ async def test_connections_are_bounded_however_many_call(server: Server, store: 
         seen.append(await clients_of(store))
 
     assert await store.length() == 200
-    assert max(seen) <= before + connection.MAX_CONNECTIONS
+    assert max(seen) <= before + driver.MAX_CONNECTIONS
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -196,7 +196,7 @@ async def test_cancelled_calls_get_nobody_a_wrong_answer_and_lose_no_connection(
     assert wrong == []
     # All of them at once: none of the pool's places was lost.
     async with anyio.create_task_group() as tasks:
-        for _ in range(connection.MAX_CONNECTIONS):
+        for _ in range(driver.MAX_CONNECTIONS):
             tasks.start_soon(link.run, inspection.ping())
     await link.aclose()
 
