@@ -65,6 +65,7 @@ REFUSALS: Final[dict[str, Refusal]] = {
     "UNKNOWN": Refusal(OLD_SERVER_ADVICE, needs_person=True),
     "MOVED": Refusal(_CLUSTER_ADVICE, needs_person=True),
     "ASK": Refusal(_CLUSTER_ADVICE, needs_person=True),
+    "NOCLUSTER": Refusal("it is one server, no cluster: write redis://HOST:PORT", needs_person=True),
     "CROSSSLOT": Refusal("a call named keys of two queues, which a cluster cannot do at once; please report it"),
     "NOGROUP": Refusal("a consumer group is gone; the next claim makes it again"),
     "NOSCRIPT": Refusal("it forgot a script while we sent it; try again"),
@@ -76,6 +77,7 @@ _OTHER: Final = Refusal("look at the server's log")
 _PHRASES: Final = (
     (re.compile(r"max number of clients"), "MAXCLIENTS"),
     (re.compile(r"unknown (redis )?command", re.IGNORECASE), "UNKNOWN"),
+    (re.compile(r"cluster support disabled"), "NOCLUSTER"),
     # Of a command in a script: Redis 6.2, and Redis 7 and later.
     (re.compile(r"executing the script can't|no permissions to "), "NOPERM"),
 )
