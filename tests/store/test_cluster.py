@@ -21,7 +21,7 @@ from oneshot_queue.store.connection import AsyncConnection, SyncConnection
 from oneshot_queue.store.job_store import Recorded
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.server_facts import ServerFacts
-from tests.clusters import ClusterDeployment, ask
+from tests.clusters import ClusterDeployment, ask, facts_of
 from tests.servers import ServerProcess
 from tests.store.builders import Store, a_job_id, a_spec
 from tests.store.clients import KINDS, opened_client
@@ -227,14 +227,15 @@ async def answers_of(link: AsyncConnection, call: Any) -> Any:
 
 
 async def test_cluster_that_is_down_is_away_for_a_while(deployment: ClusterDeployment, keys: QueueKeys) -> None:
-    slot = deployment.slot_of(keys.prefix)
-    owner = deployment.node_of(slot)
-    other = deployment.slot_of("anything else")
-    ask(deployment.node_of(other), "CLUSTER", "DELSLOTS", other)
+    owner = deployment.node_of(deployment.slot_of(keys.prefix))
+    other = next(node for node in deployment.nodes if node is not owner)
     async with connected(deployment, reply_timeout_s=0.5) as link:
-        await eventually(lambda: ask(owner, "CLUSTER", "INFO"), lambda said: b"cluster_state:fail" in said, what="it")
+        await to_thread.run_sync(other.kill)
+        await eventually(
+            lambda: facts_of(owner, "CLUSTER", "INFO"), lambda facts: facts["cluster_state"] == "fail", what="the end"
+        )
 
-        with pytest.raises(BrokerUnreachable, match="cluster is down") as refusal:
+        with pytest.raises(BrokerUnreachable, match="part of the cluster is down") as refusal:
             await store_of(link, keys).submit()
 
     assert refusal.value.is_passing
