@@ -107,7 +107,7 @@ class Rerouting:
             if not waiting or self._now() + pause_s > give_up_s:
                 return
             # Whoever was sent elsewhere goes there at once, but does not run in circles.
-            if attempt > 1 or len(elsewhere) < len(waiting):
+            if attempt > 1 or not all(isinstance(replies[index], exceptions.AskError) for index in waiting):
                 yield Pause(pause_s)
 
     def _ask(
