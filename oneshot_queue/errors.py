@@ -17,7 +17,7 @@
     └── BrokerError
         ├── BrokerNotConfigured            no URL was given
         ├── InvalidBrokerUrl (ValueError)  what was given is no URL of a broker
-        ├── BrokerUnreachable (ConnectionError)   nobody answered
+        ├── BrokerUnreachable (ConnectionError)   nobody answered, or nobody is served just now
         ├── BrokerRefused                  it answered, and said no (login, permission, version, wrong type)
         └── QueueFull                      the queue or the server's memory is at its limit
 
@@ -144,11 +144,21 @@ class InterruptNotConfirmed(JobError, TimeoutError):
 
 
 class BrokerError(OneshotQueueError):
-    """Something about the Redis server itself."""
+    """Something about the Redis server itself.
+
+    Attributes:
+        is_passing: It goes by itself, or with time: worth trying again after a while.
+        needs_person: It stays until a person changes something: an address, a password, a permission, a version.
+    """
+
+    is_passing = False
+    needs_person = False
 
 
 class BrokerNotConfigured(BrokerError):
     """No broker was named."""
+
+    needs_person = True
 
     def __init__(self) -> None:
         super().__init__(
@@ -160,16 +170,21 @@ class BrokerNotConfigured(BrokerError):
 class InvalidBrokerUrl(BrokerError, ValueError):
     """What was given is no URL of a Redis server; nobody was asked."""
 
+    needs_person = True
+
     def __init__(self, url: str) -> None:
         self.url = url
         super().__init__(
-            f"{url!r} is no broker's URL: write redis://HOST:PORT, rediss://HOST:PORT (TLS) or unix:///PATH; "
+            f"{url!r} is no broker's URL: write redis://HOST:PORT, rediss://HOST:PORT (TLS) or unix:///PATH, "
+            "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+cluster://HOST:PORT,HOST:PORT; "
             "special characters in a password are written %2F"
         )
 
 
 class BrokerUnreachable(BrokerError, ConnectionError):
-    """Nobody answered at the broker's address, or the answer did not come in time."""
+    """Nobody answered at the broker's address, or not in time, or what answered can serve nobody at the moment."""
+
+    is_passing = True
 
     def __init__(self, url: str, problem: str, advice: str = "is it running, and is the URL right?") -> None:
         self.url = url
@@ -181,15 +196,21 @@ class BrokerUnreachable(BrokerError, ConnectionError):
 class BrokerRefused(BrokerError):
     """The broker answered, and said no."""
 
-    def __init__(self, url: str, problem: str, advice: str) -> None:
+    def __init__(
+        self, url: str, problem: str, advice: str, *, is_passing: bool = False, needs_person: bool = False
+    ) -> None:
         self.url = url
         self.problem = problem
         self.advice = advice
+        self.is_passing = is_passing
+        self.needs_person = needs_person
         super().__init__(f"the broker at {url} refused: {problem}; {advice}")
 
 
 class QueueFull(BrokerError):
     """The queue, or the memory of the server, is at its limit; nothing was stored."""
+
+    is_passing = True
 
     def __init__(self, queue: str, problem: str) -> None:
         self.queue = queue

@@ -13,7 +13,8 @@ from oneshot_queue.client.effects import Ask, Effect, Hear, Pause, Verb
 from oneshot_queue.client.reading import OutputChunk
 from oneshot_queue.errors import OneshotQueueError, QueueClosed
 from oneshot_queue.store.announcements import Announcements, BlockingEar, Ear
-from oneshot_queue.store.connection import CLOSE_TIMEOUT_S, AsyncConnection, SyncConnection
+from oneshot_queue.store.connection import AsyncConnection, SyncConnection
+from oneshot_queue.store.driver import CLOSE_TIMEOUT_S
 
 T = TypeVar("T")
 Stream = Generator[Effect | OutputChunk, Any, Any]

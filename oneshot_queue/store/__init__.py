@@ -28,11 +28,16 @@ a reply of record, append, finish   ``BrokerUnreachable``               sending 
 an announcement is lost             nothing                             the renewal, and everyone's own second look
 a stream or its group is gone       an error of XREADGROUP              ``claim`` makes the group again, from 0
 the scripts are flushed             NOSCRIPT                            sending the text
+a primary is demoted, or dies       READONLY, a lost connection         asking the sentinels who follows
+a queue moves in a cluster          MOVED, ASK, TRYAGAIN                asking where it is now, within the time limit
+a server starts again               another ``run_id``                  whoever watches is told before the first call
 a foreign entry is in a stream      no readable job                     ``claim`` sets it aside, and counts it
 a lease is gone                     ``Lost``                            the worker ends its jobs, and leases anew
 ==================================  ==================================  ===============================================
 
 The rooms: ``keys`` names, ``lua`` and ``scripts`` what Redis runs, ``calls`` what to say, ``connection`` saying it,
 ``refusals`` what went wrong on the way, ``announcements`` hearing; ``job_store`` and ``lease_store`` change,
-``inspection`` and ``output`` look.
+``inspection`` and ``output`` look. Below ``connection``: ``addresses`` reads URLs, ``routes`` and ``rerouting`` decide
+whom to ask and what to ask again, with ``sentinels`` and ``cluster`` for directories; ``async_node`` and ``sync_node``
+hold the connections to one server, which ``driver`` makes and ``introductions`` and ``server_facts`` get to know.
 """

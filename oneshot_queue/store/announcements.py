@@ -7,6 +7,7 @@ truth.
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,6 +16,8 @@ from typing import Any, Final
 import anyio
 import redis
 
+from oneshot_queue.backoff import retry_delay
+from oneshot_queue.errors import BrokerError
 from oneshot_queue.store.calls import packed, text
 from oneshot_queue.store.connection import AsyncConnection, SyncConnection
 from oneshot_queue.store.refusals import DRIVER_ERRORS, broker_error
@@ -22,6 +25,7 @@ from oneshot_queue.store.refusals import DRIVER_ERRORS, broker_error
 logger = logging.getLogger(__name__)
 
 RECONNECT_S: Final = 0.5
+MAX_RECONNECT_S: Final = 4.0
 PING_S: Final = 5.0
 """A subscriber that hears nothing for so long pings; if it hears nothing for as long again, its connection is dead."""
 
@@ -116,13 +120,14 @@ class Announcements:
             try:
                 async with self._connection.dedicated() as connection:
                     await self._read(_Line(connection))
-            except DRIVER_ERRORS as problem:
+            except (BrokerError, *DRIVER_ERRORS) as error:
                 failures = 1 if self._has_heard else failures + 1
                 level = logging.WARNING if failures == 1 else logging.DEBUG
-                logger.log(level, "cannot hear announcements: %s", broker_error(self._connection.url, problem))
+                problem = error if isinstance(error, BrokerError) else broker_error(self._connection.url, error)
+                logger.log(level, "cannot hear announcements: %s", problem)
                 for ear in {ear for ears in self._ears.values() for ear in ears}:
                     ear.miss()
-            await anyio.sleep(RECONNECT_S)
+            await anyio.sleep(_reconnect_delay(failures))
 
     async def _read(self, line: _Line) -> None:
         """Pass messages on until the connection fails, or is found dead: a frozen server gives silence, no error."""
@@ -179,27 +184,37 @@ class BlockingEar:
     def __init__(self, connection: SyncConnection) -> None:
         self._connection = connection
         self._channels: set[str] = set()
-        self._pubsub: redis.client.PubSub | None = None  # most verbs never listen
+        self._line: Any = None  # most verbs never listen
+        self._failures = 0
 
     def hear(self, channels: Iterable[str], timeout_s: float) -> bool:
         """Wait until something is said on a channel; comes back at once when it had to subscribe first."""
         try:
-            if self._pubsub is None:
-                self._pubsub = self._connection.pubsub()
+            if self._line is None:
+                self._line = self._connection.listener()
             if new := set(channels) - self._channels:
-                self._pubsub.subscribe(*new)
+                self._line.send_packed_command([packed([("SUBSCRIBE", *new)])])
                 self._channels |= new
-            message = self._pubsub.get_message(timeout=timeout_s)
-            return message is not None
-        except DRIVER_ERRORS:
+            if not self._line.can_read(timeout=timeout_s):
+                return False
+            self._line.read_response()
+            self._failures = 0
+            return True
+        except (BrokerError, *DRIVER_ERRORS):
             # Whoever waits looks again; at the pace of a subscriber that may not subscribe, not as fast as it can.
             self.close()
-            time.sleep(min(timeout_s, RECONNECT_S))
+            self._failures += 1
+            time.sleep(min(timeout_s, _reconnect_delay(self._failures)))
             return True
 
     def close(self) -> None:
         """Leave all channels."""
-        pubsub, self._pubsub, self._channels = self._pubsub, None, set()
-        if pubsub is not None:
+        line, self._line, self._channels = self._line, None, set()
+        if line is not None:
             with suppress(*DRIVER_ERRORS):
-                pubsub.close()
+                line.disconnect()
+
+
+def _reconnect_delay(failures: int) -> float:
+    """Seconds until the next attempt; spread, so that many who lost the same server do not return together."""
+    return retry_delay(max(failures, 1), base_s=RECONNECT_S, cap_s=MAX_RECONNECT_S, spread=random.uniform(0.5, 1.0))

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from oneshot_queue.store.scripts import Script, script
 
 T = TypeVar("T")
 Word = str | bytes | int | float
+
+_KEYLESS: Final = frozenset("ACL CLIENT CLUSTER CONFIG ECHO INFO LATENCY PING PUBLISH ROLE SCAN SCRIPT TIME".split())
+_WITH_SUBCOMMAND: Final = frozenset("MEMORY OBJECT XGROUP XINFO".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,16 @@ class Call(Generic[T]):
     words: tuple[Word, ...]
     read: Callable[[Any], T]
     script: Script | None = None
+
+    @property
+    def key(self) -> Word | None:
+        """The first key it names, which says where in a cluster it belongs; ``None`` if any node will do."""
+        if self.script is not None:
+            return self.words[1]
+        verb = str(self.words[0]).upper()
+        if verb in _KEYLESS or len(self.words) < 2:
+            return None
+        return self.words[2] if verb in _WITH_SUBCOMMAND and len(self.words) > 2 else self.words[1]
 
     def command(self, *, whole_text: bool = False) -> tuple[Word, ...]:
         """The words to send: by digest, or with the script's whole text for a server that does not know it yet."""

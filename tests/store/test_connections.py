@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
 
 from oneshot_queue import BrokerUnreachable, JobSpec, OneshotQueueError, QueueClosed, Settings, SyncQueue
-from oneshot_queue.store import announcements, connection, inspection
-from oneshot_queue.store.announcements import Announcements, Ear
+from oneshot_queue.store import driver, inspection
 from oneshot_queue.store.calls import plain
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.keys import QueueKeys
@@ -71,7 +68,7 @@ async def test_connections_are_bounded_however_many_call(server: Server, store: 
         seen.append(await clients_of(store))
 
     assert await store.length() == 200
-    assert max(seen) <= before + connection.MAX_CONNECTIONS
+    assert max(seen) <= before + driver.MAX_CONNECTIONS
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -196,7 +193,7 @@ async def test_cancelled_calls_get_nobody_a_wrong_answer_and_lose_no_connection(
     assert wrong == []
     # All of them at once: none of the pool's places was lost.
     async with anyio.create_task_group() as tasks:
-        for _ in range(connection.MAX_CONNECTIONS):
+        for _ in range(driver.MAX_CONNECTIONS):
             tasks.start_soon(link.run, inspection.ping())
     await link.aclose()
 
@@ -215,85 +212,3 @@ async def test_server_that_freezes_is_unreachable_and_used_again_when_it_thaws(
 
     assert await link.run(plain("ECHO", "found", read=bytes.decode)) == "found"
     await link.aclose()
-
-
-async def test_listeners_are_told_when_the_server_comes_back(
-    real_server: ServerProcess, real_store: Store, hurried: None
-) -> None:
-    async with listening(real_server.url) as (heard, ear):
-        await heard.listen(ear, ["news"])
-        await told(ear)
-        real_server.kill()
-        await told(ear)
-        real_server.start()
-        await told(ear)
-
-        await eventually(lambda: real_store.redis.publish("news", "now"), what="a listener")
-        assert await told(ear) == [("news", b"now")]
-
-
-async def test_frozen_server_is_noticed_though_it_gives_no_error(
-    real_server: ServerProcess, real_store: Store, hurried: None
-) -> None:
-    async with listening(real_server.url) as (heard, ear):
-        await heard.listen(ear, ["news"])
-        await told(ear)
-
-        real_server.pause()
-        try:
-            assert await told(ear) == []
-        finally:
-            real_server.resume()
-
-
-async def test_subscriber_that_nobody_needs_any_more_does_not_hammer_a_server_that_restarts(
-    real_server: ServerProcess, real_store: Store, hurried: None
-) -> None:
-    async with listening(real_server.url) as (heard, ear):
-        await heard.listen(ear, ["news"])
-        await told(ear)
-        await heard.forget(ear)
-        await eventually(lambda: real_store.redis.pubsub_numsub("news"), lambda rows: rows[0][1] == 0, what="silence")
-        real_server.kill()
-        real_server.start()
-        async with a_queue(real_server.url, real_store.keys) as queue:
-            for _ in range(100):
-                await queue.ping()
-
-        stats = await real_store.redis.info("commandstats")
-
-        # At most the one that the driver repeats of its own accord when the connection breaks.
-        assert stats.get("cmdstat_subscribe", {"calls": 0})["calls"] <= 1
-        again = Ear()
-        await heard.listen(again, ["news"])
-        await told(again)
-
-
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The subscriber's watchdog, a hundred times as quick."""
-    for name in ("PING_S", "RECONNECT_S"):
-        monkeypatch.setattr(announcements, name, getattr(announcements, name) / 100)
-
-
-@asynccontextmanager
-async def listening(url: str) -> AsyncIterator[tuple[Announcements, Ear]]:
-    """A subscriber that runs while its block does, and an ear for it."""
-    link = AsyncConnection(url)
-    heard = Announcements(link)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(heard.run)
-        try:
-            yield heard, Ear()
-        finally:
-            tasks.cancel_scope.cancel()
-    await link.aclose()
-
-
-async def told(ear: Ear) -> list[tuple[str, bytes]]:
-    """Wait for news and take it; nothing said means that something may have been missed."""
-    with anyio.fail_after(20):
-        await ear.wait()
-    said, missed = ear.take()
-    assert said or missed
-    return said
