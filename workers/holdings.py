@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -47,6 +47,7 @@ class HeldJob:
         ended: How and when it ended, once it has.
         intent: The interrupt that is on record for it, once it was read.
         stop_reason: Why this worker ended it of its own accord.
+        is_exclusive: Whether it must end before its lease does.
         is_fenced: Whether it turned out to be another's: its processes end, nothing more is written.
     """
 
@@ -64,6 +65,7 @@ class HeldJob:
     ended: tuple[Outcome, float] | None = None
     intent: Intent | None = None
     stop_reason: str | None = None
+    is_exclusive: bool = False
     is_fenced: bool = False
 
     def is_of(self, spec: bytes, stdin: bytes) -> bool:
@@ -80,9 +82,14 @@ class HeldJob:
 
 
 class Holdings:
-    """All held jobs, by queue and id."""
+    """All held jobs, by queue and id.
+
+    Attributes:
+        on_removed: Told of each job that is let go.
+    """
 
     def __init__(self) -> None:
+        self.on_removed: Callable[[HeldJob], None] | None = None
         self._held: dict[str, HeldJob] = {}
         self._tokens: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._changed = asyncio.Event()
@@ -105,6 +112,8 @@ class Holdings:
         """Let a job go."""
         if self._held.get(held.task_id) is held:
             del self._held[held.task_id]
+            if self.on_removed is not None:
+                self.on_removed(held)
             self._notify()
 
     def find(self, queue: str, job_id: str) -> HeldJob | None:
