@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -18,6 +19,7 @@ from workers.options import WorkerOptions
 
 _MAX_BYTES: Final = 1 << 18
 _MAX_FILES: Final = 4
+_FILE: Final = struct.Struct("=i")
 
 
 class Stage(IntEnum):
@@ -129,9 +131,14 @@ class Channel:
             BlockingIOError: There is none now.
         """
         try:
-            raw, files, _, _ = socket.recv_fds(self._end, _MAX_BYTES, _MAX_FILES, socket.MSG_CMSG_CLOEXEC)
+            # Not ``recv_fds``: Python 3.11 forgets the flags, and jobs must not inherit the lock.
+            space = socket.CMSG_SPACE(_MAX_FILES * _FILE.size)
+            raw, ancillary, _, _ = self._end.recvmsg(_MAX_BYTES, space, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             return None
+        files = [
+            file for _, kind, data in ancillary if kind == socket.SCM_RIGHTS for (file,) in _FILE.iter_unpack(data)
+        ]
         return (_unpacked(raw), files) if raw else None
 
     def close(self) -> None:
