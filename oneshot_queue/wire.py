@@ -2,7 +2,8 @@
 
 Whoever can write to Redis can write these bytes. Their size is checked before they are unpacked (1 MB of msgpack can
 become 64 MB of objects), every length inside is limited, and what comes out must fit its schema exactly: a field that
-is unknown, missing or of another kind makes the whole message malformed.
+is unknown, missing or of another kind makes the whole message malformed. Only a worker's sign of life may have fields
+that are newer than its reader, or lack those that are newer than its writer: fleets are upgraded one by one.
 """
 
 from __future__ import annotations
@@ -68,6 +69,9 @@ class WorkerPresence:
         concurrency: Most jobs it runs at once; 0 once it takes no more.
         running: Ids of the jobs it runs now.
         only_job: The one job it exists for, if it takes no other.
+        supervisor: An id that all worker processes of one supervisor share; empty if it has none.
+        process: Its number among the ``processes`` of that supervisor, from 1.
+        layer: What ends its jobs when it is killed: ``cgroup`` or ``subreaper``; empty if nothing does.
     """
 
     id: str
@@ -80,6 +84,10 @@ class WorkerPresence:
     started_ms: int
     seen_ms: int
     only_job: str | None = None
+    supervisor: str = ""
+    process: int = 1
+    processes: int = 1
+    layer: str = ""
 
     def may_take(self, job_id: str | None = None) -> bool:
         """Whether it takes jobs, or at least this one."""
@@ -134,13 +142,14 @@ def pack_presence(presence: WorkerPresence) -> bytes:
 
 
 def unpack_presence(raw: bytes) -> WorkerPresence:
-    """Read a worker's sign of life back.
+    """Read a worker's sign of life back. Of a newer worker, fields that are not known here are ignored.
 
     Raises:
         MalformedData: The bytes are none of this version.
     """
     fields = _unpack("worker presence", raw, MAX_PRESENCE_BYTES)
-    if fields.keys() != _PRESENCE_KINDS.keys():
+    fields = {name: value for name, value in fields.items() if name in _PRESENCE_KINDS}
+    if _PRESENCE_KINDS.keys() - _NEWER_PRESENCE - fields.keys():
         raise MalformedData("worker presence", f"has the fields {sorted(fields)}")
     for name, value in fields.items():
         if not _PRESENCE_KINDS[name](value):
@@ -286,4 +295,10 @@ _PRESENCE_KINDS: Final[Mapping[str, Callable[[object], bool]]] = {
     "started_ms": _is(int),
     "seen_ms": _is(int),
     "only_job": _is(str, type(None)),
+    "supervisor": _is(str),
+    "process": _is(int),
+    "processes": _is(int),
+    "layer": _is(str),
 }
+_NEWER_PRESENCE: Final = frozenset({"supervisor", "process", "processes", "layer"})
+"""What a worker of an older version does not say."""

@@ -11,6 +11,7 @@ queue_name     A queue name of the test's own.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +62,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _commands_of_a_bare_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
     commands.provide_missing(tmp_path_factory.mktemp("commands"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    # Whoever runs the tests may have workers, and a broker, of their own.
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import assert_never
+from dataclasses import replace
+from typing import Final, assert_never
 
 from oneshot_queue.clock import Clock
 from oneshot_queue.events import (
@@ -17,10 +18,13 @@ from oneshot_queue.events import (
     TaskEnded,
     TaskStarted,
 )
+from oneshot_queue.jobs import Cause, Outcome
 from workers.holdings import HeldJob, Holdings, ServerClock
 from workers.report import Report
 from workers.services.recorder import Recorder
 from workers.services.shipper import Shipper
+
+STUCK: Final = "its worker was stuck, and the supervisor ended the job before its lease ran out"
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +41,18 @@ class Bridge:
         self._clock = clock
         self._server_clock = server_clock
 
-    def attach(self, report: Report, postpone: Callable[[HeldJob], None]) -> None:
+    def attach(
+        self, report: Report, postpone: Callable[[HeldJob], None], was_fenced: Callable[[HeldJob], bool]
+    ) -> None:
         """Connect what exists only after the orchestrator does.
 
         Args:
             postpone: Told of a job whose process this host cannot start now.
+            was_fenced: Whether the supervisor has ended a job, because its lease was about to run out.
         """
         self._report = report
         self._postpone = postpone
+        self._was_fenced = was_fenced
 
     def __call__(self, event: Event) -> None:
         """Take in one event."""
@@ -69,15 +77,17 @@ class Bridge:
                 logger.warning("job %s cannot be started yet: %s", held.job_id, error)
                 self._postpone(held)
             case TaskEnded(outcome=outcome):
-                self._end(held, event)
+                if self._was_fenced(held) and outcome.cause is Cause.SIGNAL:
+                    outcome = replace(outcome, cause=Cause.WORKER_LOST, error=STUCK)
+                self._end(held, outcome)
                 if held.goes_back is None:
                     seconds = None if held.started_s is None else self._clock.monotonic() - held.started_s
                     self._report.ended(held, outcome, seconds)
             case _:
                 assert_never(event)
 
-    def _end(self, held: HeldJob, event: TaskEnded) -> None:
-        held.ended = (event.outcome, self._clock.monotonic())
+    def _end(self, held: HeldJob, outcome: Outcome) -> None:
+        held.ended = (outcome, self._clock.monotonic())
         if held.is_fenced:
             self._shipper.forget(held)
             self._holdings.remove(held)

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from oneshot_queue.clock import Clock, SystemClock
 from oneshot_queue.events import Event, Observer
@@ -14,6 +15,38 @@ from workers.output import HEAD_BYTES, TAIL_BYTES, OutputCapture
 from workers.processes.process_tree import ProcessTree
 
 logger = logging.getLogger(__name__)
+
+
+class Starts(Protocol):
+    """Writes down, outside of this process, which commands may have been started; cheap, and never waits."""
+
+    def begin(self, task_id: str) -> None:
+        """From now on the command may have been started."""
+
+    def withdraw(self, task_id: str) -> None:
+        """Nothing was started after all."""
+
+    def started(self, task_id: str, pid: int, first_tick: int, last_tick: int) -> None:
+        """It was started, as this process, between these clock ticks since boot."""
+
+    def exited(self, task_id: str, exit_code: int | None) -> None:
+        """Its process was reaped: its code, the negative of its signal, or ``None`` if nobody knows."""
+
+
+class Unnoted:
+    """For whom it does not matter what was started, should this process die."""
+
+    def begin(self, task_id: str) -> None:
+        """Nobody needs to know."""
+
+    def withdraw(self, task_id: str) -> None:
+        """Nobody needs to know."""
+
+    def started(self, task_id: str, pid: int, first_tick: int, last_tick: int) -> None:
+        """Nobody needs to know."""
+
+    def exited(self, task_id: str, exit_code: int | None) -> None:
+        """Nobody needs to know."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +58,7 @@ class Engine:
         environment: What each process gets before its own variables.
         capture: Whether output is kept in memory for ``Outcome.output``.
         survive_s: Seconds after SIGKILL until what still lives is reported as a survivor.
+        starts: Where each start is written down before it happens.
         reuses_machines: A state machine serves one task after another; nobody may look at that of a task that ended.
     """
 
@@ -37,6 +71,7 @@ class Engine:
     survive_s: float = 30.0
     reuses_machines: bool = False
     tree: ProcessTree = field(default_factory=lambda: ProcessTree(owns_children=False))
+    starts: Starts = field(default_factory=Unnoted)
     _idle_machines: list[OneshotStateMachine] = field(default_factory=list)
 
     def notify(self, event: Event) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -94,9 +94,14 @@ class HeldJob:
 
 
 class Holdings:
-    """All held jobs, by queue and id."""
+    """All held jobs, by queue and id.
+
+    Attributes:
+        on_removed: Told of each job that is let go.
+    """
 
     def __init__(self) -> None:
+        self.on_removed: Callable[[HeldJob], None] | None = None
         self._held: dict[str, HeldJob] = {}
         self._tokens: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._changed = asyncio.Event()
@@ -119,6 +124,8 @@ class Holdings:
         """Let a job go."""
         if self._held.get(held.task_id) is held:
             del self._held[held.task_id]
+            if self.on_removed is not None:
+                self.on_removed(held)
             self._notify()
 
     def find(self, queue: str, job_id: str) -> HeldJob | None:

@@ -18,7 +18,7 @@ from oneshot_queue.errors import InvalidSetting, LoopAlreadyRunning
 from oneshot_queue.events import Observer
 from oneshot_queue.jobs import JobSpec, Outcome, new_job_id
 from workers.batch import Batch, handles_ctrl_c
-from workers.engine import Engine, guarded
+from workers.engine import Engine, Starts, Unnoted, guarded
 from workers.heartbeat import Heartbeat
 from workers.platform_checks import has_running_loop, require_asyncio, require_pidfds, usable_concurrency
 from workers.processes.process_tree import ProcessTree
@@ -41,6 +41,7 @@ class AsyncOrchestrator:
         heartbeat_s: How often silence and limits are judged; faster while a task's limits ask for it.
         capture: Whether output is kept in memory for ``Outcome.output``.
         survive_s: Seconds after SIGKILL until what still lives is reported as a survivor.
+        starts: Where each start is written down before it happens; nowhere if not given.
         reuses_machines: Cheaper by a tenth of a millisecond a task; the ``machine`` of a task that ended is another's.
 
     Raises:
@@ -60,6 +61,7 @@ class AsyncOrchestrator:
         heartbeat_s: float = 1.0,
         capture: bool = True,
         survive_s: float = 30.0,
+        starts: Starts | None = None,
         reuses_machines: bool = False,
     ) -> None:
         self.max_concurrent = usable_concurrency(max_concurrent)
@@ -73,6 +75,7 @@ class AsyncOrchestrator:
         self._heartbeat_s = heartbeat_s
         self._capture = capture
         self._survive_s = survive_s
+        self._starts = starts or Unnoted()
         self._reuses_machines = reuses_machines
         self._tasks: dict[str, OneshotTask] = {}
         self._waiting: OrderedDict[str, OneshotTask] = OrderedDict()
@@ -103,6 +106,7 @@ class AsyncOrchestrator:
                 survive_s=self._survive_s,
                 reuses_machines=self._reuses_machines,
                 tree=tree,
+                starts=self._starts,
             )
             self._limiter = anyio.CapacityLimiter(self.max_concurrent)
             self._heartbeat = Heartbeat(self._running.values(), period_s=self._heartbeat_s, on_beat=tree.tend_strays)

@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from collections.abc import Sequence
-from typing import Final, TextIO
+from typing import Final
 
 from oneshot_queue.jobs import Cause, Outcome, text_of
 from oneshot_queue.states import JobState
 from workers.holdings import HeldJob
+from workers.lines import Lines
 
 MAX_COMMAND_CHARS: Final = 100
 
 
-class Report:
-    """Writes the lines; quiet, only what needs a person."""
-
-    def __init__(self, *, is_quiet: bool, stream: TextIO | None = None) -> None:
-        self._is_quiet = is_quiet
-        self._stream = stream or sys.stderr
-
-    def say(self, line: str) -> None:
-        """One line, unless quiet."""
-        if not self._is_quiet:
-            self.warn(line)
-
-    def warn(self, line: str) -> None:
-        """One line, in any case."""
-        try:
-            print(printable(line), file=self._stream, flush=True)
-        except OSError:
-            # The terminal or pipe is gone. The jobs are not, and their states tell the same.
-            self._is_quiet = True
+class Report(Lines):
+    """Writes the lines."""
 
     def opened(self, *, name: str, broker: str, queues: Sequence[str], slots: int) -> None:
         """The first line."""
@@ -70,11 +53,6 @@ def _command(held: HeldJob) -> str:
         return "(no readable command)"
     words = shlex.join(text_of(word) for word in held.spec.command)
     return words if len(words) <= MAX_COMMAND_CHARS else words[: MAX_COMMAND_CHARS - 1] + "…"
-
-
-def printable(line: str) -> str:
-    """Escape what a terminal would act on: a job's words are anybody's."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
 
 
 def _now() -> str:

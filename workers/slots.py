@@ -7,33 +7,66 @@ from typing import Final
 import anyio
 
 from oneshot_queue.clock import Clock
+from workers.notes import Notes
 from workers.orchestrator import AsyncOrchestrator
 
 PAUSE_S: Final = 5.0
+LOOK_AGAIN_S: Final = 0.1
+"""How long to wait while so many ends of jobs are not on record that no start could be noted."""
 
 
 class Slots:
-    """The claimer's view of the orchestrator."""
+    """The claimer's view of the orchestrator.
 
-    def __init__(self, orchestrator: AsyncOrchestrator, clock: Clock) -> None:
+    Args:
+        max_jobs: How many jobs there is room for, ever; ``None`` is any number.
+    """
+
+    def __init__(
+        self, orchestrator: AsyncOrchestrator, clock: Clock, notes: Notes, *, max_jobs: int | None = None
+    ) -> None:
         self._orchestrator = orchestrator
         self._clock = clock
+        self._notes = notes
+        self._left = max_jobs
+        self._used_up = anyio.Event()
         self._paused_until = 0.0
 
     def pause(self) -> None:
         """Take no jobs for some seconds: processes cannot be started just now."""
         self._paused_until = self._clock.monotonic() + PAUSE_S
 
+    def take(self) -> None:
+        """One job was taken on."""
+        self._notes.count_job()
+        if self._left is not None:
+            self._left -= 1
+            if self._left <= 0:
+                self._used_up.set()
+
+    async def wait_until_used_up(self) -> None:
+        """Wait until as many jobs were taken on as there may ever be."""
+        await self._used_up.wait()
+
     @property
     def free_slots(self) -> int:
         """Jobs that would start at once."""
-        return 0 if self._clock.monotonic() < self._paused_until else self._orchestrator.free_slots
+        if self._clock.monotonic() < self._paused_until:
+            return 0
+        # Each may be started only if that can be noted first, those too that were submitted and have not begun.
+        free = min(self._orchestrator.free_slots, self._notes.free_slots - self._orchestrator.max_concurrent)
+        return max(0, free if self._left is None else min(free, self._left))
 
     async def wait_for_slot(self) -> None:
         """Wait until there is room for one."""
         while True:
+            if self._used_up.is_set():
+                await anyio.sleep_forever()
             await self._orchestrator.wait_for_slot()
             left = self._paused_until - self._clock.monotonic()
-            if left <= 0:
+            if left > 0:
+                await anyio.sleep(left)
+            elif self.free_slots:
                 return
-            await anyio.sleep(left)
+            elif not self._used_up.is_set():
+                await anyio.sleep(LOOK_AGAIN_S)

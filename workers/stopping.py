@@ -1,26 +1,21 @@
-"""How a worker is asked to stop: once to drain, twice to interrupt its jobs, three times to kill them."""
+"""How a worker is asked to stop: first to drain, then to interrupt its jobs, then to kill them."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 
 import anyio
 
-
-class Stage(IntEnum):
-    """How urgently."""
-
-    RUNNING = 0
-    DRAINING = 1
-    INTERRUPTING = 2
-    KILLING = 3
+from workers.control import Stage
 
 
 class Stopping:
-    """Counts the requests; SIGTERM, SIGINT and SIGHUP (a closed terminal) are one each."""
+    """How urgently this worker was asked to stop, by its supervisor or by signals of its own.
+
+    SIGTERM, SIGINT and SIGHUP (a closed terminal) go one stage further each.
+    """
 
     def __init__(self) -> None:
         self.stage = Stage.RUNNING
@@ -28,9 +23,15 @@ class Stopping:
 
     def ask(self) -> Stage:
         """Go one stage further."""
-        self.stage = Stage(min(self.stage + 1, Stage.KILLING))
-        self._reached[self.stage].set()
+        self.reach(Stage(min(self.stage + 1, Stage.KILLING)))
         return self.stage
+
+    def reach(self, stage: Stage) -> None:
+        """Go on to this stage, unless it is more urgent already."""
+        self.stage = max(self.stage, stage)
+        for each in Stage:
+            if each <= self.stage:
+                self._reached[each].set()
 
     async def wait_for(self, stage: Stage) -> None:
         """Wait until it is at least this urgent."""

@@ -190,6 +190,7 @@ class OneshotTask:
         )
         while self.outcome is None:
             not_before = ticks_now()
+            self._engine.starts.begin(self.task_id)
             try:
                 process = spawn(
                     self.spec.argv,
@@ -199,15 +200,18 @@ class OneshotTask:
                     with_terminal=self.spec.pty,
                 )
             except SpawnRefused as refused:
+                self._engine.starts.withdraw(self.task_id)
                 self.machine.fail()
                 error, code = str(refused), refused.exit_code
                 self._conclude(Outcome(JobState.FAILED, Cause.SPAWN_ERROR, code, attempt=self.attempt, error=error))
             except SpawnPostponed as postponed:
+                self._engine.starts.withdraw(self.task_id)
                 self._engine.notify(SpawnDelayed(self.task_id, str(postponed)))
                 with anyio.move_on_after(delay_s):
                     await self._ended.wait()
                 delay_s = min(delay_s * 2, longest_s)
             else:
+                self._engine.starts.started(self.task_id, process.pid, not_before, ticks_now())
                 self._attach(process, not_before)
                 return
 
@@ -275,6 +279,7 @@ class OneshotTask:
         if process.pid not in survivors:
             self._engine.tree.release_leader(lineage)
             exited = process.reap()
+            self._engine.starts.exited(self.task_id, None if exited is None else exited.status)
         outcome = outcome_of(exited, self._ending, self.spec.success_codes, attempt=self.attempt, survivors=survivors)
         match outcome.state:
             case JobState.COMPLETED:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import uuid
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import anyio
@@ -16,7 +15,6 @@ from oneshot_queue.broker import is_local_broker
 from oneshot_queue.clock import SystemClock
 from oneshot_queue.errors import BrokerError, MalformedData
 from oneshot_queue.jobs import Cause, Outcome
-from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store.announcements import Announcements
 from oneshot_queue.store.claiming import Claim
@@ -27,13 +25,20 @@ from oneshot_queue.store.refusals import shown_url
 from oneshot_queue.store.scripts import load_all
 from oneshot_queue.wire import unpack_spec
 from workers.bridge import Bridge
+from workers.control import Assignment, Stage
+from workers.estates import SPOOL
 from workers.holdings import HeldJob, Holdings, ServerClock
+from workers.job_notes import JobNotes
 from workers.leases import Lease, Orders
+from workers.link import SupervisorLink
+from workers.notes import Notes
 from workers.orchestrator import AsyncOrchestrator
 from workers.processes.environment import allowed_environment
 from workers.report import Report
+from workers.safekeeping import Safekeeping
 from workers.services.claimer import BELL_S, Claimer
 from workers.services.fencer import Fencer
+from workers.services.heir import Heir
 from workers.services.interrupts import InterruptListener
 from workers.services.lease_keeper import LeaseKeeper
 from workers.services.presence import Presence
@@ -44,7 +49,8 @@ from workers.services.recorder import Recorder
 from workers.services.shipper import Shipper
 from workers.services.sweeper import Sweeper
 from workers.slots import Slots
-from workers.stopping import Stage, Stopping
+from workers.spool import Spool
+from workers.stopping import Stopping
 
 logger = logging.getLogger(__name__)
 
@@ -55,45 +61,40 @@ LAST_WORD_S: Final = 0.5
 """The same once it was told to kill."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """What a worker is asked to be.
+class Worker:
+    """Claims, runs, records and interrupts, until it is asked to stop and has.
 
-    Attributes:
-        concurrency: Most jobs at once; ``None`` is the usable CPUs.
-        name: What people call it; ``None`` is ``<host>-<pid>``.
-        is_burst: End when the queues are empty.
-        drain_timeout_s: Seconds that running jobs get after the first request to stop.
-        only_job: The one job to run, and no other.
+    Args:
+        link: To the supervisor.
+        notes: Where the supervisor finds what may have been started, should this process die.
+        layer: What ends its processes then: ``cgroup`` or ``subreaper``.
     """
 
-    url: str
-    queues: tuple[str, ...] = ("default",)
-    concurrency: int | None = None
-    name: str | None = None
-    is_burst: bool = False
-    drain_timeout_s: float = 30.0
-    is_quiet: bool = False
-    only_job: str | None = None
-    settings: Settings = field(default_factory=Settings)
-
-
-class Worker:
-    """Claims, runs, records and interrupts, until it is asked to stop and has."""
-
-    def __init__(self, options: WorkerOptions, *, report: Report | None = None) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        *,
+        link: SupervisorLink,
+        notes: Notes,
+        layer: str = "subreaper",
+        report: Report | None = None,
+    ) -> None:
+        options = assignment.options
         self.options = options
-        self.id = uuid.uuid4().hex
+        self.id = assignment.worker_id
         self.host = socket.gethostname()
-        self.name = options.name or f"{self.host}-{os.getpid()}"[-64:]
+        self.name = options.name
+        self.link = link
         self.stopping = Stopping()
         self.holdings = Holdings()
+        self.job_notes = JobNotes(notes, self.holdings)
         self._clock = SystemClock()
         self._server_clock = ServerClock(self._clock)
         self._report = report or Report(is_quiet=options.is_quiet)
         self._keys = [QueueKeys(options.settings.namespace, queue) for queue in options.queues]
         self.leases = [Lease(keys, self.id) for keys in self._keys]
         self._commands = AsyncConnection(options.url)
+        spool = Spool(None if assignment.folder is None else Path(assignment.folder) / SPOOL)
         self._announcements = Announcements(self._commands)
         self.recorder = Recorder(
             connection=self._commands,
@@ -101,6 +102,7 @@ class Worker:
             clock=self._clock,
             settings=options.settings,
             on_fenced=self._fence,
+            safe=Safekeeping(spool, self._clock, self._server_clock),
         )
         self.shipper = Shipper(
             connection=self._commands,
@@ -125,10 +127,11 @@ class Worker:
             reuses_machines=True,
             environment=allowed_environment(os.environ),
             capture=False,
+            starts=self.job_notes,
         )
-        self._slots = Slots(self.orchestrator, self._clock)
+        self._slots = Slots(self.orchestrator, self._clock, notes, max_jobs=options.max_jobs)
         self._turn = anyio.Lock()
-        bridge.attach(self._report, self._postpone)
+        bridge.attach(self._report, self._postpone, self.job_notes.was_fenced)
         orders = Orders(self.holdings, self._interrupt, self._clock, patience_s=options.settings.lease_s)
         self.lease_keeper = LeaseKeeper(
             connection=self._commands,
@@ -139,6 +142,7 @@ class Worker:
             clock=self._clock,
             server_clock=self._server_clock,
             lease_s=options.settings.lease_s,
+            on_renewed=self._note_lease,
         )
         self.fencer = Fencer(
             leases=self.leases,
@@ -168,8 +172,20 @@ class Worker:
             queues=options.queues,
             concurrency=self.orchestrator.max_concurrent,
             only_job=options.only_job,
+            supervisor=assignment.supervisor,
+            process=assignment.process,
+            processes=assignment.processes,
+            layer=layer,
         )
         self._claimers: list[Claimer] = []
+        self.heir = Heir(
+            connection=self._commands,
+            server_clock=self._server_clock,
+            settings=options.settings,
+            worker=self.name,
+            decided=link.decided,
+        )
+        link.on_estate = self.heir.take
         self.promoter = Promoter(connection=self._commands, queues=self._keys, settings=options.settings)
         self.sweeper = Sweeper(
             connection=self._commands,
@@ -204,6 +220,7 @@ class Worker:
             # However it ends: a worker that is gone must not look alive.
             stack.push_async_callback(self._say_goodbye)
             await self.presence.run_once()
+            self.link.opened()
             self._report.opened(
                 name=self.name,
                 broker=shown_url(self.options.url),
@@ -212,6 +229,7 @@ class Worker:
             )
             async with anyio.create_task_group() as services:
                 services.start_soon(self.stopping.count_signals)
+                services.start_soon(self.link.run, self.stopping)
                 services.start_soon(self._abandon_claims_when_killing)
                 for service in (
                     self._announcements,
@@ -221,6 +239,7 @@ class Worker:
                     self.sweeper,
                     self.promoter,
                     self.reconciler,
+                    self.heir,
                     self.presence,
                     self.recorder,
                     self.shipper,
@@ -252,7 +271,14 @@ class Worker:
                         claimers.start_soon(claimer.run)
                 claiming.cancel_scope.cancel()
 
+            async def stop_when_used_up() -> None:
+                await self._slots.wait_until_used_up()
+                self.presence.drain()
+                await self.orchestrator.wait_until_idle()
+                claiming.cancel_scope.cancel()
+
             claiming.start_soon(stop_when_asked)
+            claiming.start_soon(stop_when_used_up)
             claiming.start_soon(claim_all)
 
     async def _abandon_claims_when_killing(self) -> None:
@@ -290,6 +316,7 @@ class Worker:
         former = self.holdings.find(lease.keys.queue, claim.job_id)
         if former is not None and await self._goes_on(former, claim, holder):
             return
+        self._slots.take()
         held = HeldJob(lease.keys, claim.job_id, claim.attempt, holder, None)
         self.holdings.add(held)
         try:
@@ -331,6 +358,9 @@ class Worker:
         if task is not None:
             await task.wait()
         return False
+
+    def _note_lease(self, lease: Lease) -> None:
+        self.job_notes.lease_renewed(self.leases.index(lease), lease, self.options.settings.lease_s)
 
     def _interrupt(self, task_id: str, grace_s: float | None, reason: str) -> bool:
         return self.orchestrator.interrupt(task_id, grace=grace_s, reason=reason)

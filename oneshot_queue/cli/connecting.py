@@ -29,17 +29,26 @@ class Broker:
     Attributes:
         settings: All limits and names; ``settings.url`` is the broker's.
         is_local: Whether it is the user's own, with nobody but this user to start workers for it.
-        option: What a command line needs to reach the same broker, password hidden; empty where nothing is needed.
+        is_named: Whether the command line named it, and another command line has to.
     """
 
     settings: Settings
     is_local: bool
-    option: str = ""
+    is_named: bool = False
 
     @property
     def url(self) -> str:
         """Its address, with the password if there is one."""
         return self.settings.url or ""
+
+    @property
+    def option(self) -> str:
+        """What a command line needs to reach the same broker, password hidden; empty where nothing is needed."""
+        if not self.is_named:
+            return ""
+        from oneshot_queue.store.refusals import shown_url
+
+        return f"--url {shlex.quote(shown_url(self.url))} "
 
     def how_to_start_a_worker(self, queue: str) -> str:
         """The command that a person can start."""
@@ -57,9 +66,7 @@ def broker_for(url: str | None) -> Broker:
 
     settings = Settings.from_env()
     if url is not None:
-        from oneshot_queue.store.refusals import shown_url
-
-        return Broker(replace(settings, url=url), is_local=False, option=f"--url {shlex.quote(shown_url(url))} ")
+        return Broker(replace(settings, url=url), is_local=False, is_named=True)
     if settings.url is not None:
         return Broker(settings, is_local=False)
     from oneshot_queue.broker import ensure_running

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
@@ -14,6 +16,9 @@ from oneshot_queue.cli.terminal import say
 from oneshot_queue.cli.verbs import Verb
 
 MOST_SLOTS: Final = 10_000
+MOST_PROCESSES: Final = 256
+MOST_JOBS: Final = 999_999_999
+LEAST_LEASE_S: Final = 1.0
 
 Queues = Annotated[
     list[str] | None,
@@ -27,6 +32,18 @@ Name = Annotated[
 ]
 DrainTimeout = Annotated[
     str, typer.Option("--drain-timeout", metavar="TIME", help="What running jobs get when it is asked to stop.")
+]
+Processes = Annotated[
+    str, typer.Option("--processes", metavar="N", help="Worker processes that share the slots, one CPU each.")
+]
+Lease = Annotated[
+    str | None,
+    typer.Option(
+        "--lease",
+        metavar="TIME",
+        help="Silence after which others decide its jobs.  [default: 30s]",
+        show_default=False,
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Do not print a line for each start and end.")]
 
@@ -43,7 +60,12 @@ def worker(
     concurrency: Concurrency = None,
     name: Name = None,
     burst: Annotated[bool, typer.Option("--burst", help="End when its queues are empty.")] = False,
+    max_jobs: Annotated[
+        str | None, typer.Option("--max-jobs", metavar="N", help="End after so many jobs.", show_default=False)
+    ] = None,
+    processes: Processes = "1",
     drain_timeout: DrainTimeout = "30s",
+    lease: Lease = None,
     quiet: Quiet = False,
     only_job: Annotated[str | None, typer.Option("--only-job", metavar="ID", hidden=True)] = None,
     url: Url = None,
@@ -54,15 +76,20 @@ def worker(
 
         oneshot-queue worker -q builds -q default -c 4
         oneshot-queue worker --burst
+        oneshot-queue worker -c 64 --processes 4
     """
-    options = _checked(queues, concurrency, name, drain_timeout) | {"is_quiet": quiet, "is_burst": burst}
-    return _run(broker_for(broker_url(context, url)), options | {"only_job": only_job})
+    options = _checked(queues, concurrency, processes, name, drain_timeout) | {"is_quiet": quiet, "is_burst": burst}
+    if max_jobs is not None:
+        options["max_jobs"] = whole_number("--max-jobs", max_jobs, least=1, most=MOST_JOBS)
+    lease_s = _lease_s(lease)
+    return _run(broker_for(broker_url(context, url)), options | {"only_job": only_job}, lease_s)
 
 
 def up(
     context: typer.Context,
     queues: Queues = None,
     concurrency: Concurrency = None,
+    processes: Processes = "1",
     name: Name = None,
     drain_timeout: DrainTimeout = "30s",
     quiet: Quiet = False,
@@ -76,7 +103,7 @@ def up(
 
     if broker_url(context, None) is not None:
         raise UsageProblem("up is for the local broker; for another one: oneshot-queue --url URL worker")
-    options = _checked(queues, concurrency, name, drain_timeout) | {"is_quiet": quiet}
+    options = _checked(queues, concurrency, processes, name, drain_timeout) | {"is_quiet": quiet}
     settings = Settings.from_env()
     found = ensure_running()
     if settings.url is not None:
@@ -86,22 +113,36 @@ def up(
     return _run(Broker(replace(settings, url=found.url), is_local=True), options)
 
 
-def _checked(queues: list[str] | None, concurrency: str | None, name: str | None, drain_timeout: str) -> dict[str, Any]:
+def _checked(
+    queues: list[str] | None, concurrency: str | None, processes: str, name: str | None, drain_timeout: str
+) -> dict[str, Any]:
     """Read a worker's options before anything is started for it."""
     from oneshot_queue.checks import checked_name
-    from oneshot_queue.client.options import checked_queue
 
+    slots = len(os.sched_getaffinity(0))
+    if concurrency is not None:
+        slots = whole_number("--concurrency", concurrency, least=1, most=MOST_SLOTS)
+    count = whole_number("--processes", processes, least=1, most=MOST_PROCESSES)
+    if count > slots:
+        raise UsageProblem(f"--processes: {count} processes cannot share {slots} slots; say -c {count} or more")
     return {
-        "queues": tuple(dict.fromkeys(checked_queue(queue) for queue in queues or [DEFAULT_QUEUE])),
-        "concurrency": None
-        if concurrency is None
-        else whole_number("--concurrency", concurrency, least=1, most=MOST_SLOTS),
-        "name": None if name is None else checked_name("--name", name),
+        "queues": tuple(dict.fromkeys(checked_name("queue", queue) for queue in queues or [DEFAULT_QUEUE])),
+        "concurrency": slots,
+        "processes": count,
+        "name": f"{socket.gethostname()}-{os.getpid()}"[-64:] if name is None else checked_name("--name", name),
         "drain_timeout_s": seconds("--drain-timeout", drain_timeout),
     }
 
 
-def _run(broker: Broker, options: dict[str, Any]) -> int:
-    from workers.main import WorkerOptions, run_worker
+def _lease_s(written: str | None) -> float | None:
+    lease_s = seconds("--lease", written)
+    if lease_s is not None and lease_s < LEAST_LEASE_S:
+        raise UsageProblem(f"--lease: {written} is shorter than {LEAST_LEASE_S:g} s")
+    return lease_s
 
-    return run_worker(WorkerOptions(url=broker.url, settings=broker.settings, **options))
+
+def _run(broker: Broker, options: dict[str, Any], lease_s: float | None = None) -> int:
+    from workers.main import WorkerOptions, run_workers
+
+    settings = broker.settings if lease_s is None else replace(broker.settings, lease_s=lease_s)
+    return run_workers(WorkerOptions(url=broker.url, settings=settings, **options))

@@ -59,6 +59,24 @@ def glance(keys: QueueKeys, job_id: str) -> Call[Glance]:
 
 
 @dataclass(frozen=True, slots=True)
+class Remains:
+    """What an attempt left whose worker is gone: bytes of output that are kept, and whether it was to be ended."""
+
+    kept: int
+    is_interrupted: bool
+
+
+def remains_of(keys: QueueKeys, job_id: str) -> Call[Remains]:
+    """Look at what a dead worker left of a job."""
+
+    def read(reply: Any) -> Remains:
+        written, dropped, interrupt = reply
+        return Remains(max(0, int(written or 0) - int(dropped or 0)), interrupt is not None)
+
+    return plain("HMGET", keys.job(job_id), "bytes", "dropped", "interrupt", read=read)
+
+
+@dataclass(frozen=True, slots=True)
 class QueueCounts:
     """How many jobs of a queue are in each state.
 

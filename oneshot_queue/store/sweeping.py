@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
-from oneshot_queue.store.calls import Call, scripted, text
+from oneshot_queue.store.calls import Call, plain, scripted, text
 from oneshot_queue.store.job_store import field, keep_failed_ms, one_line
 from oneshot_queue.store.keys import QueueKeys
 
@@ -67,6 +67,11 @@ def watch(keys: QueueKeys, lease: str, *, turn_s: float) -> Call[tuple[LeaseSeen
         return tuple(LeaseSeen(text(lease_id), text(ends), int(ms) / 1000) for lease_id, ends, ms in rows)
 
     return scripted("watch", (keys.prefix, keys.workers), (lease, round(turn_s * 1000)), read)
+
+
+def condemn(keys: QueueKeys, lease: str) -> Call[int]:
+    """Tell whoever holds a lease that it is lost, before its jobs are looked at; refused while memory is full."""
+    return plain("ZADD", keys.workers, "XX", 0, lease, read=int)
 
 
 def sweep(

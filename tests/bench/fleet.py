@@ -24,6 +24,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store.keys import QueueKeys
 from tests.servers import ServerProcess, kinds_for
 from tests.waiting import wait_until
+from workers.processes.procfs import children_of
 
 QUEUE: Final = "bench"
 TRUE: Final = ("/bin/true",)
@@ -54,8 +55,14 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Its supervisor's process id."""
         return self.process.pid
+
+    @property
+    def worker_pid(self) -> int:
+        """The process id of what runs the jobs."""
+        (pid,) = children_of(self.pid)
+        return pid
 
     def check_alive(self) -> None:
         """Make sure that it still runs.
@@ -126,12 +133,12 @@ class Fleet:
     def frozen_workers(self) -> Iterator[None]:
         """Hold the workers still, so that a queue fills up; they go on where they stood."""
         for worker in self.workers:
-            os.kill(worker.pid, signal.SIGSTOP)
+            os.kill(worker.worker_pid, signal.SIGSTOP)
         try:
             yield
         finally:
             for worker in self.workers:
-                os.kill(worker.pid, signal.SIGCONT)
+                os.kill(worker.worker_pid, signal.SIGCONT)
 
     def enqueue(self, commands: Sequence[Sequence[str]]) -> list[SyncJob]:
         """Store jobs.

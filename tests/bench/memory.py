@@ -32,7 +32,7 @@ def measure(sizes: Sizes) -> Iterator[Line]:
 def _worker(fleet: Fleet, sizes: Sizes) -> Iterator[Line]:
     fleet.start_workers(1, concurrency=sizes.running, warm_up=sizes.warm_up)
     (worker,) = fleet.workers
-    idle_mb = rss_bytes(worker.pid) / 1e6
+    idle_mb = rss_bytes(worker.worker_pid) / 1e6
     jobs = fleet.enqueue([("/bin/sleep", "300")] * sizes.running)
     # A process id in the record: started, and nothing of the start is left to do.
     wait_until(
@@ -40,7 +40,7 @@ def _worker(fleet: Fleet, sizes: Sizes) -> Iterator[Line]:
         lambda started: started == len(jobs),
         what="every job to run",
     )
-    busy_mb = rss_bytes(worker.pid) / 1e6
+    busy_mb = rss_bytes(worker.worker_pid) / 1e6
     for report in fleet.queue.interrupt([job.id for job in jobs], grace=0.0):
         if report.state is not JobState.INTERRUPTED:
             raise MeasurementSpoilt(f"an interrupted job ended {report.state}")

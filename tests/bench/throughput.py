@@ -117,7 +117,7 @@ def _fleet(processes: int, sizes: Sizes) -> Run:
 
 def _cpu(fleet: Fleet) -> tuple[float, float, float]:
     """Seconds of CPU used so far: by the workers, by their commands, and by Redis."""
-    used = [cpu_s(worker.pid) for worker in fleet.workers]
+    used = [cpu_s(worker.worker_pid) for worker in fleet.workers]
     return sum(own for own, _ in used), sum(children for _, children in used), cpu_s(fleet.server.pid)[0]
 
 

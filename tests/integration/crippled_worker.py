@@ -1,6 +1,7 @@
 """A worker that hears of interrupts in one way only; not a test, but what tests run as a process.
 
-Usage: ``crippled_worker.py deaf|forgetful WORD…``, the words being those of the real worker's command line. ``deaf``
+Usage: ``crippled_worker.py deaf|forgetful WORD…``, the words being those of the real worker's command line; with the
+word ``workers.supervised`` and a number it is the worker process that the supervisor starts. ``deaf``
 never subscribes; ``forgetful`` takes no orders from its renewals. When it ends, it says how many interrupts it heard
 announced and how many its renewals brought.
 """
@@ -13,10 +14,13 @@ from typing import Any
 
 import anyio
 
+import workers.main
 from oneshot_queue.cli import main
 from oneshot_queue.store.announcements import Announcements
 from workers import worker as worker_module
+from workers.control import Channel
 from workers.leases import Lease, Orders
+from workers.supervised import run_supervised
 
 
 class CountedOrders:
@@ -58,9 +62,12 @@ def cripple(how: str, made: list[worker_module.Worker]) -> None:
 
 def run(how: str, words: list[str]) -> int:
     """Run the worker, and say at its end by which way it heard."""
+    if words[0] != "workers.supervised":
+        workers.main.WORKER_PROGRAM = (sys.executable, "-P", __file__, how, "workers.supervised")
+        return main(["worker", *words])
     made: list[worker_module.Worker] = []
     cripple(how, made)
-    code = main(["worker", *words])
+    code = run_supervised(Channel.inherited(int(words[1])))
     for each in made:
         orders: Any = each.lease_keeper._orders
         print(f"heard {each.interrupts.heard}, renewals brought {orders.brought}", file=sys.stderr)  # noqa: T201

@@ -17,6 +17,7 @@ from oneshot_queue.store.keys import GROUP, QueueKeys
 from tests.integration.witness import Witness
 from tests.integration.worker_process import PROGRAM, WorkerProcess
 from tests.waiting import wait_until
+from workers.processes import cgroup
 
 
 class Deployment:
@@ -35,6 +36,8 @@ class Deployment:
         self.settings = Settings(url=url, namespace=namespace, **settings)
         self.keys = QueueKeys(namespace, queue_name)
         self.witness = Witness(folder / "witness")
+        # Of its own: what one test leaves behind on purpose must not be swept by another one's supervisor.
+        self.state_folder = folder / "state"
         self._exits = ExitStack()
         self.queue = self._exits.enter_context(self.new_client())
         # redis-py's types stand for two protocols and two kinds of clients at once.
@@ -45,6 +48,11 @@ class Deployment:
     def close(self) -> None:
         """End the workers, latest first, and the clients; fail if a worker died unnoticed."""
         self._exits.close()
+        for folder in self.state_folder.glob("oneshot-queue/workers/*"):
+            # Those of workers that were killed together with their supervisor; nothing is in them any more.
+            group = cgroup.place_for(folder.name)
+            if group is not None:
+                cgroup.remove(str(group))
 
     def tune(self, **settings: Any) -> None:
         """Change settings, for the workers that are started from now on and for new clients."""
@@ -94,7 +102,7 @@ class Deployment:
 
     def _environment(self) -> dict[str, str]:
         default = Settings(url=self.url)
-        return {
+        return {"XDG_STATE_HOME": str(self.state_folder)} | {
             f"ONESHOT_QUEUE_{name.upper()}": str(getattr(self.settings, name))
             for name in Settings.__slots__
             if name != "url" and getattr(self.settings, name) != getattr(default, name)

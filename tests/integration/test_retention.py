@@ -124,7 +124,7 @@ def test_live_workers_are_shown_with_what_they_run_and_for_as_long_as_they_live(
     (key,) = [name for name in deployment.key_names() if ":worker:" in name]
     ttl_s = deployment.redis.ttl(key)
 
-    assert (idle.name, idle.pid, idle.concurrency, idle.running) == ("shown", worker.pid, 3, ())
+    assert (idle.name, idle.pid, idle.concurrency, idle.running) == ("shown", worker.worker_pid, 3, ())
     assert idle.queues == (deployment.queue_name,)
     assert set(busy.running) == {job.id for job in jobs}
     assert busy.started_ms <= busy.seen_ms

@@ -14,15 +14,15 @@ def test_a_job_whose_worker_has_no_descriptors_goes_back_uncounted_and_runs_when
 ) -> None:
     worker = deployment.start_worker(concurrency=2)
     deployment.enqueue().wait(timeout=20)
-    limits = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
-    open_now = len(list(Path(f"/proc/{worker.pid}/fd").iterdir()))
+    limits = resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE)
+    open_now = len(list(Path(f"/proc/{worker.worker_pid}/fd").iterdir()))
 
-    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (open_now, limits[1]))
+    resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE, (open_now, limits[1]))
     job = deployment.enqueue("echo ran")
     worker.wait_for("cannot be started yet")
     record = until_state(job, JobState.CREATED)
     heard = deployment.witness.of("start", job.id)
-    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, limits)
+    resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE, limits)
 
     assert (record.attempt, heard) == (1, [])
     assert job.wait(timeout=20).state is JobState.COMPLETED
@@ -39,14 +39,14 @@ def test_a_job_whose_worker_has_no_descriptors_goes_back_uncounted_and_runs_when
 def test_a_job_that_went_back_can_be_interrupted(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=2)
     deployment.enqueue().wait(timeout=20)
-    limits = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
-    open_now = len(list(Path(f"/proc/{worker.pid}/fd").iterdir()))
-    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (open_now, limits[1]))
+    limits = resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE)
+    open_now = len(list(Path(f"/proc/{worker.worker_pid}/fd").iterdir()))
+    resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE, (open_now, limits[1]))
     job = deployment.enqueue()
     worker.wait_for("cannot be started yet")
 
     report = job.interrupt()
-    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, limits)
+    resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE, limits)
 
     assert report.state is JobState.INTERRUPTED
     assert deployment.witness.of("start", job.id) == []
@@ -55,7 +55,7 @@ def test_a_job_that_went_back_can_be_interrupted(deployment: Deployment) -> None
 
 def test_many_jobs_leave_no_descriptor_thread_or_zombie_behind(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=4)
-    process = Path(f"/proc/{worker.pid}")
+    process = Path(f"/proc/{worker.worker_pid}")
 
     def opened() -> int:
         # Sockets come and go with the load; pipes and pidfds are the jobs'.
@@ -72,7 +72,7 @@ def test_many_jobs_leave_no_descriptor_thread_or_zombie_behind(deployment: Deplo
 
     assert opened() == before
     assert len(list((process / "task").iterdir())) == 1
-    assert (process / "task" / str(worker.pid) / "children").read_text().split() == []
+    assert (process / "task" / str(worker.worker_pid) / "children").read_text().split() == []
     worker.stop()
 
 

@@ -23,7 +23,7 @@ def test_a_worker_asked_once_lets_its_jobs_end_takes_no_more_and_leaves_no_trace
     gate = deployment.witness.path.with_name("gate")
     running = [deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo done") for _ in range(2)]
     deployment.witness.until_count("start", 2)
-    assert worker.pid in {each.pid for each in deployment.queue.workers()}
+    assert worker.worker_pid in {each.pid for each in deployment.queue.workers()}
 
     worker.signal(signal.SIGTERM)
     worker.wait_for("stopping: 30 s for 2 jobs to end")

@@ -1,8 +1,9 @@
-"""A worker as a real process: started, read line by line, signalled, and never lost from sight."""
+"""A supervisor and its workers as real processes: started, read line by line, signalled, never lost from sight."""
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -12,14 +13,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from oneshot_queue.pidfd import pidfd_open
 from tests.waiting import LIMIT_S, wait_until
+from workers.processes.procfs import children_of
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "workers")
 CRIPPLED: Final = (sys.executable, "-P", str(Path(__file__).with_name("crippled_worker.py")))
 
 
 class WorkerProcess:
-    """One worker, from ``start`` to its end, which a test must either ask for or find to be its own.
+    """One supervisor with its worker processes, until it ends: a test asks for that, or finds it to be its own doing.
 
     Args:
         url: The broker's.
@@ -66,9 +69,20 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The supervisor's process id."""
         assert self._process is not None, "the worker was never started"
         return self._process.pid
+
+    @property
+    def pids_of_workers(self) -> list[int]:
+        """The process ids of its worker processes, in the order of their start."""
+        return [pid for pid in children_of(self.pid) if _is_worker(pid)]
+
+    @property
+    def worker_pid(self) -> int:
+        """The process id of its worker process, if it has just one."""
+        (pid,) = self.pids_of_workers
+        return pid
 
     @property
     def is_alive(self) -> bool:
@@ -83,19 +97,20 @@ class WorkerProcess:
 
     @property
     def rss_bytes(self) -> int:
-        """Memory it occupies."""
+        """Memory its worker process occupies."""
         return self._status_kib("VmRSS") * 1024
 
     @property
     def peak_rss_bytes(self) -> int:
-        """The most memory it ever occupied."""
+        """The most memory its worker process ever occupied."""
         return self._status_kib("VmHWM") * 1024
 
     @property
     def cpu_s(self) -> float:
-        """Seconds of processor time it used, its children's not included."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds of processor time that it and its worker processes used, their jobs not included."""
+        stats = (Path(f"/proc/{pid}/stat").read_text() for pid in (self.pid, *self.pids_of_workers))
+        fields = (stat.rpartition(")")[2].split() for stat in stats)
+        return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
     def start(self, *, until_ready: bool = True) -> Self:
         """Start it; by default, return once it has registered and works."""
@@ -152,17 +167,26 @@ class WorkerProcess:
         assert code == 0, f"{self!r} ended with {code}; it said: {self.lines}"
 
     def kill(self) -> None:
-        """End it as the kernel would (SIGKILL); its jobs live on."""
-        self.signal(signal.SIGKILL)
+        """End all of it at once, as a host that vanishes does (SIGKILL); its jobs live on."""
+        self._is_expected_to_end = True
+        workers = [(pid, pidfd_open(pid)) for pid in self.pids_of_workers]
+        self.pause()
+        for pid in (self.pid, *(pid for pid, _ in workers)):
+            os.kill(pid, signal.SIGKILL)
         self.wait()
+        for _, pidfd in workers:
+            select.select([pidfd], [], [])
+            os.close(pidfd)
 
     def pause(self) -> None:
-        """Freeze it."""
-        os.kill(self.pid, signal.SIGSTOP)
+        """Freeze it, and its worker processes."""
+        for pid in (self.pid, *self.pids_of_workers):
+            os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
-        os.kill(self.pid, signal.SIGCONT)
+        """Let all of it go on."""
+        for pid in (*self.pids_of_workers, self.pid):
+            os.kill(pid, signal.SIGCONT)
 
     def close(self) -> None:
         """End it if it still runs, whatever state it is in."""
@@ -170,7 +194,8 @@ class WorkerProcess:
             self._drain_if_ended()
             return
         # Three requests end it and its jobs, so that a test that failed leaves nothing behind.
-        self.signal(signal.SIGCONT)
+        self._is_expected_to_end = True
+        self.resume()
         for _ in range(3):
             self.signal(signal.SIGTERM)
             if self._ended_within(1.0):
@@ -220,10 +245,17 @@ class WorkerProcess:
             self._reader.join(timeout=2)
 
     def _status_kib(self, name: str) -> int:
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+        for line in Path(f"/proc/{self.worker_pid}/status").read_text().splitlines():
             if line.startswith(f"{name}:"):
                 return int(line.split()[1])
         raise AssertionError(f"{self!r} has no {name}")
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"workers.supervised" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 StartWorker = Callable[..., WorkerProcess]

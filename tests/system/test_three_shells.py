@@ -125,8 +125,9 @@ def test_workers_are_seen_before_their_first_job_and_not_after_their_end(deploym
     worker = deployment.start_worker(arguments=["--name", "early"])
 
     (before,) = json.loads(shell.do("workers", "--json").stdout)
+    process = worker.worker_pid
     worker.stop()
     after = json.loads(shell.do("workers", "--json").stdout)
 
-    assert (before["name"], before["pid"], before["queues"]) == ("early", worker.pid, [deployment.queue_name])
+    assert (before["name"], before["pid"], before["queues"]) == ("early", process, [deployment.queue_name])
     assert after == []

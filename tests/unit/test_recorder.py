@@ -17,8 +17,10 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store.job_store import Recorded
 from tests.unit.test_holdings import a_held_job
 from tests.waiting import eventually
-from workers.holdings import Holdings
+from workers.holdings import Holdings, ServerClock
+from workers.safekeeping import Safekeeping
 from workers.services.recorder import Recorder
+from workers.spool import Spool
 
 
 class Connection:
@@ -45,6 +47,7 @@ def a_recorder(connection: Connection, holdings: Holdings) -> Recorder:
         clock=SystemClock(),
         settings=Settings(),
         on_fenced=lambda _: None,
+        safe=Safekeeping(Spool(None), SystemClock(), ServerClock(SystemClock())),
     )
 
 

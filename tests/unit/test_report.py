@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from workers.main import _SafeFormatter
+from workers.supervised import _SafeFormatter
 
 
 def test_a_logged_message_can_neither_steer_a_terminal_nor_forge_a_line() -> None:

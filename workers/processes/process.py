@@ -41,6 +41,11 @@ class Exit:
     signal: int | None
     usage: Usage
 
+    @property
+    def status(self) -> int | None:
+        """The code, or the negative of the signal."""
+        return self.code if self.signal is None else -self.signal
+
 
 class Process:
     """A process of ours and the ends of its pipes.

@@ -11,6 +11,7 @@ import anyio
 from oneshot_queue.clock import Clock
 from workers.holdings import HeldJob, Holdings
 from workers.leases import Lease
+from workers.margin import margin_s
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,3 @@ class Fencer:
                 self._give_up(held, self._grace_s)
                 count += 1
         return count
-
-
-def margin_s(lease_s: float) -> float:
-    """Seconds before the end of a lease at which its exclusive jobs have to go."""
-    return min(5.0, lease_s / 6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ class LeaseKeeper:
     Args:
         orders: Carries out the interrupts that a renewal brings.
         interrupt: Ends the jobs of a lease that was lost.
+        on_renewed: Told of a lease when it has begun, or its renewal was acknowledged.
         lease_s: Length of a lease; it is renewed six times as often.
     """
 
@@ -44,6 +45,7 @@ class LeaseKeeper:
         clock: Clock,
         server_clock: ServerClock,
         lease_s: float,
+        on_renewed: Callable[[Lease], None] = lambda _: None,
     ) -> None:
         self._connection = connection
         self._leases = leases
@@ -53,6 +55,7 @@ class LeaseKeeper:
         self._clock = clock
         self._server_clock = server_clock
         self._lease_s = lease_s
+        self._on_renewed = on_renewed
         self._replacing = anyio.Lock()
 
     async def register(self) -> None:
@@ -63,6 +66,7 @@ class LeaseKeeper:
         """
         for lease in self._leases:
             await self._begin(lease)
+            self._on_renewed(lease)
 
     async def run(self) -> None:
         """Renew for ever; after a failure twice as often, and at once when the machine has slept."""
@@ -99,6 +103,7 @@ class LeaseKeeper:
         for lease, lease_id, answer in zip(self._leases, held_ids, await self._connection.run_many(calls), strict=True):
             if isinstance(answer, Renewed) and lease.id == lease_id:
                 lease.renewed_s = sent_s
+                self._on_renewed(lease)
             brought += await self._take_in(lease, lease_id, answer)
         return brought
 
@@ -127,6 +132,7 @@ class LeaseKeeper:
         following = replace(lease, number=lease.number + 1)
         await self._begin(following)
         lease.number, lease.renewed_s = following.number, following.renewed_s
+        self._on_renewed(lease)
 
     async def end(self) -> None:
         """End all leases that hold no job any more.

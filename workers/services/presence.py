@@ -38,6 +38,10 @@ class Presence:
         queues: Sequence[str],
         concurrency: int,
         only_job: str | None,
+        supervisor: str = "",
+        process: int = 1,
+        processes: int = 1,
+        layer: str = "",
     ) -> None:
         self._connection = connection
         self._namespace = namespace
@@ -50,6 +54,10 @@ class Presence:
         self._queues = tuple(queues)
         self._concurrency = concurrency
         self._only_job = only_job
+        self._supervisor = supervisor
+        self._process = process
+        self._processes = processes
+        self._layer = layer
         self._started_ms: int | None = None
         self._shown: tuple[int, tuple[str, ...]] | None = None
         self._nap: anyio.CancelScope | None = None
@@ -97,6 +105,10 @@ class Presence:
             started_ms=self._started_ms,
             seen_ms=now_ms,
             only_job=self._only_job,
+            supervisor=self._supervisor,
+            process=self._process,
+            processes=self._processes,
+            layer=self._layer,
         )
         await self._connection.run(lease_store.show_presence(self._namespace, shown))
         self._shown = (shown.concurrency, running)

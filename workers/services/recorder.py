@@ -26,6 +26,7 @@ from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.wire import Chunk
 from workers.endings import Ending
 from workers.holdings import Change, HeldJob, Holdings
+from workers.safekeeping import Safekeeping
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Recorder:
 
     Args:
         on_fenced: Called with a job that turned out to be another's.
+        safe: Keeps ends on disk as long as the broker cannot take them.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class Recorder:
         clock: Clock,
         settings: Settings,
         on_fenced: Callable[[HeldJob], None],
+        safe: Safekeeping,
     ) -> None:
         self._connection = connection
         self._holdings = holdings
         self._clock = clock
         self._settings = settings
         self._on_fenced = on_fenced
+        self._safe = safe
         self._due: dict[HeldJob, None] = {}
         self._wanted = anyio.Event()
 
@@ -113,7 +117,9 @@ class Recorder:
             try:
                 await self.run_once()
                 failures = 0
+                await self._safe.release(self._holdings)
             except OneshotQueueError as problem:
+                await self._safe.keep((held, self._settled(held)) for held in self._due if _has_end(held))
                 # Refused counts as absent: a password that was changed for a while must not end any job.
                 failures += 1
                 logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot record: %s", problem)
@@ -168,9 +174,12 @@ class Recorder:
                 is_counted=False,
                 settings=self._settings,
             )
-        if held.ending is None:
-            held.ending = self._ending(held, inline)
+        held.ending = held.ending or self._ending(held, inline)
         return replace(held.ending, holder=held.holder).finish(self._clock.monotonic(), self._settings)
+
+    def _settled(self, held: HeldJob) -> Ending:
+        """How a job ended, as far as it is known while its output may still be on its way."""
+        return held.ending or self._ending(held, held.outgoing.take_inline() or [])
 
     def _record(self, held: HeldJob, change: Change) -> Call[Any]:
         return job_store.record(
@@ -240,6 +249,10 @@ class Recorder:
 
     def _ago_ms(self, at_s: float) -> int:
         return max(0, round((self._clock.monotonic() - at_s) * 1000))
+
+
+def _has_end(held: HeldJob) -> bool:
+    return held.ended is not None and held.goes_back is None and not held.is_fenced
 
 
 def _retry_after_s(held: HeldJob, outcome: Outcome) -> float | None:

@@ -1,0 +1,150 @@
+"""A worker process that is killed: its whole tree goes, nobody else's does, and another takes its place."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+
+from oneshot_queue import JobState
+from oneshot_queue.pidfd import pidfd_open
+from tests.integration.deployment import Deployment, record_of
+from tests.integration.worker_process import WorkerProcess
+from tests.marks import Mark
+from tests.waiting import LIMIT_S, wait_until
+
+
+def a_tree(mark: Mark) -> str:
+    """A shell's words for a job that has five processes, by every way there is to get away from it."""
+    return (
+        f"setsid {mark.sleep} & (setsid {mark.sleep} & ) & (env -i setsid {mark.sleep} >/dev/null 2>&1 &) ; "
+        f"(nohup {mark.sleep} >/dev/null 2>&1 &) ; {mark.sleep}"
+    )
+
+
+def worker_of(deployment: Deployment, job_id: str) -> int:
+    """The process id of the worker that runs a job."""
+
+    def found() -> list[int]:
+        return [each.pid for each in deployment.queue.workers() if job_id in each.running]
+
+    return wait_until(found, what=f"a worker to show job {job_id}")[0]
+
+
+def until_replaced(worker: WorkerProcess, killed: int, count: int) -> None:
+    """Wait until there are so many worker processes again, and all of them work."""
+    wait_until(
+        lambda: worker.pids_of_workers,
+        lambda pids: len(pids) == count and killed not in pids,
+        what="the worker to be replaced",
+    )
+
+
+def test_killed_worker_loses_its_whole_tree_within_a_second_and_its_sibling_nothing(
+    deployment: Deployment, program: tuple[str, ...], layer: str, mark: Mark, other_mark: Mark
+) -> None:
+    worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], program=program, until_ready=False)
+    worker.wait_for("worker ", times=2)
+    doomed = deployment.enqueue(a_tree(mark))
+    wait_until(mark.alive, lambda seen: len(seen) == 5, what="all processes of the job")
+    spared = deployment.enqueue(a_tree(other_mark))
+    wait_until(other_mark.alive, lambda seen: len(seen) == 5, what="all processes of the other job")
+    victim, sibling = worker_of(deployment, doomed.id), worker_of(deployment, spared.id)
+    assert victim != sibling
+    assert {each.layer for each in deployment.queue.workers()} == {layer}
+
+    os.kill(victim, signal.SIGKILL)
+    began = time.monotonic()
+    wait_until(mark.alive, lambda seen: not seen, what="the tree of the killed worker to end")
+    took_s = time.monotonic() - began
+
+    assert took_s < 1
+    worker.wait_for("died (signal 9); replacing it now")
+    until_replaced(worker, victim, 2)
+    worker.wait_for("worker ", times=3)
+    assert len(other_mark.alive()) == 5
+    assert record_of(spared).state is JobState.RUNNING
+    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert spared.interrupt().state is JobState.INTERRUPTED
+    assert other_mark.alive() == []
+    worker.stop()
+
+
+def test_worker_that_keeps_dying_is_replaced_later_and_later(deployment: Deployment) -> None:
+    worker = deployment.start_worker()
+
+    first = worker.worker_pid
+    os.kill(first, signal.SIGKILL)
+    until_replaced(worker, first, 1)
+    second = worker.worker_pid
+    os.kill(second, signal.SIGKILL)
+
+    worker.wait_for("died (signal 9); replacing it now")
+    worker.wait_for("died (signal 9); replacing it in 1 s")
+    until_replaced(worker, second, 1)
+    worker.stop()
+
+
+def test_supervisor_that_waits_to_replace_a_worker_stops_at_once(deployment: Deployment) -> None:
+    worker = deployment.start_worker()
+    first = worker.worker_pid
+    os.kill(first, signal.SIGKILL)
+    until_replaced(worker, first, 1)
+    os.kill(worker.worker_pid, signal.SIGKILL)
+    worker.wait_for("replacing it in 1 s")
+
+    worker.stop()
+
+
+def test_worker_process_that_an_operator_stops_drains_and_is_not_replaced(deployment: Deployment) -> None:
+    worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], until_ready=False)
+    worker.wait_for("worker ", times=2)
+    asked, other = worker.pids_of_workers
+
+    os.kill(asked, signal.SIGTERM)
+    wait_until(lambda: worker.pids_of_workers, lambda pids: pids == [other], what="the worker to end")
+
+    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert worker.pids_of_workers == [other]
+    os.kill(other, signal.SIGTERM)
+    assert worker.wait() == 0
+
+
+def test_killed_supervisor_takes_its_workers_and_their_jobs_with_it(
+    deployment: Deployment, program: tuple[str, ...], mark: Mark
+) -> None:
+    worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], program=program, until_ready=False)
+    worker.wait_for("worker ", times=2)
+    jobs = [deployment.enqueue(a_tree(mark)) for _ in range(2)]
+    wait_until(mark.alive, lambda seen: len(seen) == 10, what="all processes of the jobs")
+    workers = [pidfd_open(pid) for pid in worker.pids_of_workers]
+
+    worker.signal(signal.SIGKILL)
+    worker.wait()
+
+    wait_until(mark.alive, lambda seen: not seen, what="the jobs to end")
+    assert [job.wait(timeout=20).state for job in jobs] == [JobState.INTERRUPTED] * 2
+    wait_until(lambda: deployment.queue.workers() == [], what="the workers to say goodbye")
+    for pidfd in workers:
+        assert select.select([pidfd], [], [], LIMIT_S)[0] == [pidfd]
+        os.close(pidfd)
+    assert deployment.leases() == set()
+
+
+def test_worker_that_does_not_end_when_told_to_kill_is_killed_with_its_tree(
+    deployment: Deployment, program: tuple[str, ...], mark: Mark
+) -> None:
+    worker = deployment.start_worker(program=program)
+    deployment.enqueue(a_tree(mark))
+    wait_until(mark.alive, lambda seen: len(seen) == 5, what="all processes of the job")
+    os.kill(worker.worker_pid, signal.SIGSTOP)
+
+    # Of one kind, those that come at once would be one.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        worker.signal(number)
+    began = time.monotonic()
+
+    assert worker.wait() == 0
+    assert 2 < time.monotonic() - began < 6
+    assert mark.alive() == []

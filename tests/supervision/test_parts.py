@@ -1,0 +1,135 @@
+"""The small parts of a supervisor, each for itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.supervision.conftest import require_groups
+from tests.waiting import wait_until
+from workers.control import Assignment, Channel, Decided, Failed, Inherit, Message, Opened, Stage, Stop
+from workers.options import WorkerOptions
+from workers.processes import cgroup
+from workers.stopping import Stopping
+from workers.supervision.restarts import Restarts
+
+ASSIGNMENT = Assignment("w", "s", 1, 2, "/folder", None, WorkerOptions(url="redis://:secret@host", queues=("a", "b")))
+
+
+def test_replacement_waits_longer_and_longer_while_workers_die_young() -> None:
+    restarts = Restarts()
+
+    assert [restarts.delay_s(1.0) for _ in range(8)] == [0, 1, 2, 4, 8, 16, 30, 30]
+
+
+def test_worker_that_lived_a_minute_is_replaced_at_once() -> None:
+    restarts = Restarts()
+    for _ in range(4):
+        restarts.delay_s(0.1)
+
+    assert [restarts.delay_s(61.0), restarts.delay_s(1.0)] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [ASSIGNMENT, Stop(Stage.KILLING), Inherit("w", None), Opened(), Failed(5, "nobody there"), Decided("w")],
+    ids=lambda message: type(message).__name__,
+)
+def test_message_comes_as_it_was_sent_with_its_files(message: Message) -> None:
+    ours, theirs = Channel.pair()
+    with open(os.devnull) as file:
+        assert ours.send(message, [file.fileno()])
+
+        received = theirs.receive()
+
+        assert received is not None
+        assert received[0] == message
+        assert [os.path.samestat(os.fstat(each), os.fstat(file.fileno())) for each in received[1]] == [True]
+        assert not any(os.get_inheritable(each) for each in received[1])
+        for each in received[1]:
+            os.close(each)
+    ours.close()
+    assert theirs.receive() is None
+    assert not theirs.send(Opened())
+    theirs.close()
+
+
+async def test_stage_is_reached_with_all_before_it_and_never_goes_back() -> None:
+    stopping = Stopping()
+
+    stopping.reach(Stage.INTERRUPTING)
+    stopping.reach(Stage.DRAINING)
+
+    assert stopping.stage is Stage.INTERRUPTING
+    assert stopping.ask() is Stage.KILLING
+    assert stopping.ask() is Stage.KILLING
+
+
+def test_group_holds_and_ends_all_that_was_started_in_it() -> None:
+    require_groups()
+    group = cgroup.make("f" * 32)
+    assert group is not None
+    program = (
+        f"import os, sys; from workers.processes import cgroup; assert cgroup.enter({group!r}); "
+        "os.execvp('sh', ['sh', '-c', 'setsid sleep 300 & setsid sleep 300 & echo; wait'])"
+    )
+    with subprocess.Popen([sys.executable, "-P", "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        wait_until(lambda: cgroup.members(group), lambda pids: len(pids) == 3, what="all three to be in the group")
+        spared, *_ = (pid for pid in cgroup.members(group) if pid != process.pid)
+
+        cgroup.end(group, lambda pid: pid == spared)
+
+        assert process.wait(timeout=20) == -9
+        wait_until(lambda: cgroup.remove(group), what="the group to be empty")
+        assert Path(f"/proc/{spared}/cmdline").read_bytes().startswith(b"sleep")
+        os.kill(spared, 9)
+
+
+def test_path_from_notes_is_believed_only_if_it_is_the_group_of_that_worker() -> None:
+    own = cgroup.place_for("a" * 32)
+    if own is None:
+        pytest.skip("this process stands in no tree of control groups (cgroup v2)")
+
+    assert cgroup.is_group_of(str(own), "a" * 32)
+    assert not cgroup.is_group_of(str(own), "b" * 32)
+    assert not cgroup.is_group_of(f"/tmp/{cgroup.PREFIX}{'a' * 32}", "a" * 32)
+    assert not cgroup.is_group_of(f"{own.parent}/../{own.name}", "a" * 32)
+
+
+def test_tree_is_found_at_whatever_path_it_is_mounted(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("mounting needs root and unshare")
+    place = tmp_path / "odd place"
+    place.mkdir()
+    script = (
+        'for each in $(grep " - cgroup2 " /proc/self/mountinfo | cut -d" " -f5); do umount -l "$each"; done; '
+        'mount -t cgroup2 none "$0" && exec "$@"'
+    )
+    program = (
+        "from workers.processes import cgroup; g = cgroup.make('e' * 32); "
+        "print(cgroup.own_group(), g, cgroup.enter(g), cgroup.is_group_of(g, 'e' * 32), sep='|'); "
+        "open(cgroup.own_group().parent / 'cgroup.procs', 'w').write('0'); print(cgroup.remove(g))"
+    )
+
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, str(place), sys.executable, "-P", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    if "permission denied" in done.stderr or "not permitted" in done.stderr:
+        pytest.skip(f"cgroup v2 cannot be mounted here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    first, removed = done.stdout.splitlines()
+    own, group, entered, is_own = first.split("|")
+    assert own.startswith(str(place))
+    assert Path(group).name == f"{cgroup.PREFIX}{'e' * 32}"
+    assert (entered, is_own, removed) == ("True", "True", "True")

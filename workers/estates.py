@@ -1,0 +1,58 @@
+"""What a worker process leaves behind: the jobs that somebody else has to decide now that it is dead.
+
+The notes are the estate: the supervisor adds to them what it saw of the end, and hands the file to a live worker.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from oneshot_queue.errors import MalformedData
+from workers.snapshots import LeaseNote, Slot, max_bytes, read_notes
+
+SPOOL: Final = "spool"
+"""The file of a worker's folder in which ends of jobs wait that Redis has not taken yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estate:
+    """What is known of the jobs of a worker that died. Nothing of their processes is left.
+
+    Attributes:
+        leases: Its leases, with the queue each of them belongs to.
+        slots: The jobs it may have started and whose end is not on record. What it held and is not named here was
+            never started.
+        folder: Where its files are; ``None`` if it had none.
+    """
+
+    worker_id: str
+    leases: tuple[LeaseNote, ...]
+    slots: tuple[Slot, ...]
+    folder: Path | None
+
+    @property
+    def spool(self) -> Path | None:
+        """Where the ends of its jobs may lie that Redis has not taken."""
+        return None if self.folder is None else self.folder / SPOOL
+
+
+OnEstate = Callable[[Estate], None]
+"""Takes on the decision about an estate; whoever does calls ``SupervisorLink.decided`` once all of it is on record."""
+
+
+def read_estate(file: int, folder: Path | None) -> Estate:
+    """Read an estate from the notes of a worker that is dead.
+
+    Raises:
+        MalformedData: They are no notes.
+        OSError: They cannot be read.
+    """
+    size = os.fstat(file).st_size
+    if size > max_bytes():
+        raise MalformedData("notes", f"have {size} bytes")
+    found = read_notes(os.pread(file, size, 0))
+    return Estate(found.worker_id, found.leases, found.slots, folder)

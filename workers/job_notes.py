@@ -1,0 +1,66 @@
+"""Notes down which held jobs may have been started: the engine says when, the holdings say whose they are."""
+
+from __future__ import annotations
+
+from workers.holdings import HeldJob, Holdings
+from workers.leases import Lease
+from workers.notes import Notes
+from workers.processes.procfs import ticks_now
+
+
+class JobNotes:
+    """The engine's ``Starts``, written where the supervisor finds them when this process is dead."""
+
+    def __init__(self, notes: Notes, holdings: Holdings) -> None:
+        self._notes = notes
+        self._holdings = holdings
+        self._slots: dict[str, int] = {}
+        self._leases: dict[int, str] = {}
+        holdings.on_removed = self._forget
+
+    def begin(self, task_id: str) -> None:
+        """A task's command is about to be started."""
+        held = self._holdings.by_task(task_id)
+        if held is not None and task_id not in self._slots:
+            self._slots[task_id] = self._notes.reserve(
+                queue=held.keys.queue,
+                job_id=held.job_id,
+                attempt=held.attempt,
+                token=held.holder.token,
+                lease_id=held.holder.lease,
+                exclusive=held.is_exclusive,
+                first_tick=ticks_now(),
+            )
+
+    def withdraw(self, task_id: str) -> None:
+        """Nothing was started after all."""
+        slot = self._slots.pop(task_id, None)
+        if slot is not None:
+            self._notes.free(slot)
+
+    def started(self, task_id: str, pid: int, first_tick: int, last_tick: int) -> None:
+        """It was started."""
+        slot = self._slots.get(task_id)
+        if slot is not None:
+            self._notes.started(slot, pid, first_tick, last_tick)
+
+    def exited(self, task_id: str, exit_code: int | None) -> None:
+        """Its process was reaped."""
+        slot = self._slots.get(task_id)
+        if slot is not None:
+            self._notes.exited(slot, exit_code)
+
+    def lease_renewed(self, index: int, lease: Lease, lease_s: float) -> None:
+        """The worker's lease of this number has begun, or was renewed."""
+        if self._leases.get(index) != lease.id:
+            self._leases[index] = lease.id
+            self._notes.set_lease(index, lease.keys.queue, lease.id, lease_s)
+        self._notes.renewed(index, lease.renewed_s)
+
+    def was_fenced(self, held: HeldJob) -> bool:
+        """Whether the supervisor ended this job because its lease was about to run out."""
+        slot = self._slots.get(held.task_id)
+        return slot is not None and self._notes.was_fenced(slot)
+
+    def _forget(self, held: HeldJob) -> None:
+        self.withdraw(held.task_id)

@@ -1,0 +1,32 @@
+"""Lines for the person who started it, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+
+class Lines:
+    """Writes lines; quiet, only what needs a person."""
+
+    def __init__(self, *, is_quiet: bool, stream: TextIO | None = None) -> None:
+        self._is_quiet = is_quiet
+        self._stream = stream or sys.stderr
+
+    def say(self, line: str) -> None:
+        """One line, unless quiet."""
+        if not self._is_quiet:
+            self.warn(line)
+
+    def warn(self, line: str) -> None:
+        """One line, in any case."""
+        try:
+            print(printable(line), file=self._stream, flush=True)
+        except OSError:
+            # The terminal or pipe is gone. The jobs are not, and their states tell the same.
+            self._is_quiet = True
+
+
+def printable(line: str) -> str:
+    """Escape what a terminal would act on: a job's words are anybody's."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)

@@ -1,0 +1,183 @@
+"""Decides about the jobs of worker processes of this machine that died, with all that is known of them."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import anyio
+
+from oneshot_queue.backoff import retry_delay
+from oneshot_queue.errors import MalformedData, OneshotQueueError
+from oneshot_queue.jobs import Cause, JobSpec, Outcome
+from oneshot_queue.settings import Settings
+from oneshot_queue.states import JobState
+from oneshot_queue.store import claiming, sweeping
+from oneshot_queue.store.claiming import Claim, Claimed
+from oneshot_queue.store.connection import AsyncConnection
+from oneshot_queue.store.inspection import Remains, remains_of
+from oneshot_queue.store.job_store import Holder
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.sweeping import Swept
+from oneshot_queue.wire import unpack_spec
+from workers.endings import Ending
+from workers.estates import Estate
+from workers.holdings import ServerClock
+from workers.snapshots import LeaseNote, Slot
+from workers.spool import read_spool
+
+logger = logging.getLogger(__name__)
+
+MAX_ESTATES: Final = 1_000
+DIED: Final = "its worker process died"
+
+
+class Heir:
+    """Takes on estates, one after the other, and says of each when all of it is on record.
+
+    For every job that Redis believes a dead worker held: an end that lies in its spool is written; an exit status that
+    was seen is its end; what was never started goes back to the queue, counted; the rest was lost with the worker.
+
+    Args:
+        worker: This worker's name, for the history.
+        decided: Told the id of the dead worker when nothing of its estate is left to decide.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: AsyncConnection,
+        server_clock: ServerClock,
+        settings: Settings,
+        worker: str,
+        decided: Callable[[str], None],
+    ) -> None:
+        self._connection = connection
+        self._server_clock = server_clock
+        self._settings = settings
+        self._worker = worker
+        self._decided = decided
+        self._given, self._estates = anyio.create_memory_object_stream[Estate](MAX_ESTATES)
+
+    def take(self, estate: Estate) -> None:
+        """Take on an estate; one too many waits with the supervisor for another worker."""
+        try:
+            self._given.send_nowait(estate)
+        except anyio.WouldBlock:
+            logger.error("too many estates; that of worker %s waits", estate.worker_id)
+
+    async def run(self) -> None:
+        """Decide for ever."""
+        async for estate in self._estates:
+            await self._settle(estate)
+
+    async def _settle(self, estate: Estate) -> None:
+        failures = 0
+        while True:
+            try:
+                count = await self.decide(estate)
+            except OneshotQueueError as problem:
+                failures += 1
+                level = logging.WARNING if failures == 1 else logging.DEBUG
+                logger.log(level, "cannot decide the jobs of worker %s: %s", estate.worker_id, problem)
+                await anyio.sleep(retry_delay(failures, base_s=0.1, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
+                continue
+            logger.warning("decided %d jobs of worker %s, which died", count, estate.worker_id)
+            self._decided(estate.worker_id)
+            return
+
+    async def decide(self, estate: Estate) -> int:
+        """Decide one estate; returns how many jobs were held. Repeated, it changes nothing more.
+
+        Raises:
+            BrokerError: The broker is out of reach or refuses.
+        """
+        path = estate.spool
+        if path is not None:
+            for spooled in await anyio.to_thread.run_sync(lambda: list(read_spool(path, self._keys))):
+                ago_s = max(0, self._server_clock.now_ms() - spooled.ended_ms) / 1000
+                await self._connection.run(spooled.ending.finish(spooled.ending.ended_s + ago_s, self._settings))
+        count = 0
+        for note in estate.leases:
+            count += await self._decide_lease(note, estate)
+        return count
+
+    async def _decide_lease(self, note: LeaseNote, estate: Estate) -> int:
+        keys = self._keys(note.queue)
+        # First of all: a claim of the dead worker that still is on its way must find its lease lost.
+        await self._connection.run_many([sweeping.condemn(keys, note.lease_id)])
+        answer = await self._connection.run(claiming.reclaim(keys, lease=note.lease_id))
+        claims = answer.claims if isinstance(answer, Claimed) else ()
+        slots = {slot.token: slot for slot in estate.slots}
+        for claim in claims:
+            await self._decide_job(keys, note, claim, slots.get(claim.token))
+        while True:
+            swept = await self._connection.run(
+                sweeping.sweep(
+                    keys,
+                    note.lease_id,
+                    seen=None,
+                    by=self._worker,
+                    error=DIED,
+                    spread=random.uniform(0.5, 1.0),
+                    is_confirmed=True,
+                    settings=self._settings,
+                )
+            )
+            if not isinstance(swept, Swept) or swept.is_done:
+                return len(claims)
+
+    async def _decide_job(self, keys: QueueKeys, note: LeaseNote, claim: Claim, slot: Slot | None) -> None:
+        holder = Holder(claim.token, note.lease_id, self._worker)
+        if slot is None:
+            call: Any = claiming.give_back(
+                keys, claim.job_id, holder, why="unstarted", is_counted=True, settings=self._settings
+            )
+            await self._connection.run(call)
+        elif slot.exit_code is not None and not slot.is_fenced:
+            remains = await self._connection.run(remains_of(keys, claim.job_id))
+            ending = _ending_of(keys, claim, holder, slot.exit_code, remains)
+            if ending is not None:
+                await self._connection.run(ending.finish(0.0, self._settings))
+
+    def _keys(self, queue: str) -> QueueKeys:
+        return QueueKeys(self._settings.namespace, queue)
+
+
+def _ending_of(keys: QueueKeys, claim: Claim, holder: Holder, code: int, remains: Remains) -> Ending | None:
+    """How an attempt ended whose exit status was seen; ``None`` if something else decides it."""
+    if remains.is_interrupted:
+        return None
+    try:
+        spec = unpack_spec(claim.spec, claim.stdin)
+    except MalformedData:
+        return None
+    outcome = _outcome(spec, claim.attempt, code)
+    retry_after_s = None
+    if spec.begins_again(outcome):
+        spread = random.uniform(0.5, 1.0)
+        retry_after_s = retry_delay(claim.attempt, base_s=spec.retry_delay, cap_s=spec.retry_max_delay, spread=spread)
+    return Ending(
+        keys,
+        claim.job_id,
+        claim.attempt,
+        holder,
+        outcome,
+        ended_s=0.0,
+        started_s=None,
+        inline=(),
+        kept=remains.kept,
+        fields={},
+        retry_after_s=retry_after_s,
+    )
+
+
+def _outcome(spec: JobSpec, attempt: int, code: int) -> Outcome:
+    error = f"{DIED} before its end was on record; the end of its output may be missing"
+    ended = Outcome(JobState.FAILED, Cause.EXIT, exit_code=code, attempt=attempt, error=error)
+    if code < 0:
+        return replace(ended, cause=Cause.SIGNAL, exit_code=None, signal=-code)
+    return replace(ended, state=JobState.COMPLETED) if code in spec.success_codes else ended

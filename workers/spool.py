@@ -1,0 +1,146 @@
+"""Ends of jobs that Redis has not taken yet, on disk: they outlive this process, and the machine's next start.
+
+A file of records, each a length and a packed map, appended with one write and one ``fsync``. A record that is cut short
+or makes no sense ends the reading: what stands before it counts.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgpack
+
+from oneshot_queue.errors import MalformedData
+from oneshot_queue.jobs import Cause, Outcome, Usage
+from oneshot_queue.states import JobState
+from oneshot_queue.store.job_store import Holder
+from oneshot_queue.wire import pack_chunks, unpack_chunks
+from workers.endings import Ending
+
+_LENGTH: Final = struct.Struct("=I")
+_MAX_BYTES: Final = 65_536
+_MAX_FILE_BYTES: Final = 64 * 1_048_576
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """An ending as it lay on disk.
+
+    Attributes:
+        ended_ms: When, ms since 1970 by Redis' clock as the writer knew it.
+    """
+
+    queue: str
+    ended_ms: int
+    ending: Ending
+
+
+class Spool:
+    """Writes down endings while Redis cannot take them. Its methods block on the disk: call them in a thread.
+
+    Args:
+        path: Its file, in a folder that is this user's alone; ``None`` if there is none: then nothing is kept.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def keep(self, endings: Iterable[tuple[Ending, int]]) -> None:
+        """Append endings, each with its instant in ms by Redis' clock, and return when they are on the disk.
+
+        Raises:
+            OSError: They are not.
+        """
+        if self._path is None:
+            return
+        records = [_packed(ending, ended_ms) for ending, ended_ms in endings]
+        file = os.open(self._path, _FLAGS, 0o600)
+        try:
+            os.write(file, b"".join(_LENGTH.pack(len(record)) + record for record in records))
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def clear(self) -> None:
+        """Forget them all: Redis has taken every one."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+def read_spool(path: Path, keys_of: Any) -> Iterator[Spooled]:
+    """Read what a spool holds, up to the first record that makes no sense.
+
+    Args:
+        keys_of: Makes the keys of a queue out of its name.
+    """
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            raw = file.read(_MAX_FILE_BYTES)
+    except OSError:
+        return
+    at = 0
+    while at + _LENGTH.size <= len(raw):
+        (length,) = _LENGTH.unpack_from(raw, at)
+        record = raw[at + _LENGTH.size : at + _LENGTH.size + length]
+        if length > _MAX_BYTES or len(record) < length:
+            return
+        at += _LENGTH.size + length
+        try:
+            yield _unpacked(record, keys_of)
+        except (ValueError, TypeError, KeyError, MalformedData, msgpack.UnpackException):
+            return
+
+
+def _packed(ending: Ending, ended_ms: int) -> bytes:
+    form = {
+        "queue": ending.keys.queue,
+        "job": ending.job_id,
+        "attempt": ending.attempt,
+        "holder": [ending.holder.token, ending.holder.lease, ending.holder.worker],
+        "outcome": asdict(ending.outcome) | {"output": None},
+        "ended_ms": ended_ms,
+        "ran_s": None if ending.started_s is None else ending.ended_s - ending.started_s,
+        "inline": pack_chunks(list(ending.inline)) if ending.inline else b"",
+        "kept": ending.kept,
+        "fields": dict(ending.fields),
+        "retry_after_s": ending.retry_after_s,
+    }
+    packed: bytes = msgpack.packb(form, use_bin_type=True)
+    return packed
+
+
+def _unpacked(record: bytes, keys_of: Any) -> Spooled:
+    form = msgpack.unpackb(record, raw=False)
+    said = form["outcome"]
+    outcome = Outcome(
+        JobState(said["state"]),
+        Cause(said["cause"]),
+        said["exit_code"],
+        said["signal"],
+        int(said["attempt"]),
+        Usage(**said["usage"]),
+        said["error"],
+        tuple(said["survivors"]),
+    )
+    token, lease, worker = form["holder"]
+    ran_s = form["ran_s"]
+    ending = Ending(
+        keys_of(str(form["queue"])),
+        str(form["job"]),
+        int(form["attempt"]),
+        Holder(str(token), str(lease), str(worker)),
+        outcome,
+        ended_s=0.0,
+        started_s=None if ran_s is None else -float(ran_s),
+        inline=tuple(unpack_chunks(form["inline"])) if form["inline"] else (),
+        kept=int(form["kept"]),
+        fields=form["fields"],
+        retry_after_s=form["retry_after_s"],
+    )
+    return Spooled(str(form["queue"]), int(form["ended_ms"]), ending)

@@ -1,0 +1,59 @@
+"""Ends exclusive jobs before their lease does, should their worker fail to: it may be stuck, and alive.
+
+Elsewhere such a job is started anew once its lease has run out, and two attempts must not overlap.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from oneshot_queue.pidfd import pidfd_open
+from workers.margin import margin_s
+from workers.notes import Notes
+from workers.processes.procfs import status_of
+from workers.snapshots import LeaseNote, Slot, SlotState
+
+
+def is_overdue(lease: LeaseNote, now_s: float) -> bool:
+    """Whether jobs under this lease have to end now; a lease that was never renewed says nothing yet."""
+    return lease.renewed_s > 0 and now_s - lease.renewed_s >= lease.lease_s - margin_s(lease.lease_s)
+
+
+def fence_overdue(notes: Notes, now_s: float) -> list[Slot]:
+    """Kill the groups of exclusive jobs whose lease is about to run out, and note it; returns those jobs.
+
+    Args:
+        now_s: By ``CLOCK_BOOTTIME``, as in the notes: it goes on while the machine sleeps, as the lease does.
+    """
+    fenced: list[Slot] = []
+    if not notes.has_exclusive_jobs:
+        return fenced
+    snapshot = notes.snapshot()
+    for slot in snapshot.slots:
+        lease = snapshot.lease_of(slot)
+        if not slot.is_exclusive or slot.is_fenced or lease is None or not is_overdue(lease, now_s):
+            continue
+        # Noted first: the worker, if it wakes, must know why its job died. One that is just being started is ended
+        # when its number is known.
+        if slot.state is SlotState.RUNNING:
+            notes.fence(slot)
+            _kill_group(slot)
+            fenced.append(slot)
+    return fenced
+
+
+def _kill_group(slot: Slot) -> None:
+    assert slot.pid is not None
+    try:
+        pidfd = pidfd_open(slot.pid)
+    except ProcessLookupError:
+        return
+    try:
+        status = status_of(slot.pid)
+        if status is not None and slot.is_of(slot.pid, status.started):
+            os.killpg(slot.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+    finally:
+        os.close(pidfd)

@@ -1,0 +1,134 @@
+"""What comes to the supervisor when a worker process dies: everything that descended from it, and nothing else.
+
+A live worker is a subreaper itself and keeps its orphans, so an unknown child of the supervisor is a dead worker's.
+Let be are children that were there before, such as come to process number 1 of a container, and local brokers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Collection, Iterable
+from typing import Final, NamedTuple
+
+from oneshot_queue.broker import is_local_broker
+from workers.processes.procfs import OwnChildren, ProcessStatus, children_of, send_signal, status_of
+
+QUIET_LOOKS: Final = 2
+"""Looks in a row that must find nothing; one would do, were ``/proc`` a snapshot."""
+
+
+class Reaped(NamedTuple):
+    """An orphan that has ended.
+
+    Attributes:
+        exit_code: Its code, the negative of its signal, or ``None`` if we ended it ourselves.
+    """
+
+    pid: int
+    started: int
+    exit_code: int | None
+
+
+class Orphans:
+    """The unknown children of this process; those that exist now are let be.
+
+    Args:
+        on_reaped: Told of each orphan of a dead worker that was taken off the process table.
+    """
+
+    def __init__(self, on_reaped: Callable[[Reaped], None], spares: Callable[[int], bool] = is_local_broker) -> None:
+        self._own_children = OwnChildren()
+        self._on_reaped = on_reaped
+        self._spares = spares
+        self._let_be = self._own_children.read()
+        self._killed: set[tuple[int, int]] = set()
+        self._quiet_looks = QUIET_LOOKS
+        self._not_before = 0
+
+    @property
+    def are_ending(self) -> bool:
+        """Whether a dead worker's processes may be left."""
+        return self._quiet_looks < QUIET_LOOKS
+
+    def end_all(self, not_before: int) -> None:
+        """A worker has died: from now on, end what has come from it, until two looks find nothing.
+
+        Args:
+            not_before: The clock tick at which the worker was started; what is older is not its own.
+        """
+        self._not_before = min(not_before, self._not_before) if self.are_ending else not_before
+        self._quiet_looks = 0
+
+    def expect_killed(self, pids: Iterable[int]) -> None:
+        """These processes are about to be killed by us, by other means."""
+        self._killed |= {(pid, status.started) for pid in pids if (status := status_of(pid)) is not None}
+
+    def look(self, workers: Collection[int]) -> None:
+        """Look once: end what is to be ended, reap what has ended.
+
+        Args:
+            workers: The children that are worker processes; they are reaped by somebody else.
+        """
+        found = self._own_children.read() - set(workers)
+        self._let_be &= found
+        strangers = [status for pid in sorted(found) if (status := status_of(pid)) is not None]
+        orphans = []
+        for status in strangers:
+            if status.pid in self._let_be:
+                self._bury(status, None)
+            elif not self.are_ending or status.started < self._not_before or self._is_spared(status):
+                # A look without any dead worker: whoever has come by now comes from elsewhere.
+                self._let_be.add(status.pid)
+            else:
+                orphans.append(status)
+        if self.are_ending:
+            self._quiet_looks = 0 if orphans else self._quiet_looks + 1
+            for status in orphans:
+                self._end(status)
+
+    def close(self) -> None:
+        """Close the files this object holds."""
+        self._own_children.close()
+
+    def _is_spared(self, status: ProcessStatus) -> bool:
+        return not status.is_zombie and self._spares(status.pid)
+
+    def _end(self, orphan: ProcessStatus) -> None:
+        if self._bury(orphan, self._on_reaped):
+            return
+        seen = {orphan.pid}
+        pending = [orphan]
+        while pending:
+            each = pending.pop()
+            if not each.is_zombie:
+                if self._spares(each.pid):
+                    continue
+                # What has only just ended by itself keeps its own status: a signal changes nothing for a zombie.
+                self._killed.add((each.pid, each.started))
+                send_signal(each, signal.SIGKILL)
+            for pid in children_of(each.pid):
+                status = status_of(pid)
+                if status is not None and pid not in seen:
+                    seen.add(pid)
+                    pending.append(status)
+
+    def _bury(self, status: ProcessStatus, on_reaped: Callable[[Reaped], None] | None) -> bool:
+        # By number, never any child: nobody may take the status of a worker from who waits for it.
+        if not status.is_zombie:
+            return False
+        try:
+            pid, wait_status = os.waitpid(status.pid, os.WNOHANG)
+        except ChildProcessError:
+            return True
+        if pid == 0:
+            return False
+        key = (status.pid, status.started)
+        exit_code: int | None = os.waitstatus_to_exitcode(wait_status)
+        if key in self._killed and exit_code == -signal.SIGKILL:
+            exit_code = None
+        self._killed.discard(key)
+        self._let_be.discard(status.pid)
+        if on_reaped is not None:
+            on_reaped(Reaped(status.pid, status.started, exit_code))
+        return True

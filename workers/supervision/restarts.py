@@ -1,0 +1,27 @@
+"""When a worker process that died is replaced: at once, then later and later while it keeps dying young. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from oneshot_queue.backoff import retry_delay
+
+YOUNG_S: Final = 60.0
+FIRST_DELAY_S: Final = 1.0
+LONGEST_DELAY_S: Final = 30.0
+
+
+class Restarts:
+    """The deaths of one worker process and of its replacements."""
+
+    def __init__(self) -> None:
+        self._died_young = 0
+
+    def delay_s(self, lived_s: float) -> float:
+        """It died after so many seconds; how long to wait before it is replaced."""
+        if lived_s >= YOUNG_S:
+            self._died_young = 0
+        self._died_young += 1
+        if self._died_young == 1:
+            return 0.0
+        return retry_delay(self._died_young - 1, base_s=FIRST_DELAY_S, cap_s=LONGEST_DELAY_S, spread=1.0)

@@ -1,0 +1,307 @@
+"""The supervisor: starts worker processes, hands on what it is told, and cleans up after those that die."""
+
+from __future__ import annotations
+
+import selectors
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from oneshot_queue.broker import is_local_broker, state_folder
+from oneshot_queue.errors import BrokerRefused
+from workers.control import Assignment, Decided, Failed, Opened, Stage
+from workers.lines import Lines
+from workers.notes import Notes
+from workers.options import WorkerOptions
+from workers.processes import cgroup
+from workers.processes.subreaper import child_subreaper
+from workers.snapshots import MAX_CGROUP_BYTES
+from workers.supervision.child import PROGRAM, Child
+from workers.supervision.fencing import fence_overdue
+from workers.supervision.heirs import Heirs
+from workers.supervision.incarnations import new_incarnation, private_folder
+from workers.supervision.orphans import Orphans, Reaped
+from workers.supervision.predecessors import broker_mark, take_over
+from workers.supervision.restarts import Restarts
+from workers.supervision.signals import REQUESTS_TO_STOP, CaughtSignals, caught_signals
+
+KILL_AFTER_S: Final = 3.0
+"""How long a worker that was told to kill has for its last words."""
+
+ENDING_S: Final = 5.0
+"""How long the processes of a dead worker may resist until its jobs are decided without their end."""
+
+LOOK_S: Final = 1.0
+LOOK_AGAIN_S: Final = 0.02
+SPARE_SLOTS: Final = 256
+
+
+@dataclass(slots=True, eq=False)
+class _Post:
+    """The place of one worker process, and who holds it.
+
+    Attributes:
+        options: What is asked of whoever comes next.
+        due_s: When a replacement is to be started, monotonic; ``None`` while there is a worker, or never again.
+    """
+
+    process: int
+    options: WorkerOptions
+    child: Child | None = None
+    due_s: float | None = 0.0
+    restarts: Restarts = field(default_factory=Restarts)
+
+
+@dataclass(slots=True, eq=False)
+class _Dead:
+    """A worker that has died, while its processes are being ended."""
+
+    child: Child
+    died_s: float
+    exit_code: int
+
+
+class Supervisor:
+    """Runs as many worker processes as asked until all have ended, or were told to.
+
+    Args:
+        program: What is started for each worker process.
+    """
+
+    def __init__(self, options: WorkerOptions, *, program: Sequence[str] = PROGRAM) -> None:
+        self._options = options
+        self._program = program
+        self._id = uuid.uuid4().hex
+        self._lines = Lines(is_quiet=options.is_quiet)
+        self._posts = [_Post(process, share) for process, share in options.shares()]
+        self._dead: list[_Dead] = []
+        self._groups: set[str] = set()
+        self._heirs = Heirs()
+        self._stage = Stage.RUNNING
+        self._kill_at_s: float | None = None
+        self._exit_code = 0
+        self._has_opened = False
+        self._folder: Path | None = None
+        self._selector = selectors.DefaultSelector()
+        self._signals: CaughtSignals
+        self._orphans: Orphans
+
+    def run(self) -> int:
+        """Supervise until nothing is left to do.
+
+        Returns:
+            0 when all workers ended as they were asked to, or had nothing left to do; else the code of the one that
+            gave up.
+        """
+        with ExitStack() as stack:
+            self._signals = stack.enter_context(caught_signals())
+            stack.enter_context(child_subreaper())
+            self._orphans = Orphans(self._note_status)
+            stack.callback(self._orphans.close)
+            stack.callback(self._heirs.close)
+            stack.enter_context(self._selector)
+            self._selector.register(self._signals.file, selectors.EVENT_READ)
+            self._folder = self._private_folder()
+            if self._folder is not None:
+                for incarnation in take_over(self._folder, self._options):
+                    self._heirs.add(incarnation)
+            while self._has_work():
+                self._start_workers()
+                self._selector.select(self._patience_s())
+                self._count_requests()
+                self._hear_workers()
+                self._find_dead()
+                self._orphans.look([child.pid for child in self._children()])
+                self._settle_dead()
+                self._fence()
+                self._heirs.hand_out(self._children())
+                self._kill_overdue()
+            self._orphans.look(())
+            self._remove_groups()
+        return self._exit_code
+
+    # ------------------------------------------------------------------------------------------------------- the loop
+
+    def _children(self) -> list[Child]:
+        return [post.child for post in self._posts if post.child is not None]
+
+    def _has_work(self) -> bool:
+        return bool(self._dead) or any(post.child is not None or post.due_s is not None for post in self._posts)
+
+    def _patience_s(self) -> float:
+        if self._dead:
+            return LOOK_AGAIN_S
+        due = [post.due_s for post in self._posts if post.due_s is not None]
+        due += [self._kill_at_s] if self._kill_at_s is not None else []
+        # Twice in the margin that exclusive jobs leave before the end of their lease.
+        look_s = min(LOOK_S, self._options.settings.lease_s / 12)
+        return max(0.0, min(look_s, *(at_s - time.monotonic() for at_s in due))) if due else look_s
+
+    def _count_requests(self) -> None:
+        for number in self._signals.take():
+            if number in REQUESTS_TO_STOP:
+                self._reach(Stage(min(self._stage + 1, Stage.KILLING)))
+
+    def _reach(self, stage: Stage) -> None:
+        self._stage = max(self._stage, stage)
+        if self._stage is Stage.KILLING and self._kill_at_s is None:
+            self._kill_at_s = time.monotonic() + KILL_AFTER_S
+        for post in self._posts:
+            post.due_s = None
+            if post.child is not None:
+                post.child.stop(self._stage)
+
+    def _kill_overdue(self) -> None:
+        if self._kill_at_s is not None and time.monotonic() >= self._kill_at_s:
+            self._kill_at_s = None
+            for child in self._children():
+                child.kill()
+
+    def _hear_workers(self) -> None:
+        for child in self._children():
+            for message in child.take_messages():
+                match message:
+                    case Opened():
+                        child.is_open = self._has_opened = True
+                    case Failed():
+                        child.failure = message
+                    case Decided(worker_id):
+                        self._heirs.decided(worker_id)
+
+    # ---------------------------------------------------------------------------------------------------- their start
+
+    def _start_workers(self) -> None:
+        for post in self._posts:
+            if post.due_s is not None and time.monotonic() >= post.due_s:
+                try:
+                    post.child = self._started(post)
+                    post.due_s = None
+                except OSError as problem:
+                    delay_s = post.restarts.delay_s(0.0)
+                    post.due_s = time.monotonic() + max(delay_s, 1.0)
+                    self._lines.warn(f"worker {post.options.name} cannot be started now: {problem.strerror}")
+
+    def _started(self, post: _Post) -> Child:
+        worker_id = uuid.uuid4().hex
+        incarnation = new_incarnation(self._folder, worker_id)
+        group = cgroup.make(worker_id)
+        if group is not None and len(group.encode()) > MAX_CGROUP_BYTES:
+            cgroup.remove(group)
+            group = None
+        try:
+            notes = Notes.lay_out(
+                incarnation.notes,
+                worker_id=worker_id,
+                namespace=post.options.settings.namespace,
+                broker=broker_mark(post.options.url),
+                cgroup=group or "",
+                slots=4 * post.options.concurrency + SPARE_SLOTS,
+                leases=len(post.options.queues),
+            )
+            assignment = Assignment(
+                worker_id=worker_id,
+                supervisor=self._id,
+                process=post.process,
+                processes=self._options.processes,
+                folder=None if incarnation.folder is None else str(incarnation.folder),
+                cgroup=group,
+                options=post.options,
+            )
+            child = Child(assignment, incarnation, notes, self._program)
+        except OSError:
+            if group is not None:
+                cgroup.remove(group)
+            incarnation.remove()
+            raise
+        self._selector.register(child.channel, selectors.EVENT_READ)
+        return child
+
+    def _private_folder(self) -> Path | None:
+        try:
+            return private_folder(state_folder())
+        except (OSError, BrokerRefused) as problem:
+            self._lines.warn(f"worker: what it runs is noted in memory only, and ends with this supervisor: {problem}")
+            return None
+
+    # ------------------------------------------------------------------------------------------------------ their end
+
+    def _find_dead(self) -> None:
+        for post in self._posts:
+            child = post.child
+            code = None if child is None else child.exit_code()
+            if child is None or code is None:
+                continue
+            # What it said last may have come after the last look.
+            self._hear_workers()
+            self._selector.unregister(child.channel)
+            child.channel.close()
+            post.child = None
+            self._heirs.lost(child)
+            self._end_processes(child)
+            self._dead.append(_Dead(child, time.monotonic(), code))
+            self._replace(post, child, code)
+
+    def _end_processes(self, child: Child) -> None:
+        group = child.assignment.cgroup
+        if group is not None:
+            self._orphans.expect_killed(cgroup.members(group))
+            cgroup.end(group, is_local_broker)
+            self._groups.add(group)
+        self._orphans.end_all(child.started)
+
+    def _replace(self, post: _Post, child: Child, code: int) -> None:
+        if child.failure is not None:
+            self._give_up(child.failure.code, f"worker: {child.failure.text}")
+        elif code > 0 and not self._has_opened:
+            # It never got as far as working; its last words are there to read, and would be the same again.
+            self._give_up(code, f"worker {child.name} ended with {code} before it began to work")
+        elif code != 0 and self._stage is Stage.RUNNING:
+            taken = child.notes.snapshot().jobs_taken
+            left = None if post.options.max_jobs is None else max(0, post.options.max_jobs - taken)
+            post.options = replace(post.options, max_jobs=left)
+            delay_s = post.restarts.delay_s(child.lived_s)
+            how = f"signal {-code}" if code < 0 else f"exit {code}"
+            when = f"in {delay_s:g} s" if delay_s else "now"
+            if left == 0:
+                self._lines.warn(f"worker {child.name} died ({how}); it had no more jobs to take")
+                return
+            self._lines.warn(f"worker {child.name} died ({how}); replacing it {when}")
+            post.due_s = time.monotonic() + delay_s
+
+    def _give_up(self, code: int, text: str) -> None:
+        if self._exit_code == 0:
+            self._exit_code = code
+            self._lines.warn(text)
+        self._reach(Stage.DRAINING)
+
+    def _note_status(self, reaped: Reaped) -> None:
+        for dead in self._dead:
+            for slot in dead.child.notes.snapshot().slots:
+                if slot.is_of(reaped.pid, reaped.started):
+                    dead.child.notes.exited(slot.index, reaped.exit_code)
+                    return
+
+    def _settle_dead(self) -> None:
+        self._remove_groups()
+        for dead in list(self._dead):
+            if self._orphans.are_ending and time.monotonic() - dead.died_s < ENDING_S:
+                continue
+            self._dead.remove(dead)
+            found = dead.child.notes.snapshot()
+            incarnation = dead.child.incarnation
+            if found.slots or incarnation.has_spool or (found.leases and dead.exit_code != 0):
+                self._heirs.add(incarnation)
+            else:
+                incarnation.remove()
+
+    def _remove_groups(self) -> None:
+        self._groups = {group for group in self._groups if not cgroup.remove(group)}
+
+    def _fence(self) -> None:
+        for child in self._children():
+            for slot in fence_overdue(child.notes, time.clock_gettime(time.CLOCK_BOOTTIME)):
+                self._lines.warn(f"job {slot.job_id}: killed, its lease is about to run out and its worker is silent")

@@ -1,0 +1,111 @@
+"""What survived a whole supervisor, found by the tokens of its jobs and ended, when the next one starts.
+
+A process counts as one of a job's only if its environment holds the job's unguessable token and it began no earlier
+than the job; what hangs below such a process goes with it. A number alone proves nothing: it may be used again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from oneshot_queue.broker import is_local_broker
+from oneshot_queue.pidfd import pidfd_open
+from workers.processes.environment import TOKEN_VARIABLE
+from workers.processes.procfs import ProcessStatus, children_of, environment_of, send_signal, status_of
+from workers.snapshots import Slot, SlotState
+
+GRACE_S: Final = 0.5
+GIVE_UP_S: Final = 5.0
+_LOOK_AGAIN_S: Final = 0.05
+
+Process = tuple[int, int]
+
+
+def end_survivors(slots: Iterable[Slot]) -> int:
+    """End every process of these jobs: TERM, 0.5 s, KILL, until none is left or 5 s have passed.
+
+    Returns:
+        How many processes there were.
+    """
+    # A job without a known process may have been started by then; its token alone tells.
+    tokens = {_entry(slot.token): slot.started[0] for slot in slots if slot.state is not SlotState.FREE}
+    if not tokens:
+        return 0
+    known: dict[Process, ProcessStatus] = {}
+    began = time.monotonic()
+    asked: set[Process] = set()
+    while True:
+        living = _living(tokens, known)
+        if not living or time.monotonic() - began > GIVE_UP_S:
+            return len(known)
+        is_killing = time.monotonic() - began >= GRACE_S
+        for status in living:
+            key = (status.pid, status.started)
+            if is_killing:
+                send_signal(status, signal.SIGKILL)
+            elif key not in asked:
+                asked.add(key)
+                send_signal(status, signal.SIGTERM)
+                # A stopped process sees TERM only when it goes on.
+                send_signal(status, signal.SIGCONT)
+        _wait_for_ends(living)
+
+
+def _living(tokens: dict[bytes, int], known: dict[Process, ProcessStatus]) -> list[ProcessStatus]:
+    """All that live of the jobs; ``known`` remembers them, because a child loses the way to a parent that dies."""
+    found = [status for name in os.listdir("/proc") if name.isdigit() and (status := _bearer(int(name), tokens))]
+    found += [status for each in known.values() if (status := _still(each))]
+    seen: set[Process] = set()
+    while found:
+        status = found.pop()
+        key = (status.pid, status.started)
+        if key in seen or status.pid == os.getpid():
+            continue
+        seen.add(key)
+        if is_local_broker(status.pid):
+            continue
+        known[key] = status
+        found += [child for pid in children_of(status.pid) if (child := status_of(pid)) is not None]
+    return [each for each in known.values() if (status := _still(each)) is not None and not status.is_zombie]
+
+
+def _bearer(pid: int, tokens: dict[bytes, int]) -> ProcessStatus | None:
+    try:
+        if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
+            return None
+    except OSError:
+        return None
+    environment = environment_of(pid)
+    for token, not_before in tokens.items():
+        if token in environment:
+            status = status_of(pid)
+            return status if status is not None and status.started >= not_before else None
+    return None
+
+
+def _still(known: ProcessStatus) -> ProcessStatus | None:
+    status = status_of(known.pid)
+    return status if status is not None and status.started == known.started else None
+
+
+def _wait_for_ends(targets: list[ProcessStatus]) -> None:
+    waiting = select.poll()
+    opened = []
+    for target in targets[:1]:
+        try:
+            opened.append(pidfd_open(target.pid))
+        except OSError:
+            continue
+        waiting.register(opened[-1], select.POLLIN)
+    waiting.poll(_LOOK_AGAIN_S * 1000 if opened else 0)
+    for file in opened:
+        os.close(file)
+
+
+def _entry(token: str) -> bytes:
+    return b"\0" + os.fsencode(f"{TOKEN_VARIABLE}={token}") + b"\0"
