@@ -22,6 +22,7 @@ class WorkerOptions:
         drain_timeout_s: Seconds that running jobs get after the first request to stop.
         only_job: The one job to run, and no other.
         max_jobs: End after so many jobs; ``None`` is never.
+        allows_eviction: Work with a server that may throw keys away when its memory is full.
         processes: Worker processes that share all this; a worker process itself has 1.
     """
 
@@ -34,6 +35,7 @@ class WorkerOptions:
     is_quiet: bool = False
     only_job: str | None = None
     max_jobs: int | None = None
+    allows_eviction: bool = False
     processes: int = 1
     settings: Settings = field(default_factory=Settings)
 

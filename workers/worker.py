@@ -13,7 +13,7 @@ import anyio
 
 from oneshot_queue.broker import is_local_broker
 from oneshot_queue.clock import SystemClock
-from oneshot_queue.errors import BrokerError, MalformedData
+from oneshot_queue.errors import BrokerError, BrokerRefused, MalformedData
 from oneshot_queue.jobs import Cause, Outcome
 from oneshot_queue.states import JobState
 from oneshot_queue.store.announcements import Announcements
@@ -23,6 +23,7 @@ from oneshot_queue.store.job_store import Holder
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.refusals import shown_url
 from oneshot_queue.store.scripts import load_all
+from oneshot_queue.store.server_facts import eviction_problem
 from oneshot_queue.wire import unpack_spec
 from workers.bridge import Bridge
 from workers.control import Assignment, Stage
@@ -34,6 +35,7 @@ from workers.link import SupervisorLink
 from workers.notes import Notes
 from workers.orchestrator import AsyncOrchestrator
 from workers.processes.environment import allowed_environment
+from workers.reassertion import Reassertion
 from workers.report import Report
 from workers.safekeeping import Safekeeping
 from workers.services.claimer import BELL_S, Claimer
@@ -86,6 +88,7 @@ class Worker:
         self.name = options.name
         self.link = link
         self.stopping = Stopping()
+        self._refusal: BrokerError | None = None
         self.holdings = Holdings()
         self.job_notes = JobNotes(notes, self.holdings)
         self._clock = SystemClock()
@@ -93,7 +96,7 @@ class Worker:
         self._report = report or Report(is_quiet=options.is_quiet)
         self._keys = [QueueKeys(options.settings.namespace, queue) for queue in options.queues]
         self.leases = [Lease(keys, self.id) for keys in self._keys]
-        self._commands = AsyncConnection(options.url)
+        self._commands = AsyncConnection(options.url, watches_server=True)
         spool = Spool(None if assignment.folder is None else Path(assignment.folder) / SPOOL)
         self._announcements = Announcements(self._commands)
         self.recorder = Recorder(
@@ -143,6 +146,7 @@ class Worker:
             server_clock=self._server_clock,
             lease_s=options.settings.lease_s,
             on_renewed=self._note_lease,
+            on_refused=self._stop_refused,
         )
         self.fencer = Fencer(
             leases=self.leases,
@@ -177,6 +181,17 @@ class Worker:
             processes=assignment.processes,
             layer=layer,
         )
+        self.reassertion = Reassertion(
+            connection=self._commands,
+            leases=self.leases,
+            holdings=self.holdings,
+            clock=self._clock,
+            settings=options.settings,
+            host=self.host,
+            recent=self.recorder.recent,
+            on_fenced=self._fence,
+        )
+        self._commands.on_server(self.reassertion.greet)
         self._claimers: list[Claimer] = []
         self.heir = Heir(
             connection=self._commands,
@@ -217,6 +232,7 @@ class Worker:
             load_all()
             stack.push_async_callback(self._commands.aclose)
             await self.lease_keeper.register()
+            self._check_server()
             # However it ends: a worker that is gone must not look alive.
             stack.push_async_callback(self._say_goodbye)
             await self.presence.run_once()
@@ -253,6 +269,24 @@ class Worker:
                     await self._end_jobs()
                 await self._flush()
                 services.cancel_scope.cancel()
+        if self._refusal is not None:
+            raise self._refusal
+
+    def _check_server(self) -> None:
+        facts = self._commands.server
+        problem = None if facts is None else eviction_problem(facts)
+        if problem is None:
+            return
+        if not self.options.allows_eviction:
+            advice = "or, if jobs may be lost: --allow-eviction"
+            raise BrokerRefused(shown_url(self.options.url), problem, advice, needs_person=True)
+        self._report.warn(f"worker: {problem}")
+
+    def _stop_refused(self, refusal: BrokerError) -> None:
+        """The broker refuses, and will until a person changes that: end when the running jobs have."""
+        logger.error("taking no more jobs: %s", refusal)
+        self._refusal = refusal
+        self.stopping.reach(Stage.DRAINING)
 
     async def _claim_until_stopped(self, stack: AsyncExitStack) -> None:
         async with anyio.create_task_group() as claiming:
@@ -299,6 +333,7 @@ class Worker:
             settings=self.options.settings,
             admit=self._admit,
             on_lost=self.lease_keeper.replace,
+            run_id_of=self.reassertion.run_id_of,
             only_job=self.options.only_job,
             is_burst=self.options.is_burst,
         )
@@ -395,7 +430,8 @@ class Worker:
         async with anyio.create_task_group() as urging:
 
             async def urge() -> None:
-                with anyio.move_on_after(self.options.drain_timeout_s):
+                patience_s = self.options.drain_timeout_s if self._refusal is None else None
+                with anyio.move_on_after(patience_s):
                     await self.stopping.wait_for(Stage.INTERRUPTING)
                 if self.orchestrator.tasks:
                     self._report.say(f"interrupting {_jobs(len(self.orchestrator.tasks))}")

@@ -66,6 +66,9 @@ def worker(
     processes: Processes = "1",
     drain_timeout: DrainTimeout = "30s",
     lease: Lease = None,
+    allow_eviction: Annotated[
+        bool, typer.Option("--allow-eviction", help="Work even where a full broker throws jobs away.")
+    ] = False,
     quiet: Quiet = False,
     only_job: Annotated[str | None, typer.Option("--only-job", metavar="ID", hidden=True)] = None,
     url: Url = None,
@@ -82,7 +85,11 @@ def worker(
     if max_jobs is not None:
         options["max_jobs"] = whole_number("--max-jobs", max_jobs, least=1, most=MOST_JOBS)
     lease_s = _lease_s(lease)
-    return _run(broker_for(broker_url(context, url)), options | {"only_job": only_job}, lease_s)
+    return _run(
+        broker_for(broker_url(context, url)),
+        options | {"only_job": only_job, "allows_eviction": allow_eviction},
+        lease_s,
+    )
 
 
 def up(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from typing import Any
@@ -15,7 +15,13 @@ from oneshot_queue.store.calls import Call, Word, packed
 from oneshot_queue.store.driver import BLOCK, CLOSE_TIMEOUT_S, MAX_CONNECTIONS, commands
 from oneshot_queue.store.introductions import Introduction
 from oneshot_queue.store.refusals import DRIVER_ERRORS
-from oneshot_queue.store.routes import Failed, Said, unknown_scripts
+from oneshot_queue.store.routes import Failed, Said, settled, unknown_scripts
+from oneshot_queue.store.server_facts import ServerFacts
+
+RunMany = Callable[[Sequence[Call[Any]]], Awaitable[list[Any]]]
+"""Carries out calls in order; a call that was refused has its error as its answer."""
+
+Greet = Callable[[ServerFacts, RunMany], Awaitable[None]]
 
 
 class AsyncNode:
@@ -25,10 +31,17 @@ class AsyncNode:
         make: Makes one of the driver's connections, not yet open.
         reply_timeout_s: Seconds that a block of commands may take.
         connect_timeout_s: Seconds until a connection must be there, login and introduction included.
+        greet: Called with every new run of this server, and a way to speak to it before anybody else does.
     """
 
     def __init__(
-        self, make: Callable[[], Any], introduction: Introduction, *, reply_timeout_s: float, connect_timeout_s: float
+        self,
+        make: Callable[[], Any],
+        introduction: Introduction,
+        *,
+        reply_timeout_s: float,
+        connect_timeout_s: float,
+        greet: Greet | None = None,
     ) -> None:
         # The driver only makes connections: the bookkeeping of its pools and its time limit for every single reply
         # cost more than the exchange itself, and a cancellation at the wrong instant makes it lose one.
@@ -36,6 +49,8 @@ class AsyncNode:
         self.introduction = introduction
         self._reply_timeout_s = reply_timeout_s
         self._connect_timeout_s = connect_timeout_s
+        self._greet = greet
+        self._meeting = anyio.Lock()
         self._places = anyio.Semaphore(MAX_CONNECTIONS, fast_acquire=True)
         self._told: dict[Any, set[str]] = {}  # every open connection, and the scripts that were sent on it
         self._idle: list[Any] = []
@@ -150,7 +165,11 @@ class AsyncNode:
             # The login is part of it, and redis-py would wait for its replies for ever.
             with anyio.fail_after(self._connect_timeout_s):
                 await connection.connect()
-                await self._introduce(connection, is_listener=is_listener)
+            if is_listener:
+                await self._introduce(connection, is_listener=True)
+            else:
+                async with self._meeting:
+                    await self._introduce(connection, is_listener=False)
             if self._is_closed:
                 raise QueueClosed
         except BaseException:
@@ -162,9 +181,24 @@ class AsyncNode:
     async def _introduce(self, connection: Any, *, is_listener: bool) -> None:
         if questions := self.introduction.questions(is_listener=is_listener):
             replies: list[Any] = []
-            await connection.send_packed_command(packed(questions))
-            await _read(connection, len(questions), replies)
-            self.introduction.take_in(replies, is_listener=is_listener)
+            with anyio.fail_after(self._connect_timeout_s):
+                await connection.send_packed_command(packed(questions))
+                await _read(connection, len(questions), replies)
+            news = self.introduction.take_in(replies, is_listener=is_listener)
+            if news is not None and self._greet is not None:
+                await self._greet_on(connection, news, self._greet)
+
+    async def _greet_on(self, connection: Any, facts: ServerFacts, greet: Greet) -> None:
+        async def run_many(calls: Sequence[Call[Any]]) -> list[Any]:
+            whole = (call.command(whole_text=True) for call in calls)
+            return settled(self.introduction.url, calls, await self._say(connection, whole))
+
+        try:
+            await greet(facts, run_many)
+        except BaseException:
+            # Whoever connects next meets it again.
+            self.introduction.facts = None
+            raise
 
 
 async def _read(connection: Any, count: int, replies: list[Any]) -> None:

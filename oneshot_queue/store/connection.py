@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, assert_never
 
@@ -22,7 +22,7 @@ from redis.retry import Retry
 
 from oneshot_queue.errors import QueueClosed
 from oneshot_queue.store.addresses import Broker, BrokerKind, Peer, broker_at
-from oneshot_queue.store.async_node import AsyncNode
+from oneshot_queue.store.async_node import AsyncNode, Greet, RunMany
 from oneshot_queue.store.calls import Call, Word
 from oneshot_queue.store.cluster import Cluster
 from oneshot_queue.store.driver import REPLY_TIMEOUT_S, SENTINEL_TIMEOUT_S, maker_for
@@ -33,7 +33,7 @@ from oneshot_queue.store.sentinels import Sentinels
 from oneshot_queue.store.server_facts import ServerFacts
 from oneshot_queue.store.sync_node import SyncNode
 
-__all__ = ["REPLY_TIMEOUT_S", "AsyncConnection", "SyncConnection"]
+__all__ = ["REPLY_TIMEOUT_S", "AsyncConnection", "RunMany", "SyncConnection"]
 
 T = TypeVar("T")
 
@@ -58,16 +58,18 @@ class AsyncConnection:
         self._route = _route_to(self._broker, patience_s=min(reply_timeout_s, REPLY_TIMEOUT_S))
         self._nodes: dict[Peer | None, AsyncNode] = {}
         self._watches_server = watches_server
-        self._watchers: list[Callable[[ServerFacts], None]] = []
+        self._watcher: Greet | None = None
         self._is_closed = False
 
-    def on_server(self, watcher: Callable[[ServerFacts], None]) -> None:
-        """Have this called whenever another run of a server is seen, the first included, before any call reaches it.
+    def on_server(self, watcher: Greet) -> None:
+        """Have this called whenever another run of a server is met, the first included, before any call reaches it.
+
+        It gets what the server says of itself, and a way to carry out calls there, which all others wait for.
 
         After a failover that is the new primary. A cluster's nodes are told apart; ``facts_of`` says whose they are.
         Only where ``watches_server`` was asked for.
         """
-        self._watchers.append(watcher)
+        self._watcher = watcher
 
     def facts_of(self, key: Word) -> ServerFacts | None:
         """What the server where a key lives said of itself when it was met last."""
@@ -150,16 +152,17 @@ class AsyncConnection:
             reply_s = self._reply_timeout_s if peer is None or not peer.is_sentinel else SENTINEL_TIMEOUT_S
             node = self._nodes[peer] = AsyncNode(
                 lambda: self._make(peer),
-                _introduction_to(peer, self._broker.kind, self.url, self._tell if self._watches_server else None),
+                _introduction_to(peer, self._broker.kind, self.url, asks_for_facts=self._watches_server),
                 reply_timeout_s=reply_s,
                 connect_timeout_s=min(reply_s, REPLY_TIMEOUT_S),
+                greet=self._meet,
             )
         return node
 
-    def _tell(self, facts: ServerFacts) -> None:
+    async def _meet(self, facts: ServerFacts, run_many: RunMany) -> None:
         self.server = facts
-        for watcher in self._watchers:
-            watcher(facts)
+        if self._watcher is not None:
+            await self._watcher(facts, run_many)
 
 
 class SyncConnection:
@@ -229,7 +232,9 @@ class SyncConnection:
                 raise QueueClosed
             node = self._nodes.get(peer)
             if node is None:
-                node = SyncNode(lambda: self._make(peer), _introduction_to(peer, self._broker.kind, self.url, None))
+                node = SyncNode(
+                    lambda: self._make(peer), _introduction_to(peer, self._broker.kind, self.url, asks_for_facts=False)
+                )
                 self._nodes[peer] = node
             return node
 
@@ -251,9 +256,7 @@ def _left_behind(known: Iterable[Peer | None], step: Leave) -> list[Peer | None]
     return [peer for peer in known if peer is not None and not peer.is_sentinel and peer not in step.peers]
 
 
-def _introduction_to(
-    peer: Peer | None, kind: BrokerKind, url: str, on_server: Callable[[ServerFacts], None] | None
-) -> Introduction:
+def _introduction_to(peer: Peer | None, kind: BrokerKind, url: str, *, asks_for_facts: bool) -> Introduction:
     if peer is not None and peer.is_sentinel:
         return Introduction(url)
-    return Introduction(url, is_primary_needed=kind is BrokerKind.SENTINEL, on_server=on_server)
+    return Introduction(url, is_primary_needed=kind is BrokerKind.SENTINEL, asks_for_facts=asks_for_facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
@@ -13,8 +13,6 @@ from oneshot_queue.store.refusals import OLD_SERVER_ADVICE, shown_url
 from oneshot_queue.store.server_facts import QUESTIONS, ServerFacts, read_facts, version_problem
 
 _ROLE: Final[tuple[Word, ...]] = ("ROLE",)
-
-OnServer = Callable[[ServerFacts], None]
 
 
 class NoLongerPrimary(redis.ConnectionError):
@@ -29,22 +27,22 @@ class Introduction:
 
     Args:
         is_primary_needed: A server that is none is turned down.
-        on_server: Told whenever a run is seen that is not the last one; ``None``: nobody wants to know.
+        asks_for_facts: Whether somebody wants to know which run of which server it is.
     """
 
-    def __init__(self, url: str, *, is_primary_needed: bool = False, on_server: OnServer | None = None) -> None:
-        self._url = url
+    def __init__(self, url: str, *, is_primary_needed: bool = False, asks_for_facts: bool = False) -> None:
+        self.url = url
         self._is_primary_needed = is_primary_needed
-        self._on_server = on_server
+        self._asks_for_facts = asks_for_facts
         self.facts: ServerFacts | None = None
 
     def questions(self, *, is_listener: bool) -> tuple[tuple[Word, ...], ...]:
         """What to say on a new connection; who only listens does not ask for facts."""
         role = (_ROLE,) if self._is_primary_needed else ()
-        return role if self._on_server is None or is_listener else (*role, *QUESTIONS)
+        return role if is_listener or not self._asks_for_facts else (*role, *QUESTIONS)
 
-    def take_in(self, replies: Sequence[Any], *, is_listener: bool) -> None:
-        """Judge the answers, before the connection carries anything else.
+    def take_in(self, replies: Sequence[Any], *, is_listener: bool) -> ServerFacts | None:
+        """Judge the answers, before the connection carries anything else; the facts, if this run of it is new.
 
         Raises:
             NoLongerPrimary: It is a replica.
@@ -55,12 +53,11 @@ class Introduction:
             match replies.pop(0):
                 case [b"slave" | b"sentinel", *_]:
                     raise NoLongerPrimary
-        if self._on_server is None or is_listener:
-            return
+        if is_listener or not self._asks_for_facts:
+            return None
         facts = read_facts(replies)
         if problem := version_problem(facts):
-            raise BrokerRefused(shown_url(self._url), problem, OLD_SERVER_ADVICE, needs_person=True)
+            raise BrokerRefused(shown_url(self.url), problem, OLD_SERVER_ADVICE, needs_person=True)
         is_news = self.facts is None or self.facts.run_id != facts.run_id
         self.facts = facts
-        if is_news:
-            self._on_server(facts)
+        return facts if is_news else None

@@ -16,6 +16,7 @@ from oneshot_queue.store import claiming, lease_store
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.claiming import Claim, Claimed, Later, Lost
 from oneshot_queue.store.connection import AsyncConnection
+from oneshot_queue.store.keys import QueueKeys
 from workers.holdings import Holdings
 from workers.leases import Lease
 
@@ -51,6 +52,7 @@ class Claimer:
         turn: Held by whoever of this worker's claimers is counting slots and claiming.
         admit: Starts a job that was claimed under this lease id.
         on_lost: Told when the lease is gone, and by which id it was asked for.
+        run_id_of: Which run of its server a queue is on, '' if that is not known.
         only_job: Claim exactly this job, and no other.
         is_burst: Return when nothing waits and nothing runs.
     """
@@ -69,6 +71,7 @@ class Claimer:
         settings: Settings,
         admit: Admit,
         on_lost: OnLost,
+        run_id_of: Callable[[QueueKeys], str] = lambda _: "",
         only_job: str | None = None,
         is_burst: bool = False,
     ) -> None:
@@ -83,6 +86,7 @@ class Claimer:
         self._settings = settings
         self._admit = admit
         self._on_lost = on_lost
+        self._run_id_of = run_id_of
         self._only_job = only_job
         self._is_burst = is_burst or only_job is not None
         self._is_unsure = False
@@ -152,7 +156,8 @@ class Claimer:
         who = {"lease": self._lease.id, "worker": self._worker, "host": self._host}
         if self._only_job is not None:
             return claiming.claim_one(self._lease.keys, self._only_job, settings=self._settings, **who)
-        return claiming.claim(self._lease.keys, free=free, settings=self._settings, **who)
+        run_id = self._run_id_of(self._lease.keys)
+        return claiming.claim(self._lease.keys, free=free, settings=self._settings, run_id=run_id, **who)
 
     def _reclaim(self) -> Call[Claimed | Later | Lost]:
         known = [held.holder.token for held in self._holdings if held.keys == self._lease.keys]

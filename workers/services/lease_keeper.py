@@ -10,7 +10,7 @@ from typing import Any, Final
 import anyio
 
 from oneshot_queue.clock import Clock
-from oneshot_queue.errors import OneshotQueueError
+from oneshot_queue.errors import BrokerError, OneshotQueueError
 from oneshot_queue.store import lease_store
 from oneshot_queue.store.claiming import Lost
 from oneshot_queue.store.connection import AsyncConnection
@@ -31,6 +31,7 @@ class LeaseKeeper:
         orders: Carries out the interrupts that a renewal brings.
         interrupt: Ends the jobs of a lease that was lost.
         on_renewed: Told of a lease when it has begun, or its renewal was acknowledged.
+        on_refused: Told once the broker has refused for a whole lease what only a person can permit.
         lease_s: Length of a lease; it is renewed six times as often.
     """
 
@@ -46,6 +47,7 @@ class LeaseKeeper:
         server_clock: ServerClock,
         lease_s: float,
         on_renewed: Callable[[Lease], None] = lambda _: None,
+        on_refused: Callable[[BrokerError], None] = lambda _: None,
     ) -> None:
         self._connection = connection
         self._leases = leases
@@ -56,6 +58,8 @@ class LeaseKeeper:
         self._server_clock = server_clock
         self._lease_s = lease_s
         self._on_renewed = on_renewed
+        self._on_refused = on_refused
+        self._refused_s: float | None = None
         self._replacing = anyio.Lock()
 
     async def register(self) -> None:
@@ -82,8 +86,10 @@ class LeaseKeeper:
             try:
                 await self.run_once()
                 failures = 0
+                self._refused_s = None
                 due_s = self._clock.boottime() + period_s
             except OneshotQueueError as problem:
+                self._note_refusal(problem)
                 failures += 1
                 logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot renew the lease: %s", problem)
 
@@ -106,6 +112,16 @@ class LeaseKeeper:
                 self._on_renewed(lease)
             brought += await self._take_in(lease, lease_id, answer)
         return brought
+
+    def _note_refusal(self, problem: OneshotQueueError) -> None:
+        """A password that was changed for a moment must not end anything; one that stays changed must be said."""
+        if not (isinstance(problem, BrokerError) and problem.needs_person):
+            self._refused_s = None
+            return
+        now_s = self._clock.boottime()
+        self._refused_s = now_s if self._refused_s is None else self._refused_s
+        if now_s - self._refused_s >= self._lease_s:
+            self._on_refused(problem)
 
     async def replace(self, lease: Lease, lost_id: str) -> None:
         """A lease is lost: end its jobs, write nothing for them, and begin the next lease.

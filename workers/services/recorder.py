@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from oneshot_queue.store.calls import Call, Word
 from oneshot_queue.store.claiming import Returned
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.job_store import Fenced, Holder, Recorded
+from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.wire import Chunk
 from workers.endings import Ending
@@ -34,6 +36,9 @@ MAX_CHANGES: Final = 50
 """Unrecorded changes kept of one job; the oldest pair of a silence and its end goes first."""
 
 MAX_BATCH: Final = 200
+
+RECENT_S: Final = 60.0
+MAX_RECENT: Final = 5_000
 
 FACT_DELAY_S: Final = 0.02
 
@@ -83,6 +88,7 @@ class Recorder:
         self._on_fenced = on_fenced
         self._safe = safe
         self._due: dict[HeldJob, None] = {}
+        self._recent: deque[tuple[float, Ending]] = deque(maxlen=MAX_RECENT)
         self._wanted = anyio.Event()
 
     def note(self, held: HeldJob, event: str | None = None) -> None:
@@ -241,11 +247,23 @@ class Recorder:
                     logger.error("job %s: the broker took a change amiss: %s", held.job_id, answer)
         held.changes = [each for each in held.changes if each.sequence > plan.covers]
         if plan.ends:
+            if held.ending is not None:
+                self._remember(replace(held.ending, holder=plan.holder))
             self._due.pop(held, None)
             self._holdings.remove(held)
         elif held.changes:
             self.look_at(held)
         return None
+
+    def recent(self, keys: QueueKeys) -> Iterable[Ending]:
+        """Ends of a queue's jobs that were recorded in the last minute: a server that crashes may forget them."""
+        return [ending for _, ending in self._recent if ending.keys == keys]
+
+    def _remember(self, ending: Ending) -> None:
+        now = self._clock.monotonic()
+        self._recent.append((now, ending))
+        while self._recent[0][0] < now - RECENT_S:
+            self._recent.popleft()
 
     def _ago_ms(self, at_s: float) -> int:
         return max(0, round((self._clock.monotonic() - at_s) * 1000))
