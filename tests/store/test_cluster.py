@@ -134,12 +134,12 @@ async def test_queue_that_moves_under_load_is_only_late(deployment: ClusterDeplo
         await has_begun.wait()
         before = refusals_of(source)
 
-        def move() -> None:
-            with deployment.moving(slot, target) as move_one:
-                for _ in range(5):
-                    move_one()
+        def move_under_load() -> None:
+            with deployment.moving(slot, target) as move:
+                while refusals_of(source) == before:
+                    move(5)
 
-        await to_thread.run_sync(move)
+        await to_thread.run_sync(move_under_load)
         is_over.set()
 
     assert sorted(stored_in(target, keys)) == sorted(stored)
@@ -161,9 +161,8 @@ async def test_key_that_is_half_way_is_asked_for_where_it_is(deployment: Cluster
     async with AsyncExitStack() as stack:
         link = await stack.enter_async_context(connected(deployment))
         await link.run_many([plain("SET", name, name, read=bytes) for name in names])
-        with deployment.moving(slot, target) as move_one:
-            for _ in range(5):
-                move_one()
+        with deployment.moving(slot, target) as move:
+            move(5)
             before = refusals_of(source)
 
             answers = await link.run_many([plain("GET", name, read=bytes.decode) for name in names])
