@@ -173,6 +173,16 @@ def test_old_primary_that_does_not_know_is_left_when_the_sentinels_are_asked_ane
     assert world.left[-1] == {NEW}
 
 
+def test_service_that_one_sentinel_has_forgotten_while_the_others_are_away_may_come_back() -> None:
+    names = iter([None, absent()])
+    world = behind_sentinels(lambda *_: b"OK", lambda: next(names))
+
+    with pytest.raises(BrokerUnreachable) as refusal:
+        world.run(a_call())
+
+    assert refusal.value.is_passing
+
+
 @pytest.mark.parametrize("named", [[b"old", b"x"], [b"old", b"0"], [b"old"], [b"old", b"99999"], b"old", 7, []])
 def test_sentinel_that_talks_nonsense_is_passed_over(named: Any) -> None:
     names = iter([named, OLD_NAMED])
