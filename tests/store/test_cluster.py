@@ -209,7 +209,7 @@ async def test_node_that_dies_takes_only_its_own_calls_and_is_used_again(
 
         assert (first, third) == (2, 2)
         assert isinstance(second, BrokerUnreachable)
-        await to_thread.run_sync(deployment.nodes[1].start)
+        deployment.nodes[1].start()  # not in a thread: the kernel would kill it at that thread's end
         await to_thread.run_sync(deployment.wait_until_whole, deployment.nodes[1])
         returned: Any = lambda: answers_of(link, calls[1])  # noqa: E731
         assert await eventually(returned, what="the node's answer") == 2
