@@ -166,20 +166,20 @@ class ClusterDeployment(_Servers):
         raise AssertionError(f"nobody serves slot {slot}")
 
     @contextlib.contextmanager
-    def moving(self, slot: int, target: ServerProcess) -> Iterator[Callable[[], None]]:
-        """Move a slot; it is half-way while the block runs, which is given what moves one key."""
+    def moving(self, slot: int, target: ServerProcess) -> Iterator[Callable[[int], None]]:
+        """Move a slot; it is half-way while the block runs, which is given what moves some keys."""
         source = self.node_of(slot)
         names = {node: ask(node, "CLUSTER", "MYID").decode() for node in self.nodes}
         ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])
         ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
 
-        def move_one() -> None:
-            if keys := ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 1):
+        def move(count: int) -> None:
+            if keys := ask(source, "CLUSTER", "GETKEYSINSLOT", slot, count):
                 ask(source, "MIGRATE", *target.address, "", 0, 5_000, "KEYS", *keys)
 
-        yield move_one
+        yield move
         while ask(source, "CLUSTER", "COUNTKEYSINSLOT", slot):
-            move_one()
+            move(1_000)
         # The new owner first: then nobody sends a client to where nobody is.
         for node in (target, source, *(each for each in self.nodes if each not in {target, source})):
             ask(node, "CLUSTER", "SETSLOT", slot, "NODE", names[target])

@@ -104,7 +104,11 @@ class Rerouting:
                     return
             waiting, elsewhere = yield from self._ask(calls, waiting, elsewhere, replies)
             pause_s = retry_delay(attempt, base_s=PAUSE_S, cap_s=MAX_PAUSE_S, spread=random.uniform(0.5, 1.0))
-            if not waiting or self._now() + pause_s > give_up_s:
+            if not waiting:
+                return
+            if self._now() + pause_s > give_up_s:
+                for index in waiting:
+                    replies[index] = _last_word(replies[index])
                 return
             # Whoever was sent elsewhere goes there at once, but does not run in circles.
             if attempt > 1 or not all(isinstance(replies[index], exceptions.AskError) for index in waiting):
@@ -144,6 +148,13 @@ class Rerouting:
         # A node that only begins to take a part over serves it to who says that he was sent.
         came = yield Exchange(peer, [each for call in calls for each in (_ASKING, call)])
         return Said(calls, came.replies[1::2]) if isinstance(came, Said) else came
+
+
+def _last_word(refusal: Exception) -> Exception:
+    """What to tell a caller who was asked to wait for too long; that he was sent elsewhere helps him no more."""
+    if isinstance(refusal, exceptions.AskError):
+        return exceptions.TryAgainError("nobody has served this part in time", status_code="TRYAGAIN")
+    return refusal
 
 
 def _may_pass(error: Exception) -> bool:

@@ -79,14 +79,15 @@ class Sentinels:
         return None
 
     def _failure(self, problem: Exception | None, *, is_unknown: bool) -> BrokerUnreachable | BrokerRefused:
-        if is_unknown:
+        # One that answers alone may have lost its configuration; the others know better once they are back.
+        if is_unknown and problem is None:
             said, advice = f"its sentinels know no service {self._service!r}", "check the name at the end of the URL"
             return BrokerRefused(shown_url(self._url), said, advice, needs_person=True)
-        told = broker_error(self._url, problem or ConnectionError("no sentinel was named"))
+        told = broker_error(self._url, problem or ConnectionError("they talk nonsense"))
         if isinstance(told, BrokerRefused):
             return told
         said = told.problem if isinstance(told, BrokerUnreachable) else str(told)
-        return BrokerUnreachable(shown_url(self._url), f"no sentinel answers: {said}")
+        return BrokerUnreachable(shown_url(self._url), f"no sentinel names the primary: {said}")
 
 
 def _who_is_primary(service: str) -> Call[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -79,8 +80,9 @@ class SyncNode:
             except IndexError:
                 return None
             try:
-                # There is something to read, which nobody asked for: the server hung up.
-                is_dead = connection.can_read(timeout=0)
+                # It is the parent's, which forked; or there is something to read, which nobody asked for: the server
+                # hung up.
+                is_dead = connection.pid != os.getpid() or connection.can_read(timeout=0)
             except DRIVER_ERRORS:
                 is_dead = True
             if not is_dead:

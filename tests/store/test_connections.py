@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -11,7 +13,7 @@ import pytest
 from oneshot_queue import BrokerUnreachable, JobSpec, OneshotQueueError, QueueClosed, Settings, SyncQueue
 from oneshot_queue.store import driver, inspection
 from oneshot_queue.store.calls import plain
-from oneshot_queue.store.connection import AsyncConnection
+from oneshot_queue.store.connection import AsyncConnection, SyncConnection
 from oneshot_queue.store.keys import QueueKeys
 from tests.servers import Server, ServerProcess
 from tests.store.builders import Store, a_queue, an_outcome, opened
@@ -124,6 +126,27 @@ async def test_threads_may_share_a_blocking_queue(server: Server, store: Store) 
                 threads.start_soon(anyio.to_thread.run_sync, enqueue_some)
 
     assert await store.length() == 200
+
+
+def test_child_of_a_fork_does_not_share_its_parents_connection(server: Server) -> None:
+    link = SyncConnection(server.url)
+    call = plain("CLIENT", "ID", read=int)
+    (own,) = link.run_many([call])
+    read_end, write_end = os.pipe()
+
+    child = os.fork()
+    if child == 0:
+        with suppress(OneshotQueueError):
+            os.write(write_end, b"%d" % link.run_many([call])[0])
+        os._exit(0)
+    os.close(write_end)
+    os.waitpid(child, 0)
+    with os.fdopen(read_end, "rb") as answer:
+        childs = int(answer.read())
+
+    assert childs != own
+    assert link.run_many([call]) == [own]
+    link.close()
 
 
 async def test_idle_connection_that_the_server_closed_is_replaced_unnoticed(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from anyio import to_thread
 
-from oneshot_queue import BrokerRefused
+from oneshot_queue import BrokerRefused, BrokerUnreachable
 from oneshot_queue.store import inspection
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.introductions import Introduction, NoLongerPrimary
@@ -51,8 +50,10 @@ async def test_another_run_of_the_server_is_told_before_it_gets_a_call(
     for _ in range(2):
         await link.run(inspection.ping())
         calls += 1
-    await to_thread.run_sync(real_server.kill)
-    await to_thread.run_sync(real_server.start)
+    real_server.kill()
+    with pytest.raises(BrokerUnreachable):
+        await link.run(inspection.ping())
+    real_server.start()
 
     await link.run(inspection.ping())
 
