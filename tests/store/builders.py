@@ -20,11 +20,13 @@ from oneshot_queue.jobs import Cause, JobRecord, JobSpec, Outcome, Priority, Usa
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store import claiming, inspection, job_store, lease_store, output
+from oneshot_queue.store.async_node import Greet, RunMany
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.claiming import Claim, Claimed, Later, Lost
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.job_store import Holder, Recorded
 from oneshot_queue.store.keys import GROUP, QueueKeys
+from oneshot_queue.store.server_facts import ServerFacts
 from oneshot_queue.wire import Chunk
 
 T = TypeVar("T")
@@ -301,6 +303,15 @@ async def opened(url: str, keys: QueueKeys, settings: Settings | None = None) ->
 def a_queue(url: str, keys: QueueKeys, **settings: Any) -> Queue:
     """The asynchronous client of a queue, to be opened; by fixtures it could not be, which end in another task."""
     return Queue(url, queue=keys.queue, settings=Settings(namespace=keys.namespace, **settings))
+
+
+def noting(seen: list[ServerFacts]) -> Greet:
+    """Notes every run of a server that is met."""
+
+    async def note(facts: ServerFacts, _: RunMany) -> None:
+        seen.append(facts)
+
+    return note
 
 
 def a_job_id() -> str:

@@ -23,7 +23,7 @@ from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.server_facts import ServerFacts
 from tests.clusters import ClusterDeployment, ask, facts_of
 from tests.servers import ServerProcess
-from tests.store.builders import Store, a_job_id, a_spec
+from tests.store.builders import Store, a_job_id, a_spec, noting
 from tests.store.clients import KINDS, opened_client
 from tests.waiting import eventually
 
@@ -199,7 +199,7 @@ async def test_node_that_dies_takes_only_its_own_calls_and_is_used_again(
     for node in deployment.nodes:
         ask(node, "CONFIG", "SET", "cluster-require-full-coverage", "no")
     async with connected(deployment, reply_timeout_s=1.0, watches_server=True) as link:
-        link.on_server(seen.append)
+        link.on_server(noting(seen))
         calls = [lease_store.ring(keys) for keys in queues]
         assert await link.run_many(calls) == [1, 1, 1]
         assert [facts.mode for facts in seen] == ["cluster"] * 3

@@ -23,7 +23,7 @@ from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.server_facts import ServerFacts
 from tests.clusters import SentinelDeployment, ask
 from tests.servers import ServerProcess
-from tests.store.builders import Store, a_job_id, a_spec
+from tests.store.builders import Store, a_job_id, a_spec, noting
 from tests.store.clients import KINDS, opened_client
 from tests.waiting import eventually
 
@@ -84,7 +84,7 @@ async def test_killed_primary_is_replaced_and_no_job_is_lost_or_there_twice(
     seen: list[ServerFacts] = []
     ids = [a_job_id() for _ in range(300)]
     async with stored_at(deployment, keys) as store:
-        store.connection.on_server(seen.append)
+        store.connection.on_server(noting(seen))
         for job_id in ids[:100]:
             await submit_until_stored(store.connection, keys, job_id)
         # What the replica has not yet got is lost with the primary, which no client can help.

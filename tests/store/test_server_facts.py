@@ -8,11 +8,11 @@ import pytest
 
 from oneshot_queue import BrokerRefused, BrokerUnreachable
 from oneshot_queue.store import inspection
-from oneshot_queue.store.connection import AsyncConnection
+from oneshot_queue.store.connection import AsyncConnection, RunMany
 from oneshot_queue.store.introductions import Introduction, NoLongerPrimary
 from oneshot_queue.store.server_facts import ServerFacts, eviction_problem, read_facts, version_problem
 from tests.servers import Server, ServerProcess
-from tests.store.builders import Store
+from tests.store.builders import Store, noting
 from tests.waiting import eventually
 
 
@@ -31,7 +31,7 @@ async def test_facts_are_those_of_the_server(real_server: ServerProcess, real_st
 async def test_watching_works_on_every_server(server: Server) -> None:
     seen: list[ServerFacts] = []
     link = AsyncConnection(server.url, watches_server=True)
-    link.on_server(seen.append)
+    link.on_server(noting(seen))
 
     for _ in range(3):
         await link.run(inspection.ping())
@@ -46,7 +46,11 @@ async def test_another_run_of_the_server_is_told_before_it_gets_a_call(
     calls_then: list[tuple[str | None, int]] = []
     calls = 0
     link = AsyncConnection(real_server.url, watches_server=True)
-    link.on_server(lambda facts: calls_then.append((facts.run_id, calls)))
+
+    async def note(facts: ServerFacts, _: RunMany) -> None:
+        calls_then.append((facts.run_id, calls))
+
+    link.on_server(note)
     for _ in range(2):
         await link.run(inspection.ping())
         calls += 1
@@ -65,7 +69,7 @@ async def test_another_run_of_the_server_is_told_before_it_gets_a_call(
 async def test_other_connections_to_the_same_run_are_no_news(real_server: ServerProcess, real_store: Store) -> None:
     seen: list[ServerFacts] = []
     link = AsyncConnection(real_server.url, watches_server=True)
-    link.on_server(seen.append)
+    link.on_server(noting(seen))
     await link.run(inspection.ping())
     before = (await real_store.redis.info("stats"))["total_connections_received"]
     await real_store.redis.client_kill_filter(_type="normal", skipme=True)
@@ -121,7 +125,7 @@ async def test_server_that_throws_away_is_found_out(real_server: ServerProcess, 
 )
 def test_server_older_than_the_oldest_is_refused(said: str, is_old: bool) -> None:
     facts = read_facts([f"# Server\r\nredis_version:{said}\r\nrun_id:abc\r\n".encode(), b""])
-    introduction = Introduction("redis://:secret@host", on_server=lambda _: None)
+    introduction = Introduction("redis://:secret@host", asks_for_facts=True)
 
     assert (version_problem(facts) is not None) == is_old
     if is_old:
