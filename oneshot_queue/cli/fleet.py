@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -17,6 +18,9 @@ from oneshot_queue.cli.terminal import coloured, is_terminal, put, say, width
 from oneshot_queue.cli.verbs import Verb
 from oneshot_queue.clock import SystemClock
 from oneshot_queue.durations import brief_duration
+
+if TYPE_CHECKING:
+    from oneshot_queue.wire import WorkerPresence
 
 
 def add_to(app: typer.Typer) -> None:
@@ -46,23 +50,24 @@ _STATE_COLUMNS = {"CREATED": 6, "RUNNING": 5, "IDLE": 4, "INTERRUPTED": 1, "COMP
 
 
 def workers(context: typer.Context, as_json: AsJson = False, url: Url = None) -> int:
-    """List live workers, and how many jobs each runs."""
+    """List live workers, the processes of one supervisor together, and how many jobs each runs."""
     with connected(broker_for(broker_url(context, url))) as opened:
-        found = opened.workers()
+        found = sorted(opened.workers(), key=lambda each: (each.host, each.supervisor, each.process, each.name))
     if as_json:
         put(json.dumps([worker_form(each) for each in found]))
         return Exit.DONE
     now_ms = SystemClock().now_ms()
+    names = _in_families(found) if is_terminal(1) else [each.name for each in found]
     rows = [
         [
-            escaped(each.name),
+            escaped(name),
             f"{len(each.running)}/{each.concurrency or 'draining'}",
             brief_duration((now_ms - each.started_ms) / 1000),
             brief_duration((now_ms - each.seen_ms) / 1000),
             f"{escaped(each.host)}:{each.pid}",
             escaped(",".join(each.queues)),
         ]
-        for each in found
+        for name, each in zip(names, found, strict=True)
     ]
     columns = [
         Column("NAME"),
@@ -74,6 +79,17 @@ def workers(context: typer.Context, as_json: AsJson = False, url: Url = None) ->
     ]
     _print(columns, rows, "no live worker; start one with: oneshot-queue worker")
     return Exit.DONE
+
+
+def _in_families(found: Sequence[WorkerPresence]) -> list[str]:
+    """Their names, with lines that join the processes of one supervisor."""
+    families = [each.supervisor or each.id for each in found]
+    names = []
+    for before, own, each, after in zip([None, *families], families, found, [*families[1:], None], strict=False):
+        is_first, is_last = before != own, after != own
+        line = "" if is_first and is_last else "┌ " if is_first else "└ " if is_last else "├ "
+        names.append(line + each.name)
+    return names
 
 
 def _print(columns: Sequence[Column], rows: Sequence[Sequence[str]], if_none: str) -> None:

@@ -93,6 +93,10 @@ def worker_form(worker: WorkerPresence) -> Form:
         "running": list(worker.running),
         "started_at": instant(worker.started_ms),
         "seen_at": instant(worker.seen_ms),
+        "supervisor": worker.supervisor or None,
+        "process": worker.process,
+        "processes": worker.processes,
+        "layer": worker.layer or None,
     }
 
 

@@ -228,7 +228,12 @@ def test_workers_shows_who_lives_and_what_they_run(served: Cli) -> None:
     job_id = served("enqueue", "sleep", "60").line
     form = wait_until(lambda: served("workers", "--json").form[0], lambda form: job_id in form["running"])
 
-    assert list(form) == "name id host pid queues concurrency running started_at seen_at".split()
+    assert (
+        list(form)
+        == "name id host pid queues concurrency running started_at seen_at supervisor process processes layer".split()
+    )
+    assert (form["process"], form["processes"], len(form["supervisor"])) == (1, 1, 32)
+    assert form["layer"] in ("cgroup", "subreaper")
     assert form["host"] == socket.gethostname()
     assert form["queues"] == ["default"]
     assert form["concurrency"] == 4

@@ -12,6 +12,7 @@ import pytest
 
 from oneshot_queue import JobState
 from oneshot_queue.settings import Settings
+from tests.cli.command_line import Terminal
 from tests.integration.deployment import Deployment
 from tests.integration.worker_process import PROGRAM
 from tests.waiting import wait_until
@@ -70,6 +71,11 @@ def test_processes_of_one_supervisor_are_shown_together(deployment: Deployment) 
     assert len({each.supervisor for each in shown}) == 1
     assert shown[0].supervisor
     assert {each.pid for each in shown} == set(worker.pids_of_workers)
+    words = [sys.executable, "-P", "-m", "oneshot_queue", "--url", deployment.url, "workers"]
+    environment = {**os.environ, "ONESHOT_QUEUE_NAMESPACE": deployment.settings.namespace}
+    shown_on_terminal = Terminal(words, env=environment, columns=120).done().text
+    lines = [line.split("bob")[0][-2:] for line in shown_on_terminal.splitlines() if "bob" in line]
+    assert lines == ["┌ ", "└ "]
     worker.stop()
 
 

@@ -173,6 +173,18 @@ def test_presence_comes_back_as_it_was_sent() -> None:
         assert wire.unpack_presence(wire.pack_presence(presence)) == presence
 
 
+def test_presence_of_an_older_worker_lacks_what_is_newer_and_that_of_a_newer_one_has_more() -> None:
+    older = {each.name: getattr(A_PRESENCE, each.name) for each in fields(WorkerPresence)}
+    for name in ("supervisor", "process", "processes", "layer"):
+        del older[name]
+
+    assert wire.unpack_presence(packed(older)) == A_PRESENCE
+    assert wire.unpack_presence(packed({**older, "mood": ["good"]})) == A_PRESENCE
+    del older["pid"]
+    with pytest.raises(MalformedData):
+        wire.unpack_presence(packed(older))
+
+
 def test_chunks_come_back_as_they_were_sent() -> None:
     for chunks in (CHUNKS, []):
         assert wire.unpack_chunks(wire.pack_chunks(chunks)) == chunks

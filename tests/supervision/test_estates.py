@@ -1,0 +1,119 @@
+"""What a dead worker leaves to be decided reaches a live one, with what is known of how its jobs ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from tests.integration.deployment import Deployment
+from tests.integration.worker_process import PROGRAM, WorkerProcess
+from tests.marks import Mark
+from tests.waiting import wait_until
+from workers.snapshots import SlotState, read_notes
+
+INHERITING = (sys.executable, "-P", str(Path(__file__).with_name("inheriting_worker.py")))
+
+
+def folders(deployment: Deployment) -> list[str]:
+    return sorted(path.name for path in deployment.state_folder.glob("oneshot-queue/workers/*"))
+
+
+def victim_of(worker: WorkerProcess, deployment: Deployment, job_id: str) -> tuple[int, str]:
+    """The process id and the id of the worker that runs a job."""
+    shown = wait_until(
+        lambda: [each for each in deployment.queue.workers() if job_id in each.running], what="the job to be shown"
+    )
+    assert shown[0].pid in worker.pids_of_workers
+    return shown[0].pid, shown[0].id
+
+
+def test_job_of_a_killed_worker_is_handed_to_the_next_with_no_status(deployment: Deployment, mark: Mark) -> None:
+    worker = deployment.start_worker(concurrency=1, program=INHERITING)
+    job = deployment.enqueue(mark.sleep)
+    deployment.witness.until("start", job.id)
+    pid, worker_id = victim_of(worker, deployment, job.id)
+
+    os.kill(pid, signal.SIGKILL)
+
+    said = worker.wait_for(f"estate of {worker_id}")
+    assert f"{job.id} EXITED None in {deployment.state_folder}" in said
+    assert mark.alive() == []
+    wait_until(lambda: folders(deployment), lambda names: worker_id not in names, what="its folder to be removed")
+    assert len(folders(deployment)) == 1
+    worker.stop()
+    assert folders(deployment) == []
+
+
+def test_status_of_a_job_that_ended_by_itself_while_its_worker_was_dead_is_known(deployment: Deployment) -> None:
+    worker = deployment.start_worker(concurrency=1, program=INHERITING)
+    gate = deployment.witness.path.with_name("gate")
+    job = deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done; exit 7")
+    leader = deployment.witness.until("start", job.id).pid
+    pid, worker_id = victim_of(worker, deployment, job.id)
+    # Frozen, the worker cannot reap it: the status is still there when the worker dies.
+    os.kill(pid, signal.SIGSTOP)
+    gate.touch()
+    wait_until(lambda: Path(f"/proc/{leader}/stat").read_text().rpartition(")")[2].split()[0], "Z".__eq__)
+
+    os.kill(pid, signal.SIGKILL)
+
+    assert f"{job.id} EXITED 7" in worker.wait_for(f"estate of {worker_id}")
+    worker.stop()
+
+
+def test_estate_whose_heir_dies_goes_to_the_next(deployment: Deployment, mark: Mark) -> None:
+    arguments = ["--processes", "2"]
+    worker = deployment.start_worker(concurrency=2, program=INHERITING, arguments=arguments, until_ready=False)
+    worker.wait_for("worker ", times=2)
+    jobs = [deployment.enqueue(mark.sleep) for _ in range(2)]
+    deployment.witness.until_count("start", 2)
+    shown = {each.process: each for each in deployment.queue.workers()}
+
+    os.kill(shown[2].pid, signal.SIGKILL)
+    # The first inherits and dies of it; then there are two estates, and at last the second, replaced, decides both.
+    for each in shown.values():
+        worker.wait_for(f"estate of {each.id}")
+    wait_until(lambda: folders(deployment), lambda names: not {each.id for each in shown.values()} & set(names))
+
+    assert mark.alive() == []
+    assert len(jobs) == 2
+    worker.signal(signal.SIGTERM)
+    worker.wait()
+
+
+def test_estate_that_nobody_decides_waits_for_the_next_start(deployment: Deployment, mark: Mark) -> None:
+    undecided = deployment.start_worker(concurrency=1, program=PROGRAM)
+    job = deployment.enqueue(mark.sleep)
+    deployment.witness.until("start", job.id)
+    pid, worker_id = victim_of(undecided, deployment, job.id)
+    os.kill(pid, signal.SIGKILL)
+    undecided.wait_for("worker ", times=3)
+    undecided.stop()
+    assert folders(deployment) == [worker_id]
+
+    worker = deployment.start_worker(concurrency=1, program=INHERITING)
+
+    assert job.id in worker.wait_for(f"estate of {worker_id}")
+    wait_until(lambda: worker_id not in folders(deployment), what="its folder to be removed")
+    worker.stop()
+
+
+def test_job_is_in_the_notes_from_before_its_start_until_its_end_is_on_record(deployment: Deployment) -> None:
+    worker = deployment.start_worker(concurrency=1)
+    gate = deployment.witness.path.with_name("gate")
+    job = deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done")
+    testimony = deployment.witness.until("start", job.id)
+    (name,) = folders(deployment)
+    notes = deployment.state_folder / "oneshot-queue/workers" / name / "notes"
+
+    (slot,) = wait_until(lambda: read_notes(notes.read_bytes()).slots, lambda slots: slots[0].pid is not None)
+    gate.touch()
+    job.wait(timeout=20)
+
+    assert (slot.state, slot.job_id, slot.queue, slot.attempt) == (SlotState.RUNNING, job.id, deployment.queue_name, 1)
+    assert (slot.token, slot.pid) == (testimony.token, testimony.pid)
+    wait_until(lambda: read_notes(notes.read_bytes()).slots == (), what="the slot to be free")
+    assert read_notes(notes.read_bytes()).jobs_taken == 1
+    worker.stop()
