@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from oneshot_queue import InterruptResult, JobState, SyncJob
+from tests.faults.cases import case
 from tests.faults.wire import Wire
 from tests.integration.deployment import Deployment, history_of, record_of
 from tests.integration.worker_process import CRIPPLED
@@ -66,6 +67,7 @@ def test_a_job_whose_claim_got_no_reply_is_found_behind_a_hundred_others_that_ru
     assert {each.result for each in reports} == {InterruptResult.INTERRUPTED}
 
 
+@case("N7")
 def test_an_interrupt_announced_before_the_reply_of_the_claim_keeps_the_job_from_starting(
     deployment: Deployment, wire: Wire
 ) -> None:
@@ -90,6 +92,7 @@ def test_an_interrupt_announced_before_the_reply_of_the_claim_keeps_the_job_from
     assert after.wait(timeout=20).state is JobState.COMPLETED
 
 
+@case("N7")
 def test_an_interrupt_that_a_renewal_brought_before_the_reply_of_the_claim_keeps_the_job_from_starting(
     deployment: Deployment, wire: Wire
 ) -> None:
@@ -138,6 +141,7 @@ def test_output_whose_acknowledgement_was_lost_is_stored_once(deployment: Deploy
     assert numbers == b"".join(b"%d\n" % number for number in range(1, 200_001))
 
 
+@case("R11")
 def test_a_hundred_jobs_run_once_each_while_every_tenth_reply_is_lost(deployment: Deployment, wire: Wire) -> None:
     worker = deployment.start_worker(url=wire.url, concurrency=4)
     wire.lose_every(10)
