@@ -24,9 +24,10 @@ _LOOK_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What a process occupies of the kernel."""
+    """What a process occupies of the kernel; its sockets are not among its descriptors."""
 
     descriptors: int
+    connections: int
     threads: int
     children: int
 
@@ -34,7 +35,10 @@ class Footprint:
     def of(cls, pid: int) -> Footprint:
         """What this process occupies now."""
         children = sum(len(path.read_text().split()) for path in Path(f"/proc/{pid}/task").glob("*/children"))
-        return cls(len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task")), children)
+        folder = Path(f"/proc/{pid}/fd")
+        targets = [os.readlink(folder / name) for name in os.listdir(folder)]
+        connections = sum(target.startswith("socket:") for target in targets)
+        return cls(len(targets) - connections, connections, len(os.listdir(f"/proc/{pid}/task")), children)
 
 
 @dataclass(slots=True)

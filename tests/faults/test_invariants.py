@@ -62,7 +62,7 @@ def sound() -> dict[str, Any]:
         "heard": [said("start"), said("end")],
         "expected": {"a": b"hello"},
         "stored": {"a": [a_chunk(b"hello")]},
-        "grown": {"worker": (Footprint(10, 1, 0), Footprint(10, 1, 0))},
+        "grown": {"worker": (Footprint(10, 4, 1, 0), Footprint(10, 4, 1, 0))},
         "secrets": {"password": "canary"},
         "texts": {"log": "all is well"},
     }
@@ -97,7 +97,10 @@ VIOLATIONS: list[tuple[str, dict[str, Any]]] = [
     ("I10", {"stored": {"a": [a_chunk(b"hallo")]}}),
     ("I10", {"stored": {"a": [a_chunk(b"lo", missing=3)]}}),
     ("I10", {"stored": {"a": []}}),
-    ("I11", {"grown": {"worker": (Footprint(10, 1, 0), Footprint(11, 1, 0))}}),
+    *(
+        ("I11", {"grown": {"worker": (Footprint(10, 4, 1, 0), after)}})
+        for after in (Footprint(11, 4, 1, 0), Footprint(10, 13, 1, 0), Footprint(10, 4, 2, 0), Footprint(10, 4, 1, 1))
+    ),
     ("I12", {"texts": {"log": "AUTH canary"}}),
 ]
 
