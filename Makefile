@@ -18,7 +18,7 @@ endif
 
 # An install must not run twice at once.
 .NOTPARALLEL:
-.PHONY: help demo test test-all faults check format format-check lint types imports bench outdated clean again
+.PHONY: help demo test test-all faults soak check format format-check lint types imports bench outdated clean again
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo 'make test      run the tests on every Redis found (ARGS="..." goes to pytest)'
 	@echo 'make test-all  run every test that needs a server on every Redis found'
 	@echo 'make faults    make faults happen and prove what holds under them, the long tests included'
+	@echo 'make soak      random faults for SOAK_S=600 seconds, drawn from SEED; prints what held'
 	@echo 'make check     all that CI checks: format, lint, types, import walls, tests'
 	@echo 'make format    format the code and sort its imports'
 	@echo 'make lint | types | imports    one of these checks alone'
@@ -44,6 +45,9 @@ test-all: $(dev)
 
 faults: $(dev)
 	$(python) -m pytest -m '' -n 2 tests/faults $(ARGS)
+
+soak: $(dev)
+	$(python) -m tests.faults.soak
 
 check: format-check lint types imports test
 
