@@ -85,6 +85,7 @@ def test_a_producer_that_got_no_answer_asks_again_and_there_is_one_job(
     assert_invariants(check_invariants(own_deployment, acknowledged=["once"], ends=ends))
 
 
+@pytest.mark.thorough
 @case("D7")
 def test_a_producer_on_a_wire_that_loses_everything_gives_up_and_asks_again(
     own_deployment: Deployment, wire: Wire
@@ -104,6 +105,7 @@ def test_a_producer_on_a_wire_that_loses_everything_gives_up_and_asks_again(
     assert own_deployment.witness.times("start") == {"once": 1}
 
 
+@pytest.mark.thorough
 @case("D14")
 def test_a_slow_worker_holds_no_more_than_its_slots_and_a_fast_one_does_the_work(
     own_deployment: Deployment, wire: Wire, ends: EndsWatcher

@@ -60,7 +60,7 @@ def test_an_interrupt_arrives_although_nothing_is_heard_from_any_channel(
 
 
 @case("N14")
-@pytest.mark.parametrize("how", ["stopped", "frozen"])
+@pytest.mark.parametrize("how", ["stopped", pytest.param("frozen", marks=pytest.mark.thorough)])
 def test_an_interrupt_while_the_server_is_away_fails_fast_and_leaves_nothing_half_done(
     real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, how: str
 ) -> None:

@@ -57,6 +57,7 @@ def test_a_job_that_somebody_killed_fails_by_that_signal_and_was_not_interrupted
     assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], ends=ends, strays=mark.alive))
 
 
+@pytest.mark.thorough
 @case("P15")
 def test_five_hundred_short_jobs_leave_their_worker_as_it_was(own_deployment: Deployment, ends: EndsWatcher) -> None:
     worker = own_deployment.start_worker(concurrency=4)
