@@ -18,13 +18,15 @@ endif
 
 # An install must not run twice at once.
 .NOTPARALLEL:
-.PHONY: help demo test test-all check format format-check lint types imports bench outdated clean again
+.PHONY: help demo test test-all faults soak check format format-check lint types imports bench outdated clean again
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo      run a command through a local broker, show its output and its state, leave nothing running'
 	@echo 'make test      run the tests on every Redis found (ARGS="..." goes to pytest)'
 	@echo 'make test-all  run every test that needs a server on every Redis found'
+	@echo 'make faults    make faults happen and prove what holds under them, the long tests included'
+	@echo 'make soak      random faults for SOAK_S=600 seconds, drawn from SEED; prints what held'
 	@echo 'make check     all that CI checks: format, lint, types, import walls, tests'
 	@echo 'make format    format the code and sort its imports'
 	@echo 'make lint | types | imports    one of these checks alone'
@@ -40,6 +42,12 @@ test: $(dev)
 
 test-all: $(dev)
 	$(python) -m pytest -n auto --all-servers $(ARGS)
+
+faults: $(dev)
+	$(python) -m pytest -m '' -n 2 tests/faults $(ARGS)
+
+soak: $(dev)
+	$(python) -m tests.faults.soak
 
 check: format-check lint types imports test
 

@@ -19,23 +19,26 @@ _INTERVAL_S: Final = 0.005
 T = TypeVar("T")
 
 
-def wait_until(observe: Callable[[], T], until: Callable[[T], object] = bool, *, what: str = "") -> T:
+def wait_until(
+    observe: Callable[[], T], until: Callable[[T], object] = bool, *, what: str = "", limit_s: float = LIMIT_S
+) -> T:
     """Observe until it is so, and return what was observed then.
 
     Args:
         observe: Looks once; cheap.
         until: Says whether this is it; the default asks for anything true.
         what: What is waited for, for the failure.
+        limit_s: Another limit, where how long it may take is a promise.
 
     Raises:
         AssertionError: It did not come to pass within the limit.
     """
-    deadline = time.monotonic() + LIMIT_S
+    deadline = time.monotonic() + limit_s
     while True:
         seen = observe()
         if until(seen):
             return seen
-        assert time.monotonic() < deadline, _failure(observe, what, seen)
+        assert time.monotonic() < deadline, _failure(observe, what, seen, limit_s)
         time.sleep(_INTERVAL_S)
 
 
@@ -57,5 +60,5 @@ async def eventually(
         await anyio.sleep(_INTERVAL_S)
 
 
-def _failure(observe: Callable[[], object], what: str, seen: object) -> str:
-    return f"waited {LIMIT_S:g} s for {what or getattr(observe, '__qualname__', observe)}; last seen: {seen!r}"
+def _failure(observe: Callable[[], object], what: str, seen: object, limit_s: float = LIMIT_S) -> str:
+    return f"waited {limit_s:g} s for {what or getattr(observe, '__qualname__', observe)}; last seen: {seen!r}"

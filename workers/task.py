@@ -23,6 +23,7 @@ from oneshot_queue.events import (
 )
 from oneshot_queue.jobs import Cause, JobSpec, Outcome
 from oneshot_queue.states import JobState
+from workers.crash_points import crash_at
 from workers.engine import Engine
 from workers.outcomes import outcome_of
 from workers.processes.environment import job_environment
@@ -190,6 +191,7 @@ class OneshotTask:
         )
         while self.outcome is None:
             not_before = ticks_now()
+            crash_at("before_spawn")
             self._engine.starts.begin(self.task_id)
             try:
                 process = spawn(
@@ -216,6 +218,7 @@ class OneshotTask:
                 return
 
     def _attach(self, process: Process, not_before: int) -> None:
+        crash_at("after_spawn")
         self._process = process
         self._lineage = Lineage.of(process, not_before, job_id=self.job_id, token=self.token)
         self._engine.tree.register(self._lineage)
@@ -266,6 +269,7 @@ class OneshotTask:
     def _end_for(self, cause: Cause) -> None:
         assert self._termination is not None
         self._ending = cause
+        crash_at("before_signal")
         self._termination.begin(self._grace_s)
         self._engine.notify(InterruptStarted(self.task_id, cause, self._reason))
 
@@ -280,6 +284,7 @@ class OneshotTask:
             self._engine.tree.release_leader(lineage)
             exited = process.reap()
             self._engine.starts.exited(self.task_id, None if exited is None else exited.status)
+            crash_at("after_exit")
         outcome = outcome_of(exited, self._ending, self.spec.success_codes, attempt=self.attempt, survivors=survivors)
         match outcome.state:
             case JobState.COMPLETED:

@@ -11,6 +11,7 @@ from oneshot_queue.jobs import Cause
 from oneshot_queue.states import JobState
 from tests.cli.command_line import Cli
 from tests.cli.pretend_worker import PretendWorker
+from tests.faults.cases import case
 from tests.leftovers import is_alive
 from tests.waiting import wait_until
 
@@ -70,6 +71,7 @@ def test_no_wait_returns_when_it_is_on_record(cli: Cli, pretender: PretendWorker
     assert job["interrupt_requested_at"] is not None
 
 
+@case("N10")
 def test_a_job_that_had_ended_exits_with_4(cli: Cli) -> None:
     job_id = cli("enqueue", "true").line
     cli("interrupt", job_id)

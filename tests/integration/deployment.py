@@ -83,7 +83,7 @@ class Deployment:
             queues or [self.queue_name],
             concurrency=concurrency,
             arguments=arguments,
-            environment={**self._environment(), **(environment or {})},
+            environment={**self.variables(), **(environment or {})},
             program=program,
         )
         worker.start(until_ready=False)
@@ -100,7 +100,8 @@ class Deployment:
         """Enqueue a shell's script that testifies to its start and its end."""
         return self.queue.enqueue(self.witness.command(script), **options)
 
-    def _environment(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
+        """The settings as variables of a process; the URL is not among them."""
         default = Settings(url=self.url)
         return {"XDG_STATE_HOME": str(self.state_folder)} | {
             f"ONESHOT_QUEUE_{name.upper()}": str(getattr(self.settings, name))

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from oneshot_queue import InterruptResult, JobState
+from tests.faults.cases import case
 from tests.integration.deployment import Deployment, record_of
 from tests.integration.worker_process import CRIPPLED
 from tests.marks import Mark
@@ -52,6 +53,7 @@ def test_a_renewal_alone_ends_a_job_within_its_period_and_a_second(deployment: D
     assert worker.wait_for(f"stop  {job.id}").endswith("· interrupted")
 
 
+@case("N3")
 def test_an_interrupt_arrives_although_the_subscriber_is_cut_off_all_the_time(
     deployment: Deployment, mark: Mark
 ) -> None:
@@ -90,6 +92,7 @@ def test_an_interrupt_arrives_although_the_subscriber_is_cut_off_all_the_time(
     worker.stop()
 
 
+@case("V8")
 def test_what_is_no_interrupt_on_the_control_channel_is_counted_and_harms_nothing(
     deployment: Deployment, mark: Mark
 ) -> None:

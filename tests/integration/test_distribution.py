@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from oneshot_queue import JobSpec, JobState, Priority, SyncJob, SyncQueue
+from tests.faults.cases import case
 from tests.integration.deployment import Deployment, record_of
 from tests.marks import Mark
 from tests.waiting import wait_until
@@ -29,6 +30,7 @@ def test_jobs_on_two_workers_are_started_once_each_and_both_take_part(deployment
         worker.stop()
 
 
+@case("D13")
 def test_a_worker_takes_no_more_than_it_has_free_slots_for(deployment: Deployment, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     for _ in range(12):
@@ -54,6 +56,7 @@ def test_a_worker_takes_no_more_than_it_has_free_slots_for(deployment: Deploymen
         worker.stop()
 
 
+@case("D13")
 def test_one_slot_runs_high_before_normal_before_low_and_each_in_order(deployment: Deployment) -> None:
     wanted = []
     for number in range(4):

@@ -9,12 +9,14 @@ import pytest
 
 from oneshot_queue import JobState
 from oneshot_queue.jobs import Priority
+from tests.faults.cases import case
 from tests.integration.deployment import Deployment, output_of, record_of, until_state
 from tests.marks import Mark
 from tests.servers import ServerProcess
 from tests.waiting import wait_until
 
 
+@case("R4")
 @pytest.mark.parametrize("output", ["silent", "talking", "idle"])
 def test_jobs_whose_server_was_emptied_end_and_the_worker_goes_on_with_a_new_lease(
     own_deployment: Deployment, mark: Mark, output: str

@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from oneshot_queue import Cause, InterruptResult, Job, JobNotFound, JobState, Queue
+from tests.faults.cases import case
 from tests.integration.deployment import Deployment, history_of, record_of, until_state
 from tests.integration.stubborn import stubborn
 from tests.leftovers import is_alive
@@ -20,6 +21,7 @@ from tests.marks import Mark
 from tests.waiting import wait_until
 
 
+@case("N1")
 def test_a_waiting_job_is_interrupted_without_a_worker_and_never_starts(deployment: Deployment) -> None:
     job = deployment.enqueue()
 
@@ -35,6 +37,7 @@ def test_a_waiting_job_is_interrupted_without_a_worker_and_never_starts(deployme
     assert history_of(job) == ["CREATED", "INTERRUPTED"]
 
 
+@case("N2", "P1")
 def test_a_running_job_is_gone_with_its_whole_tree_when_the_interrupt_returns(served: Deployment, mark: Mark) -> None:
     job = served.enqueue(f"{mark.sleep} & setsid {mark.sleep} & {mark.sleep}", grace=5)
     wait_until(mark.alive, lambda seen: len(seen) == 3, what="three processes of the job")
@@ -64,6 +67,7 @@ def test_an_idle_job_is_interrupted_like_a_running_one(served: Deployment, mark:
     assert history_of(job) == ["CREATED", "RUNNING", "IDLE", "INTERRUPTED"]
 
 
+@case("N5")
 def test_a_command_that_ignores_sigterm_is_killed_when_its_grace_is_over(served: Deployment, mark: Mark) -> None:
     job = served.enqueue(stubborn(served, mark), grace=2)
     assert next(job.output(follow=True)).data == b"ready\n"
@@ -107,6 +111,7 @@ def test_a_second_interrupt_with_a_shorter_grace_hurries_the_end(served: Deploym
     assert history_of(job) == ["CREATED", "RUNNING", "INTERRUPTED"]
 
 
+@case("N6")
 def test_a_stopped_command_ends_within_its_grace(served: Deployment, mark: Mark) -> None:
     job = served.enqueue(f"kill -STOP $$; {mark.sleep}", grace=300)
     pid = served.witness.until("start", job.id).pid
@@ -118,6 +123,7 @@ def test_a_stopped_command_ends_within_its_grace(served: Deployment, mark: Mark)
     assert not is_alive(pid)
 
 
+@case("N9")
 def test_interrupts_from_twenty_clients_at_once_leave_one_row_and_all_succeed(served: Deployment, mark: Mark) -> None:
     job = served.enqueue(mark.sleep)
     served.witness.until("start", job.id)
@@ -139,6 +145,7 @@ def test_interrupts_from_twenty_clients_at_once_leave_one_row_and_all_succeed(se
     assert job.interrupt().result is InterruptResult.ALREADY_FINAL
 
 
+@case("N9", "N10")
 def test_an_ended_job_stays_as_it_ended(served: Deployment) -> None:
     job = served.enqueue()
     job.wait(timeout=20)
@@ -150,6 +157,7 @@ def test_an_ended_job_stays_as_it_ended(served: Deployment) -> None:
     assert record_of(job) == before
 
 
+@case("N10")
 def test_an_interrupt_of_an_unknown_job_leaves_no_trap_for_a_later_one_of_that_id(served: Deployment) -> None:
     (report,) = served.queue.interrupt(["not-yet-there"])
     with pytest.raises(JobNotFound):
@@ -183,6 +191,7 @@ def test_an_intent_for_another_attempt_does_nothing(served: Deployment, tmp_path
     assert len(served.witness.of("end", job.id)) == 1
 
 
+@case("N7")
 def test_a_job_interrupted_between_its_claim_and_its_start_is_never_started(deployment: Deployment) -> None:
     jobs = [deployment.enqueue() for _ in range(20)]
     stop = threading.Event()
@@ -222,6 +231,7 @@ def test_a_job_interrupted_between_its_claim_and_its_start_is_never_started(depl
         assert [row.state.is_final for row in record.history].count(True) == 1
 
 
+@case("N8")
 async def test_an_interrupt_that_races_the_end_leaves_one_end_and_reports_the_one_that_is_stored(
     served: Deployment,
 ) -> None:

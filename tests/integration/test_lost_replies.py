@@ -9,24 +9,25 @@ from collections.abc import Iterator
 import pytest
 
 from oneshot_queue import InterruptResult, JobState, SyncJob
+from tests.faults.cases import case
+from tests.faults.wire import Wire
 from tests.integration.deployment import Deployment, history_of, record_of
-from tests.integration.proxy import Proxy
 from tests.integration.worker_process import CRIPPLED
 from tests.servers import ServerProcess
 from tests.waiting import wait_until
 
 
 @pytest.fixture
-def proxy(deployment: Deployment, server: ServerProcess) -> Iterator[Proxy]:
+def wire(deployment: Deployment, server: ServerProcess) -> Iterator[Wire]:
     """Between the worker and the server; ends after the worker."""
-    with Proxy(server.socket_path, server.folder / deployment.keys.namespace[-8:]) as running:
+    with Wire(server.socket_path, server.folder / deployment.keys.namespace[-8:]) as running:
         yield running
         deployment.close()
 
 
-def test_jobs_whose_claim_got_no_reply_are_started_once_and_end(deployment: Deployment, proxy: Proxy) -> None:
-    worker = deployment.start_worker(url=proxy.url, concurrency=4)
-    lost = proxy.lose_reply(b"unmistakable")
+def test_jobs_whose_claim_got_no_reply_are_started_once_and_end(deployment: Deployment, wire: Wire) -> None:
+    worker = deployment.start_worker(url=wire.url, concurrency=4)
+    lost = wire.lose_reply(b"unmistakable")
 
     jobs = [deployment.enqueue("echo unmistakable") for _ in range(4)]
 
@@ -37,9 +38,9 @@ def test_jobs_whose_claim_got_no_reply_are_started_once_and_end(deployment: Depl
     worker.stop()
 
 
-def test_a_job_is_started_although_two_claims_in_a_row_got_no_reply(deployment: Deployment, proxy: Proxy) -> None:
-    deployment.start_worker(url=proxy.url, concurrency=1)
-    claim, second_look = proxy.lose_reply(b"unmistakable"), proxy.lose_reply(b"unmistakable")
+def test_a_job_is_started_although_two_claims_in_a_row_got_no_reply(deployment: Deployment, wire: Wire) -> None:
+    deployment.start_worker(url=wire.url, concurrency=1)
+    claim, second_look = wire.lose_reply(b"unmistakable"), wire.lose_reply(b"unmistakable")
 
     job = deployment.enqueue("echo unmistakable")
 
@@ -50,12 +51,12 @@ def test_a_job_is_started_although_two_claims_in_a_row_got_no_reply(deployment: 
 
 
 def test_a_job_whose_claim_got_no_reply_is_found_behind_a_hundred_others_that_run(
-    deployment: Deployment, proxy: Proxy
+    deployment: Deployment, wire: Wire
 ) -> None:
-    deployment.start_worker(url=proxy.url, concurrency=103)
+    deployment.start_worker(url=wire.url, concurrency=103)
     sleepers = deployment.queue.enqueue_many([["sleep", "300"]] * 102)
     wait_until(lambda: sum(deployment.pending().values()), lambda held: held == 102, what="a hundred jobs to be held")
-    lost = proxy.lose_reply(b"unmistakable")
+    lost = wire.lose_reply(b"unmistakable")
 
     job = deployment.enqueue("echo unmistakable")
 
@@ -66,13 +67,14 @@ def test_a_job_whose_claim_got_no_reply_is_found_behind_a_hundred_others_that_ru
     assert {each.result for each in reports} == {InterruptResult.INTERRUPTED}
 
 
+@case("N7")
 def test_an_interrupt_announced_before_the_reply_of_the_claim_keeps_the_job_from_starting(
-    deployment: Deployment, proxy: Proxy
+    deployment: Deployment, wire: Wire
 ) -> None:
-    subscription = proxy.watch(deployment.keys.control.encode())
-    deployment.start_worker(url=proxy.url, concurrency=1)
+    subscription = wire.watch(deployment.keys.control.encode())
+    deployment.start_worker(url=wire.url, concurrency=1)
     subscription.assert_struck()
-    claim = proxy.hold_reply(b"unmistakable")
+    claim = wire.hold_reply(b"unmistakable")
     job = deployment.enqueue("echo unmistakable")
     claim.assert_struck()
 
@@ -90,20 +92,21 @@ def test_an_interrupt_announced_before_the_reply_of_the_claim_keeps_the_job_from
     assert after.wait(timeout=20).state is JobState.COMPLETED
 
 
+@case("N7")
 def test_an_interrupt_that_a_renewal_brought_before_the_reply_of_the_claim_keeps_the_job_from_starting(
-    deployment: Deployment, proxy: Proxy
+    deployment: Deployment, wire: Wire
 ) -> None:
     deployment.tune(lease_s=1.2)
-    worker = deployment.start_worker(url=proxy.url, concurrency=1, program=[*CRIPPLED, "deaf"])
-    claim = proxy.hold_reply(b"unmistakable")
+    worker = deployment.start_worker(url=wire.url, concurrency=1, program=[*CRIPPLED, "deaf"])
+    claim = wire.hold_reply(b"unmistakable")
     job = deployment.enqueue("echo unmistakable")
     claim.assert_struck()
-    brought = proxy.watch(job.id.encode())
+    brought = wire.watch(job.id.encode())
 
     deployment.queue.interrupt([job.id], confirm=False)
     brought.assert_struck()
     # The next renewal is asked for when this one was taken in.
-    proxy.watch(b"renewed").assert_struck()
+    wire.watch(b"renewed").assert_struck()
     claim.release()
 
     assert job.wait(timeout=20).state is JobState.INTERRUPTED
@@ -112,9 +115,9 @@ def test_an_interrupt_that_a_renewal_brought_before_the_reply_of_the_claim_keeps
     assert worker.wait_for("heard ").startswith("heard 0, ")
 
 
-def test_an_end_whose_reply_was_lost_is_recorded_once(deployment: Deployment, proxy: Proxy) -> None:
-    deployment.start_worker(url=proxy.url, concurrency=1)
-    lost = proxy.lose_reply(b"finished")
+def test_an_end_whose_reply_was_lost_is_recorded_once(deployment: Deployment, wire: Wire) -> None:
+    deployment.start_worker(url=wire.url, concurrency=1)
+    lost = wire.lose_reply(b"finished")
 
     job = deployment.enqueue("echo done")
     after = deployment.enqueue("echo done")
@@ -125,9 +128,9 @@ def test_an_end_whose_reply_was_lost_is_recorded_once(deployment: Deployment, pr
     assert deployment.witness.times("end") == {job.id: 1, after.id: 1}
 
 
-def test_output_whose_acknowledgement_was_lost_is_stored_once(deployment: Deployment, proxy: Proxy) -> None:
-    deployment.start_worker(url=proxy.url, concurrency=1)
-    lost = [proxy.lose_reply(b"appended") for _ in range(3)]
+def test_output_whose_acknowledgement_was_lost_is_stored_once(deployment: Deployment, wire: Wire) -> None:
+    deployment.start_worker(url=wire.url, concurrency=1)
+    lost = [wire.lose_reply(b"appended") for _ in range(3)]
 
     job = deployment.queue.enqueue(["seq", "200000"])
 
@@ -138,25 +141,26 @@ def test_output_whose_acknowledgement_was_lost_is_stored_once(deployment: Deploy
     assert numbers == b"".join(b"%d\n" % number for number in range(1, 200_001))
 
 
-def test_a_hundred_jobs_run_once_each_while_every_tenth_reply_is_lost(deployment: Deployment, proxy: Proxy) -> None:
-    worker = deployment.start_worker(url=proxy.url, concurrency=4)
-    proxy.lose_every(10)
+@case("R11")
+def test_a_hundred_jobs_run_once_each_while_every_tenth_reply_is_lost(deployment: Deployment, wire: Wire) -> None:
+    worker = deployment.start_worker(url=wire.url, concurrency=4)
+    wire.lose_every(10)
 
     jobs = [deployment.enqueue("echo $ONESHOT_JOB_ID") for _ in range(100)]
 
     deployment.witness.until_count("end", 100)
     wait_until(deployment.entries, lambda left: left == 0, what="all jobs to end")
-    proxy.lose_every(None)
-    assert proxy.cut >= 5, "the fault did not happen often enough"
+    wire.lose_every(None)
+    assert wire.cut >= 5, "the fault did not happen often enough"
     assert deployment.witness.times("start") == {job.id: 1 for job in jobs}
     assert {tuple(history_of(job)) for job in jobs} == {("CREATED", "RUNNING", "COMPLETED")}
     worker.stop()
     assert deployment.pending() == {}
 
 
-def test_a_worker_that_is_to_kill_does_not_wait_for_the_reply_to_a_claim(deployment: Deployment, proxy: Proxy) -> None:
-    worker = deployment.start_worker(url=proxy.url, concurrency=1)
-    claim = proxy.hold_reply(b"unmistakable")
+def test_a_worker_that_is_to_kill_does_not_wait_for_the_reply_to_a_claim(deployment: Deployment, wire: Wire) -> None:
+    worker = deployment.start_worker(url=wire.url, concurrency=1)
+    claim = wire.hold_reply(b"unmistakable")
     deployment.enqueue("echo unmistakable")
     claim.assert_struck()
 

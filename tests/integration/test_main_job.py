@@ -12,6 +12,7 @@ import pytest
 
 from oneshot_queue import Cause, JobState
 from oneshot_queue.events import OutputStream
+from tests.faults.cases import case
 from tests.integration.deployment import Deployment, history_of, output_of, record_of, until_state
 from tests.waiting import wait_until
 
@@ -125,6 +126,7 @@ def test_a_command_reads_its_stdin_to_its_end(served: Deployment, stdin: bytes |
     assert int(output_of(job)[0]) == len(stdin or b"")
 
 
+@case("P16")
 def test_a_command_sees_its_own_variables_and_of_the_workers_only_the_harmless(served: Deployment) -> None:
     job = served.queue.enqueue(["env", "-0"], env={"OWN": "two\nlines", "PATH": os.environ["PATH"]})
 
@@ -165,6 +167,7 @@ def test_the_success_codes_of_a_job_decide_between_completed_and_failed(served: 
     }
 
 
+@case("P12")
 @pytest.mark.parametrize("limit", ["time_limit", "idle_timeout"])
 def test_a_job_over_its_limit_is_ended_and_fails_by_it(served: Deployment, limit: str) -> None:
     job = served.enqueue("sleep 300", grace=5, **{limit: 0.2})
@@ -176,6 +179,7 @@ def test_a_job_over_its_limit_is_ended_and_fails_by_it(served: Deployment, limit
     assert served.witness.of("end", job.id) == []
 
 
+@case("P9")
 def test_a_command_that_cannot_be_run_fails_its_job_and_says_where_what_and_why(
     served: Deployment, tmp_path: Path
 ) -> None:
@@ -201,6 +205,7 @@ def test_a_command_that_cannot_be_run_fails_its_job_and_says_where_what_and_why(
     assert ["permission" in str(each.error) for each, _ in found] == [False, True, False]
 
 
+@case("P11")
 def test_a_job_that_a_signal_ended_fails_by_that_signal(served: Deployment) -> None:
     job = served.queue.enqueue(["sh", "-c", "kill -SEGV $$"])
 

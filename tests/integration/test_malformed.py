@@ -10,6 +10,7 @@ import pytest
 
 from oneshot_queue import Cause, JobState, Priority
 from oneshot_queue.wire import MAX_SPEC_BYTES, VERSION
+from tests.faults.cases import case
 from tests.integration.deployment import Deployment, output_of, record_of
 from tests.waiting import wait_until
 
@@ -41,6 +42,7 @@ HOSTILE = {
 }
 
 
+@case("D9", "V7")
 def test_a_spec_that_nobody_can_read_fails_its_job_and_no_other(served: Deployment) -> None:
     jobs = {}
     for what, raw in HOSTILE.items():
@@ -91,6 +93,7 @@ def submission(deployment: Deployment, job_id: str, spec: bytes) -> list[tuple[A
     ]
 
 
+@case("D9")
 def test_entries_that_name_no_job_are_set_aside_and_counted(deployment: Deployment) -> None:
     stream = deployment.keys.ready(Priority.HIGH)
     foreign: list[dict[bytes, bytes]] = [
@@ -128,6 +131,7 @@ def test_an_entry_written_twice_for_one_job_starts_it_once(deployment: Deploymen
     assert deployment.entries() == 0
 
 
+@case("R14")
 @pytest.mark.parametrize("what", ["job", "text", "output"])
 def test_keys_of_another_type_in_the_place_of_a_jobs_hurt_no_other_job(deployment: Deployment, what: str) -> None:
     gate = deployment.witness.path.with_name("gate")

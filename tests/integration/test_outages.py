@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from oneshot_queue import JobState, QueueFull, SyncJob
+from tests.faults.cases import case
 from tests.integration.deployment import Deployment, history_of, output_of, record_of, until_state
 from tests.marks import Mark
 from tests.servers import ServerProcess
@@ -26,6 +27,7 @@ def lines_of(job: SyncJob) -> list[int]:
     return [int(line) for line in output_of(job)[0].split()]
 
 
+@case("R3")
 def test_jobs_run_on_while_their_server_is_frozen(
     own_deployment: Deployment, fresh_server: ServerProcess, tmp_path: Path
 ) -> None:
@@ -58,6 +60,7 @@ def test_jobs_run_on_while_their_server_is_frozen(
     assert own_deployment.entries() == 0
 
 
+@case("R1")
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_jobs_run_on_while_their_server_is_started_anew_on_its_data(
     real_deployment: Deployment, fresh_server: ServerProcess, tmp_path: Path, how: str
@@ -139,6 +142,7 @@ def test_an_interrupt_that_was_recorded_before_its_server_went_away_is_carried_o
     assert mark.alive() == []
 
 
+@case("R5")
 def test_forgotten_scripts_are_sent_again(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=2)
     stop = threading.Event()
@@ -164,6 +168,7 @@ def test_forgotten_scripts_are_sent_again(deployment: Deployment) -> None:
     worker.stop()
 
 
+@case("R13")
 def test_two_hundred_jobs_run_once_each_while_all_connections_are_killed_again_and_again(
     own_deployment: Deployment,
 ) -> None:
@@ -218,6 +223,7 @@ def test_a_worker_whose_password_is_refused_for_a_while_ends_no_job(
     worker.stop()
 
 
+@case("R6")
 def test_running_jobs_end_and_free_memory_although_the_server_is_full(
     real_deployment: Deployment, tmp_path: Path, mark: Mark
 ) -> None:

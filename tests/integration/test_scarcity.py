@@ -6,9 +6,11 @@ import resource
 from pathlib import Path
 
 from oneshot_queue import JobState
+from tests.faults.cases import case
 from tests.integration.deployment import Deployment, record_of, until_state
 
 
+@case("P10")
 def test_a_job_whose_worker_has_no_descriptors_goes_back_uncounted_and_runs_when_it_has(
     deployment: Deployment,
 ) -> None:
@@ -53,6 +55,7 @@ def test_a_job_that_went_back_can_be_interrupted(deployment: Deployment) -> None
     worker.stop()
 
 
+@case("P15")
 def test_many_jobs_leave_no_descriptor_thread_or_zombie_behind(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=4)
     process = Path(f"/proc/{worker.worker_pid}")

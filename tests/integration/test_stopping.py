@@ -9,6 +9,7 @@ import time
 import pytest
 
 from oneshot_queue import Cause, JobState
+from tests.faults.cases import case
 from tests.integration.deployment import Deployment, assert_gone_without_a_trace, history_of, record_of
 from tests.integration.stubborn import stubborn
 from tests.marks import Mark
@@ -16,6 +17,7 @@ from tests.servers import ServerProcess
 from tests.waiting import wait_until
 
 
+@case("P14")
 def test_a_worker_asked_once_lets_its_jobs_end_takes_no_more_and_leaves_no_trace(
     deployment: Deployment,
 ) -> None:
@@ -37,6 +39,7 @@ def test_a_worker_asked_once_lets_its_jobs_end_takes_no_more_and_leaves_no_trace
     assert_gone_without_a_trace(deployment, worker)
 
 
+@case("P14")
 @pytest.mark.parametrize(
     "asked", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)], ids=["SIGTERM", "SIGINT"]
 )
@@ -65,6 +68,7 @@ def test_a_worker_asked_twice_interrupts_its_jobs(
     assert_gone_without_a_trace(deployment, worker)
 
 
+@case("P14")
 def test_a_worker_asked_three_times_kills_its_jobs_and_is_gone_at_once(deployment: Deployment, mark: Mark) -> None:
     worker = deployment.start_worker(concurrency=2)
     job = deployment.enqueue(stubborn(deployment, mark), grace=300)
@@ -114,6 +118,7 @@ def test_an_idle_worker_stops_at_once(deployment: Deployment) -> None:
     assert_gone_without_a_trace(deployment, worker)
 
 
+@case("P18")
 def test_a_worker_that_was_started_with_signals_ignored_heeds_them_and_so_do_its_jobs(
     deployment: Deployment, mark: Mark
 ) -> None:
@@ -135,6 +140,7 @@ def test_a_worker_that_was_started_with_signals_ignored_heeds_them_and_so_do_its
     assert worker.wait() == 0
 
 
+@case("P14")
 @pytest.mark.parametrize("absence", ["paused", "stopped"])
 def test_a_worker_stops_while_its_server_is_away(
     own_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, absence: str

@@ -13,6 +13,7 @@ import pytest
 from oneshot_queue.events import InterruptStarted
 from oneshot_queue.jobs import Cause, JobSpec
 from oneshot_queue.states import JobState
+from tests.faults.cases import case
 from tests.marks import Mark
 from tests.processes.recorder import Recorder, a_guest, a_worker, python, state_of
 from tests.waiting import eventually
@@ -33,6 +34,7 @@ ESCAPES = {
 }
 
 
+@case("P1")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES.keys())
 async def test_interrupt_leaves_no_process(
@@ -156,6 +158,7 @@ async def test_a_hastened_sweep_kills_what_was_still_cleaning_up(recorder: Recor
         assert marker.alive() == []
 
 
+@case("P5")
 async def test_a_fork_bomb_in_the_group_leaves_nobody(recorder: Recorder) -> None:
     bomb = python(
         "import os, signal, time\n"
@@ -182,6 +185,7 @@ async def test_a_fork_bomb_in_the_group_leaves_nobody(recorder: Recorder) -> Non
     assert outcome.state is JobState.INTERRUPTED
 
 
+@case("P5")
 async def test_a_command_that_forks_for_ever_leaves_nobody(recorder: Recorder, marker: Mark) -> None:
     # Each generation leaves session and parents; only the environment says whose it is.
     generation = f'{marker.sleep} >/dev/null & sleep 0.02; setsid sh -c "$NEXT" & exit'

@@ -10,6 +10,7 @@ import pytest
 from oneshot_queue.events import ActivityDetected, InterruptStarted, SilenceDetected
 from oneshot_queue.jobs import Cause, JobSpec
 from oneshot_queue.states import JobState
+from tests.faults.cases import case
 from tests.marks import Mark
 from tests.processes.recorder import ManualClock, Recorder, a_worker, python
 from tests.waiting import eventually
@@ -34,6 +35,7 @@ async def test_an_exit_code_is_judged_by_the_codes_of_success(
     assert (outcome.state, outcome.cause, outcome.exit_code, outcome.signal) == (state, Cause.EXIT, code, None)
 
 
+@case("P11")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT])
 async def test_a_signal_from_elsewhere_is_a_failure_not_an_interrupt(number: int, recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
@@ -88,6 +90,7 @@ async def test_time_limit_ends_everything_and_fails_the_task(
     assert recorder.of(InterruptStarted) == [InterruptStarted(task.task_id, "time_limit", None)]
 
 
+@case("P12")
 async def test_time_limit_kills_what_ignores_sigterm(recorder: Recorder, clock: ManualClock) -> None:
     async with a_worker(recorder, clock=clock) as orchestrator:
         script = "trap '' TERM; echo ready; while :; do sleep 0.02; done"

@@ -14,6 +14,7 @@ import pytest
 from oneshot_queue.events import ActivityDetected, Event, OutputReceived, OutputStream, TaskEnded
 from oneshot_queue.jobs import Captured, JobSpec, Outcome
 from oneshot_queue.states import JobState
+from tests.faults.cases import case
 from tests.marks import Mark
 from tests.processes.recorder import Recorder, a_guest, a_worker, python
 from tests.waiting import eventually
@@ -118,6 +119,7 @@ async def test_of_much_output_the_beginning_and_the_end_are_kept_and_the_rest_is
     assert outcome.output.dropped == len(whole) - len(kept)
 
 
+@case("P6")
 async def test_a_flood_costs_no_memory_and_holds_nobody_up(recorder: Recorder) -> None:
     read = 0
 
@@ -184,6 +186,7 @@ async def test_stdin_is_empty_unless_given(recorder: Recorder) -> None:
     assert outcome.output == Captured(b"/dev/null\n")
 
 
+@case("P2")
 @pytest.mark.parametrize("kind", [a_worker, a_guest])
 async def test_a_grandchild_that_holds_stdout_does_not_hold_up_the_end(
     kind: Callable[[Recorder], AsyncOrchestrator], recorder: Recorder, marker: Mark
@@ -214,6 +217,7 @@ async def test_a_stranger_that_holds_stdout_does_not_hold_up_the_end(recorder: R
     assert 0.9 < time.monotonic() - begun < 5
 
 
+@case("P8")
 async def test_outputs_closed_early_cost_nothing(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(["sh", "-c", "exec >&- 2>&-; exec sleep 1; exit 5"])
@@ -252,6 +256,7 @@ async def test_an_observer_that_raises_disturbs_neither_task_nor_others(
     assert "a callback raised" in caplog.text
 
 
+@case("P8")
 async def test_stderr_alone_is_output_too(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         outcome = await orchestrator.submit(["sh", "-c", "exec >&-; echo only >&2"]).wait()

@@ -7,11 +7,13 @@ import time
 
 from oneshot_queue.jobs import JobSpec
 from oneshot_queue.states import JobState
+from tests.faults.cases import case
 from tests.leftovers import children
 from tests.processes.recorder import Recorder, a_guest, a_worker, descriptors
 from workers.orchestrator import run_commands
 
 
+@case("P15")
 async def test_500_commands_leave_no_descriptor_thread_or_zombie(recorder: Recorder) -> None:
     async with a_worker(recorder, max_concurrent=4) as orchestrator:
         await orchestrator.submit(["true"]).wait()

@@ -13,6 +13,7 @@ import pytest
 from oneshot_queue.events import SpawnDelayed
 from oneshot_queue.jobs import Cause, JobSpec, Outcome
 from oneshot_queue.states import JobState
+from tests.faults.cases import case
 from tests.processes.recorder import Recorder, a_worker, python
 from workers.processes.environment import allowed_environment
 
@@ -42,6 +43,7 @@ def programs(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@case("P9")
 @pytest.mark.parametrize(
     ("word", "exit_code", "reason"),
     [
@@ -95,6 +97,7 @@ async def test_a_locked_program_in_path_is_named_with_its_path(programs: Path) -
     assert f"{str(programs / 'locked')!r}: no permission" in outcome.error
 
 
+@case("P9")
 @pytest.mark.parametrize(
     ("folder", "reason"), [("missing", "No such file or directory"), ("plain", "it is no directory")]
 )
@@ -106,6 +109,7 @@ async def test_a_bad_working_directory_fails_the_task_and_is_named(folder: str, 
     assert f"cannot enter the working directory {str(programs / folder)!r}: {reason}" in outcome.error
 
 
+@case("P9")
 async def test_arguments_longer_than_the_machine_allows_fail_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     # A quarter of the stack's limit is what execve allows for arguments and environment.
     soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
@@ -141,6 +145,7 @@ def _take_all(taken: list[int]) -> None:
             return
 
 
+@case("P10")
 async def test_without_descriptors_the_start_waits_and_nothing_fails(
     recorder: Recorder, no_descriptors: list[int]
 ) -> None:
@@ -171,6 +176,7 @@ async def test_a_task_ends_and_leaves_nothing_though_descriptors_have_run_out(
     assert task.state is JobState.INTERRUPTED
 
 
+@case("P17")
 async def test_a_command_has_three_descriptors_and_no_others() -> None:
     # The fourth is the folder that ls reads.
     assert await _stdout_of(JobSpec(["ls", "/proc/self/fd"])) == "0\n1\n2\n3\n"

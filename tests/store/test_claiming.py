@@ -11,6 +11,7 @@ from oneshot_queue.store import claiming
 from oneshot_queue.store.claiming import MAX_CLAIM_BYTES, Claim, Claimed, Lost
 from oneshot_queue.store.job_store import Recorded
 from oneshot_queue.store.keys import GROUP
+from tests.faults.cases import case
 from tests.store.builders import Store, a_job_id, a_lease, a_spec
 
 
@@ -282,6 +283,7 @@ async def test_one_job_is_claimed_after_its_group_was_destroyed(store: Store) ->
     assert (job_id, lease) in await store.pending()
 
 
+@case("R14")
 async def test_stream_of_another_type_is_reported_and_not_overwritten(store: Store) -> None:
     lease = await store.lease()
     await store.redis.set(store.keys.ready(Priority.HIGH), "precious")

@@ -11,6 +11,7 @@ from oneshot_queue import AmbiguousJobId, BrokerError, JobNotFound, JobState, Ma
 from oneshot_queue.client import finding
 from oneshot_queue.store import lease_store
 from oneshot_queue.store.keys import QueueKeys
+from tests.faults.cases import case
 from tests.servers import Server
 from tests.store.builders import Store, a_spec, opened
 from tests.store.clients import OpenQueue, by_one_client
@@ -221,6 +222,7 @@ HOSTILE_FIELDS: dict[str, dict[str, str]] = {
 }
 
 
+@case("V9")
 @pytest.mark.parametrize("fields", HOSTILE_FIELDS.values(), ids=HOSTILE_FIELDS)
 @by_one_client
 async def test_damaged_record_is_malformed_alone_and_left_out_of_lists(
@@ -322,6 +324,7 @@ async def test_surprising_fields_are_ignored(open_queue: OpenQueue, store: Store
         assert (await queue.get(job_id)).id == job_id
 
 
+@case("V9")
 async def test_job_in_a_state_nobody_knows_is_malformed_to_whoever_waits(open_queue: OpenQueue, store: Store) -> None:
     job_id = await store.submit()
     async with open_queue() as queue:

@@ -12,7 +12,7 @@ import pytest
 from oneshot_queue.store import announcements
 from oneshot_queue.store.announcements import Announcements, Ear
 from oneshot_queue.store.connection import AsyncConnection
-from tests.integration.proxy import Proxy
+from tests.faults.wire import Wire
 from tests.servers import Server, ServerProcess
 from tests.store.builders import Store, a_queue
 from tests.waiting import eventually
@@ -51,11 +51,11 @@ async def test_connection_that_only_looks_alive_is_given_up(
     server: Server, store: Store, hurried: None, tmp_path: Path
 ) -> None:
     channel = f"{store.keys.prefix}:news"
-    with Proxy(Path(server.url.removeprefix("unix://")), tmp_path / "s") as proxy:
-        async with listening(proxy.url) as (heard, ear):
+    with Wire(Path(server.url.removeprefix("unix://")), tmp_path / "s") as wire:
+        async with listening(wire.url) as (heard, ear):
             await heard.listen(ear, [channel])
             await told(ear)
-            silence = proxy.hold_reply(b"swallowed")
+            silence = wire.hold_reply(b"swallowed")
             await store.redis.publish(channel, "swallowed")
             await anyio.to_thread.run_sync(silence.assert_struck)
 

@@ -13,6 +13,7 @@ from oneshot_queue.store.job_store import Ended, Fenced, IntentRecorded, Recorde
 from oneshot_queue.store.lease_store import Intent, Renewed
 from oneshot_queue.store.refusals import is_out_of_memory
 from oneshot_queue.wire import pack_chunks
+from tests.faults.cases import case
 from tests.servers import ServerProcess
 from tests.store.builders import Store, a_chunk, a_job_id, a_queue, a_spec, an_outcome
 
@@ -24,6 +25,7 @@ async def fill_memory(store: Store) -> None:
     assert is_out_of_memory(refusal.value)
 
 
+@case("R6")
 async def test_enqueue_says_that_the_queue_is_full_and_leaves_nothing_half_written(
     real_server: ServerProcess, real_store: Store
 ) -> None:

@@ -12,6 +12,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store import job_store, lease_store
 from oneshot_queue.store.calls import plain
 from oneshot_queue.store.job_store import Recorded
+from tests.faults.cases import case
 from tests.servers import ServerProcess
 from tests.store.builders import Store, a_spec, an_outcome, opened
 from tests.store.clients import KINDS, OpenQueue, opened_client
@@ -21,6 +22,7 @@ async def forget_scripts(store: Store) -> None:
     await store.redis.script_flush()
 
 
+@case("R5")
 async def test_every_call_outlasts_a_flush(store: Store) -> None:
     for _ in range(2):
         await forget_scripts(store)

@@ -10,6 +10,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store import claiming, job_store
 from oneshot_queue.store.job_store import Full, Holder, Submitted
 from oneshot_queue.wire import unpack_spec
+from tests.faults.cases import case
 from tests.servers import Server
 from tests.store.builders import Held, Store, a_job_id, a_spec
 
@@ -68,6 +69,7 @@ async def test_same_id_is_the_same_job_even_when_the_queue_is_full(store: Store)
     assert answer == Submitted(created=False)
 
 
+@case("D8")
 async def test_storm_of_one_id_creates_one_job(store: Store) -> None:
     job_id, answers = a_job_id(), []
 

@@ -8,6 +8,7 @@ from statemachine.exceptions import TransitionNotAllowed
 from oneshot_queue.states import EVENTS, TRANSITIONS, JobState, OneshotStateMachine
 from oneshot_queue.store.claiming import Claimed
 from oneshot_queue.store.job_store import Ended, Recorded
+from tests.faults.cases import case
 from tests.store.builders import Held, Store, an_outcome
 
 FINISHING = {"finish": JobState.COMPLETED, "fail": JobState.FAILED, "interrupt": JobState.INTERRUPTED}
@@ -45,6 +46,7 @@ def test_there_are_36_pairs() -> None:
     assert len(PAIRS) == 36
 
 
+@case("V10")
 @pytest.mark.parametrize(("state", "event"), PAIRS)
 async def test_machine_table_and_scripts_agree(store: Store, state: JobState, event: str) -> None:
     target = TRANSITIONS.get((state, event))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from oneshot_queue import InterruptResult, JobState
 from oneshot_queue.events import OutputStream
+from tests.faults.cases import case
 from tests.integration.deployment import Deployment, output_of, record_of
 from tests.waiting import wait_until
 from workers.outgoing import HEAD_BYTES, TAIL_BYTES
@@ -69,6 +70,7 @@ def test_a_line_of_a_hundred_megabytes_is_output_like_any_other(deployment: Depl
     worker.stop()
 
 
+@case("P6")
 def test_a_flood_harms_no_other_job_and_is_interrupted_within_a_second(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=3)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import time
 
+from tests.faults.cases import case
 from tests.integration.deployment import Deployment, assert_gone_without_a_trace
 
 
+@case("P14")
 def test_a_worker_asked_while_it_starts_leaves_no_trace(deployment: Deployment) -> None:
     began = time.monotonic()
     deployment.start_worker().stop()

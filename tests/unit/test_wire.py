@@ -31,6 +31,7 @@ from oneshot_queue.errors import MalformedData
 from oneshot_queue.events import OutputStream
 from oneshot_queue.jobs import JobSpec, Priority
 from oneshot_queue.wire import Chunk, WorkerPresence
+from tests.faults.cases import case
 
 # A busy machine must not turn a test red.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -198,6 +199,7 @@ def test_largest_inline_output_fits() -> None:
     assert len(wire.unpack_chunks(raw)) == 101
 
 
+@case("V7")
 @pytest.mark.parametrize("name", READERS)
 def test_mutated_bytes_are_malformed_or_something_valid_and_never_worse(name: str) -> None:
     read, raw = READERS[name]
@@ -368,6 +370,7 @@ BOMBS = {
 }
 
 
+@case("V7")
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 @pytest.mark.parametrize("read", [wire.unpack_spec, wire.unpack_presence, wire.unpack_chunks])
 def test_bomb_is_malformed_and_costs_little(read: Callable[[bytes], object], bomb: bytes) -> None:

@@ -17,6 +17,7 @@ from oneshot_queue.store.calls import Call
 from oneshot_queue.store.claiming import Claim, Claimed, Later, Lost
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.keys import QueueKeys
+from workers.crash_points import crash_at
 from workers.holdings import Holdings
 from workers.leases import Lease
 
@@ -150,6 +151,7 @@ class Claimer:
             # A script that was refused half-way has claimed what it came to before.
             self._is_unsure = True
             raise
+        crash_at("after_claim")
         return started + await self._start(answer, lease_id)
 
     def _call(self, free: int) -> Call[Claimed | Later | Lost]:

@@ -15,6 +15,7 @@ from oneshot_queue.store import lease_store
 from oneshot_queue.store.claiming import Lost
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.lease_store import Renewed
+from workers.crash_points import crash_at
 from workers.holdings import Holdings, ServerClock
 from workers.leases import Interrupt, Lease, Orders
 
@@ -106,7 +107,9 @@ class LeaseKeeper:
         held_ids = [lease.id for lease in self._leases]
         sent_s = self._clock.boottime()
         brought = 0
-        for lease, lease_id, answer in zip(self._leases, held_ids, await self._connection.run_many(calls), strict=True):
+        answers = await self._connection.run_many(calls)
+        crash_at("in_renew")
+        for lease, lease_id, answer in zip(self._leases, held_ids, answers, strict=True):
             if isinstance(answer, Renewed) and lease.id == lease_id:
                 lease.renewed_s = sent_s
                 self._on_renewed(lease)

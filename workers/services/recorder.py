@@ -26,6 +26,7 @@ from oneshot_queue.store.job_store import Fenced, Holder, Recorded
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.wire import Chunk
+from workers.crash_points import crash_at
 from workers.endings import Ending
 from workers.holdings import Change, HeldJob, Holdings
 from workers.safekeeping import Safekeeping
@@ -141,11 +142,16 @@ class Recorder:
         for plan in plans:
             del self._due[plan.held]
         calls = [call for plan in plans for call in plan.calls]
+        has_end = any(plan.ends for plan in plans)
+        if has_end:
+            crash_at("before_finish")
         try:
             answers = await self._connection.run_many(calls) if calls else []
         except BaseException:
             self._due |= dict.fromkeys(plan.held for plan in plans)
             raise
+        if has_end:
+            crash_at("after_finish")
         refusal: BrokerError | None = None
         for plan in plans:
             mine, answers = answers[: len(plan.calls)], answers[len(plan.calls) :]

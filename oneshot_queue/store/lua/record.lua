@@ -15,7 +15,7 @@
 -- Returns {"recorded", state}, {"done"} if it was recorded before, {"fenced"}, or {"refused", state}
 
 local job = redis.call('HMGET', KEYS[2], 'token', 'lease', 'state', 'seq', 'attempt', 'changed')
-if job[1] ~= ARGV[2] or job[2] ~= ARGV[3] then
+if job[1] ~= ARGV[2] or job[2] ~= ARGV[3] or not job[3] then
   return { 'fenced' }
 end
 if tonumber(ARGV[4]) <= (tonumber(job[4]) or 0) then

@@ -1,0 +1,251 @@
+"""Random faults for minutes under thousands of jobs of many kinds: ``make soak``.
+
+``SOAK_S`` says for how long (default 600), ``SEED`` which faults (default drawn, and printed), ``SOAK_FAULTS`` which
+kinds of them (default all, by their names in ``FAULTS``). Prints the table of invariants; the exit code is 1 if one is
+violated.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from oneshot_queue import BrokerError, JobState, SyncQueue
+from oneshot_queue.errors import InterruptNotConfirmed, JobNotFound
+from tests import commands, leftovers
+from tests.faults.collecting import check_invariants, until_ended
+from tests.faults.evidence import EndsWatcher
+from tests.faults.faults import kill_connections
+from tests.faults.fleet import Fleet
+from tests.faults.invariants import Verdict
+from tests.faults.troubles import half_open, latency, resets, standstill
+from tests.faults.wire import Wire
+from tests.integration.deployment import Deployment
+from tests.marks import Mark
+from tests.servers import ServerProcess, kinds_for
+
+LEAST_JOBS: Final = 2_000
+MOST_WAITING: Final = 60
+JOBS_PER_S: Final = 15
+SETTLE_S: Final = 90.0
+FAULT_EVERY_S: Final = 0.4
+
+NOISE: Final = b"".join(b"%d\n" % number for number in range(1, 5_001))
+
+
+@dataclass
+class Soak:
+    """Everything of one soak.
+
+    Attributes:
+        accepted: Job -> its kind, of all whose enqueue was answered.
+        interrupted: Those whose interrupt was answered.
+        fired: Fault -> how often it happened.
+    """
+
+    deployment: Deployment
+    fleet: Fleet
+    wire: Wire
+    dice: random.Random
+    mark: Mark
+    over: threading.Event = field(default_factory=threading.Event)
+    accepted: dict[str, str] = field(default_factory=dict)
+    interrupted: set[str] = field(default_factory=set)
+    fired: Counter[str] = field(default_factory=Counter)
+
+    def script(self, kind: str) -> str:
+        """What a job of a kind does."""
+        match kind:
+            case "quick":
+                return "echo token=$ONESHOT_TOKEN"
+            case "sleeping":
+                return "sleep 0.5"
+            case "leaving":
+                return f"setsid {self.mark.sleep} > /dev/null 2>&1 & {self.mark.sleep} & exit 0"
+            case "noisy":
+                return "seq 5000"
+            case "failing":
+                return "exit 3"
+            case "endless":
+                return f"setsid {self.mark.sleep} & {self.mark.sleep}"
+            case _:
+                raise ValueError(kind)
+
+    def produce(self, deadline_s: float, most: int) -> None:
+        """Enqueue jobs of all kinds and interrupt the endless ones, until it is time and there were enough."""
+        dice = random.Random(self.dice.random())
+        kinds = ("quick", "quick", "sleeping", "leaving", "noisy", "failing", "endless")
+        with self.deployment.new_client() as queue:
+            while time.monotonic() < deadline_s or len(self.accepted) < LEAST_JOBS:
+                if len(self.accepted) < most and self._waiting(queue) < MOST_WAITING:
+                    kind = dice.choice(kinds)
+                    self._enqueue(queue, kind)
+                else:
+                    self.over.wait(0.02)
+                self._interrupt_some(queue, dice)
+            for job_id in self._endless():
+                self._interrupt(queue, job_id)
+
+    def _waiting(self, queue: SyncQueue) -> int:
+        try:
+            return len(queue.unfinished())
+        except BrokerError:
+            return MOST_WAITING
+
+    def _enqueue(self, queue: SyncQueue, kind: str) -> None:
+        # The same id until it is answered: an enqueue whose answer was lost may have been done.
+        job_id, argv = f"{kind}-{len(self.accepted)}", self.deployment.witness.command(self.script(kind))
+        while job_id not in self.accepted:
+            try:
+                queue.enqueue(argv, id=job_id, grace=1)
+            except BrokerError:
+                continue
+            self.accepted[job_id] = kind
+
+    def _endless(self) -> list[str]:
+        return [each for each, kind in self.accepted.items() if kind == "endless" and each not in self.interrupted]
+
+    def _interrupt_some(self, queue: SyncQueue, dice: random.Random) -> None:
+        endless = self._endless()
+        if len(endless) > 4:
+            self._interrupt(queue, dice.choice(endless))
+
+    def _interrupt(self, queue: SyncQueue, job_id: str) -> None:
+        while job_id not in self.interrupted:
+            try:
+                queue.interrupt([job_id], confirm=False)
+            except (BrokerError, InterruptNotConfirmed):
+                continue
+            except JobNotFound:
+                return  # The checker will say so.
+            self.interrupted.add(job_id)
+
+    def disturb(self, names: list[str]) -> None:
+        """Let one fault happen after another, until it is over."""
+        while not self.over.wait(self.dice.uniform(0.5, 1.5) * FAULT_EVERY_S):
+            name = self.dice.choice(names)
+            try:
+                FAULTS[name](self)
+            except redis.RedisError:
+                continue  # Another fault was faster: it did not happen.
+            self.fired[name] += 1
+
+
+def _freeze(soak: Soak) -> None:
+    with soak.fleet.standing_still():
+        soak.over.wait(soak.dice.uniform(0.1, 2.0))
+
+
+def _slow(soak: Soak) -> None:
+    with soak.wire.suffering(latency(soak.dice.uniform(0.01, 0.3))):
+        soak.over.wait(1.0)
+
+
+def _break_replies(soak: Soak) -> None:
+    with soak.wire.suffering(resets(soak.dice.randrange(20))) as trouble:
+        trouble.struck.wait(1.0)
+
+
+def _hold(soak: Soak) -> None:
+    with soak.wire.suffering(standstill()):
+        soak.over.wait(soak.dice.uniform(0.1, 1.5))
+
+
+def _deafen(soak: Soak) -> None:
+    number = soak.dice.randrange(3)
+    with soak.wire.suffering(half_open(on=lambda connection: connection.number % 3 == number)) as trouble:
+        trouble.struck.wait(1.0)
+
+
+FAULTS: Final[dict[str, Callable[[Soak], object]]] = {
+    "kill_worker": lambda soak: soak.fleet.kill_worker(),
+    "kill_supervisor": lambda soak: soak.fleet.kill_supervisor(),
+    "freeze_worker": _freeze,
+    "reset_connections": lambda soak: soak.wire.reset(),
+    "break_replies": _break_replies,
+    "slow_wire": _slow,
+    "hold_wire": _hold,
+    "half_open_wire": _deafen,
+    "kill_clients": lambda soak: kill_connections(soak.deployment.redis),
+    "kill_subscribers": lambda soak: kill_connections(soak.deployment.redis, "pubsub"),
+    "forget_scripts": lambda soak: soak.deployment.redis.script_flush(),
+    "pause_clients": lambda soak: soak.deployment.redis.client_pause(300),
+}
+
+
+def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
+    """Soak once."""
+    (kind,) = kinds_for(crossed=False)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oq-soak-")))
+        commands.provide_missing(folder)
+        server = ServerProcess(kind)
+        stack.callback(server.close)
+        server.start()
+        unique = uuid.uuid4().hex[:12]
+        deployment = Deployment(server.url, f"soak-{unique}", "soak", folder, lease_s=3.0, max_finished_jobs=1_000_000)
+        wire = stack.enter_context(Wire(server.socket_path))
+        stack.callback(deployment.close)
+        dice, mark = random.Random(seed), Mark()
+        fleet = Fleet(deployment, wire.url, size=3, concurrency=4, dice=dice)
+        ends = stack.enter_context(EndsWatcher(deployment))
+        soak = Soak(deployment, fleet, wire, dice, mark)
+        disturbing = threading.Thread(target=soak.disturb, args=(names,))
+        disturbing.start()
+        try:
+            soak.produce(time.monotonic() + soak_s, max(LEAST_JOBS, round(soak_s * JOBS_PER_S)))
+        finally:
+            soak.over.set()
+            disturbing.join()
+            wire.mend()
+        until_ended(deployment, soak.accepted, limit_s=SETTLE_S)
+        completed = {raw.decode() for raw in deployment.redis.zrange(deployment.keys.state(JobState.COMPLETED), 0, -1)}
+        noisy = [each for each, kind in soak.accepted.items() if kind == "noisy" and each in completed]
+        verdict = check_invariants(
+            deployment,
+            acknowledged=soak.accepted,
+            interrupted=soak.interrupted,
+            ends=ends,
+            expected=dict.fromkeys(noisy[:200], NOISE),
+            strays=mark.alive,
+            limit_s=1.0,
+        )
+        fleet.stop()
+        return verdict, soak
+
+
+def main() -> int:
+    """Soak as the environment says, and print what held."""
+    soak_s = float(os.environ.get("SOAK_S") or 600)
+    seed = int(os.environ.get("SEED") or secrets.randbelow(2**32))
+    names = (os.environ.get("SOAK_FAULTS") or ",".join(FAULTS)).split(",")
+    print(f"soak of {soak_s:g} s, SEED={seed}, faults: {', '.join(names)}", flush=True)
+    leftovers.adopt_orphans()
+    before = leftovers.children()
+    try:
+        verdict, soak = run(soak_s, seed, names)
+    finally:
+        leftovers.assert_none_since(before)
+    print(f"{len(soak.accepted)} jobs: {dict(Counter(soak.accepted.values()))}")
+    print(f"faults that fired: {dict(soak.fired)}")
+    print(verdict.table())
+    print("\n".join(verdict.violations[:50]))
+    return 1 if verdict.violations or not all(soak.fired[name] for name in names if soak_s >= 60) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""Every job that was accepted starts once and ends once, whatever happens to whom (D)."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from oneshot_queue import BrokerUnreachable, InvalidJob, JobSpec, JobState, SyncJob, SyncQueue
+from oneshot_queue.store import claiming, job_store, lease_store
+from oneshot_queue.store.claiming import Claimed
+from oneshot_queue.store.connection import AsyncConnection
+from tests.faults.cases import case
+from tests.faults.collecting import check_invariants
+from tests.faults.evidence import EndsWatcher
+from tests.faults.faults import frozen
+from tests.faults.invariants import assert_invariants
+from tests.faults.troubles import latency, lost_replies
+from tests.faults.wire import Wire
+from tests.integration.deployment import Deployment, record_of
+from tests.waiting import wait_until
+
+
+def ids_of(jobs: list[SyncJob | InvalidJob]) -> list[str]:
+    return [job.id for job in jobs if isinstance(job, SyncJob)]
+
+
+@pytest.mark.thorough
+@case("D1")
+def test_a_thousand_jobs_on_four_workers_start_once_each(own_deployment: Deployment, ends: EndsWatcher) -> None:
+    for _ in range(4):
+        own_deployment.start_worker(concurrency=3)
+
+    jobs = ids_of(
+        own_deployment.queue.enqueue_many([own_deployment.witness.command("echo token=$ONESHOT_TOKEN")] * 1000)
+    )
+    verdict = check_invariants(own_deployment, acknowledged=jobs, ends=ends, limit_s=50)
+
+    assert_invariants(verdict)
+    assert own_deployment.witness.times("start") == own_deployment.witness.times("end") == dict.fromkeys(jobs, 1)
+
+
+@case("D5")
+def test_a_worker_that_stands_still_for_less_than_its_lease_changes_nothing(
+    own_deployment: Deployment, ends: EndsWatcher
+) -> None:
+    own_deployment.tune(lease_s=6.0)
+    first, second = own_deployment.start_worker(concurrency=2), own_deployment.start_worker(concurrency=2)
+    jobs = [own_deployment.enqueue("sleep 0.5; echo token=$ONESHOT_TOKEN") for _ in range(8)]
+    own_deployment.witness.until_count("start", 4)
+    leases = own_deployment.leases()
+
+    with frozen(first.pid):
+        began = own_deployment.redis.time()[0]
+        wait_until(lambda: own_deployment.redis.time()[0], lambda now: now >= began + 3, what="half a lease to pass")
+        assert own_deployment.leases() == leases
+
+    verdict = check_invariants(own_deployment, acknowledged=[job.id for job in jobs], ends=ends)
+    assert_invariants(verdict)
+    assert {record_of(job).state for job in jobs} == {JobState.COMPLETED}
+    assert own_deployment.leases() == leases
+    first.stop()
+    second.stop()
+
+
+@case("D7")
+def test_a_producer_that_got_no_answer_asks_again_and_there_is_one_job(
+    own_deployment: Deployment, wire: Wire, ends: EndsWatcher
+) -> None:
+    settings = replace(own_deployment.settings, url=wire.url)
+    with SyncQueue(queue=own_deployment.queue_name, settings=settings) as producer:
+        lost = wire.lose_reply(b"created")
+        with pytest.raises(BrokerUnreachable):
+            producer.enqueue(own_deployment.witness.command(), id="once")
+        lost.assert_struck()
+
+        again = producer.enqueue(own_deployment.witness.command(), id="once")
+
+    assert (again.id, again.created) == ("once", False)
+    assert own_deployment.entries() == 1
+    own_deployment.start_worker()
+    assert_invariants(check_invariants(own_deployment, acknowledged=["once"], ends=ends))
+
+
+@pytest.mark.thorough
+@case("D7")
+def test_a_producer_on_a_wire_that_loses_everything_gives_up_and_asks_again(
+    own_deployment: Deployment, wire: Wire
+) -> None:
+    settings = replace(own_deployment.settings, url=wire.url)
+    with SyncQueue(queue=own_deployment.queue_name, settings=settings) as producer:
+        producer.ping()
+        with wire.suffering(lost_replies()) as trouble:
+            with pytest.raises(BrokerUnreachable):
+                producer.enqueue(own_deployment.witness.command(), id="once")
+            trouble.assert_struck()
+
+        assert producer.enqueue(own_deployment.witness.command(), id="once").id == "once"
+
+    own_deployment.start_worker()
+    assert_invariants(check_invariants(own_deployment, acknowledged=["once"]))
+    assert own_deployment.witness.times("start") == {"once": 1}
+
+
+@pytest.mark.thorough
+@case("D14")
+def test_a_slow_worker_holds_no_more_than_its_slots_and_a_fast_one_does_the_work(
+    own_deployment: Deployment, wire: Wire, ends: EndsWatcher
+) -> None:
+    trouble = wire.inflict(latency(0.05))
+    own_deployment.start_worker(url=wire.url, concurrency=3, arguments=["--name", "slow"])
+    own_deployment.start_worker(concurrency=3, arguments=["--name", "fast"])
+
+    jobs = ids_of(own_deployment.queue.enqueue_many([own_deployment.witness.command()] * 400))
+    unstarted: list[int] = []
+
+    def look() -> int:
+        held = own_deployment.redis.zrange(own_deployment.keys.state(JobState.RUNNING), 0, -1)
+        # Looked at in this order, what was started meanwhile is not taken for hoarded.
+        unstarted.append(len({raw.decode() for raw in held} - set(own_deployment.witness.times("start"))))
+        return own_deployment.entries()
+
+    wait_until(look, lambda left: left == 0, what="all jobs to end")
+
+    trouble.assert_struck(times=20)
+    assert max(unstarted) <= 3 + 3, "jobs were held by who had no slot for them"
+    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, ends=ends))
+    workers = {each: record_of(own_deployment.queue.get(each)).worker for each in jobs}
+    for name in ("slow", "fast"):
+        running = peak = 0
+        for each in own_deployment.witness.heard():
+            if workers[each.job_id] == name:
+                running += 1 if each.event == "start" else -1
+                peak = max(peak, running)
+        assert peak <= 3
+    done = list(workers.values())
+    assert done.count("fast") > done.count("slow") > 0
+
+
+@case("D17")
+async def test_claims_that_are_cancelled_at_any_instant_lose_no_job(
+    own_deployment: Deployment, dice: random.Random
+) -> None:
+    keys, lease = own_deployment.keys, "reader.1"
+    connection = AsyncConnection(own_deployment.url)
+    await connection.run(lease_store.register(keys, lease, 60))
+    received: dict[str, str] = {}
+    accepted: list[str] = []
+    cancelled = 0
+    async with own_deployment.new_async_client() as producer:
+        for _ in range(300):
+            accepted.append((await producer.enqueue(["true"])).id)
+            with anyio.CancelScope() as scope:
+                scope.deadline = anyio.current_time() + dice.uniform(0.0, 0.0015)
+                answer = await connection.run(
+                    claiming.claim(keys, lease=lease, worker="w", host="h", free=3, settings=own_deployment.settings)
+                )
+                assert isinstance(answer, Claimed)
+                received |= {each.job_id: each.token for each in answer.claims}
+            cancelled += scope.cancelled_caught
+
+    rest = dict(received)
+    while len(rest) < len(accepted):
+        known = list(rest.values())
+        for call in (
+            claiming.reclaim(keys, lease=lease, known=known),
+            claiming.claim(keys, lease=lease, worker="w", host="h", free=100, settings=own_deployment.settings),
+        ):
+            answer = await connection.run(call)
+            assert isinstance(answer, Claimed)
+            assert not {each.job_id for each in answer.claims} & set(received), "it was handed over twice"
+            rest |= {each.job_id: each.token for each in answer.claims}
+    await connection.aclose()
+
+    assert 30 < cancelled < 300, "the fault did not happen often enough, or always"
+    assert set(rest) == set(accepted)
+    assert len(set(rest.values())) == len(accepted)
+
+
+@case("D18")
+def test_of_ten_thousand_at_once_the_valid_ones_are_stored_and_the_others_named(own_deployment: Deployment) -> None:
+    jobs: list[list[str] | JobSpec] = [[] if number % 20 == 7 else ["true", str(number)] for number in range(10_000)]
+
+    answers = own_deployment.queue.enqueue_many(jobs)
+
+    refused = [number for number, answer in enumerate(answers) if isinstance(answer, InvalidJob)]
+    assert refused == list(range(7, 10_000, 20))
+    assert own_deployment.entries() == len(set(ids_of(answers))) == 9_500
+    some = own_deployment.queue.get(ids_of(answers)[-1])
+    spec = record_of(some).spec
+    assert spec is not None
+    assert spec.argv == (b"true", b"9999")
+
+
+@pytest.mark.thorough
+@case("D13")
+def test_slots_are_never_exceeded_while_jobs_of_three_priorities_come_in(
+    own_deployment: Deployment, ends: EndsWatcher, tmp_path: Path, dice: random.Random
+) -> None:
+    own_deployment.start_worker(concurrency=2)
+
+    jobs = [
+        own_deployment.enqueue("sleep 0.02", priority=dice.choice(["high", "normal", "low"])).id for _ in range(150)
+    ]
+
+    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, ends=ends, limit_s=40))
+    running = peak = 0
+    for each in own_deployment.witness.heard():
+        running += 1 if each.event == "start" else -1
+        peak = max(peak, running)
+    assert peak == 2

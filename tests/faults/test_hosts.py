@@ -1,0 +1,84 @@
+"""Two hosts, and a link between them that is cut: what runs goes on, and what was written arrives when it is mended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oneshot_queue import JobState
+from tests.faults.cases import case
+from tests.faults.collecting import check_invariants
+from tests.faults.evidence import EndsWatcher
+from tests.faults.hosts import TwoHosts, missing_permission, server_command
+from tests.faults.invariants import assert_invariants
+from tests.integration.deployment import Deployment, output_of, record_of
+from tests.integration.worker_process import PROGRAM
+from tests.marks import Mark
+from tests.servers import ServerKind
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def hosts() -> Iterator[TwoHosts]:
+    if reason := missing_permission():
+        pytest.skip(reason)
+    with TwoHosts() as made:
+        yield made
+
+
+@pytest.fixture
+def far_deployment(
+    hosts: TwoHosts, server_kind: ServerKind, namespace: str, queue_name: str, tmp_path: Path
+) -> Iterator[Deployment]:
+    """A server on one host; the test asks it by its unix socket, workers on the other host by the link."""
+    if not server_kind.is_real:
+        pytest.skip("fakeredis listens on no address")
+    folder = tmp_path / "server"
+    folder.mkdir()
+    socket_path = folder / "s"
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+    argv = hosts.on_server_host(server_command(server_kind, str(folder), str(socket_path)))
+    server = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: socket_path.exists() or server.poll() is not None, what="the server")
+        assert server.poll() is None, "the server ended while starting"
+        made = Deployment(f"unix://{socket_path}", namespace, queue_name, tmp_path)
+        yield made
+        made.close()
+    finally:
+        server.kill()
+        server.wait()
+
+
+@case("R11")
+def test_a_worker_on_a_host_that_is_cut_off_for_a_while_loses_nothing(
+    far_deployment: Deployment, hosts: TwoHosts, mark: Mark, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    worker = far_deployment.start_worker(url=hosts.url, concurrency=2, program=hosts.on_worker_host(PROGRAM))
+    within = far_deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo within")
+    through = far_deployment.enqueue(f"while [ ! -e {gate}-2 ]; do sleep 0.02; done; echo through")
+    waiting = far_deployment.enqueue("echo after")
+    far_deployment.witness.until_count("start", 2)
+
+    with EndsWatcher(far_deployment) as ends:
+        assert hosts.cut() > 0
+        gate.touch()
+        far_deployment.witness.until("end", within.id)
+        worker.wait_for("cannot ")
+        assert record_of(within).state is JobState.RUNNING, "the link was not cut"
+        hosts.mend()
+        Path(f"{gate}-2").touch()
+
+        jobs = [within, through, waiting]
+        verdict = check_invariants(
+            far_deployment, acknowledged=[job.id for job in jobs], ends=ends, strays=mark.alive, limit_s=40
+        )
+    assert_invariants(verdict)
+    assert [output_of(job)[0] for job in jobs] == [b"within\n", b"through\n", b"after\n"]
+    assert record_of(within).host == hosts.worker_host
+    worker.stop()

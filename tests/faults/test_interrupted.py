@@ -1,0 +1,108 @@
+"""An interrupt reaches its job whatever happens on the way, and leaves nothing half done (N)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from oneshot_queue import InterruptResult, JobState, SyncJob
+from tests.faults.cases import case
+from tests.faults.collecting import check_invariants
+from tests.faults.evidence import EndsWatcher
+from tests.faults.invariants import assert_invariants
+from tests.faults.troubles import half_open, subscribers
+from tests.faults.wire import Wire
+from tests.integration.deployment import Deployment, record_of
+from tests.marks import Mark
+from tests.servers import ServerProcess
+from tests.waiting import wait_until
+
+
+def interrupt(deployment: Deployment, *words: str) -> tuple[int, str, float]:
+    """What the command line says: exit code, text, and how long it took."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ONESHOT_")}
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "oneshot_queue", "interrupt", "-q", deployment.queue_name, *words],
+        env={**environment, "ONESHOT_QUEUE_URL": deployment.url, **deployment.variables()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr, time.monotonic() - began
+
+
+@case("N4")
+def test_an_interrupt_arrives_although_nothing_is_heard_from_any_channel(
+    own_deployment: Deployment, wire: Wire, ends: EndsWatcher, mark: Mark
+) -> None:
+    own_deployment.tune(lease_s=6.0)
+    trouble = wire.inflict(half_open(on=subscribers))
+    own_deployment.start_worker(url=wire.url)
+    job = own_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}")
+    own_deployment.witness.until("start", job.id)
+    trouble.assert_struck()
+
+    began = time.monotonic()
+    report = job.interrupt()
+    took_s = time.monotonic() - began
+
+    assert report.result is InterruptResult.INTERRUPTED
+    assert took_s < 6.0 / 6 + 1
+    assert_invariants(
+        check_invariants(own_deployment, acknowledged=[job.id], interrupted=[job.id], ends=ends, strays=mark.alive)
+    )
+
+
+@case("N14")
+@pytest.mark.parametrize("how", ["stopped", pytest.param("frozen", marks=pytest.mark.thorough)])
+def test_an_interrupt_while_the_server_is_away_fails_fast_and_leaves_nothing_half_done(
+    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, how: str
+) -> None:
+    worker = real_deployment.start_worker()
+    job = real_deployment.enqueue(mark.sleep)
+    real_deployment.witness.until("start", job.id)
+
+    fresh_server.stop() if how == "stopped" else fresh_server.pause()
+    code, text, took_s = interrupt(real_deployment, job.id)
+    fresh_server.start() if how == "stopped" else fresh_server.resume()
+
+    assert (code, took_s < 8) == (5, True), text
+    record = wait_until(lambda: record_of(job), what="the server to be back")
+    if how == "stopped":
+        assert (record.state, record.interrupt_requested_ms) == (JobState.RUNNING, None)
+        assert mark.alive()
+    assert interrupt(real_deployment, job.id)[0] in {0, 4}
+    assert_invariants(check_invariants(real_deployment, acknowledged=[job.id], interrupted=[job.id], strays=mark.alive))
+    worker.stop()
+
+
+@pytest.mark.thorough
+@case("N15")
+def test_five_thousand_jobs_are_interrupted_in_one_go_and_no_script_takes_long(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+) -> None:
+    own_deployment.start_worker(concurrency=20)
+    jobs = [
+        each.id
+        for each in own_deployment.queue.enqueue_many([own_deployment.witness.command(mark.sleep)] * 5_000)
+        if isinstance(each, SyncJob)
+    ]
+    own_deployment.witness.until_count("start", 20)
+    own_deployment.redis.config_resetstat()
+
+    code, text, _ = interrupt(own_deployment, "--all", "--yes")
+
+    assert code == 0, text[-500:]
+    assert mark.alive() == []
+    stats = own_deployment.redis.info("commandstats")
+    calls = [stats[name] for name in ("cmdstat_evalsha", "cmdstat_eval") if name in stats]
+    assert sum(each["calls"] for each in calls) >= 5_000
+    assert all(each["usec_per_call"] < 5_000 for each in calls), "a script takes more than 5 ms"
+    assert len(own_deployment.witness.of("start")) == 20
+    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, interrupted=jobs, ends=ends))

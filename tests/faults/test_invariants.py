@@ -1,0 +1,155 @@
+"""A checker that cannot fail is worth nothing: each invariant is seen to be violated when it is, and only then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from oneshot_queue import JobRecord, JobSpec, JobState
+from oneshot_queue.client.reading import OutputChunk
+from oneshot_queue.events import OutputStream
+from oneshot_queue.jobs import HistoryRow, OutputTotals
+from tests.faults.evidence import Evidence, Footprint
+from tests.faults.invariants import CHECKS, assert_invariants, judge
+from tests.integration import witness
+
+CREATED, RUNNING, IDLE, COMPLETED, FAILED = (
+    JobState.CREATED,
+    JobState.RUNNING,
+    JobState.IDLE,
+    JobState.COMPLETED,
+    JobState.FAILED,
+)
+
+
+def rows(*states: JobState, attempt: int = 1) -> tuple[HistoryRow, ...]:
+    return tuple(HistoryRow(state, 1000 * attempt + number, attempt, None, None) for number, state in enumerate(states))
+
+
+def a_record(*states: JobState, **changed: Any) -> JobRecord:
+    path = states or (CREATED, RUNNING, COMPLETED)
+    record = JobRecord(
+        id="a",
+        queue="q",
+        state=path[-1],
+        attempt=1,
+        created_ms=1000,
+        changed_ms=1002,
+        spec=JobSpec(["true"]),
+        output=OutputTotals(5, 0),
+        history=rows(*path),
+    )
+    return replace(record, **changed)
+
+
+def a_chunk(data: bytes, missing: int = 0) -> OutputChunk:
+    return OutputChunk(OutputStream.STDOUT, data, 1001, "1", missing, 1)
+
+
+def said(event: str, *, attempt: int = 1, token: str = "100") -> witness.Testimony:
+    return witness.Testimony("a", attempt, token, 4000 + attempt, event)
+
+
+def sound() -> dict[str, Any]:
+    """The evidence of a job that did all it should."""
+    return {
+        "acknowledged": ["a"],
+        "interrupted": ["a"],
+        "records": {"a": a_record()},
+        "tokens": {"a": "100"},
+        "heard": [said("start"), said("end")],
+        "expected": {"a": b"hello"},
+        "stored": {"a": [a_chunk(b"hello")]},
+        "grown": {"worker": (Footprint(10, 4, 1, 0), Footprint(10, 4, 1, 0))},
+        "secrets": {"password": "canary"},
+        "texts": {"log": "all is well"},
+    }
+
+
+RETRIED = rows(CREATED, RUNNING, FAILED) + rows(CREATED, RUNNING, COMPLETED, attempt=2)
+
+VIOLATIONS: list[tuple[str, dict[str, Any]]] = [
+    ("I1", {"records": {}, "unreadable": {"a": "no such job"}}),
+    ("I1", {"records": {"a": a_record(CREATED, RUNNING)}}),
+    ("I2", {"changed_ends": ["a ended COMPLETED and is now FAILED"]}),
+    ("I2", {"records": {"a": a_record(CREATED, RUNNING, COMPLETED, COMPLETED)}}),
+    ("I2", {"records": {"a": a_record(CREATED, RUNNING, COMPLETED, state=FAILED)}}),
+    ("I3", {"records": {"a": a_record(RUNNING, COMPLETED)}}),
+    ("I3", {"records": {"a": a_record(CREATED, COMPLETED)}}),
+    ("I3", {"records": {"a": a_record(CREATED, RUNNING, RUNNING, COMPLETED)}}),
+    ("I3", {"records": {"a": a_record(history=())}}),
+    ("I3", {"records": {"a": a_record(history=(*rows(CREATED, RUNNING), HistoryRow(COMPLETED, 1, 1, None, None)))}}),
+    ("I3", {"records": {"a": a_record(history=rows(CREATED, RUNNING) + rows(COMPLETED, attempt=2), attempt=2)}}),
+    ("I4", {"heard": [said("start"), said("start"), said("end")]}),
+    ("I4", {"heard": [said("start"), said("start", attempt=2, token="200")], "tokens": {"a": "200"}}),
+    ("I5", {"heard": [said("start"), said("overlap", attempt=2)]}),
+    ("I5", {"heard": [said("start"), said("start", attempt=2, token="200"), said("end")]}),
+    ("I6", {"tokens": {"a": "99"}}),
+    ("I6", {"heard": [said("start", token="300"), said("start", attempt=2, token="200")], "tokens": {"a": "300"}}),
+    ("I6", {"stored": {"a": [a_chunk(b"token=77\n")]}, "expected": {}}),
+    ("I7", {"alive": {"100": [4001]}}),
+    ("I8", {"alive": {"100": [4001]}}),
+    ("I8", {"alive": {"100": [4001]}, "records": {}, "has_worker": False}),
+    ("I8", {"strays": [4002]}),
+    ("I9", {"leftovers": ["3 entries in the streams"]}),
+    ("I10", {"stored": {"a": [a_chunk(b"hallo")]}}),
+    ("I10", {"stored": {"a": [a_chunk(b"lo", missing=3)]}}),
+    ("I10", {"stored": {"a": []}}),
+    *(
+        ("I11", {"grown": {"worker": (Footprint(10, 4, 1, 0), after)}})
+        for after in (Footprint(11, 4, 1, 0), Footprint(10, 13, 1, 0), Footprint(10, 4, 2, 0), Footprint(10, 4, 1, 1))
+    ),
+    ("I12", {"texts": {"log": "AUTH canary"}}),
+]
+
+
+def test_sound_evidence_violates_nothing_and_everything_was_looked_at() -> None:
+    evidence = Evidence(
+        **sound() | {"records": {"a": a_record(history=RETRIED, attempt=2)}, "heard": [said("start"), said("end")]}
+    )
+
+    verdict = judge(evidence)
+
+    assert_invariants(verdict)
+    assert [each.name for each in verdict.findings if not each.checked] == ["I5"], "only one attempt was started"
+
+
+@pytest.mark.parametrize(("name", "changed"), VIOLATIONS)
+def test_violation_is_found(name: str, changed: dict[str, Any]) -> None:
+    verdict = judge(Evidence(**sound() | changed))
+
+    (finding,) = [each for each in verdict.findings if each.name == name]
+    assert finding.violations
+    with pytest.raises(AssertionError, match=f"{name} "):
+        assert_invariants(verdict)
+    assert len(verdict.table().splitlines()) == 13
+
+
+def test_every_invariant_has_a_violation_that_is_found() -> None:
+    assert {name for name, _ in VIOLATIONS} == {name for name, _, _ in CHECKS}
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        rows(CREATED, RUNNING, IDLE, RUNNING, COMPLETED),
+        rows(CREATED, FAILED),
+        rows(CREATED, RUNNING, CREATED, RUNNING, COMPLETED),
+        RETRIED,
+    ],
+    ids=["silence", "rejected", "given back", "retried"],
+)
+def test_paths_that_the_machine_allows_are_no_violation(history: tuple[HistoryRow, ...]) -> None:
+    record = a_record(history=history, state=history[-1].state, attempt=history[-1].attempt)
+
+    assert judge(Evidence(records={"a": record})).violations == []
+
+
+def test_output_that_was_dropped_and_counted_is_no_violation() -> None:
+    record = a_record(output=OutputTotals(5, 3))
+
+    verdict = judge(Evidence(**sound() | {"records": {"a": record}, "stored": {"a": [a_chunk(b"lo", missing=3)]}}))
+
+    assert verdict.violations == []

@@ -1,0 +1,135 @@
+"""Processes that misbehave, and what becomes of their worker (P)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from oneshot_queue import Cause, JobState
+from tests.faults.cases import case
+from tests.faults.collecting import check_invariants
+from tests.faults.evidence import EndsWatcher, Footprint
+from tests.faults.faults import Monitor, kill_process
+from tests.faults.invariants import assert_invariants
+from tests.integration.conftest import SECRETS
+from tests.integration.deployment import Deployment, record_of, until_state
+from tests.marks import Mark
+from tests.repository import ROOT
+from tests.waiting import wait_until
+
+
+@case("P1", "P5")
+def test_whatever_a_job_left_behind_is_gone_when_its_interrupt_returns(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+) -> None:
+    own_deployment.start_worker(concurrency=4)
+    scripts = {
+        f"{mark.sleep} & exec {mark.sleep}": 2,
+        f"({mark.sleep} &); {mark.sleep}": 2,
+        f"setsid {mark.sleep} & nohup {mark.sleep} > /dev/null 2>&1 & {mark.sleep}": 3,
+        f"(setsid sh -c '({mark.sleep} &)' &); i=0; while [ $i -lt 50 ]; do i=$((i+1)); {mark.sleep} & done; wait": 51,
+    }
+    jobs = [own_deployment.enqueue(script, grace=2) for script in scripts]
+    wait_until(mark.alive, lambda seen: len(seen) == sum(scripts.values()), what="all processes of the jobs")
+
+    own_deployment.queue.interrupt([job.id for job in jobs])
+
+    assert mark.alive() == []
+    ids = [job.id for job in jobs]
+    assert_invariants(check_invariants(own_deployment, acknowledged=ids, interrupted=ids, ends=ends, strays=mark.alive))
+
+
+@case("P11")
+def test_a_job_that_somebody_killed_fails_by_that_signal_and_was_not_interrupted(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+) -> None:
+    own_deployment.start_worker()
+    job = own_deployment.enqueue(f"{mark.sleep} & {mark.sleep}")
+    leader = own_deployment.witness.until("start", job.id).pid
+    wait_until(mark.alive, lambda seen: len(seen) == 2, what="both sleepers")
+
+    kill_process(leader)
+
+    record = until_state(job, JobState.FAILED)
+    assert (record.cause, record.signal) == (Cause.SIGNAL, 9)
+    assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], ends=ends, strays=mark.alive))
+
+
+@pytest.mark.thorough
+@case("P15")
+def test_five_hundred_short_jobs_leave_their_worker_as_it_was(own_deployment: Deployment, ends: EndsWatcher) -> None:
+    worker = own_deployment.start_worker(concurrency=4)
+    jobs = [own_deployment.enqueue().id for _ in range(4)]
+    for each in jobs:
+        own_deployment.queue.get(each).wait(timeout=20)
+    # Idle, so that no connection is in use that will not be used then.
+    worker.until_asleep()
+    before = Footprint.of(worker.pid)
+
+    for job in [own_deployment.queue.enqueue(["true"]) for _ in range(500)]:
+        jobs.append(job.id)
+        if len(jobs) % 50 == 0:
+            job.wait(timeout=20)
+    wait_until(own_deployment.entries, lambda left: left == 0, what="all jobs to end")
+    worker.until_asleep()
+
+    grown = {"worker": (before, Footprint.of(worker.pid))}
+    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, ends=ends, grown=grown))
+
+
+@case("P16")
+def test_no_secret_of_the_worker_reaches_a_job_its_logs_or_the_server(real_deployment: Deployment, mark: Mark) -> None:
+    with Monitor(real_deployment.url) as monitor:
+        worker = real_deployment.start_worker(environment={**SECRETS, "ONESHOT_TEST_FAULTS": "1"})
+        job = real_deployment.enqueue("env; cat /proc/self/environ")
+        job.wait(timeout=20)
+        wait_until(monitor.text, lambda seen: job.id in seen, what="the server to have told")
+        worker.stop()
+        output = b"".join(chunk.data for chunk in job.output()).decode()
+        texts = {"output": output, "log": "\n".join(worker.lines), "monitor": monitor.text()}
+
+    assert "ONESHOT_JOB_ID" in output
+    assert "ONESHOT_TEST_FAULTS" not in output
+    assert real_deployment.url not in output
+    secrets = dict.fromkeys(SECRETS, "canary")
+    verdict = check_invariants(
+        real_deployment, acknowledged=[job.id], secrets=secrets, texts=texts, strays=mark.alive, has_worker=False
+    )
+    assert_invariants(verdict)
+
+
+@case("P20")
+def test_a_number_that_belongs_to_another_process_now_is_never_signalled() -> None:
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-m", "tests.faults.reused_pid"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if "unshare" in done.stderr or "ns_last_pid" in done.stderr:
+        pytest.skip(f"a pid namespace of its own is not permitted here: {done.stderr.splitlines()[-1]}")
+
+    assert done.stdout.split() == ["same", "number", "reserved", "alive"], done.stderr
+
+
+@case("P2", "P8")
+def test_pipes_that_are_closed_early_or_held_for_ever_hold_no_job_up(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+) -> None:
+    own_deployment.start_worker(concurrency=4)
+
+    jobs = [
+        own_deployment.enqueue(script)
+        for script in (f"{mark.sleep} & exit 0", "exec > /dev/null; sleep 0.1", "exec > /dev/null 2>&1", "echo e >&2")
+    ]
+
+    assert {job.wait(timeout=20).state for job in jobs} == {JobState.COMPLETED}
+    took_ms = [record_of(job) for job in jobs]
+    assert all((each.ended_ms or 0) - (each.started_ms or 0) < 1500 for each in took_ms)
+    assert_invariants(
+        check_invariants(own_deployment, acknowledged=[job.id for job in jobs], ends=ends, strays=mark.alive)
+    )

@@ -1,0 +1,293 @@
+"""The server is slow, gone, full, read-only or busy, and whoever speaks to it gets no wrong answer (R)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import redis
+
+from oneshot_queue import BrokerError, JobState, QueueFull, SyncQueue
+from tests.faults.cases import case
+from tests.faults.collecting import check_invariants
+from tests.faults.evidence import EndsWatcher
+from tests.faults.faults import empty, forget_scripts, frozen, full, kill_connections, pause_clients
+from tests.faults.invariants import assert_invariants
+from tests.faults.troubles import Trouble, crumbs, half_open, latency, lost_replies, resets
+from tests.faults.wire import Wire
+from tests.integration.deployment import Deployment, output_of, record_of
+from tests.marks import Mark
+from tests.servers import ServerProcess
+from tests.waiting import LIMIT_S, wait_until
+
+
+def until_reached(deployment: Deployment, job_id: str, *, limit_s: float = LIMIT_S) -> str:
+    """Enqueue under this id again and again until it is answered, as a producer would."""
+
+    def ask() -> str:
+        try:
+            return deployment.queue.enqueue(deployment.witness.command("echo token=$ONESHOT_TOKEN"), id=job_id).id
+        except BrokerError:
+            return ""
+
+    return wait_until(ask, what="the server to answer", limit_s=limit_s)
+
+
+@case("R3")
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize(
+    "pause_s", [3, pytest.param(20, marks=pytest.mark.thorough), pytest.param(60, marks=pytest.mark.thorough)]
+)
+def test_jobs_and_producers_outlast_a_server_that_stands_still(
+    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, pause_s: int
+) -> None:
+    real_deployment.start_worker(concurrency=2)
+    jobs = [real_deployment.enqueue("sleep 1; echo token=$ONESHOT_TOKEN").id for _ in range(6)]
+    real_deployment.witness.until_count("start", 2)
+    over = threading.Timer(pause_s, fresh_server.resume)
+
+    fresh_server.pause()
+    over.start()
+    try:
+        jobs += [until_reached(real_deployment, f"asked-{number}", limit_s=pause_s + LIMIT_S) for number in range(3)]
+    finally:
+        over.join()
+
+    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=mark.alive, limit_s=40))
+    assert real_deployment.witness.times("start") == dict.fromkeys(jobs, 1)
+    assert {record_of(real_deployment.queue.get(each)).state for each in jobs} == {JobState.COMPLETED}
+
+
+@case("R4")
+def test_a_server_that_lost_everything_is_used_again_and_what_ran_is_ended(
+    own_deployment: Deployment, mark: Mark
+) -> None:
+    own_deployment.tune(lease_s=1.8)
+    worker = own_deployment.start_worker(concurrency=2)
+    lost = own_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}")
+    own_deployment.witness.until("start", lost.id)
+
+    empty(own_deployment.redis)
+    wait_until(mark.alive, lambda left: not left, what="the processes of the lost job to end")
+    after = [own_deployment.enqueue().id for _ in range(3)]
+
+    assert_invariants(check_invariants(own_deployment, acknowledged=after, strays=mark.alive))
+    assert own_deployment.witness.times("start") == dict.fromkeys([lost.id, *after], 1)
+    assert len([line for line in worker.lines if "ERROR" in line or "WARNING" in line]) < 20, worker.lines
+
+
+@case("R5")
+def test_a_server_that_forgot_the_scripts_is_told_them_again(own_deployment: Deployment, ends: EndsWatcher) -> None:
+    from oneshot_queue.store.scripts import script
+
+    own_deployment.start_worker(concurrency=2)
+    jobs = []
+    for name in ("submit", "claim", "finish"):
+        jobs.append(own_deployment.enqueue().id)
+        wait_until(own_deployment.entries, lambda left: left == 0, what="the job to end")
+        forget_scripts(own_deployment.redis, script(name).sha)
+
+    jobs.append(own_deployment.enqueue().id)
+
+    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, ends=ends))
+
+
+@case("R6")
+def test_a_full_server_takes_no_job_ends_those_it_has_and_lets_them_be_interrupted(
+    real_deployment: Deployment, mark: Mark
+) -> None:
+    real_deployment.start_worker(concurrency=2)
+    ending, sleeping = real_deployment.enqueue("sleep 0.5"), real_deployment.enqueue(mark.sleep)
+    waiting = real_deployment.enqueue()
+    real_deployment.witness.until("start", sleeping.id)
+
+    with full(real_deployment.redis):
+        with pytest.raises(QueueFull):
+            real_deployment.enqueue()
+        assert ending.wait(timeout=20).state is JobState.COMPLETED
+        assert sleeping.interrupt().state is JobState.INTERRUPTED
+
+    ids = [job.id for job in (ending, sleeping, waiting)]
+    assert_invariants(check_invariants(real_deployment, acknowledged=ids, interrupted=[sleeping.id], strays=mark.alive))
+
+
+@contextmanager
+def read_only(client: Any) -> Iterator[str]:
+    """A replica of nobody."""
+    client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        yield "read only replica"
+    finally:
+        client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@contextmanager
+def without_master(client: Any) -> Iterator[str]:
+    """A replica that answers nothing, because its master is away."""
+    client.config_set("replica-serve-stale-data", "no")
+    client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        yield "link with master is down"
+    finally:
+        client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@contextmanager
+def forbidding(client: Any) -> Iterator[str]:
+    """Nobody may run a script."""
+    client.execute_command("ACL", "SETUSER", "default", "-eval", "-evalsha")
+    try:
+        yield "no permissions"
+    finally:
+        client.execute_command("ACL", "SETUSER", "default", "+eval", "+evalsha")
+
+
+@contextmanager
+def busy(client: Any) -> Iterator[str]:
+    """A script of somebody else's runs for ever."""
+    client.config_set("lua-time-limit", 50)
+    pool = client.connection_pool.connection_kwargs
+    with redis.Redis(unix_socket_path=pool["path"], socket_timeout=30) as other:
+
+        def loop() -> None:
+            with pytest.raises(redis.ResponseError):
+                other.eval("while true do end", 0)
+
+        thread = threading.Thread(target=loop)
+        thread.start()
+        try:
+            wait_until(lambda: refusal_of(client), lambda text: "busy" in text.lower(), what="the server to be busy")
+            yield "busy"
+        finally:
+            client.script_kill()
+            thread.join()
+
+
+def refusal_of(client: Any) -> str:
+    """What the server says to a script that writes."""
+    try:
+        client.eval("return redis.call('SET', KEYS[1], '1')", 1, "one-more")
+    except redis.RedisError as refused:
+        return str(refused)
+    return ""
+
+
+@case("R10")
+@pytest.mark.parametrize("refusing", [read_only, without_master, forbidding, busy])
+def test_a_server_that_refuses_for_a_while_costs_no_job(
+    real_deployment: Deployment, mark: Mark, refusing: Callable[[Any], Any]
+) -> None:
+    worker = real_deployment.start_worker(concurrency=3)
+    jobs = [real_deployment.enqueue("sleep 0.3; echo token=$ONESHOT_TOKEN").id for _ in range(6)]
+    real_deployment.witness.until_count("start", 3)
+
+    with refusing(real_deployment.redis) as word:
+        assert word in refusal_of(real_deployment.redis).lower(), "the fault did not happen"
+        real_deployment.witness.until_count("end", 3)
+        worker.wait_for("cannot ")
+        with pytest.raises(BrokerError):
+            real_deployment.enqueue()
+
+    jobs.append(until_reached(real_deployment, "after"))
+    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=mark.alive))
+    assert real_deployment.witness.times("start")["after"] == 1
+    assert worker.is_alive
+
+
+TROUBLES: dict[str, Callable[[], Trouble]] = {
+    "a reset in the middle of a reply": partial(resets, 7),
+    "no replies": lost_replies,
+    "crumbs": crumbs,
+    "two seconds late": partial(latency, 1.0),
+    "half open": half_open,
+}
+
+
+@pytest.mark.thorough
+@case("R11")
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("make", TROUBLES.values(), ids=TROUBLES.keys())
+def test_a_bad_wire_brings_nobody_the_answer_of_another(
+    own_deployment: Deployment, wire: Wire, ends: EndsWatcher, make: Callable[[], Trouble]
+) -> None:
+    settings = replace(own_deployment.settings, url=wire.url)
+    worker = own_deployment.start_worker(url=wire.url, concurrency=3)
+    with SyncQueue(queue=own_deployment.queue_name, settings=settings) as producer:
+        producer.ping()
+        command = own_deployment.witness.command("sleep 0.1; echo $ONESHOT_JOB_ID token=$ONESHOT_TOKEN")
+        jobs = [producer.enqueue(command).id for _ in range(9)]
+        own_deployment.witness.until_count("start", 3)
+
+        with wire.suffering(make()) as trouble:
+            for number in range(3):
+                try:
+                    answer = producer.enqueue(command, id=f"asked-{number}")
+                except BrokerError:
+                    continue
+                assert answer.id == f"asked-{number}"
+            trouble.assert_struck(times=2)
+
+        jobs += [producer.enqueue(command, id=f"asked-{number}").id for number in range(3)]
+        verdict = check_invariants(own_deployment, acknowledged=jobs, ends=ends, limit_s=40)
+        assert_invariants(verdict)
+        assert all(output_of(producer.get(each))[0].startswith(each.encode()) for each in jobs)
+    worker.stop()
+    wait_until(lambda: wire.open_connections, lambda left: left == 0, what="all connections to be closed")
+
+
+@case("R12")
+def test_a_worker_that_is_let_in_no_more_waits_and_is_let_in_again(real_deployment: Deployment, mark: Mark) -> None:
+    worker = real_deployment.start_worker(concurrency=2)
+    jobs = [real_deployment.enqueue("sleep 0.3").id for _ in range(4)]
+    real_deployment.witness.until_count("start", 2)
+    server = real_deployment.redis
+    before = int(server.info("stats")["rejected_connections"])
+
+    usual = server.config_get("maxclients")["maxclients"]
+    server.config_set("maxclients", 1)
+    kill_connections(server)
+    wait_until(
+        lambda: int(server.info("stats")["rejected_connections"]) - before,
+        lambda refused: refused >= 3,
+        what="connections to be refused",
+    )
+    real_deployment.witness.until_count("end", 2)
+    server.config_set("maxclients", usual)
+
+    jobs.append(until_reached(real_deployment, "after"))
+    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=mark.alive))
+    assert len(worker.lines) < 60, worker.lines
+
+
+@case("R13")
+@pytest.mark.parametrize("pause_s", [2, pytest.param(10, marks=pytest.mark.thorough)])
+def test_a_server_that_pauses_its_clients_delays_and_nothing_else(
+    real_deployment: Deployment, mark: Mark, pause_s: int
+) -> None:
+    real_deployment.start_worker(concurrency=2)
+    jobs = [real_deployment.enqueue("echo token=$ONESHOT_TOKEN").id for _ in range(20)]
+
+    with redis.Redis.from_url(real_deployment.url, socket_timeout=30, protocol=2) as client:
+        pause_clients(client, pause_s)
+
+    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=mark.alive))
+
+
+@case("R13")
+def test_a_worker_that_stands_still_while_its_connections_are_cut_finds_its_way_back(
+    own_deployment: Deployment, ends: EndsWatcher
+) -> None:
+    worker = own_deployment.start_worker(concurrency=2)
+    jobs = [own_deployment.enqueue("sleep 0.2").id for _ in range(6)]
+    own_deployment.witness.until_count("start", 2)
+
+    with frozen(worker.pid), redis.Redis.from_url(own_deployment.url, protocol=2) as client:
+        kill_connections(client)
+        kill_connections(client, "pubsub")
+
+    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, ends=ends))
