@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from oneshot_queue import BrokerUnreachable, InvalidJob, JobSpec, JobState, SyncJob, SyncQueue
-from oneshot_queue.store import claiming, job_store, lease_store
+from oneshot_queue.store import claiming, lease_store
 from oneshot_queue.store.claiming import Claimed
 from oneshot_queue.store.connection import AsyncConnection
 from tests.faults.cases import case
