@@ -57,7 +57,7 @@ def until_quiet(orphans: Orphans) -> None:
 
 
 def until_buried(orphans: Orphans, pid: int) -> None:
-    """The same until a process is off the table."""
+    """The same until a process is off the process table."""
 
     def is_buried() -> bool:
         orphans.look(())
