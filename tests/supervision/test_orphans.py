@@ -15,7 +15,7 @@ from workers.processes.procfs import children_of, status_of, ticks_now
 from workers.processes.subreaper import child_subreaper
 from workers.supervision.orphans import Orphans, Reaped
 
-WORKER = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:]).pid, flush=True); sys.stdin.read()"
+WORKER = "import subprocess, sys; c = subprocess.Popen(sys.argv[1:]); print(c.pid, flush=True); sys.stdin.read()"
 
 
 @pytest.fixture(autouse=True)
