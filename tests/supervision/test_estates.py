@@ -88,9 +88,11 @@ def test_estate_that_nobody_decides_waits_for_the_next_start(deployment: Deploym
     job = deployment.enqueue(mark.sleep)
     deployment.witness.until("start", job.id)
     pid, worker_id = victim_of(undecided, deployment, job.id)
+    # Asked to stop, the supervisor starts no other.
+    undecided.signal(signal.SIGTERM)
+    undecided.wait_for("for 1 job to end")
     os.kill(pid, signal.SIGKILL)
-    undecided.wait_for("worker ", times=3)
-    undecided.stop()
+    undecided.wait()
     assert folders(deployment) == [worker_id]
 
     worker = deployment.start_worker(concurrency=1, program=INHERITING)

@@ -70,6 +70,16 @@ def test_job_whose_lease_is_fresh_or_that_is_not_exclusive_goes_on(renewed_s_ago
         assert not notes.was_fenced(slot)
 
 
+def test_exclusive_job_whose_lease_was_lost_is_killed() -> None:
+    with a_job(renewed_s_ago=0) as (notes, slot, pid):
+        notes.set_lease(0, "builds", f"{WORKER_ID}.2", LEASE_S)
+        fence_overdue(notes, time.monotonic())
+
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert is_killed(pid)
+        assert notes.was_fenced(slot)
+
+
 def test_another_process_that_got_the_number_is_not_killed() -> None:
     with a_job(renewed_s_ago=10 * LEASE_S, is_other=True) as (notes, slot, pid):
         fence_overdue(notes, time.monotonic())

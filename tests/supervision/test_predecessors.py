@@ -116,7 +116,8 @@ def test_processes_are_ended_by_their_token_with_their_children(folder: Path, pr
     an_incarnation(folder, token, process.pid, started).close()
 
     assert len(taken_over(folder)) == 1
-    assert process.wait(timeout=20) == -signal.SIGKILL
+    # A shell whose command was killed may be gone by itself before its turn comes.
+    assert process.wait(timeout=20) in (-signal.SIGKILL, 128 + signal.SIGKILL)
     assert mark.alive() == []
 
 

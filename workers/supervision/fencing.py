@@ -12,7 +12,7 @@ from oneshot_queue.pidfd import pidfd_open
 from workers.margin import margin_s
 from workers.notes import Notes
 from workers.processes.procfs import status_of
-from workers.snapshots import LeaseNote, Slot, SlotState
+from workers.snapshots import LeaseNote, Slot, SlotState, Snapshot
 
 
 def is_overdue(lease: LeaseNote, now_s: float) -> bool:
@@ -31,8 +31,7 @@ def fence_overdue(notes: Notes, now_s: float) -> list[Slot]:
         return fenced
     snapshot = notes.snapshot()
     for slot in snapshot.slots:
-        lease = snapshot.lease_of(slot)
-        if not slot.is_exclusive or slot.is_fenced or lease is None or not is_overdue(lease, now_s):
+        if not slot.is_exclusive or slot.is_fenced or not _must_end(snapshot, slot, now_s):
             continue
         # Noted first: the worker, if it wakes, must know why its job died. One that is just being started is ended
         # when its number is known.
@@ -41,6 +40,14 @@ def fence_overdue(notes: Notes, now_s: float) -> list[Slot]:
             _kill_group(slot)
             fenced.append(slot)
     return fenced
+
+
+def _must_end(snapshot: Snapshot, slot: Slot, now_s: float) -> bool:
+    lease = snapshot.lease_of(slot)
+    if lease is not None:
+        return is_overdue(lease, now_s)
+    # Another lease has taken the place of its own: that is lost, and somebody else may have the job by now.
+    return any(each.queue == slot.queue for each in snapshot.leases)
 
 
 def _kill_group(slot: Slot) -> None:

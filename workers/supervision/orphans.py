@@ -70,6 +70,7 @@ class Orphans:
         Args:
             workers: The children that are worker processes; they are reaped by somebody else.
         """
+        # In this order: if no worker is dead after the look, then none was when what it found came here.
         found = self._own_children.read() - set(workers)
         self._let_be &= found
         strangers = [status for pid in sorted(found) if (status := status_of(pid)) is not None]
@@ -77,11 +78,13 @@ class Orphans:
         for status in strangers:
             if status.pid in self._let_be:
                 self._bury(status, None)
-            elif not self.are_ending or status.started < self._not_before or self._is_spared(status):
-                # A look without any dead worker: whoever has come by now comes from elsewhere.
+            elif self._is_spared(status):
                 self._let_be.add(status.pid)
-            else:
+            elif self.are_ending and status.started >= self._not_before:
                 orphans.append(status)
+            elif not any(map(_has_died, workers)):
+                # Whoever has come by now comes from elsewhere.
+                self._let_be.add(status.pid)
         if self.are_ending:
             self._quiet_looks = 0 if orphans else self._quiet_looks + 1
             for status in orphans:
@@ -131,4 +134,12 @@ class Orphans:
         self._let_be.discard(status.pid)
         if on_reaped is not None:
             on_reaped(Reaped(status.pid, status.started, exit_code))
+        return True
+
+
+def _has_died(worker: int) -> bool:
+    try:
+        # A look only: its status is for whoever started it.
+        return os.waitid(os.P_PID, worker, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
         return True
