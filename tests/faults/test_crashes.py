@@ -1,0 +1,94 @@
+"""A worker that dies or stands still leaves no process, and each of its jobs is decided once."""
+
+from __future__ import annotations
+
+import pytest
+
+from oneshot_queue import Cause, JobState, Priority
+from tests.faults.cases import case
+from tests.faults.collecting import check_invariants
+from tests.faults.evidence import EndsWatcher
+from tests.faults.faults import frozen, kill_process
+from tests.faults.invariants import assert_invariants
+from tests.integration.deployment import Deployment, record_of
+from tests.marks import Mark
+from tests.waiting import wait_until
+
+
+@case("P3")
+def test_a_killed_worker_leaves_no_process_within_two_seconds(own_deployment: Deployment, mark: Mark) -> None:
+    worker = own_deployment.start_worker(concurrency=4)
+    scripts = [
+        f"{mark.sleep} & {mark.sleep}",
+        f"setsid {mark.sleep} & {mark.sleep}",
+        f"(setsid sh -c '({mark.sleep} &)' &); {mark.sleep}",
+        f"setsid env -i {mark.sleep} & {mark.sleep}",
+    ]
+    jobs = [own_deployment.enqueue(script) for script in scripts]
+    wait_until(mark.alive, lambda seen: len(seen) == 8, what="all sleepers")
+
+    kill_process(worker.pids_of_workers[0])
+
+    wait_until(mark.alive, lambda left: not left, what="all processes to be gone", limit_s=2.0)
+    ids = [job.id for job in jobs]
+    assert_invariants(check_invariants(own_deployment, acknowledged=ids, strays=mark.alive))
+    assert {(record_of(job).state, record_of(job).cause) for job in jobs} == {(JobState.FAILED, Cause.WORKER_LOST)}
+
+
+@case("N11")
+def test_an_interrupted_job_whose_worker_dies_before_it_acts_ends_interrupted(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+) -> None:
+    own_deployment.tune(lease_s=3.0)
+    worker = own_deployment.start_worker()
+    job = own_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}")
+    own_deployment.witness.until("start", job.id)
+
+    (pid,) = worker.pids_of_workers
+    with frozen(pid):
+        own_deployment.queue.interrupt([job.id], confirm=False)
+        kill_process(pid)
+
+    assert_invariants(
+        check_invariants(own_deployment, acknowledged=[job.id], interrupted=[job.id], ends=ends, strays=mark.alive)
+    )
+    assert record_of(job).state is JobState.INTERRUPTED
+
+
+@case("D4")
+@pytest.mark.timeout(120)
+def test_a_worker_that_wakes_after_its_lease_is_refused_and_ends_what_it_ran(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+) -> None:
+    own_deployment.tune(lease_s=3.0)
+    sleeper = own_deployment.start_worker(concurrency=2)
+    job = own_deployment.enqueue(f"echo token=$ONESHOT_TOKEN; setsid {mark.sleep} & {mark.sleep}")
+    own_deployment.witness.until("start", job.id)
+    own_deployment.start_worker(concurrency=2)
+
+    with frozen(*sleeper.pids_of_workers):
+        wait_until(lambda: record_of(job), lambda seen: seen.state.is_final, what="the job to be decided")
+        assert mark.alive(), "its processes cannot have been ended yet"
+
+    assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], ends=ends, strays=mark.alive))
+    assert (record_of(job).state, record_of(job).cause) == (JobState.FAILED, Cause.WORKER_LOST)
+    after = own_deployment.enqueue()
+    assert after.wait(timeout=20).state is JobState.COMPLETED
+
+
+@case("D15")
+@pytest.mark.timeout(120)
+def test_jobs_whose_pending_entries_an_operator_dropped_are_found_and_end(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+) -> None:
+    worker = own_deployment.start_worker(concurrency=1)
+    running, waiting = own_deployment.enqueue("sleep 1"), own_deployment.enqueue()
+    own_deployment.witness.until("start", running.id)
+    (lease,) = own_deployment.leases()
+
+    dropped = own_deployment.redis.xgroup_delconsumer(own_deployment.keys.ready(Priority.NORMAL), "workers", lease)
+
+    assert dropped == 1, "the fault did not happen"
+    ids = [running.id, waiting.id]
+    assert_invariants(check_invariants(own_deployment, acknowledged=ids, ends=ends, strays=mark.alive, limit_s=70))
+    worker.stop()
