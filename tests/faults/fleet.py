@@ -6,7 +6,6 @@ import random
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from tests.faults.faults import frozen, kill_process
 from tests.integration.deployment import Deployment
@@ -34,22 +33,27 @@ class Fleet:
         return "\n".join(line for worker in self._workers for line in worker.lines)
 
     def kill_worker(self) -> None:
-        """SIGKILL a process that runs jobs; whoever stands above it, if anybody, replaces it."""
-        number = self._draw()
-        pid = self._dice.choice(processes_of(self._workers[number]))
-        if pid == self._workers[number].pid:
-            self._replace(number)
-        else:
-            kill_process(pid)
+        """SIGKILL a process that runs jobs; its supervisor replaces it."""
+        if pids := self._workers[self._draw()].pids_of_workers:
+            kill_process(self._dice.choice(pids))
 
     def kill_supervisor(self) -> None:
-        """SIGKILL what was started first, and start another."""
-        self._replace(self._draw())
+        """SIGKILL a supervisor, whose workers then end by themselves, and start another."""
+        number = self._draw()
+        self._workers[number].signal(signal.SIGKILL)
+        self._workers[number].wait()
+        self._workers[number] = self._start()
+
+    def kill_host(self) -> None:
+        """SIGKILL a supervisor and its workers at once, and start others."""
+        number = self._draw()
+        self._workers[number].kill()
+        self._workers[number] = self._start()
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
         """Freeze a process that runs jobs for a while."""
-        with frozen(self._dice.choice(processes_of(self._workers[self._draw()]))):
+        with frozen(*self._workers[self._draw()].pids_of_workers[:1]):
             yield
 
     def stop(self) -> None:
@@ -62,23 +66,5 @@ class Fleet:
     def _draw(self) -> int:
         return self._dice.randrange(len(self._workers))
 
-    def _replace(self, number: int) -> None:
-        self._workers[number].kill()
-        self._workers[number] = self._start()
-
     def _start(self) -> WorkerProcess:
         return self._deployment.start_worker(url=self._url, concurrency=self._concurrency)
-
-
-def processes_of(worker: WorkerProcess) -> list[int]:
-    """The processes that run jobs: those below the one that was started, or itself if there are none."""
-    found = []
-    for listing in Path(f"/proc/{worker.pid}/task").glob("*/children"):
-        for pid in listing.read_text().split():
-            try:
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if any(word.startswith(b"workers") for word in words):
-                found.append(int(pid))
-    return found or [worker.pid]

@@ -17,7 +17,7 @@ from oneshot_queue.states import FINAL_STATES, TRANSITIONS
 from tests.faults.evidence import Evidence
 from tests.integration.witness import Testimony
 
-_TOKEN_IN_OUTPUT: Final = re.compile(rb"token=([0-9a-f-]+)")
+_TOKEN_IN_OUTPUT: Final = re.compile(rb"token=([\w-]+)")
 _STEPS: Final = frozenset((state, to) for (state, _), to in TRANSITIONS.items())
 _FIRST_ROWS: Final = 20
 _POOLED_CONNECTIONS: Final = 12
@@ -164,10 +164,10 @@ def _old_tokens_write_nothing(evidence: Evidence) -> Violations:
         yield len(starts)
         known[job_id] = {each.token for each in starts}
         by_attempt = sorted(starts, key=lambda each: each.attempt)
-        if [_place(each.token) for each in by_attempt] != sorted(_place(each.token) for each in by_attempt):
+        if by_attempt != sorted(by_attempt, key=lambda each: _age(each.token)):
             yield f"{job_id}: a later attempt has a smaller token: {[each.token for each in by_attempt]}"
         token = evidence.tokens.get(job_id)
-        if token is not None and _place(token) < max(_place(each.token) for each in starts):
+        if token is not None and _age(token) < max(_age(each.token) for each in starts):
             yield f"{job_id}: token {token} on record is older than one that was started with"
     for job_id, chunks in evidence.stored.items():
         for found in _TOKEN_IN_OUTPUT.findall(b"".join(each.data for each in chunks)):
@@ -176,8 +176,8 @@ def _old_tokens_write_nothing(evidence: Evidence) -> Violations:
                 yield f"{job_id}: output of token {found.decode()}, and the record has {newest}"
 
 
-def _place(token: str) -> int:
-    """Where a token stands among those of its job: its first part counts, the rest is random."""
+def _age(token: str) -> int:
+    # What stands in front is a time in us; what follows makes it unguessable.
     return int(token.partition("-")[0])
 
 

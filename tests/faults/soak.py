@@ -174,6 +174,7 @@ def _deafen(soak: Soak) -> None:
 FAULTS: Final[dict[str, Callable[[Soak], object]]] = {
     "kill_worker": lambda soak: soak.fleet.kill_worker(),
     "kill_supervisor": lambda soak: soak.fleet.kill_supervisor(),
+    "kill_host": lambda soak: soak.fleet.kill_host(),
     "freeze_worker": _freeze,
     "reset_connections": lambda soak: soak.wire.reset(),
     "break_replies": _break_replies,

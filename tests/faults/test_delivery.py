@@ -53,7 +53,7 @@ def test_a_worker_that_stands_still_for_less_than_its_lease_changes_nothing(
     own_deployment.witness.until_count("start", 4)
     leases = own_deployment.leases()
 
-    with frozen(first.pid):
+    with frozen(first.worker_pid):
         began = own_deployment.redis.time()[0]
         wait_until(lambda: own_deployment.redis.time()[0], lambda now: now >= began + 3, what="half a lease to pass")
         assert own_deployment.leases() == leases
@@ -144,7 +144,8 @@ def test_a_slow_worker_holds_no_more_than_its_slots_and_a_fast_one_does_the_work
 async def test_claims_that_are_cancelled_at_any_instant_lose_no_job(
     own_deployment: Deployment, dice: random.Random
 ) -> None:
-    keys, lease = own_deployment.keys, "reader.1"
+    keys, settings = own_deployment.keys, own_deployment.settings
+    lease, who = "reader.1", {"worker": "w", "host": "h"}
     connection = AsyncConnection(own_deployment.url)
     await connection.run(lease_store.register(keys, lease, 60))
     received: dict[str, str] = {}
@@ -155,9 +156,7 @@ async def test_claims_that_are_cancelled_at_any_instant_lose_no_job(
             accepted.append((await producer.enqueue(["true"])).id)
             with anyio.CancelScope() as scope:
                 scope.deadline = anyio.current_time() + dice.uniform(0.0, 0.0015)
-                answer = await connection.run(
-                    claiming.claim(keys, lease=lease, worker="w", host="h", free=3, settings=own_deployment.settings)
-                )
+                answer = await connection.run(claiming.claim(keys, lease=lease, free=3, settings=settings, **who))
                 assert isinstance(answer, Claimed)
                 received |= {each.job_id: each.token for each in answer.claims}
             cancelled += scope.cancelled_caught
@@ -167,7 +166,7 @@ async def test_claims_that_are_cancelled_at_any_instant_lose_no_job(
         known = list(rest.values())
         for call in (
             claiming.reclaim(keys, lease=lease, known=known),
-            claiming.claim(keys, lease=lease, worker="w", host="h", free=100, settings=own_deployment.settings),
+            claiming.claim(keys, lease=lease, free=100, settings=settings, **who),
         ):
             answer = await connection.run(call)
             assert isinstance(answer, Claimed)

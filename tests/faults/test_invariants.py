@@ -45,7 +45,7 @@ def a_record(*states: JobState, **changed: Any) -> JobRecord:
 
 
 def a_chunk(data: bytes, missing: int = 0) -> OutputChunk:
-    return OutputChunk(OutputStream.STDOUT, data, 1001, "1", missing, 1)
+    return OutputChunk(stream=OutputStream.STDOUT, data=data, at_ms=1001, cursor="1", missing=missing, attempt=1)
 
 
 def said(event: str, *, attempt: int = 1, token: str = "100") -> witness.Testimony:

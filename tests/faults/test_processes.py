@@ -66,7 +66,7 @@ def test_five_hundred_short_jobs_leave_their_worker_as_it_was(own_deployment: De
         own_deployment.queue.get(each).wait(timeout=20)
     # Idle, so that no connection is in use that will not be used then.
     worker.until_asleep()
-    before = Footprint.of(worker.pid)
+    before = Footprint.of(worker.worker_pid)
 
     for job in [own_deployment.queue.enqueue(["true"]) for _ in range(500)]:
         jobs.append(job.id)
@@ -75,7 +75,7 @@ def test_five_hundred_short_jobs_leave_their_worker_as_it_was(own_deployment: De
     wait_until(own_deployment.entries, lambda left: left == 0, what="all jobs to end")
     worker.until_asleep()
 
-    grown = {"worker": (before, Footprint.of(worker.pid))}
+    grown = {"worker": (before, Footprint.of(worker.worker_pid))}
     assert_invariants(check_invariants(own_deployment, acknowledged=jobs, ends=ends, grown=grown))
 
 

@@ -286,7 +286,7 @@ def test_a_worker_that_stands_still_while_its_connections_are_cut_finds_its_way_
     jobs = [own_deployment.enqueue("sleep 0.2").id for _ in range(6)]
     own_deployment.witness.until_count("start", 2)
 
-    with frozen(worker.pid), redis.Redis.from_url(own_deployment.url, protocol=2) as client:
+    with frozen(worker.worker_pid), redis.Redis.from_url(own_deployment.url, protocol=2) as client:
         kill_connections(client)
         kill_connections(client, "pubsub")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -137,7 +138,8 @@ class Heir:
                 keys, claim.job_id, holder, why="unstarted", is_counted=True, settings=self._settings
             )
             await self._connection.run(call)
-        elif slot.exit_code is not None and not slot.is_fenced:
+        elif slot.exit_code is not None and slot.exit_code != -signal.SIGKILL and not slot.is_fenced:
+            # SIGKILL is how the supervisor ends what a dead worker left: it says nothing of the command.
             remains = await self._connection.run(remains_of(keys, claim.job_id))
             ending = _ending_of(keys, claim, holder, slot.exit_code, remains)
             if ending is not None:

@@ -1,0 +1,55 @@
+"""Wherever a worker dies on the way from a claim to an end, each of its jobs is decided, and once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from oneshot_queue import Cause, JobState
+from tests.faults.cases import case
+from tests.faults.collecting import check_invariants
+from tests.faults.evidence import EndsWatcher
+from tests.faults.invariants import assert_invariants
+from tests.integration.deployment import Deployment, record_of
+from tests.marks import Mark
+from workers.crash_points import POINTS
+
+NEVER_STARTED = {"after_claim", "before_spawn"}
+
+
+@case("D2")
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_worker_that_dies_at_any_point_has_each_job_decided_once(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark, tmp_path: Path, point: str, times: int
+) -> None:
+    own_deployment.tune(lease_s=3.0)
+    crash = tmp_path / "crashed"
+    own_deployment.start_worker(
+        concurrency=2,
+        environment={
+            "ONESHOT_TEST_FAULTS": "1",
+            "ONESHOT_CRASH_AT": f"{point}:{times}",
+            "ONESHOT_CRASH_MARK": str(crash),
+        },
+    )
+    interrupted = own_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}", id="interrupted")
+    jobs = [own_deployment.enqueue("sleep 0.4; echo token=$ONESHOT_TOKEN", id=f"job-{each}") for each in range(8)]
+    own_deployment.queue.interrupt([interrupted.id], confirm=False)
+
+    ids = [interrupted.id, *(job.id for job in jobs)]
+    verdict = check_invariants(
+        own_deployment, acknowledged=ids, interrupted=[interrupted.id], ends=ends, strays=mark.alive
+    )
+
+    if point != "before_signal" or times == 1:
+        assert crash.exists(), "the fault did not happen"
+    assert_invariants(verdict)
+    assert record_of(interrupted).state is JobState.INTERRUPTED
+    records = [record_of(job) for job in jobs]
+    lost = [each for each in records if each.cause is Cause.WORKER_LOST]
+    assert {(each.state, each.cause) for each in records if each not in lost} <= {(JobState.COMPLETED, Cause.EXIT)}
+    if point in NEVER_STARTED:
+        # What runs beside the one that crashed may be lost; the one that never started is not.
+        assert len(lost) < 2
