@@ -343,3 +343,42 @@ async def test_lease_without_streams_is_swept(store: Store) -> None:
     assert await sweep(store, lease) == Swept(0, is_done=True)
 
     assert await store.key_names() == set()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"attempt": "x"},
+        {"attempt": ""},
+        {"attempt": "9" * 40},
+        {"priority": "urgent"},
+        {"state": "BOGUS"},
+        {"retry": "1"},
+    ],
+    ids=str,
+)
+async def test_damaged_job_does_not_save_the_others_of_its_lease(store: Store, fields: dict[str, str]) -> None:
+    damaged = await store.running()
+    held = await store.running(lease=damaged.holder.lease)
+    await store.redis.hset(store.keys.job(damaged.id), mapping=fields)
+
+    answer = await sweep(store, held.holder.lease)
+
+    assert isinstance(answer, Swept)
+    assert answer.is_done
+    assert await store.state_of(held.id) == "FAILED"
+    assert (await store.length(), await store.pending()) == (0, [])
+
+
+@pytest.mark.parametrize("kind", ["job", "text"])
+async def test_job_with_a_key_of_another_type_does_not_save_the_others_of_its_lease(store: Store, kind: str) -> None:
+    damaged = await store.running()
+    held = await store.running(lease=damaged.holder.lease)
+    key = getattr(store.keys, kind)(damaged.id)
+    await store.redis.delete(key)
+    await store.redis.sadd(key, "x")
+
+    assert await sweep(store, held.holder.lease) == Swept(1, is_done=True)
+
+    assert await store.state_of(held.id) == "FAILED"
+    assert await store.length() == 0

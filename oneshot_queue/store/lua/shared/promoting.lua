@@ -23,7 +23,8 @@ end
 
 local function end_expired(id, job, keep_ms)
   add_text(id, 'error', 'it was not started in time')
-  end_job(id, job, { to = 'FAILED', at_ms = happened_ms(0, job.changed), cause = 'expired', by = '', keep_ms = keep_ms, kept = 0 })
+  end_job(id, job, { to = 'FAILED', at_ms = happened_ms(0, job.changed), cause = 'expired', by = '',
+    keep_ms = keep_ms, kept = 0 })
 end
 
 -- Whether a waiting job need not be started any more, although no clock has come to it yet.
