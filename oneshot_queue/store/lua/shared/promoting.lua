@@ -22,6 +22,7 @@ local function promote_due()
 end
 
 local function end_expired(id, job, keep_ms)
+  redis.call('ZREM', T .. ':expiring', id) -- also a write that passes when memory is full, so that the next ones do
   add_text(id, 'error', 'it was not started in time')
   end_job(id, job, { to = 'FAILED', at_ms = happened_ms(0, job.changed), cause = 'expired', by = '',
     keep_ms = keep_ms, kept = 0 })
