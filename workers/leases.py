@@ -59,7 +59,7 @@ class Orders:
         self._interrupt = interrupt
         self._clock = clock
         self._patience_s = patience_s
-        self._unmatched: OrderedDict[tuple[str, Intent], float] = OrderedDict()
+        self._unmatched: OrderedDict[tuple[QueueKeys, str, Intent], float] = OrderedDict()
         self.remember: Remember | None = None
 
     def useless(self, lease: Lease) -> list[Intent]:
@@ -67,11 +67,11 @@ class Orders:
         now = self._clock.monotonic()
         found = [
             intent
-            for (lease_id, intent), since_s in self._unmatched.items()
-            if lease_id == lease.id and now - since_s >= self._patience_s
+            for (keys, lease_id, intent), since_s in self._unmatched.items()
+            if keys == lease.keys and lease_id == lease.id and now - since_s >= self._patience_s
         ]
         for intent in found:
-            del self._unmatched[lease.id, intent]
+            del self._unmatched[lease.keys, lease.id, intent]
         return found
 
     def carry_out(self, lease: Lease, intents: Iterable[Intent]) -> int:
@@ -88,11 +88,12 @@ class Orders:
             # Bound to the attempt: an old interrupt must not end a new attempt of the same job.
             if held.attempt != intent.attempt or held.holder.lease != lease.id:
                 continue
+            self._unmatched.pop((lease.keys, lease.id, intent), None)
             held.intent = intent
             count += self._interrupt(held.task_id, intent.grace_s, "asked for")
         return count
 
     def _note_unmatched(self, lease: Lease, intent: Intent) -> None:
-        self._unmatched.setdefault((lease.id, intent), self._clock.monotonic())
+        self._unmatched.setdefault((lease.keys, lease.id, intent), self._clock.monotonic())
         while len(self._unmatched) > MAX_UNMATCHED:
             self._unmatched.popitem(last=False)

@@ -24,7 +24,7 @@ from oneshot_queue.store.async_node import Greet, RunMany
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.claiming import Claim, Claimed, Later, Lost
 from oneshot_queue.store.connection import AsyncConnection
-from oneshot_queue.store.job_store import Holder, Recorded
+from oneshot_queue.store.job_store import AT_ONCE, Holder, Recorded, When
 from oneshot_queue.store.keys import GROUP, QueueKeys
 from oneshot_queue.store.server_facts import ServerFacts
 from oneshot_queue.wire import Chunk
@@ -66,10 +66,13 @@ class Store:
 
     # What an app does.
 
-    async def submit(self, spec: JobSpec | None = None, *, job_id: str | None = None, by: str = "app@host") -> str:
+    async def submit(
+        self, spec: JobSpec | None = None, *, job_id: str | None = None, by: str = "app@host", when: When = AT_ONCE
+    ) -> str:
         """Store a job and answer its id."""
         job_id = job_id or a_job_id()
-        answer = await self.run(job_store.submit(self.keys, job_id, spec or a_spec(), by=by, max_length=1_000_000))
+        call = job_store.submit(self.keys, job_id, spec or a_spec(), by=by, max_length=1_000_000, when=when)
+        answer = await self.run(call)
         assert answer == job_store.Submitted(created=True)
         return job_id
 
@@ -186,6 +189,7 @@ class Store:
         inline_output: bytes = b"",
         kept: int = 0,
         settings: Settings | None = None,
+        retry_after_s: float | None = None,
         **fields: str | int,
     ) -> Call[job_store.Recorded | job_store.Fenced | job_store.Refused]:
         """The same as a call."""
@@ -199,6 +203,7 @@ class Store:
             kept=kept,
             fields=fields,
             settings=settings or self.settings,
+            retry_after_s=retry_after_s,
         )
 
     async def finished(self, state: JobState = JobState.COMPLETED, **options: Any) -> Held:

@@ -8,14 +8,29 @@ from oneshot_queue import QueueFull, Settings
 from oneshot_queue.errors import BrokerError
 from oneshot_queue.jobs import Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store import job_store, lease_store
-from oneshot_queue.store.job_store import Ended, Fenced, IntentRecorded, Recorded
+from oneshot_queue.store import claiming, job_store, lease_store
+from oneshot_queue.store.claiming import Claimed, Later, Returned
+from oneshot_queue.store.job_store import Ended, Fenced, Holder, IntentRecorded, Recorded, When
 from oneshot_queue.store.lease_store import Intent, Renewed
 from oneshot_queue.store.refusals import is_out_of_memory
+from oneshot_queue.store.sweeping import Swept
 from oneshot_queue.wire import pack_chunks
 from tests.faults.cases import case
 from tests.servers import ServerProcess
-from tests.store.builders import Store, a_chunk, a_job_id, a_queue, a_spec, an_outcome
+from tests.store.builders import Held, Store, a_chunk, a_job_id, a_queue, a_spec, an_outcome
+from tests.store.recovery import (
+    FAILED,
+    a_retried_spec,
+    adopt,
+    audit,
+    decide,
+    give_back,
+    let_come,
+    promote,
+    standing,
+    sweep,
+    watch,
+)
 
 
 async def fill_memory(store: Store) -> None:
@@ -170,3 +185,132 @@ async def test_memory_that_is_free_again_is_used_again(real_server: ServerProces
 
         assert job.created
         assert await queue.unfinished() == [job_id]
+
+
+async def test_next_attempt_waits_at_once_or_later(real_store: Store) -> None:
+    now, later = await real_store.running(a_retried_spec()), await real_store.running(a_retried_spec())
+    inline = pack_chunks([a_chunk(1, b"out")])
+    await fill_memory(real_store)
+
+    assert await real_store.finish(now, FAILED, retry_after_s=0.0, inline_output=inline) == Recorded(JobState.CREATED)
+    assert await real_store.finish(later, FAILED, retry_after_s=9.0) == Recorded(JobState.CREATED)
+
+    assert await standing(real_store, "delayed") == [later.id]
+    assert [claim.attempt for claim in await real_store.claim(now.holder.lease, free=5)] == [2]
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+async def test_job_returns_to_its_queue(real_store: Store, is_counted: bool) -> None:
+    held = await real_store.running()
+    await fill_memory(real_store)
+
+    assert await give_back(real_store, held, is_counted=is_counted) == Returned()
+
+    assert await real_store.state_of(held.id) == "CREATED"
+
+
+async def test_due_jobs_are_promoted_and_late_ones_end(real_store: Store) -> None:
+    due = await real_store.submit(when=When(delay_s=60.0))
+    late = await real_store.submit(when=When(expires_s=60.0))
+    await let_come(real_store, "delayed", due)
+    await let_come(real_store, "expiring", late)
+    await fill_memory(real_store)
+
+    assert (await promote(real_store)).count == 2
+
+    assert (await real_store.length(), await real_store.state_of(late)) == (1, "FAILED")
+
+
+async def test_claim_promotes_and_ends_what_is_late(real_store: Store) -> None:
+    due = await real_store.submit(when=When(delay_s=60.0))
+    late = await real_store.submit(when=When(expires_s=60.0))
+    lease = await real_store.lease()
+    await let_come(real_store, "delayed", due)
+    await let_come(real_store, "expiring", late)
+    await fill_memory(real_store)
+
+    assert [claim.job_id for claim in await real_store.claim(lease, free=5)] == [due]
+    assert await real_store.state_of(late) == "FAILED"
+
+
+async def test_job_that_expires_in_the_hands_of_a_claim_ends(real_store: Store) -> None:
+    by_claim, by_name = [await real_store.submit(when=When(expires_s=60.0)) for _ in range(2)]
+    lease = await real_store.lease()
+    for job_id in (by_claim, by_name):
+        await real_store.redis.hset(real_store.keys.job(job_id), "expires", 1)
+    await fill_memory(real_store)
+
+    assert await real_store.claim_one(by_name, lease) == Claimed((), 0)
+    assert await real_store.claim(lease, free=5) == []
+
+    assert {await real_store.state_of(each) for each in (by_claim, by_name)} == {"FAILED"}
+
+
+async def test_interrupted_delayed_job_ends(real_store: Store) -> None:
+    job_id = await real_store.submit(when=When(delay_s=60.0, expires_s=90.0))
+    await fill_memory(real_store)
+
+    assert isinstance(await real_store.interrupt(job_id), Ended)
+
+
+async def test_job_of_a_lost_lease_is_interrupted_at_once(real_store: Store) -> None:
+    held = await real_store.running()
+    await real_store.redis.zrem(real_store.keys.workers, held.holder.lease)
+    await fill_memory(real_store)
+
+    assert isinstance(await real_store.interrupt(held.id), Ended)
+
+
+async def test_lost_lease_is_watched_and_swept(real_store: Store) -> None:
+    once, retried = await real_store.running(), await real_store.running(a_retried_spec(delay_s=5.0))
+    await fill_memory(real_store)
+
+    seen = await watch(real_store)
+
+    assert {each.id for each in seen or ()} == {once.holder.lease, retried.holder.lease}
+    for each in seen or ():
+        assert await sweep(real_store, each.id, seen=each.ends) == Swept(1, is_done=True)
+    assert (await real_store.state_of(once.id), await real_store.state_of(retried.id)) == ("FAILED", "CREATED")
+
+
+async def test_audit_mends_and_decides(real_store: Store) -> None:
+    waiting, held = await real_store.submit(), await real_store.running()
+    await real_store.redis.delete(real_store.keys.ready(Priority.NORMAL))
+    await real_store.redis.zrem(real_store.keys.workers, held.holder.lease)
+    await fill_memory(real_store)
+
+    assert (await audit(real_store, JobState.CREATED)).mended == 1
+    ((job_id, lease),) = (await audit(real_store, JobState.RUNNING)).suspects
+    assert await decide(real_store, job_id, lease)
+
+    assert [claim.job_id for claim in await real_store.claim(await real_store.lease(), free=5)] == [waiting]
+
+
+async def test_claims_wait_for_a_new_server_and_leases_and_jobs_are_known_again(real_store: Store) -> None:
+    lease, job_id = await real_store.lease(), await real_store.submit()
+    await real_store.redis.set(f"{real_store.keys.prefix}:epoch", "run-1")
+    await real_store.redis.zrem(real_store.keys.workers, lease)
+    await fill_memory(real_store)
+
+    await real_store.run(lease_store.restore(real_store.keys, lease, 30.0))
+    call = claiming.claim(
+        real_store.keys, lease=lease, worker="w", host="h", free=1, settings=real_store.settings, run_id="run-2"
+    )
+    answer = await real_store.run(call)
+    assert isinstance(answer, Later)
+    held = Held(job_id, Holder(f"9999999999999999-{'a' * 32}", lease, "worker"))
+    assert await adopt(real_store, held)
+
+    assert await real_store.finish(held) == Recorded(JobState.COMPLETED)
+
+
+async def test_intents_are_forgotten(real_store: Store) -> None:
+    held = await real_store.running()
+    await real_store.interrupt(held.id)
+    await fill_memory(real_store)
+
+    call = lease_store.renew(real_store.keys, held.holder.lease, 30.0, [Intent(held.id, 1, None)])
+    renewed = await real_store.run(call)
+
+    assert isinstance(renewed, Renewed)
+    assert renewed.intents == ()

@@ -128,12 +128,13 @@ class ManualClock:
 
     seconds: float = 100.0
     wall_ms: int = 1_000_000
+    slept_s: float = 0.0
 
     def monotonic(self) -> float:
         return self.seconds
 
     def boottime(self) -> float:
-        return self.monotonic()
+        return self.seconds + self.slept_s
 
     def now_ms(self) -> int:
         return self.wall_ms

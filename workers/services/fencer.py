@@ -49,10 +49,11 @@ class Fencer:
     def run_once(self) -> int:
         """End what must not go on; returns how many jobs."""
         now = self._clock.boottime()
-        overdue = {lease.id for lease in self._leases if now - lease.renewed_s >= self._limit_s}
+        overdue = {(lease.keys, lease.id) for lease in self._leases if now - lease.renewed_s >= self._limit_s}
         count = 0
         for held in self._holdings if overdue else ():
-            if held.holder.lease in overdue and held.is_exclusive and held.ended is None and not held.is_given_up:
+            is_overdue = (held.keys, held.holder.lease) in overdue
+            if is_overdue and held.is_exclusive and held.ended is None and not held.is_given_up:
                 logger.error("job %s: its lease was not renewed for %g s; ending it", held.job_id, self._limit_s)
                 held.is_given_up = True
                 self._give_up(held, self._grace_s)

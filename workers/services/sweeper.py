@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
 
 from oneshot_queue.clock import Clock
-from oneshot_queue.errors import OneshotQueueError
+from oneshot_queue.errors import BrokerError, OneshotQueueError
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store import sweeping
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.store.sweeping import AUDIT_BATCH, AUDITED, LeaseSeen, Spared
 from workers.leases import Lease
 
@@ -26,6 +27,8 @@ PASSES_PER_LEASE: Final = 6
 LONGEST_PERIOD_S: Final = 5.0
 MAX_SUSPECTS: Final = 10_000
 
+Suspects = dict[tuple[str, str], float]
+
 
 @dataclass(slots=True)
 class _Watch:
@@ -33,20 +36,23 @@ class _Watch:
 
     Attributes:
         leases: The end of each lease, and since when it has not moved.
-        suspects: Running jobs without a registered lease, as ``(id, lease)``, and since when.
+        suspects: Running jobs of each state without a registered lease, as ``(id, lease)``, and since when.
+        found: Those of them that the present walk through the state's index came across.
         offsets: Where the audit of each state's index goes on.
         looked_s: When this worker last looked.
     """
 
     leases: dict[str, tuple[str, float]] = field(default_factory=dict)
-    suspects: dict[tuple[str, str], float] = field(default_factory=dict)
+    suspects: dict[JobState, Suspects] = field(default_factory=lambda: {state: {} for state in AUDITED})
+    found: dict[JobState, Suspects] = field(default_factory=lambda: {state: {} for state in AUDITED})
     offsets: dict[JobState, int] = field(default_factory=lambda: dict.fromkeys(AUDITED, 0))
     looked_s: float | None = None
 
     def forget(self) -> None:
         """Begin anew: what was seen before proves nothing any more."""
         self.leases.clear()
-        self.suspects.clear()
+        for state in AUDITED:
+            self.suspects[state], self.found[state] = {}, {}
         self.looked_s = None
 
 
@@ -102,20 +108,32 @@ class Sweeper:
 
     async def _sweep(self, own: Lease, watch: _Watch) -> int:
         turn_s = 3 * self._period_s
-        now = self._clock.monotonic()
-        if watch.looked_s is not None and now - watch.looked_s > turn_s:
+        asked_s = self._clock.monotonic()
+        if watch.looked_s is not None and asked_s - watch.looked_s > turn_s:
             watch.forget()
         seen = await self._connection.run(sweeping.watch(own.keys, own.id, turn_s=turn_s))
         if seen is None:
             watch.forget()
             return 0
-        watch.looked_s = now
-        watch.leases = {each.id: self._since(watch, each, now) for each in seen if each.id != own.id}
+        # What is new was read before now, what is old was still so when we asked: neither makes a wait look longer.
+        read_s = self._clock.monotonic()
+        watch.looked_s = asked_s
+        watch.leases = {each.id: self._since(watch, each, read_s) for each in seen if each.id != own.id}
         count = 0
         for each in seen:
-            if each.id in watch.leases and self._is_over(each, now - watch.leases[each.id][1]):
-                count += await self._decide_all(own.keys, each)
-        return count + await self._audit(own.keys, watch, now)
+            if each.id in watch.leases and self._is_over(each, asked_s - watch.leases[each.id][1]):
+                count += await self._past_damage(self._decide_all(own.keys, each))
+        return count + await self._audit(own.keys, watch)
+
+    async def _past_damage(self, step: Awaitable[int]) -> int:
+        """Take a step; what is damaged in one place must not save every other lease and job."""
+        try:
+            return await step
+        except BrokerError as problem:
+            if not is_damage(problem):
+                raise
+            logger.error("cannot sweep over what is damaged: %s", problem)
+            return 0
 
     def _since(self, watch: _Watch, seen: LeaseSeen, now: float) -> tuple[str, float]:
         before = watch.leases.get(seen.id)
@@ -147,23 +165,27 @@ class Sweeper:
                 logger.warning("queue %s: lease %s is over; decided %d jobs", keys.queue, lease.id, count)
                 return count
 
-    async def _audit(self, keys: QueueKeys, watch: _Watch, now: float) -> int:
-        count = 0
-        suspects: dict[tuple[str, str], float] = {}
-        for state in AUDITED:
-            found = await self._connection.run(sweeping.audit(keys, state, watch.offsets[state]))
-            if found.mended:
-                logger.warning("queue %s: mended %d of its %s jobs", keys.queue, found.mended, state)
-            count += found.mended
-            is_last = found.count < AUDIT_BATCH
-            watch.offsets[state] = 0 if is_last else watch.offsets[state] + AUDIT_BATCH - found.mended
-            suspects |= {each: watch.suspects.get(each, now) for each in found.suspects}
-        for (job_id, lease_id), since_s in suspects.items():
-            if now - since_s >= self._settings.lease_s:
+    async def _audit(self, keys: QueueKeys, watch: _Watch) -> int:
+        return sum([await self._past_damage(self._audit_state(keys, watch, state)) for state in AUDITED])
+
+    async def _audit_state(self, keys: QueueKeys, watch: _Watch, state: JobState) -> int:
+        asked_s = self._clock.monotonic()
+        answer = await self._connection.run(sweeping.audit(keys, state, watch.offsets[state]))
+        read_s = self._clock.monotonic()
+        if answer.mended:
+            logger.warning("queue %s: mended %d of its %s jobs", keys.queue, answer.mended, state)
+        before, found = watch.suspects[state], watch.found[state]
+        for each in answer.suspects[: MAX_SUSPECTS - len(found)]:
+            found[each] = before.get(each, read_s)
+        if answer.count < AUDIT_BATCH:
+            # The walk is over: whoever it did not come across is none any more, or begins anew.
+            watch.offsets[state], watch.suspects[state], watch.found[state] = 0, found, {}
+        else:
+            watch.offsets[state] += AUDIT_BATCH - answer.mended
+        count = answer.mended
+        for job_id, lease_id in answer.suspects:
+            if asked_s - before.get((job_id, lease_id), asked_s) >= self._settings.lease_s:
                 count += await self._decide(keys, job_id, lease_id)
-        watch.suspects |= suspects
-        while len(watch.suspects) > MAX_SUSPECTS:
-            del watch.suspects[next(iter(watch.suspects))]
         return count
 
     async def _decide(self, keys: QueueKeys, job_id: str, lease_id: str) -> int:

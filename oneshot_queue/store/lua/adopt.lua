@@ -30,7 +30,7 @@ end
 local at_ms, to, priority = happened_ms(ARGV[7], job[7]), next_state(state, 'start'), job[6]
 begin_writing()
 step_out(id, { entry = job[5], priority = priority, due = job[8], expires = job[9] })
-redis.call('HDEL', KEYS[2], 'due', 'expires')
+redis.call('HDEL', KEYS[2], 'expires')
 line_up(id, priority)
 local stream, entry = T .. ':ready:' .. priority, redis.call('HGET', KEYS[2], 'entry')
 local taken = redis.pcall('XCLAIM', stream, GROUP, ARGV[3], 0, entry, 'FORCE', 'JUSTID')

@@ -95,7 +95,9 @@ for _, priority in ipairs(PRIORITIES) do
       end
     else
       local spec, stdin = read_spec(id, job)
-      if spec then
+      if spec and is_late(job) then
+        end_expired(id, job, tonumber(ARGV[8]))
+      elseif spec then
         bytes = bytes + #spec + #stdin
         claimed[#claimed + 1] = start_job(id, job, spec, stdin, lease, claimer)
       else

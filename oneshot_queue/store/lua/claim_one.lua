@@ -23,6 +23,10 @@ end_what_expired(tonumber(ARGV[6]))
 local id = ARGV[4]
 local job = read_job(KEYS[2])
 local spec, stdin = read_spec(id, job)
+if spec and is_late(job) then
+  end_expired(id, job, tonumber(ARGV[6]))
+  return { 'claimed', 0 }
+end
 if spec and job.due then
   return { 'later', digits(math.max(1, tonumber(job.due) - now_ms())) }
 end

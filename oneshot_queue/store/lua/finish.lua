@@ -26,7 +26,7 @@
 -- Returns {"finished", state}, {"done", state} if it had been with this token, {"fenced"}, or {"refused", state}
 
 local job = redis.call('HMGET', KEYS[2], 'token', 'lease', 'state', 'attempt', 'entry', 'priority', 'interrupt_by',
-  'changed')
+  'changed', 'due', 'expires')
 local id, state = ARGV[1], job[3]
 if job[1] == ARGV[2] and state == 'CREATED' and not job[2] then
   return { 'done', state }
@@ -49,7 +49,8 @@ end
 
 local keep_ms, kept = tonumber(to == 'COMPLETED' and ARGV[11] or ARGV[12]), tonumber(ARGV[10])
 local at_ms, by = happened_ms(ARGV[6], job[8]), ARGV[7]
-local held = { state = state, attempt = job[4], entry = job[5], priority = job[6], lease = job[2] }
+local held = { state = state, attempt = job[4], entry = job[5], priority = job[6], lease = job[2],
+  due = job[9], expires = job[10] }
 begin_writing()
 if ARGV[9] ~= '' then
   local head = output_keys(id, job[4])

@@ -20,7 +20,12 @@ local function held_job(id)
   if job.err or not job[1] or not ({ high = true, normal = true, low = true })[job[4]] then
     return nil
   end
-  return { state = job[1], attempt = job[2], entry = job[3], priority = job[4], lease = job[5], interrupt_by = job[6],
+  local text_length = redis.pcall('STRLEN', T .. ':text:' .. id)
+  local attempt, entry = string.match(job[2] or '', '^%d%d?%d?%d?$'), string.match(job[3] or '', '^%d+%-%d+$')
+  if not attempt or type(text_length) == 'table' then
+    return nil
+  end
+  return { state = job[1], attempt = attempt, entry = entry, priority = job[4], lease = job[5], interrupt_by = job[6],
     changed = job[7], retry = job[8], kept = (tonumber(job[9]) or 0) - (tonumber(job[10]) or 0) }
 end
 

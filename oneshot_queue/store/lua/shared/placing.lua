@@ -4,6 +4,7 @@
 local function line_up(id, priority)
   local entry = redis.call('XADD', T .. ':ready:' .. priority, '*', 'id', id)
   redis.call('HSET', T .. ':job:' .. id, 'entry', entry)
+  redis.call('HDEL', T .. ':job:' .. id, 'due')
   ring_bell()
 end
 

@@ -12,20 +12,25 @@ end
 local function promote_due()
   local due = due_members(T .. ':delayed')
   for _, id in ipairs(due) do
-    local job_key = T .. ':job:' .. id
-    local job = redis.pcall('HMGET', job_key, 'state', 'priority', 'entry')
+    local job = redis.pcall('HMGET', T .. ':job:' .. id, 'state', 'priority', 'entry')
     redis.call('ZREM', T .. ':delayed', id)
     if job[1] == 'CREATED' and not job[3] and (job[2] == 'high' or job[2] == 'normal' or job[2] == 'low') then
       line_up(id, job[2])
-      redis.call('HDEL', job_key, 'due')
     end
   end
   return #due
 end
 
-local function end_expired(id, job, at_ms, keep_ms)
+local function end_expired(id, job, keep_ms)
+  redis.call('ZREM', T .. ':expiring', id) -- also a write that passes when memory is full, so that the next ones do
   add_text(id, 'error', 'it was not started in time')
-  end_job(id, job, { to = 'FAILED', at_ms = at_ms, cause = 'expired', by = '', keep_ms = keep_ms, kept = 0 })
+  end_job(id, job, { to = 'FAILED', at_ms = happened_ms(0, job.changed), cause = 'expired', by = '',
+    keep_ms = keep_ms, kept = 0 })
+end
+
+-- Whether a waiting job need not be started any more, although no clock has come to it yet.
+local function is_late(job)
+  return (tonumber(job.expires or '') or math.huge) <= now_ms()
 end
 
 -- End at most 100 jobs that waited too long; returns how many.
@@ -35,8 +40,8 @@ local function end_what_expired(keep_ms)
     local job = redis.pcall('HMGET', T .. ':job:' .. id, 'state', 'attempt', 'entry', 'priority', 'changed', 'due')
     redis.call('ZREM', T .. ':expiring', id)
     if job[1] == 'CREATED' then
-      end_expired(id, { state = job[1], attempt = job[2], entry = job[3], priority = job[4], due = job[6] },
-        happened_ms(0, job[5]), keep_ms)
+      end_expired(id, { state = job[1], attempt = job[2], entry = job[3], priority = job[4], changed = job[5],
+        due = job[6] }, keep_ms)
     end
   end
   return #late

@@ -1,0 +1,107 @@
+"""What happens to a queue's jobs without, or after, the worker that held them, in short calls."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from oneshot_queue.jobs import Cause, JobSpec, Outcome
+from oneshot_queue.states import JobState
+from oneshot_queue.store import claiming, job_store, lease_store, sweeping
+from oneshot_queue.store.claiming import Returned
+from oneshot_queue.store.job_store import Fenced, Promoted, Recorded, Refused
+from oneshot_queue.store.lease_store import Intent, Renewed
+from oneshot_queue.store.sweeping import Audited, LeaseSeen, Spared, Swept
+from tests.store.builders import Held, Store, a_spec
+
+FAILED: Final = Outcome(JobState.FAILED, Cause.EXIT, exit_code=3)
+"""How an attempt ends that another may follow."""
+
+
+def a_retried_spec(*, retries: int = 2, delay_s: float = 0.0, **options: Any) -> JobSpec:
+    """A job that is run again, also when its worker is lost."""
+    return a_spec(retries=retries, retry_delay=delay_s, **options)
+
+
+async def sweep(
+    store: Store, lease: str, *, seen: str | None = None, spread: float = 1.0, is_confirmed: bool = False
+) -> Swept | Spared:
+    """One step of a sweep."""
+    call = sweeping.sweep(
+        store.keys,
+        lease,
+        seen=seen,
+        by="sweeper",
+        error="it is gone",
+        spread=spread,
+        is_confirmed=is_confirmed,
+        settings=store.settings,
+    )
+    return await store.run(call)
+
+
+async def watch(store: Store, lease: str = "sweeper.1", *, turn_s: float = 60.0) -> tuple[LeaseSeen, ...] | None:
+    """See the leases of the queue as its one sweeper."""
+    return await store.run(sweeping.watch(store.keys, lease, turn_s=turn_s))
+
+
+async def audit(store: Store, state: JobState, start: int = 0) -> Audited:
+    """Look through a part of a state's index."""
+    return await store.run(sweeping.audit(store.keys, state, start))
+
+
+async def decide(store: Store, job_id: str, lease: str, *, spread: float = 1.0) -> bool:
+    """Decide a job that no registered lease holds."""
+    call = sweeping.decide(
+        store.keys, job_id, lease, by="sweeper", error="it is gone", spread=spread, settings=store.settings
+    )
+    return await store.run(call)
+
+
+async def give_back(
+    store: Store, held: Held, *, why: str = "unstarted", is_counted: bool = False
+) -> Returned | Recorded | Fenced | Refused:
+    """Return a job that never began."""
+    call = claiming.give_back(store.keys, held.id, held.holder, why=why, is_counted=is_counted, settings=store.settings)
+    return await store.run(call)
+
+
+async def adopt(store: Store, held: Held, *, ago_ms: int = 0) -> bool:
+    """Say that this attempt is being run."""
+    call = claiming.adopt(store.keys, held.id, held.holder, attempt=held.attempt, host="host", ago_ms=ago_ms)
+    return await store.run(call)
+
+
+async def promote(store: Store) -> Promoted:
+    """Do what the clock asks for."""
+    return await store.run(job_store.promote(store.keys, store.settings))
+
+
+async def intents(store: Store, lease: str) -> tuple[Intent, ...]:
+    """The interrupts that a renewal brings."""
+    answer = await store.run(lease_store.renew(store.keys, lease, 30.0))
+    assert isinstance(answer, Renewed)
+    return answer.intents
+
+
+async def rows(store: Store, job_id: str) -> list[tuple[int, str, str | None]]:
+    """Attempt, state and cause of each row of a job's history."""
+    known = await store.record_of(job_id)
+    return [(row.attempt, row.state.value, row.cause) for row in known.history]
+
+
+async def standing(store: Store, name: str) -> list[str]:
+    """The members of one of the queue's sorted sets."""
+    return [member.decode() for member in await store.redis.zrange(f"{store.keys.prefix}:{name}", 0, -1)]
+
+
+async def let_come(store: Store, name: str, *job_ids: str) -> None:
+    """Move into the past when jobs are due (``delayed``) or no longer to be started (``expiring``)."""
+    await store.redis.zadd(f"{store.keys.prefix}:{name}", dict.fromkeys(job_ids, 1))
+    field = {"delayed": "due", "expiring": "expires"}[name]
+    for job_id in job_ids:
+        await store.redis.hset(store.keys.job(job_id), field, 1)
+
+
+async def names_of(store: Store, word: str) -> set[str]:
+    """The queue's keys in whose name the word stands."""
+    return {name for name in await store.key_names() if word in name}
