@@ -13,20 +13,17 @@ import anyio
 
 from oneshot_queue.broker import is_local_broker
 from oneshot_queue.clock import SystemClock
-from oneshot_queue.errors import BrokerError, BrokerRefused, MalformedData
-from oneshot_queue.jobs import Cause, Outcome
-from oneshot_queue.states import JobState
+from oneshot_queue.errors import BrokerError, BrokerRefused
 from oneshot_queue.store.announcements import Announcements
-from oneshot_queue.store.claiming import Claim
 from oneshot_queue.store.connection import REPLY_TIMEOUT_S, AsyncConnection
-from oneshot_queue.store.job_store import Holder
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.refusals import shown_url
 from oneshot_queue.store.scripts import load_all
 from oneshot_queue.store.server_facts import eviction_problem
-from oneshot_queue.wire import unpack_spec
+from workers.admission import Admission
 from workers.bridge import Bridge
 from workers.control import Assignment, Stage
+from workers.custody import Custody
 from workers.estates import SPOOL
 from workers.holdings import HeldJob, Holdings, ServerClock
 from workers.job_notes import JobNotes
@@ -134,14 +131,15 @@ class Worker:
         )
         self._slots = Slots(self.orchestrator, self._clock, notes, max_jobs=options.max_jobs)
         self._turn = anyio.Lock()
-        bridge.attach(self._report, self._postpone, self.job_notes.was_fenced)
-        orders = Orders(self.holdings, self._interrupt, self._clock, patience_s=options.settings.lease_s)
+        self.custody = Custody(self.holdings, self.orchestrator, self._slots, worker=self.name)
+        bridge.attach(self._report, self.custody.postpone, self.job_notes.was_fenced)
+        orders = Orders(self.holdings, self.custody.interrupt, self._clock, patience_s=options.settings.lease_s)
         self.lease_keeper = LeaseKeeper(
             connection=self._commands,
             leases=self.leases,
             holdings=self.holdings,
             orders=orders,
-            interrupt=self._interrupt,
+            interrupt=self.custody.interrupt,
             clock=self._clock,
             server_clock=self._server_clock,
             lease_s=options.settings.lease_s,
@@ -153,7 +151,7 @@ class Worker:
             holdings=self.holdings,
             clock=self._clock,
             lease_s=options.settings.lease_s,
-            give_up=self._give_up,
+            give_up=self.custody.give_up,
         )
         self.interrupts = InterruptListener(
             connection=self._commands,
@@ -163,6 +161,16 @@ class Worker:
             orders=orders,
             clock=self._clock,
             remember_s=options.settings.lease_s,
+        )
+        self.admission = Admission(
+            holdings=self.holdings,
+            orchestrator=self.orchestrator,
+            custody=self.custody,
+            slots=self._slots,
+            recorder=self.recorder,
+            interrupts=self.interrupts,
+            clock=self._clock,
+            worker=self.name,
         )
         self.presence = Presence(
             connection=self._commands,
@@ -189,7 +197,7 @@ class Worker:
             settings=options.settings,
             host=self.host,
             recent=self.recorder.recent,
-            on_fenced=self._fence,
+            on_fenced=self.custody.fence,
         )
         self._commands.on_server(self.reassertion.greet)
         self._claimers: list[Claimer] = []
@@ -217,7 +225,7 @@ class Worker:
             turn=self._turn,
             worker=self.name,
             settings=options.settings,
-            admit=self._admit,
+            admit=self.admission.admit,
         )
         self.pruner = Pruner(connection=self._commands, queues=self._keys, settings=options.settings)
 
@@ -331,99 +339,18 @@ class Worker:
             worker=self.name,
             host=self.host,
             settings=self.options.settings,
-            admit=self._admit,
+            admit=self.admission.admit,
             on_lost=self.lease_keeper.replace,
             run_id_of=self.reassertion.run_id_of,
             only_job=self.options.only_job,
             is_burst=self.options.is_burst,
         )
 
-    async def _admit(self, lease: Lease, lease_id: str, claim: Claim) -> None:
-        """Hold a claimed job and start it; one that cannot be read ends as rejected.
-
-        Args:
-            lease_id: Under which it was claimed.
-        """
-        if lease.id != lease_id:
-            logger.error("job %s: not started, its lease was lost before it came", claim.job_id)
-            return
-        holder = Holder(claim.token, lease_id, self.name)
-        former = self.holdings.find(lease.keys.queue, claim.job_id)
-        if former is not None and await self._goes_on(former, claim, holder):
-            return
-        self._slots.take()
-        held = HeldJob(lease.keys, claim.job_id, claim.attempt, holder, None)
-        self.holdings.add(held)
-        try:
-            held.spec = unpack_spec(claim.spec, claim.stdin)
-        except MalformedData as problem:
-            error = f"the stored job cannot be read: {problem}"
-            logger.error("job %s: %s", held.job_id, error)
-            outcome = Outcome(JobState.FAILED, Cause.REJECTED, attempt=claim.attempt, error=error)
-            held.ended = (outcome, self._clock.monotonic())
-            self.recorder.look_at(held)
-            return
-        if self.interrupts.was_announced(lease.keys.queue, claim.job_id, claim.attempt):
-            try:
-                await self.interrupts.look(lease)
-            except BrokerError as problem:
-                logger.warning("job %s: cannot read its interrupt yet: %s", held.job_id, problem)
-        if held.is_fenced:
-            self.holdings.remove(held)
-            return
-        self.orchestrator.submit(
-            held.spec, task_id=held.task_id, job_id=held.job_id, attempt=held.attempt, token=claim.token
-        )
-        if held.intent is not None:
-            self._interrupt(held.task_id, held.intent.grace_s, "interrupted before it was started")
-
-    async def _goes_on(self, former: HeldJob, claim: Claim, holder: Holder) -> bool:
-        """Whether a job that was handed over once more is still being run, and may be; else it has been ended.
-
-        Redis forgets that a job is ours in a crash, a failover or a FLUSHALL. What was started then goes on under the
-        new claim: it must not be started twice.
-        """
-        if not former.is_fenced and former.attempt == claim.attempt and former.is_of(claim.spec, claim.stdin):
-            logger.warning("job %s: the broker forgot that it is ours; it goes on", former.job_id)
-            former.holder = holder
-            self.recorder.note(former)
-            return True
-        self._fence(former, "it was handed over once more, as another")
-        task = self.orchestrator.tasks.get(former.task_id)
-        if task is not None:
-            await task.wait()
-        return False
+    def _fence(self, held: HeldJob) -> None:
+        self.custody.fence(held)
 
     def _note_lease(self, lease: Lease) -> None:
         self.job_notes.lease_renewed(self.leases.index(lease), lease, self.options.settings.lease_s)
-
-    def _interrupt(self, task_id: str, grace_s: float | None, reason: str) -> bool:
-        return self.orchestrator.interrupt(task_id, grace=grace_s, reason=reason)
-
-    def _give_up(self, held: HeldJob, grace_s: float | None) -> None:
-        """End a job that may go on elsewhere, or return it if it has not begun."""
-        task = self.orchestrator.tasks.get(held.task_id)
-        if task is None or task.give_up(Cause.WORKER_LOST, grace=grace_s, reason=held.stop_reason):
-            return
-        if task.pid is None:
-            self._give_back(held, "unstarted")
-
-    def _give_back(self, held: HeldJob, why: str) -> None:
-        """Return a job to the queue whose process does not exist."""
-        held.goes_back = why
-        self._interrupt(held.task_id, 0.0, why)
-
-    def _postpone(self, held: HeldJob) -> None:
-        """The host has no process to spare: let another worker, or this one later, start the job."""
-        self._slots.pause()
-        self._give_back(held, "postponed")
-
-    def _fence(self, held: HeldJob, why: str = "it is another worker's now") -> None:
-        logger.error("job %s: %s; ending its processes", held.job_id, why)
-        held.is_fenced = True
-        self._interrupt(held.task_id, 0.0, "fenced")
-        if held.ended is not None:
-            self.holdings.remove(held)
 
     async def _end_jobs(self) -> None:
         """Let the jobs end; then interrupt, then kill them, as urgently as was asked."""
@@ -436,29 +363,18 @@ class Worker:
                 if self.orchestrator.tasks:
                     self._report.say(f"interrupting {_jobs(len(self.orchestrator.tasks))}")
                 for held in self.holdings:
-                    self._stop_one(held)
+                    self.custody.stop(held)
                 await self.stopping.wait_for(Stage.KILLING)
                 self.orchestrator.kill()
 
-            for held in self.holdings if self.stopping.stage else ():
-                task = self.orchestrator.tasks.get(held.task_id)
-                if task is not None and task.pid is None:
-                    self._give_back(held, "drained")
+            if self.stopping.stage:
+                self.custody.return_unstarted()
             if self.orchestrator.tasks and self.stopping.stage:
                 jobs = _jobs(len(self.orchestrator.tasks))
                 self._report.say(f"stopping: {self.options.drain_timeout_s:g} s for {jobs} to end")
             urging.start_soon(urge)
             await self.orchestrator.wait_until_idle()
             urging.cancel_scope.cancel()
-
-    def _stop_one(self, held: HeldJob) -> None:
-        held.stop_reason = f"worker {self.name} was stopped"
-        lost = Outcome(JobState.FAILED, Cause.WORKER_LOST, attempt=held.attempt)
-        if held.intent is None and held.spec is not None and held.spec.begins_again(lost):
-            held.is_handed_on = True
-            self._give_up(held, None)
-        else:
-            self._interrupt(held.task_id, None, held.stop_reason)
 
     async def _flush(self) -> None:
         """Write down what is left; not for long once the worker was told to kill."""
