@@ -30,7 +30,7 @@ class Custody:
         """Interrupt a task; whether it ends for that."""
         return self._orchestrator.interrupt(task_id, grace=grace_s, reason=reason)
 
-    def fence(self, held: HeldJob, why: str = "it is another worker's now") -> None:
+    def fence(self, held: HeldJob, why: str = "it is not this worker's any more") -> None:
         """End the processes of a job that is not ours any more, and write nothing."""
         logger.error("job %s: %s; ending its processes", held.job_id, why)
         held.is_fenced = True

@@ -137,7 +137,7 @@ def test_a_job_that_went_on_while_its_server_was_replaced_by_an_empty_one_does_n
         shutil.rmtree(data) if data.is_dir() else data.unlink()
     fresh_server.start()
 
-    worker.wait_for("is lost")
+    worker.wait_for("not this worker's any more")
     worker.wait_for(f"end   {job.id}")
     after = real_deployment.enqueue()
     assert after.wait(timeout=20).state is JobState.COMPLETED
