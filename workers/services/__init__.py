@@ -12,6 +12,11 @@ shipper       sends output, at most ten times a second a job                drop
 lease_keeper  renews the leases; learns of interrupts that way              repeats sooner; lost: ends the jobs
 interrupts    hears announced interrupts at once                            reconnects; the renewal finds them
 presence      shows that the worker lives, and what it runs                 repeats
+fencer        ends exclusive jobs before their lease could be given away    asks nobody, so it cannot
+sweeper       decides the jobs of workers that are gone; mends strays       forgets what it saw, begins anew
+promoter      lets delayed jobs wait in line, ends what expired             repeats; a claim does the same
+reconciler    starts or returns what was claimed and never received         repeats
+heir          decides the jobs of dead worker processes of this machine     repeats; else the next worker does
 pruner        forgets finished jobs that are too old                        repeats
 ============  ============================================================  ===================================
 """
