@@ -33,10 +33,16 @@ a queue moves in a cluster          MOVED, ASK, TRYAGAIN                asking w
 a server starts again               another ``run_id``                  whoever watches is told before the first call
 a foreign entry is in a stream      no readable job                     ``claim`` sets it aside, and counts it
 a lease is gone                     ``Lost``                            the worker ends its jobs, and leases anew
+a worker vanishes                   a lease whose end does not move     ``sweep``: FAILED, or the next attempt
+a running job has no lease          an index without a holder           ``audit`` reports it, ``decide`` ends it
+a waiting job has no entry          an index without an entry           ``audit`` gives it one
+a job is claimed and never begun    a token nobody received             ``give_back``; five times: poison
+a server forgot its last writes     another run id                      ``restore``, ``adopt``, ends once more; claims wait
 ==================================  ==================================  ===============================================
 
 The rooms: ``keys`` names, ``lua`` and ``scripts`` what Redis runs, ``calls`` what to say, ``connection`` saying it,
-``refusals`` what went wrong on the way, ``announcements`` hearing; ``job_store`` and ``lease_store`` change,
+``refusals`` what went wrong on the way, ``announcements`` hearing; ``job_store``, ``claiming``, ``lease_store`` and
+``sweeping`` change,
 ``inspection`` and ``output`` look. Below ``connection``: ``addresses`` reads URLs, ``routes`` and ``rerouting`` decide
 whom to ask and what to ask again, with ``sentinels`` and ``cluster`` for directories; ``async_node`` and ``sync_node``
 hold the connections to one server, which ``driver`` makes and ``introductions`` and ``server_facts`` get to know.
