@@ -37,7 +37,7 @@ a worker vanishes                   a lease whose end does not move     ``sweep`
 a running job has no lease          an index without a holder           ``audit`` reports it, ``decide`` ends it
 a waiting job has no entry          an index without an entry           ``audit`` gives it one
 a job is claimed and never begun    a token nobody received             ``give_back``; five times: poison
-a server forgot its last writes     another run id                      ``restore``, ``adopt``, ends once more; claims wait
+a server forgot its last writes     another run id                      ``restore``, ``adopt``, ends again; claims wait
 ==================================  ==================================  ===============================================
 
 The rooms: ``keys`` names, ``lua`` and ``scripts`` what Redis runs, ``calls`` what to say, ``connection`` saying it,
