@@ -27,10 +27,14 @@ class Safekeeping:
         self._server_clock = server_clock
         self._kept: set[HeldJob] = set()
         self._has_failed = False
+        self._writing = anyio.Lock()
 
     async def keep(self, endings: Iterable[tuple[HeldJob, Ending]]) -> None:
         """Return when these endings are on the disk, or cannot be."""
-        new = [(held, ending) for held, ending in endings if held not in self._kept]
+        async with self._writing:
+            await self._keep([(held, ending) for held, ending in endings if held not in self._kept])
+
+    async def _keep(self, new: list[tuple[HeldJob, Ending]]) -> None:
         if not new:
             return
         now_s, now_ms = self._clock.monotonic(), self._server_clock.now_ms()
@@ -46,10 +50,13 @@ class Safekeeping:
 
     async def release(self, waiting: Iterable[HeldJob]) -> None:
         """Only these still wait for Redis."""
-        if self._kept and self._kept.isdisjoint(waiting):
-            try:
-                await anyio.to_thread.run_sync(self._spool.clear)
-            except OSError as problem:
-                # What lies there counts once, however often it is read.
-                logger.warning("the spool cannot be emptied: %s", problem)
-            self._kept.clear()
+        if not self._kept:
+            return
+        async with self._writing:
+            if self._kept.isdisjoint(waiting):
+                try:
+                    await anyio.to_thread.run_sync(self._spool.clear)
+                except OSError as problem:
+                    # What lies there counts once, however often it is read.
+                    logger.warning("the spool cannot be emptied: %s", problem)
+                self._kept.clear()

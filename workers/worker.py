@@ -110,6 +110,7 @@ class Worker:
             server_clock=self._server_clock,
             on_sent=self.recorder.look_at,
             on_fenced=self._fence,
+            on_away=self.recorder.keep_safe,
         )
         bridge = Bridge(
             holdings=self.holdings,

@@ -24,6 +24,10 @@ class Connection:
         return [Recorded() for _ in calls]
 
 
+async def nothing_to_keep() -> None:
+    return
+
+
 @pytest.fixture
 def shipper(monkeypatch: pytest.MonkeyPatch) -> Shipper:
     monkeypatch.setattr(shipper_module, "FIRST_DELAY_S", 0.0)
@@ -34,6 +38,7 @@ def shipper(monkeypatch: pytest.MonkeyPatch) -> Shipper:
         server_clock=ServerClock(clock),
         on_sent=lambda _: None,
         on_fenced=lambda _: None,
+        on_away=nothing_to_keep,
     )
 
 

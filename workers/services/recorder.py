@@ -126,11 +126,15 @@ class Recorder:
                 failures = 0
                 await self._safe.release(self._holdings)
             except OneshotQueueError as problem:
-                await self._safe.keep((held, self._settled(held)) for held in self._due if _has_end(held))
+                await self.keep_safe()
                 # Refused counts as absent: a password that was changed for a while must not end any job.
                 failures += 1
                 logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot record: %s", problem)
                 await anyio.sleep(retry_delay(failures, base_s=0.05, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
+
+    async def keep_safe(self) -> None:
+        """The broker is away: bring the ends that it has not taken to the disk, also those that wait for output."""
+        await self._safe.keep((held, self._settled(held)) for held in self._holdings if _has_end(held))
 
     async def run_once(self) -> int:
         """Send what is due in one pipeline; returns of how many jobs.

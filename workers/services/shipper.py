@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
@@ -37,6 +37,7 @@ class Shipper:
     Args:
         on_sent: Called with a job when a batch of it has been dealt with.
         on_fenced: Called with a job that turned out to be another's.
+        on_away: Called when the broker could not be reached: ends of jobs wait for this output.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Shipper:
         server_clock: ServerClock,
         on_sent: Callable[[HeldJob], None],
         on_fenced: Callable[[HeldJob], None],
+        on_away: Callable[[], Awaitable[None]],
     ) -> None:
         self._connection = connection
         self._clock = clock
         self._server_clock = server_clock
         self._on_sent = on_sent
         self._on_fenced = on_fenced
+        self._on_away = on_away
         self._due: dict[HeldJob, float] = {}
         self._wanted = anyio.Event()
 
@@ -84,6 +87,7 @@ class Shipper:
                 failures = 0
             except OneshotQueueError as problem:
                 failures += 1
+                await self._on_away()
                 logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot send output: %s", problem)
                 await anyio.sleep(retry_delay(failures, base_s=0.05, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
 
