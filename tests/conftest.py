@@ -2,7 +2,8 @@
 
 ============== ======================================================================================================
 server         A running server, shared by many tests. Tests below ``tests/store`` and ``tests/integration`` run once
-               on each kind, the others on Redis 8.2; with ``--all-servers`` every test runs on each kind.
+               on each kind, below ``tests/properties`` on fakeredis and Redis 8.2, the others on Redis 8.2; with
+               ``--all-servers`` every test runs on each kind.
 fresh_server   The same kinds, but a server of the test's own: it may be stopped, paused, filled and reconfigured.
 namespace      A key prefix of the test's own, so that tests share a server without FLUSHALL.
 queue_name     A queue name of the test's own.
@@ -20,14 +21,20 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import commands, leftovers
-from tests.servers import Server, ServerKind, ServerProcess, kinds_for, known_kinds
+from tests.servers import FAKE, GATE, Server, ServerKind, ServerProcess, kinds_for, known_kinds
 
 # How fast examples come is a matter of the machine's load, and no promise of ours.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Stories about the store: the same ones every time, few enough for every run; by ``--hypothesis-profile=long`` new
+# ones, for as long as one has patience.
+_stories = settings(settings.get_profile("house"), stateful_step_count=50, print_blob=True)
+settings.register_profile("stories", _stories, max_examples=40, derandomize=True, database=None)
+settings.register_profile("long", _stories, max_examples=2_000)
 settings.load_profile("house")
 
 _HERE = Path(__file__).parent
 _CROSSED = (_HERE / "store", _HERE / "integration")
+_PROPERTIES = _HERE / "properties"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,8 +49,12 @@ def pytest_report_header() -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server_kind" in metafunc.fixturenames:
         everywhere = bool(metafunc.config.getoption("--all-servers"))
-        crossed = everywhere or any(metafunc.definition.path.is_relative_to(folder) for folder in _CROSSED)
-        metafunc.parametrize("server_kind", kinds_for(crossed=crossed), ids=lambda kind: kind.name, scope="session")
+        path = metafunc.definition.path
+        crossed = everywhere or any(path.is_relative_to(folder) for folder in _CROSSED)
+        kinds = kinds_for(crossed=crossed)
+        if path.is_relative_to(_PROPERTIES) and not everywhere:
+            kinds = [kind for kind in kinds_for(crossed=True) if kind.name in {FAKE, GATE}]
+        metafunc.parametrize("server_kind", kinds, ids=lambda kind: kind.name, scope="session")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

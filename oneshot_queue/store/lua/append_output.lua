@@ -27,6 +27,10 @@ if job[1] ~= ARGV[2] or job[2] ~= ARGV[3] or job[4] then
   return { 'fenced' }
 end
 local last, at_ms = tonumber(job[3]) or 0, now_ms()
+-- The newest chunk comes last. What is known already came late, and its totals are out of date.
+if tonumber(ARGV[#ARGV - 5]) <= last then
+  return { 'appended' }
+end
 for i = 9, #ARGV, 6 do
   local ordinal = tonumber(ARGV[i])
   if ordinal > last then

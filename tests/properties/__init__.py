@@ -1,0 +1,1 @@
+"""The store against a model of it: long random stories of workers, apps, faults and restored servers."""

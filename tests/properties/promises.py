@@ -1,0 +1,63 @@
+"""What holds after every step, whatever the model says: read from the keys alone."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from oneshot_queue.states import TRANSITIONS, JobState
+from tests.properties.jobs import Row, number_of
+from tests.properties.world import UNFINISHED, Seen
+
+CREATED = JobState.CREATED
+RETURNS = frozenset({"unstarted"})
+
+
+def check_alone(seen: Seen) -> None:
+    """Each job is in one place where somebody will come across it, and all indexes say the same as the jobs."""
+    standing = [job_id for ids in seen.streams.values() for job_id in ids]
+    assert len(standing) == len(set(standing)), "two entries of one job"
+    unfinished = {job_id for job_id, job in seen.jobs.items() if job["state"] in UNFINISHED}
+    assert set(standing) | seen.delayed == unfinished
+    assert set(standing).isdisjoint(seen.delayed)
+    assert set(seen.pending) <= set(standing)
+    for job_id, job in seen.jobs.items():
+        assert is_path(job["rows"]), f"{job_id} has an impossible history: {job['rows']}"
+        assert job["rows"][-1][:2] == (job["attempt"], job["state"])
+        if job["state"] == CREATED:
+            assert job["lease"] is None
+            assert job_id not in seen.pending
+        elif job_id in seen.pending:
+            assert seen.pending[job_id] == job["lease"]
+    assert seen.kept_total == sum(seen.kept.values())
+
+
+def check_step(before: Seen, after: Seen) -> None:
+    """What never happens between two looks: an end that changes, a history that is rewritten, a token that repeats."""
+    for job_id, was in before.jobs.items():
+        now = after.jobs.get(job_id)
+        if now is None or now["rows"][: len(was["rows"])] != was["rows"]:
+            assert was["state"] not in UNFINISHED, f"{job_id} vanished, or forgot its past"
+            continue
+        if was["state"] not in UNFINISHED:
+            assert now == was, f"{job_id} had ended"
+        if now["token"] != was["token"]:
+            assert number_of(now["token"]) > number_of(was["token"])
+
+
+def is_path(rows: list[Row]) -> bool:
+    """Whether a history is a path of the state machine, with the two ways back that there are."""
+    if rows[0] != (1, CREATED, None):
+        return False
+    edges = set(TRANSITIONS.items())
+    for (attempt, state, _), (next_attempt, next_state, cause) in pairwise(rows):
+        if next_attempt == attempt + 1:
+            if (state, next_state, cause) != (JobState.FAILED, CREATED, "retry"):
+                return False
+        elif next_attempt != attempt:
+            return False
+        elif next_state is CREATED:
+            if state.is_final or cause not in RETURNS:
+                return False
+        elif not any(source == state and target is next_state for (source, _), target in edges):
+            return False
+    return True

@@ -1,0 +1,178 @@
+"""What apps and workers do, also twice where a reply was lost, and old holders long after it was theirs to do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from oneshot_queue.events import OutputStream
+from oneshot_queue.jobs import Cause, JobSpec, Outcome, Priority
+from oneshot_queue.states import JobState
+from oneshot_queue.store import claiming, job_store, lease_store
+from oneshot_queue.store.claiming import Claimed
+from oneshot_queue.store.job_store import When
+from oneshot_queue.store.lease_store import Renewed
+from oneshot_queue.wire import Chunk
+from tests.properties.jobs import Plan
+from tests.properties.stage import NEVER_S, SETTINGS, WORKERS, Stage, holder_of, pick
+
+IDS: Final = tuple(f"job-{number}" for number in range(6))
+
+ids = st.sampled_from(IDS)
+workers = st.integers(0, WORKERS - 1)
+choices = st.integers(0, 1_000)
+times = st.sampled_from((1, 1, 1, 2))
+plans = st.builds(
+    Plan,
+    priority=st.sampled_from(Priority),
+    retries=st.sampled_from((0, 0, 1, 2)),
+    is_retried_late=st.booleans(),
+    is_delayed=st.sampled_from((False, False, True)),
+    expires=st.sampled_from((False, False, True)),
+)
+events = st.sampled_from((None, "detect_silence", "detect_activity", "finish"))
+endings = st.sampled_from(
+    (
+        (JobState.COMPLETED, Cause.EXIT, None),
+        (JobState.FAILED, Cause.SIGNAL, None),
+        (JobState.FAILED, Cause.SIGNAL, "now"),
+        (JobState.FAILED, Cause.SIGNAL, "later"),
+        (JobState.INTERRUPTED, Cause.INTERRUPTED, None),
+    )
+)
+Ending = tuple[JobState, Cause, str | None]
+
+
+class Work(Stage):
+    """Apps and workers."""
+
+    # What an app does.
+
+    @rule(job_id=ids, plan=plans, times=times)
+    def submit(self, job_id: str, plan: Plan, times: int) -> None:
+        delay_s = NEVER_S if plan.is_retried_late else 0.0
+        spec = JobSpec(
+            ["true"],
+            priority=plan.priority,
+            retries=plan.retries,
+            retry_delay=delay_s,
+            retry_max_delay=delay_s,
+        )
+        when = When(delay_s=NEVER_S if plan.is_delayed else None, expires_s=NEVER_S if plan.expires else None)
+        call = job_store.submit(self.keys, job_id, spec, by="app", max_length=100, when=when)
+        self._say(call, lambda: self.model.submit(job_id, plan, next(self.serials)), times, is_repeatable=False)
+
+    @rule(job_id=ids, times=times)
+    def interrupt(self, job_id: str, times: int) -> None:
+        call = job_store.interrupt(self.keys, job_id, grace=None, by="ops", reason=None, settings=SETTINGS)
+        self._say(call, lambda: self.model.interrupt(job_id), times)
+
+    # What a worker does.
+
+    @rule(worker=workers, free=st.integers(1, 3), is_lost=st.booleans())
+    def claim(self, worker: int, free: int, is_lost: bool) -> None:
+        self._claim(self.workers[worker], free, is_lost=is_lost)
+
+    @rule(worker=workers, job_id=ids)
+    def claim_one(self, worker: int, job_id: str) -> None:
+        who = self.workers[worker]
+        call = claiming.claim_one(self.keys, job_id, lease=who.lease, worker="w", host="h", settings=SETTINGS)
+        self._take(who, self.world.run(call), self.model.claim_one(job_id, who.lease))
+
+    @rule(worker=workers)
+    def reclaim(self, worker: int) -> None:
+        who = self.workers[worker]
+        answer = self.world.run(claiming.reclaim(self.keys, lease=who.lease, known=who.known))
+        assert isinstance(answer, Claimed)
+        assert {claim.job_id for claim in answer.claims} == self.model.reclaim(who.lease, who.known)
+        for claim in answer.claims:
+            self._receive(who, claim)
+
+    @rule(choice=choices)
+    @precondition(lambda self: self._active())
+    def begin(self, choice: int) -> None:
+        self._begin(pick(self._active(), choice))
+
+    @rule(choice=choices, event=events, is_old=st.booleans(), times=times)
+    @precondition(lambda self: self.attempts)
+    def record(self, choice: int, event: str | None, is_old: bool, times: int) -> None:
+        attempt = self._some_attempt(choice, is_old=is_old)
+        attempt.sequence += 1
+        sequence = attempt.sequence
+        call = job_store.record(
+            self.keys, attempt.job_id, holder_of(attempt), sequence=sequence, event=event, ago_ms=0, fields={"pid": 7}
+        )
+        self._write(attempt, call, lambda: self.model.record(attempt, event, sequence), times)
+
+    @rule(choice=choices, is_old=st.booleans(), times=times)
+    @precondition(lambda self: self.attempts)
+    def append(self, choice: int, is_old: bool, times: int) -> None:
+        attempt = self._some_attempt(choice, is_old=is_old)
+        attempt.ordinal += 1
+        ordinal = attempt.ordinal
+        call = job_store.append_output(
+            self.keys,
+            attempt.job_id,
+            attempt.number,
+            holder_of(attempt),
+            [(Chunk(ordinal, OutputStream.STDOUT, ordinal - 1, 0, b"x"), True)],
+            total=ordinal,
+            dropped=0,
+            now_ms=0,
+            tail_from=(0, 0),
+        )
+        self._write(attempt, call, lambda: self.model.append(attempt, ordinal), times)
+
+    @rule(choice=choices, ending=endings, is_old=st.booleans(), times=times)
+    @precondition(lambda self: self.attempts)
+    def finish(self, choice: int, ending: Ending, is_old: bool, times: int) -> None:
+        attempt = self._some_attempt(choice, is_old=is_old)
+        state, cause, retry = ending
+        kept = attempt.ordinal
+        call = job_store.finish(
+            self.keys,
+            attempt.job_id,
+            holder_of(attempt),
+            Outcome(state, cause, signal=9),
+            ago_ms=0,
+            inline_output=b"",
+            kept=kept,
+            fields={},
+            settings=SETTINGS,
+            retry_after_s={None: None, "now": 0.0, "later": NEVER_S}[retry],
+        )
+        self._last_word(attempt, call, lambda: self.model.finish(attempt, state, cause.value, kept, retry), times)
+
+    @rule(choice=choices, is_counted=st.booleans(), is_old=st.booleans(), times=times)
+    @precondition(lambda self: self.attempts)
+    def give_back(self, choice: int, is_counted: bool, is_old: bool, times: int) -> None:
+        attempt = self._some_attempt(choice, is_old=is_old)
+        if attempt.has_begun:
+            return
+        call = claiming.give_back(
+            self.keys, attempt.job_id, holder_of(attempt), why="unstarted", is_counted=is_counted, settings=SETTINGS
+        )
+        self._last_word(attempt, call, lambda: self.model.give_back(attempt, is_counted), times, is_end=False)
+
+    @rule(worker=workers)
+    def renew(self, worker: int) -> None:
+        who = self.workers[worker]
+        answer = self.world.run(lease_store.renew(self.keys, who.lease, 30.0))
+        expected = self.model.renew(who.lease)
+        if isinstance(answer, Renewed):
+            assert {intent.job_id: intent.attempt for intent in answer.intents} == expected
+        else:
+            assert answer == expected
+            self._lease_anew(who)
+
+    @rule(worker=workers)
+    def leave(self, worker: int) -> None:
+        who = self.workers[worker]
+        if not all(attempt.is_over for attempt in who.attempts):
+            return
+        is_gone = self.world.run(lease_store.unregister(self.keys, who.lease))
+        assert is_gone == self.model.unregister(who.lease)
+        if is_gone:
+            self.workers[worker] = self._new_worker()

@@ -1,0 +1,202 @@
+"""The real queue beside the model: what its keys say, in the model's words, and a server that can be set back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import redis
+
+from oneshot_queue.jobs import Priority
+from oneshot_queue.states import JobState
+from oneshot_queue.store.calls import Call
+from oneshot_queue.store.connection import SyncConnection
+from oneshot_queue.store.keys import GROUP, QueueKeys
+from tests.properties.jobs import Job, Row
+from tests.properties.model import Model
+
+T = TypeVar("T")
+
+UNFINISHED = frozenset(state for state in JobState if not state.is_final)
+SHARED_KEYS = frozenset(
+    {"delayed", "expiring", "workers", "terms", "sweeper", "epoch", "settling", "kept", "counters", "bell"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Everything the queue's keys say."""
+
+    jobs: dict[str, dict[str, Any]]
+    streams: dict[str, list[str]]
+    pending: dict[str, str]
+    states: dict[str, set[str]]
+    delayed: set[str]
+    expiring: set[str]
+    leases: dict[str, bool]
+    terms: set[str]
+    intents: dict[str, dict[str, int]]
+    kept: dict[str, int]
+    kept_total: int
+
+    @property
+    def tokens(self) -> dict[str, str]:
+        return {job_id: job["token"] for job_id, job in self.jobs.items()}
+
+
+def foretold(model: Model) -> Seen:
+    """What the keys should say."""
+    states: dict[str, set[str]] = {}
+    for job_id, job in model.jobs.items():
+        states.setdefault(job.state.value, set()).add(job_id)
+    streams = {priority.value: model.stream(priority) for priority in Priority}
+    return Seen(
+        jobs={job_id: _facts(job) for job_id, job in model.jobs.items()},
+        streams={name: ids for name, ids in streams.items() if ids},
+        pending=model.pending(),
+        states=states,
+        delayed=set(model.delayed),
+        expiring=set(model.expiring),
+        leases=dict(model.leases),
+        terms=set(model.leases),
+        intents={lease: dict(jobs) for lease, jobs in model.intents.items() if jobs},
+        kept=dict(model.kept),
+        kept_total=sum(model.kept.values()),
+    )
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    return {
+        "state": job.state.value,
+        "attempt": job.attempt,
+        "token": job.token,
+        "lease": job.lease,
+        "rows": list(job.rows),
+        "is_interrupted": job.is_interrupted,
+        "returns": job.returns,
+        "bytes": job.bytes,
+        "expires": job.state.is_final,
+    }
+
+
+class World:
+    """One queue of a server, looked at from behind."""
+
+    def __init__(self, url: str, keys: QueueKeys) -> None:
+        self.keys = keys
+        self.connection = SyncConnection(url)
+        self.redis: Any = redis.Redis.from_url(url, protocol=2, decode_responses=True)
+        self._raw: Any = redis.Redis.from_url(url, protocol=2)
+
+    def close(self) -> None:
+        if names := self._names():
+            self.redis.delete(*names)
+        for client in (self.redis, self._raw, self.connection):
+            client.close()
+
+    def key(self, name: str) -> str:
+        return f"{self.keys.prefix}:{name}"
+
+    def run(self, call: Call[T]) -> T:
+        """Carry out one call."""
+        (answer,) = self.connection.run_many([call])
+        if isinstance(answer, Exception):
+            raise answer
+        done: T = answer
+        return done
+
+    def look(self) -> Seen:
+        """Read it all."""
+        names = sorted(name.removeprefix(f"{self.keys.prefix}:") for name in self._names())
+        own = {kind: [name.partition(":")[2] for name in names if name.startswith(f"{kind}:")] for kind in _KINDS}
+        strange = [name for name in names if name not in SHARED_KEYS and name.partition(":")[0] not in own]
+        assert strange == [], "keys that nobody knows"
+        pipe = self.redis.pipeline(transaction=False)
+        for job_id in own["job"]:
+            pipe.hgetall(self.keys.job(job_id)).get(self.keys.text(job_id)).pttl(self.keys.job(job_id))
+        for priority in own["ready"]:
+            pipe.xrange(self.key(f"ready:{priority}"))
+            pipe.xpending_range(self.key(f"ready:{priority}"), GROUP, "-", "+", 1000)
+        for state in own["state"]:
+            pipe.zrange(self.key(f"state:{state}"), 0, -1)
+        for lease in own["intents"]:
+            pipe.hgetall(self.keys.intents(lease))
+        pipe.zrange(self.key("delayed"), 0, -1).zrange(self.key("expiring"), 0, -1)
+        pipe.zrange(self.keys.workers, 0, -1, withscores=True).hkeys(self.key("terms"))
+        pipe.hgetall(self.key("kept")).hgetall(self.keys.counters).llen(self.keys.bell)
+        answers = iter(pipe.execute(raise_on_error=False))
+        jobs = {job_id: _read(next(answers), next(answers), next(answers)) for job_id in own["job"]}
+        streams, pending = {}, {}
+        for priority in own["ready"]:
+            entries = {entry: fields["id"] for entry, fields in next(answers)}
+            held = next(answers)
+            streams[priority] = list(entries.values())
+            for row in [] if isinstance(held, redis.ResponseError) else held:  # no group yet
+                pending[entries.get(row["message_id"], row["message_id"])] = row["consumer"]
+        states = {state: set(next(answers)) for state in own["state"]}
+        intents = {lease: next(answers) for lease in own["intents"]}
+        delayed, expiring, workers, terms, kept, counters, rings = answers
+        assert rings <= 64
+        assert set(counters) <= {"kept"}, "something was set aside"
+        for kind in ("spec", "text"):
+            assert set(own[kind]) == set(jobs)
+        return Seen(
+            jobs=jobs,
+            streams={name: ids for name, ids in streams.items() if ids},
+            pending=pending,
+            states=states,
+            delayed=set(delayed),
+            expiring=set(expiring),
+            leases={lease: ends > 0 for lease, ends in workers},
+            terms=set(terms),
+            intents={
+                lease: {each: int(raw.partition(" ")[0]) for each, raw in rows.items()}
+                for lease, rows in intents.items()
+            },
+            kept={job_id: int(size) for job_id, size in kept.items()},
+            kept_total=int(counters.get("kept", 0)),
+        )
+
+    def save(self) -> dict[bytes, tuple[int, bytes]]:
+        """A copy of every key."""
+        names = self._raw.keys(f"{self.keys.prefix}*")
+        pipe = self._raw.pipeline(transaction=False)
+        for name in names:
+            pipe.pttl(name).dump(name)
+        answers = iter(pipe.execute())
+        return {name: (max(next(answers), 0), next(answers)) for name in names}
+
+    def set_back(self, copy: dict[bytes, tuple[int, bytes]]) -> None:
+        """Forget everything since the copy was made."""
+        pipe = self._raw.pipeline(transaction=False)
+        for name in self._raw.keys(f"{self.keys.prefix}*"):
+            pipe.delete(name)
+        for name, (ttl_ms, value) in copy.items():
+            pipe.restore(name, ttl_ms, value)
+        pipe.execute()
+
+    def _names(self) -> list[str]:
+        names: list[str] = self.redis.keys(f"{self.keys.prefix}*")
+        return names
+
+
+_KINDS = ("job", "spec", "text", "stdin", "output", "ready", "state", "intents")
+
+
+def _read(fields: dict[str, str], text: str, ttl_ms: int) -> dict[str, Any]:
+    return {
+        "state": fields["state"],
+        "attempt": int(fields["attempt"]),
+        "token": fields.get("token", ""),
+        "lease": fields.get("lease"),
+        "rows": [_row(line) for line in text.splitlines() if not line.startswith("!")],
+        "is_interrupted": "interrupt" in fields,
+        "returns": int(fields.get("returns", 0)),
+        "bytes": int(fields.get("bytes", 0)),
+        "expires": ttl_ms > 0,
+    }
+
+
+def _row(line: str) -> Row:
+    _, attempt, state, cause, *_ = line.split("\t")
+    return int(attempt), JobState(state), cause or None
