@@ -23,7 +23,7 @@ endif
 
 help:
 	@echo 'make demo      run a command through a local broker, show its output and its state, leave nothing running'
-	@echo 'make test      run the tests on every Redis found (ARGS="..." goes to pytest)'
+	@echo 'make test      run the tests, those of the store on every Redis found (ARGS="..." goes to pytest)'
 	@echo 'make test-all  run every test that needs a server on every Redis found'
 	@echo 'make faults    make faults happen and prove what holds under them, the long tests included'
 	@echo 'make soak      random faults for SOAK_S=600 seconds, drawn from SEED; prints what held'

@@ -1,9 +1,9 @@
 """Fixtures for every test: servers, fresh names, and the check that nothing is left running.
 
 ============== ======================================================================================================
-server         A running server, shared by many tests. Tests below ``tests/store`` and ``tests/integration`` run once
-               on each kind, below ``tests/properties`` on fakeredis and Redis 8.2, the others on Redis 8.2; with
-               ``--all-servers`` every test runs on each kind.
+server         A running server, shared by many tests. Tests below ``tests/store`` run once on each kind, below
+               ``tests/integration`` and ``tests/properties`` on fakeredis and Redis 8.2, the others on Redis 8.2;
+               with ``--all-servers`` every test runs on each kind.
 fresh_server   The same kinds, but a server of the test's own: it may be stopped, paused, filled and reconfigured.
 namespace      A key prefix of the test's own, so that tests share a server without FLUSHALL.
 queue_name     A queue name of the test's own.
@@ -33,8 +33,8 @@ settings.register_profile("long", _stories, max_examples=2_000)
 settings.load_profile("house")
 
 _HERE = Path(__file__).parent
-_CROSSED = (_HERE / "store", _HERE / "integration")
-_PROPERTIES = _HERE / "properties"
+_ON_EVERY_KIND = _HERE / "store"
+_ON_BOTH_SORTS = (_HERE / "integration", _HERE / "properties")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,9 +50,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server_kind" in metafunc.fixturenames:
         everywhere = bool(metafunc.config.getoption("--all-servers"))
         path = metafunc.definition.path
-        crossed = everywhere or any(path.is_relative_to(folder) for folder in _CROSSED)
-        kinds = kinds_for(crossed=crossed)
-        if path.is_relative_to(_PROPERTIES) and not everywhere:
+        kinds = kinds_for(crossed=everywhere or path.is_relative_to(_ON_EVERY_KIND))
+        if not everywhere and any(path.is_relative_to(folder) for folder in _ON_BOTH_SORTS):
             kinds = [kind for kind in kinds_for(crossed=True) if kind.name in {FAKE, GATE}]
         metafunc.parametrize("server_kind", kinds, ids=lambda kind: kind.name, scope="session")
 
