@@ -32,6 +32,9 @@ _CODES: Final = {
 }
 
 
+UNSEEN: Final = "its worker is gone, and nobody saw whether its processes are"
+
+
 def add_to(app: typer.Typer) -> None:
     """Add this verb."""
     app.command("interrupt", cls=Verb)(interrupt)
@@ -171,13 +174,19 @@ def _unknown(word: str) -> InterruptReport:
 
 def _form(report: InterruptReport) -> dict[str, Any]:
     state = None if report.state is None else str(report.state)
-    return {"id": report.job_id, "state": state, "ended_at": instant(report.ended_ms), "result": str(report.result)}
+    return {
+        "id": report.job_id,
+        "state": state,
+        "ended_at": instant(report.ended_ms),
+        "result": str(report.result),
+        "confirmed": report.is_confirmed,
+    }
 
 
 def _line(report: InterruptReport) -> str:
     match str(report.result):
         case "interrupted":
-            words = "interrupted"
+            words = "interrupted" if report.is_confirmed else f"interrupted; {UNSEEN}"
         case "recorded":
             words = f"interrupt on record; still {report.state}"
         case "already_final":

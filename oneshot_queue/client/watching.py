@@ -61,6 +61,7 @@ class InterruptReport:
 
     Attributes:
         worker: Name of the worker that holds the job and has not answered.
+        is_confirmed: Whether no process of it can be left; false if its worker is gone and it was decided without it.
     """
 
     job_id: str
@@ -68,6 +69,7 @@ class InterruptReport:
     ended_ms: int | None
     result: InterruptResult
     worker: str | None = None
+    is_confirmed: bool = True
 
 
 class Attention:
@@ -154,8 +156,9 @@ def interrupt(
     ]
     for job_id, answer in zip(once, (yield Ask(calls)), strict=True):
         match answer:
-            case Ended(state, ended_ms):
-                reports[job_id] = InterruptReport(job_id, state, ended_ms, InterruptResult.INTERRUPTED)
+            case Ended(state, ended_ms, is_confirmed):
+                result = InterruptResult.INTERRUPTED
+                reports[job_id] = InterruptReport(job_id, state, ended_ms, result, is_confirmed=is_confirmed)
             case AlreadyFinal(state, ended_ms):
                 reports[job_id] = InterruptReport(job_id, state, ended_ms, InterruptResult.ALREADY_FINAL)
             case IntentRecorded(state, worker):
@@ -206,7 +209,9 @@ def _confirmed(context: Context, running: dict[str, str], timeout: float) -> Ver
             if look.state is None or look.state.is_final:
                 own = look.state is JobState.INTERRUPTED
                 result = InterruptResult.INTERRUPTED if own else InterruptResult.ENDED_BY_ITSELF
-                reports[job_id] = InterruptReport(job_id, look.state, look.ended_ms, result)
+                reports[job_id] = InterruptReport(
+                    job_id, look.state, look.ended_ms, result, is_confirmed=look.is_confirmed
+                )
                 del waiting[job_id]
         left = deadline - context.clock.monotonic()
         if not waiting or left <= 0:

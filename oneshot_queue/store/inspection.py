@@ -39,13 +39,15 @@ class Glance:
     worker: str
     attempt: int
     output: str
+    is_confirmed: bool = True
 
 
 def glance(keys: QueueKeys, job_id: str) -> Call[Glance]:
     """Look at a job's state."""
 
     def read(reply: Any) -> Glance:
-        state, ended, lease, worker, attempt, output = (text(value) if value is not None else "" for value in reply)
+        known = (text(value) if value is not None else "" for value in reply)
+        state, ended, lease, worker, attempt, output, confirmed = known
         return Glance(
             JobState(state) if state else None,
             int(ended) if ended else None,
@@ -53,9 +55,11 @@ def glance(keys: QueueKeys, job_id: str) -> Call[Glance]:
             worker,
             int(attempt or "1"),
             output,
+            confirmed != "0",
         )
 
-    return plain("HMGET", keys.job(job_id), "state", "ended", "lease", "worker", "attempt", "output", read=read)
+    fields = ("state", "ended", "lease", "worker", "attempt", "output", "confirmed")
+    return plain("HMGET", keys.job(job_id), *fields, read=read)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The interrupt ended a waiting job at once."""
+    """The interrupt ended the job at once: it waited, or its worker has no lease.
+
+    Attributes:
+        is_confirmed: Whether no process of it can be left; unknown of a worker that is gone.
+    """
 
     state: JobState
     ended_ms: int
+    is_confirmed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +247,8 @@ def interrupt(
 
     def read(reply: Any) -> Ended | IntentRecorded | AlreadyFinal | Missing:
         match reply:
-            case [b"ended", state, ended_ms]:
-                return Ended(JobState(text(state)), int(ended_ms))
+            case [b"ended", state, ended_ms, confirmed]:
+                return Ended(JobState(text(state)), int(ended_ms), confirmed == 1)
             case [b"recorded", state, worker]:
                 return IntentRecorded(JobState(text(state)), text(worker))
             case [b"final", state, ended_ms]:

@@ -185,9 +185,9 @@ def test_json_is_one_form_for_each_job(cli: Cli, pretender: PretendWorker) -> No
 
     ended_at = cli.job(waiting)["ended_at"]
     assert forms == [
-        {"id": waiting, "state": "INTERRUPTED", "ended_at": ended_at, "result": "interrupted"},
-        {"id": held, "state": "RUNNING", "ended_at": None, "result": "recorded"},
-        {"id": "nosuchjob", "state": None, "ended_at": None, "result": "not_found"},
+        {"id": waiting, "state": "INTERRUPTED", "ended_at": ended_at, "result": "interrupted", "confirmed": True},
+        {"id": held, "state": "RUNNING", "ended_at": None, "result": "recorded", "confirmed": True},
+        {"id": "nosuchjob", "state": None, "ended_at": None, "result": "not_found", "confirmed": True},
     ]
     assert ended_at is not None
 

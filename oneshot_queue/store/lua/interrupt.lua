@@ -15,7 +15,7 @@
 --
 -- Uses  ending
 -- Builds  workers, ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:, kept, counters, control
--- Returns {"ended", state, ended_ms}, {"recorded", state, worker}, {"final", state, ended_ms} or {"missing"}
+-- Returns {"ended", state, ended_ms, 1 or 0 if its processes may live}, {"recorded", state, worker}, {"final", state, ended_ms} or {"missing"}
 
 local id = ARGV[1]
 local job = redis.call('HMGET', KEYS[2], 'state', 'attempt', 'entry', 'priority', 'lease', 'ended', 'interrupt', 'worker',
@@ -43,7 +43,7 @@ if state == 'CREATED' or not is_live(job[5] or '') then
     expires = job[11] }, { to = to, at_ms = at_ms, cause = 'interrupted', by = ARGV[3], keep_ms = tonumber(ARGV[5]),
     kept = (tonumber(job[12]) or 0) - (tonumber(job[13]) or 0) })
   prune_beyond(tonumber(ARGV[6]), tonumber(ARGV[7]), MAX_REMOVALS, id)
-  return { 'ended', to, digits(at_ms) }
+  return { 'ended', to, digits(at_ms), state == 'CREATED' and 1 or 0 }
 end
 redis.call('HSET', T .. ':intents:' .. job[5], id, job[2] .. ' ' .. (ARGV[2] == '' and '-' or ARGV[2]))
 redis.call('PUBLISH', T .. ':control', id .. ' ' .. job[2])
