@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from tests.bench import enqueueing, latency, local, memory, throughput
+from tests.bench import enqueueing, latency, local, memory, recovery, throughput
 from tests.bench.fleet import MeasurementSpoilt
 from tests.bench.report import Line, machine, print_lines, print_machine, print_verdict
 from tests.bench.sizes import FULL, QUICK, Sizes
@@ -22,6 +22,7 @@ FAMILIES: Final[dict[str, Callable[[Sizes], Iterable[Line]]]] = {
     "throughput": throughput.measure,
     "enqueue": enqueueing.measure,
     "latency": latency.measure,
+    "recovery": recovery.measure,
     "memory": memory.measure,
     "local": local.measure,
 }

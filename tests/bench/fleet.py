@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,8 +100,22 @@ class Fleet:
         """Where the server is."""
         return self.server.url
 
-    def start_workers(self, count: int, *, concurrency: int, warm_up: int) -> None:
+    def start_workers(
+        self,
+        count: int,
+        *,
+        concurrency: int,
+        warm_up: int,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        url: str | None = None,
+    ) -> None:
         """Start workers, wait until they are there, and let them run some jobs.
+
+        Args:
+            arguments: More words of their command lines.
+            environment: More variables of theirs.
+            url: Another way to the server.
 
         Raises:
             MeasurementSpoilt: One ended, or a job failed.
@@ -110,8 +124,11 @@ class Fleet:
             log = self.server.folder / f"worker-{len(self.workers)}"
             with log.open("wb") as stderr:
                 process = subprocess.Popen(
-                    [*_ENDING_WITH_PARENT, *WORKER_COMMAND, *("-q", QUEUE, "-c", str(concurrency)), *WORKER_OPTIONS],
-                    env=_environment(self.url),
+                    [
+                        *(*_ENDING_WITH_PARENT, *WORKER_COMMAND, "-q", QUEUE, "-c", str(concurrency)),
+                        *(*WORKER_OPTIONS, *arguments),
+                    ],
+                    env=_environment(url or self.url) | dict(environment or {}),
                     cwd=self.server.folder,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -120,9 +137,10 @@ class Fleet:
                 )
             self.workers.append(WorkerProcess(process, log))
         wait_until(self._live_workers, lambda live: live == len(self.workers), what="the workers to be there")
-        jobs = self.enqueue([TRUE] * warm_up)
-        self.wait_until_drained()
-        self.check(jobs)
+        if warm_up:
+            jobs = self.enqueue([TRUE] * warm_up)
+            self.wait_until_drained()
+            self.check(jobs)
 
     def stop_workers(self) -> None:
         """End all workers."""
@@ -169,7 +187,9 @@ class Fleet:
                 self._check_workers()
                 if now - moved_at > STALLED_S:
                     raise MeasurementSpoilt(f"{left} jobs are left, and none has ended for {STALLED_S:g} s")
-        return time.perf_counter()
+        drained_at = time.perf_counter()
+        self._check_workers()
+        return drained_at
 
     def check(self, jobs: Sequence[SyncJob], state: JobState = JobState.COMPLETED, *, output_bytes: int = 0) -> None:
         """Read back how every job ended.

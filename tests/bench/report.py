@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from tests.servers import kinds_for
 
-_NAME_WIDTH: Final = 60
+_NAME_WIDTH: Final = 76
 _VALUE_WIDTH: Final = 18
 _SPREAD_WIDTH: Final = 19
 _MARK_WIDTH: Final = 18

@@ -20,6 +20,8 @@ class Sizes:
         interrupts: Samples from ``interrupt`` to the death of the group.
         running: Jobs that run at once while a worker's memory is read.
         stored: Jobs in Redis while its memory is read.
+        kills: Workers that are killed.
+        losses: Hosts that are lost, and interrupts of workers that hear no announcement.
         naps: Commands that sleep, for ``run_commands``.
         trues: Commands that do nothing, for ``run_commands``.
     """
@@ -33,6 +35,8 @@ class Sizes:
     interrupts: int
     running: int
     stored: int
+    kills: int
+    losses: int
     naps: int
     trues: int
 
@@ -47,6 +51,8 @@ FULL: Final = Sizes(
     interrupts=150,
     running=200,
     stored=5_000,
+    kills=10,
+    losses=5,
     naps=40,
     trues=500,
 )
@@ -60,6 +66,8 @@ QUICK: Final = Sizes(
     interrupts=50,
     running=100,
     stored=1_000,
+    kills=3,
+    losses=1,
     naps=16,
     trues=100,
 )

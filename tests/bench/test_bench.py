@@ -23,6 +23,8 @@ TINY = Sizes(
     interrupts=2,
     running=3,
     stored=20,
+    kills=1,
+    losses=1,
     naps=4,
     trues=4,
 )
@@ -67,6 +69,12 @@ LINES = {
         ("Redis, for each queued job", "B/job"),
         ("Redis, for each finished job with 40 B of output", "B/job"),
     ],
+    "recovery": [
+        ("SIGKILL of a worker to no process and no job of it left, longest of 1", "s"),
+        ("loss of a host to its jobs decided, lease 3 s, longest of 1", "s"),
+        ("interrupt without pub/sub to group dead, renewal every 0.5 s, longest of 1", "s"),
+        ("jobs killed, lost or started twice by a restart of Redis, of 50", "jobs"),
+    ],
     "local": [
         ("run_commands, 4 sleep 0.05, one after another", "s"),
         ("run_commands, 4 sleep 0.05, 8 at once", "s"),
@@ -85,6 +93,12 @@ MARKS: dict[str, dict[str, object]] = {
     "latency": {
         "enqueue to result, p50 of 3": {"at_most": 10.0},
         "interrupt to group dead, p50 of 2": {"at_most": 15.0},
+    },
+    "recovery": {
+        "SIGKILL of a worker to no process and no job of it left, longest of 1": {"at_most": 2.0},
+        "loss of a host to its jobs decided, lease 3 s, longest of 1": {"at_most": 11.0},
+        "interrupt without pub/sub to group dead, renewal every 0.5 s, longest of 1": {"at_most": 1.5},
+        "jobs killed, lost or started twice by a restart of Redis, of 50": {"at_most": 0},
     },
     "memory": {
         "worker, RSS at 0 running jobs": {"at_most": 60.0},

@@ -1,0 +1,135 @@
+"""How long it takes until what went wrong is right again: dead workers, lost hosts, deaf ones, an absent Redis."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from oneshot_queue.client.blocking import SyncJob
+from oneshot_queue.states import JobState
+from tests.bench.fleet import Fleet, MeasurementSpoilt, WorkerProcess, a_fleet
+from tests.bench.report import Line, Mark
+from tests.bench.sizes import Sizes
+from tests.faults.troubles import half_open, subscribers
+from tests.faults.wire import Wire
+from tests.integration.witness import Witness
+from tests.marks import Mark as ProcessMark
+from tests.waiting import wait_until
+
+LEASE_S: Final = 3.0
+RENEW_S: Final = LEASE_S / 6
+LEASE: Final = ("--lease", f"{LEASE_S:g}s")
+JOBS: Final = 4
+RESTART_JOBS: Final = 50
+
+KILLED_MARK = Mark.at_most(2.0)
+LOST_HOST_MARK = Mark.at_most(2 * LEASE_S + 5)
+DEAF_MARK = Mark.at_most(RENEW_S + 1)
+RESTART_MARK = Mark.at_most(0)
+
+
+def measure(sizes: Sizes) -> Iterator[Line]:
+    """Each with faults that really happen."""
+    yield _longest(list(_killed_workers(sizes)), "SIGKILL of a worker to no process and no job of it left", KILLED_MARK)
+    lost_s = list(_lost_hosts(sizes))
+    yield _longest(lost_s, f"loss of a host to its jobs decided, lease {LEASE_S:g} s", LOST_HOST_MARK)
+    deaf_s = list(_deaf_workers(sizes))
+    yield _longest(deaf_s, f"interrupt without pub/sub to group dead, renewal every {RENEW_S:g} s", DEAF_MARK)
+    wronged = _restart_of_redis()
+    name = f"jobs killed, lost or started twice by a restart of Redis, of {RESTART_JOBS}"
+    yield Line(name, wronged, "jobs", mark=RESTART_MARK)
+
+
+def _longest(spans_s: list[float], name: str, mark: Mark) -> Line:
+    return Line(f"{name}, longest of {len(spans_s)}", max(spans_s), "s", (min(spans_s), max(spans_s)), mark)
+
+
+def _killed_workers(sizes: Sizes) -> Iterator[float]:
+    processes = ProcessMark()
+    with a_fleet() as fleet:
+        fleet.start_workers(1, concurrency=JOBS, warm_up=sizes.warm_up)
+        for _ in range(sizes.kills):
+            jobs = _running(fleet, processes)
+            began = time.perf_counter()
+            os.kill(fleet.workers[0].worker_pid, signal.SIGKILL)
+            yield _until_over(fleet, jobs, processes) - began
+
+
+def _lost_hosts(sizes: Sizes) -> Iterator[float]:
+    processes = ProcessMark()
+    for _ in range(sizes.losses):
+        with a_fleet() as fleet, TemporaryDirectory() as elsewhere:
+            fleet.start_workers(1, concurrency=JOBS, warm_up=1, arguments=LEASE)
+            jobs = _running(fleet, processes)
+            # With a state of its own, as on another machine: it learns of the loss from Redis alone.
+            home = {"XDG_STATE_HOME": elsewhere}
+            fleet.start_workers(1, concurrency=JOBS, warm_up=0, arguments=LEASE, environment=home)
+            host = fleet.workers.pop(0)
+            began = time.perf_counter()
+            _lose(host, processes)
+            yield _until_over(fleet, jobs, processes) - began
+
+
+def _deaf_workers(sizes: Sizes) -> Iterator[float]:
+    processes = ProcessMark()
+    with a_fleet() as fleet, Wire(fleet.server.socket_path, fleet.server.folder / "w") as wire:
+        fleet.start_workers(1, concurrency=JOBS, warm_up=1, arguments=LEASE, url=wire.url)
+        with wire.suffering(half_open(on=subscribers)) as deafness:
+            for _ in range(sizes.losses):
+                jobs = _running(fleet, processes)
+                began = time.perf_counter()
+                fleet.queue.interrupt([job.id for job in jobs], grace=0, confirm=False)
+                yield _until_over(fleet, jobs, processes) - began
+            deafness.assert_struck()
+
+
+def _restart_of_redis() -> int:
+    with a_fleet() as fleet, TemporaryDirectory() as folder:
+        witness = Witness(Path(folder) / "witness")
+        gate = Path(folder) / "gate"
+        fleet.start_workers(1, concurrency=RESTART_JOBS, warm_up=1)
+        jobs = fleet.enqueue([witness.command(f"until [ -e {gate} ]; do sleep 0.1; done")] * RESTART_JOBS)
+        witness.until_count("start", RESTART_JOBS)
+
+        fleet.server.stop()
+        fleet.server.start()
+        gate.touch()
+        fleet.wait_until_drained()
+
+        starts, ends = witness.times("start"), witness.times("end")
+        completed = Counter(state for (state,) in fleet.fields(jobs, "state"))[str(JobState.COMPLETED)]
+        wronged = {job.id for job in jobs if (starts[job.id], ends[job.id]) != (1, 1)}
+        return max(len(wronged), RESTART_JOBS - completed)
+
+
+def _running(fleet: Fleet, processes: ProcessMark) -> list[SyncJob]:
+    """Jobs that all run, each with a child that has left its session."""
+    jobs = fleet.enqueue([["sh", "-c", f"setsid {processes.sleep} & {processes.sleep}"]] * JOBS)
+    wait_until(processes.alive, lambda seen: len(seen) == 2 * JOBS, what="all processes of the jobs")
+    return jobs
+
+
+def _until_over(fleet: Fleet, jobs: list[SyncJob], processes: ProcessMark) -> float:
+    """Wait until no process is left and every job is decided; when that was seen, by ``time.perf_counter``."""
+
+    def is_over() -> bool:
+        states = [state for (state,) in fleet.fields(jobs, "state")]
+        return not processes.alive() and all(state is not None and JobState(state).is_final for state in states)
+
+    wait_until(is_over, what="every job to be over")
+    return time.perf_counter()
+
+
+def _lose(host: WorkerProcess, processes: ProcessMark) -> None:
+    """Everything on a host is gone at the same instant, and nothing of it comes back."""
+    pids = [host.pid, host.worker_pid, *processes.alive()]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    if host.process.wait() != -signal.SIGKILL:
+        raise MeasurementSpoilt("the host had ended before it was lost")
