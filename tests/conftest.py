@@ -28,7 +28,7 @@ settings.register_profile("house", deadline=None, suppress_health_check=[HealthC
 # Stories about the store: the same ones every time, few enough for every run; by ``--hypothesis-profile=long`` new
 # ones, for as long as one has patience.
 _stories = settings(settings.get_profile("house"), stateful_step_count=50, print_blob=True)
-settings.register_profile("stories", _stories, max_examples=40, derandomize=True, database=None)
+settings.register_profile("stories", _stories, max_examples=25, derandomize=True, database=None)
 settings.register_profile("long", _stories, max_examples=2_000)
 settings.load_profile("house")
 

@@ -47,9 +47,9 @@ class Faults(Work):
         self.world.redis.hset(self.keys.job(job_id), field, score)
 
     @rule(choice=choices)
-    @precondition(lambda self: self.model.leases)
+    @precondition(lambda self: self.model.pending())
     def lose_a_consumer(self, choice: int) -> None:
-        lease = pick(sorted(self.model.leases), choice)
+        lease = pick(sorted(self.model.pending().values()), choice)
         held = {job_id for job_id, holder in self.model.pending().items() if holder == lease}
         # The group would come to such an entry again, and hand it back to the lease.
         if any(self.model.jobs[each].is_out_of_turn for each in held):
@@ -73,7 +73,7 @@ class Faults(Work):
     @rule(choice=choices, is_as_seen=st.booleans(), is_known_dead=st.booleans())
     @precondition(lambda self: self.model.leases)
     def sweep(self, choice: int, is_as_seen: bool, is_known_dead: bool) -> None:
-        lease = pick(sorted(self.model.leases), choice)
+        lease = pick(sorted(self.model.pending().values()) or sorted(self.model.leases), choice)
         ends = self.world.redis.zscore(self.keys.workers, lease)
         seen = None if is_known_dead else str(int(ends) - (not is_as_seen))
         call = sweeping.sweep(

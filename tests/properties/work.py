@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from oneshot_queue.events import OutputStream
 from oneshot_queue.jobs import Cause, JobSpec, Outcome, Priority
@@ -16,7 +16,7 @@ from oneshot_queue.store.job_store import When
 from oneshot_queue.store.lease_store import Renewed
 from oneshot_queue.wire import Chunk
 from tests.properties.jobs import Plan
-from tests.properties.stage import NEVER_S, SETTINGS, WORKERS, Stage, holder_of, pick
+from tests.properties.stage import NEVER_S, SETTINGS, WORKERS, Stage, holder_of
 
 IDS: Final = tuple(f"job-{number}" for number in range(6))
 
@@ -47,6 +47,13 @@ Ending = tuple[JobState, Cause, str | None]
 
 class Work(Stage):
     """Apps and workers."""
+
+    @initialize(asked_for=st.lists(plans, min_size=3, max_size=len(IDS)), free=st.integers(1, 3))
+    def begin_with_jobs(self, asked_for: list[Plan], free: int) -> None:
+        for job_id, plan in zip(IDS, asked_for, strict=False):
+            self.submit(job_id, plan, 1)
+        for worker in range(2):
+            self.claim(worker, free, is_lost=False)
 
     # What an app does.
 
@@ -89,11 +96,6 @@ class Work(Stage):
         assert {claim.job_id for claim in answer.claims} == self.model.reclaim(who.lease, who.known)
         for claim in answer.claims:
             self._receive(who, claim)
-
-    @rule(choice=choices)
-    @precondition(lambda self: self._active())
-    def begin(self, choice: int) -> None:
-        self._begin(pick(self._active(), choice))
 
     @rule(choice=choices, event=events, is_old=st.booleans(), times=times)
     @precondition(lambda self: self.attempts)
