@@ -1,4 +1,4 @@
-"""How an attempt ended, with all that has to be written about it."""
+"""How this worker's part in an attempt ended, with all that has to be written about it."""
 
 from __future__ import annotations
 
@@ -55,10 +55,37 @@ class Ending:
             retry_after_s=self.retry_after_s,
         )
 
-    def adopt(self, now_s: float, host: str) -> Call[bool]:
-        """Say first that it was run here at all, to a server that may have forgotten it."""
+    def again(self, now_s: float, host: str, settings: Settings) -> list[Call[Any]]:
+        """Tell it once more to a server that may have forgotten it, first that it was run here at all."""
+        return [self._adopt(now_s, host), self.finish(now_s, settings)]
+
+    def _adopt(self, now_s: float, host: str) -> Call[bool]:
         ago_ms = _ago_ms(self.ended_s if self.started_s is None else self.started_s, now_s)
         return claiming.adopt(self.keys, self.job_id, self.holder, attempt=self.attempt, host=host, ago_ms=ago_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A job that went back to its queue, because it never began here.
+
+    Attributes:
+        why: One word for the history.
+    """
+
+    keys: QueueKeys
+    job_id: str
+    holder: Holder
+    why: str
+
+    def give_back(self, settings: Settings) -> Call[Any]:
+        """Write it."""
+        return claiming.give_back(
+            self.keys, self.job_id, self.holder, why=self.why, is_counted=False, settings=settings
+        )
+
+    def again(self, now_s: float, host: str, settings: Settings) -> list[Call[Any]]:  # noqa: ARG002 - as of an ending
+        """Tell it once more: where the claim was forgotten too, the job waits anyway."""
+        return [self.give_back(settings)]
 
 
 def _ago_ms(at_s: float, now_s: float) -> int:

@@ -18,7 +18,7 @@ from oneshot_queue.store.calls import Call
 from oneshot_queue.store.connection import AsyncConnection, RunMany
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.server_facts import ServerFacts
-from workers.endings import Ending
+from workers.endings import Ending, Return
 from workers.holdings import HeldJob, Holdings
 from workers.leases import Lease
 
@@ -29,7 +29,7 @@ class Reassertion:
     """Knows which run of its server each queue was last seen on, and meets a new one with all this worker knows.
 
     Args:
-        recent: Ends that were recorded a short while ago, and may be forgotten again.
+        recent: Ends and returns that were recorded a short while ago, and may be forgotten again.
         on_fenced: Called with a job that the server gave to somebody else.
     """
 
@@ -42,7 +42,7 @@ class Reassertion:
         clock: Clock,
         settings: Settings,
         host: str,
-        recent: Callable[[QueueKeys], Iterable[Ending]],
+        recent: Callable[[QueueKeys], Iterable[Ending | Return]],
         on_fenced: Callable[[HeldJob], None],
     ) -> None:
         self._connection = connection
@@ -82,7 +82,7 @@ class Reassertion:
         calls: list[Call[Any]] = [lease_store.restore(lease.keys, lease.id, self._settings.lease_s)]
         calls += [self._adopt(each, now_s) for each in held]
         for ending in ended:
-            calls += [ending.adopt(now_s, self._host), ending.finish(now_s, self._settings)]
+            calls += ending.again(now_s, self._host, self._settings)
         answers = await run_many(calls)
         for each, answer in zip(held, answers[1:], strict=False):
             if answer is False:

@@ -77,10 +77,10 @@ def claim(
 
 
 def claim_one(
-    keys: QueueKeys, job_id: str, *, lease: str, worker: str, host: str, settings: Settings
+    keys: QueueKeys, job_id: str, *, lease: str, worker: str, host: str, settings: Settings, run_id: str = ""
 ) -> Call[Claimed | Later | Lost]:
     """Take exactly this job, if it still waits."""
-    args: tuple[Word, ...] = (lease, field(worker), field(host), job_id, _seed(1), keep_failed_ms(settings))
+    args: tuple[Word, ...] = (lease, field(worker), field(host), job_id, _seed(1), keep_failed_ms(settings), run_id)
     return scripted("claim_one", (keys.prefix, keys.job(job_id)), args, _claimed)
 
 

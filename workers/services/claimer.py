@@ -156,9 +156,9 @@ class Claimer:
 
     def _call(self, free: int) -> Call[Claimed | Later | Lost]:
         who = {"lease": self._lease.id, "worker": self._worker, "host": self._host}
-        if self._only_job is not None:
-            return claiming.claim_one(self._lease.keys, self._only_job, settings=self._settings, **who)
         run_id = self._run_id_of(self._lease.keys)
+        if self._only_job is not None:
+            return claiming.claim_one(self._lease.keys, self._only_job, settings=self._settings, run_id=run_id, **who)
         return claiming.claim(self._lease.keys, free=free, settings=self._settings, run_id=run_id, **who)
 
     def _reclaim(self) -> Call[Claimed | Later | Lost]:

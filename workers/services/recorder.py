@@ -18,7 +18,7 @@ from oneshot_queue.errors import BrokerError, OneshotQueueError
 from oneshot_queue.jobs import Outcome
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
-from oneshot_queue.store import claiming, job_store
+from oneshot_queue.store import job_store
 from oneshot_queue.store.calls import Call, Word
 from oneshot_queue.store.claiming import Returned
 from oneshot_queue.store.connection import AsyncConnection
@@ -27,7 +27,7 @@ from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.wire import Chunk
 from workers.crash_points import crash_at
-from workers.endings import Ending
+from workers.endings import Ending, Return
 from workers.holdings import Change, HeldJob, Holdings
 from workers.safekeeping import Safekeeping
 
@@ -89,7 +89,7 @@ class Recorder:
         self._on_fenced = on_fenced
         self._safe = safe
         self._due: dict[HeldJob, None] = {}
-        self._recent: deque[tuple[float, Ending]] = deque(maxlen=MAX_RECENT)
+        self._recent: deque[tuple[float, Ending | Return]] = deque(maxlen=MAX_RECENT)
         self._wanted = anyio.Event()
 
     def note(self, held: HeldJob, event: str | None = None) -> None:
@@ -182,14 +182,7 @@ class Recorder:
 
     def _end(self, held: HeldJob, inline: list[Chunk]) -> Call[Any]:
         if held.goes_back is not None:
-            return claiming.give_back(
-                held.keys,
-                held.job_id,
-                held.holder,
-                why=held.goes_back,
-                is_counted=False,
-                settings=self._settings,
-            )
+            return Return(held.keys, held.job_id, held.holder, held.goes_back).give_back(self._settings)
         held.ending = held.ending or self._ending(held, inline)
         return replace(held.ending, holder=held.holder).finish(self._clock.monotonic(), self._settings)
 
@@ -257,7 +250,9 @@ class Recorder:
                     logger.error("job %s: the broker took a change amiss: %s", held.job_id, answer)
         held.changes = [each for each in held.changes if each.sequence > plan.covers]
         if plan.ends:
-            if held.ending is not None:
+            if held.goes_back is not None:
+                self._remember(Return(held.keys, held.job_id, plan.holder, held.goes_back))
+            elif held.ending is not None:
                 self._remember(replace(held.ending, holder=plan.holder))
             self._due.pop(held, None)
             self._holdings.remove(held)
@@ -265,11 +260,11 @@ class Recorder:
             self.look_at(held)
         return None
 
-    def recent(self, keys: QueueKeys) -> Iterable[Ending]:
-        """Ends of a queue's jobs that were recorded in the last minute: a server that crashes may forget them."""
+    def recent(self, keys: QueueKeys) -> Iterable[Ending | Return]:
+        """What was recorded of a queue's jobs in the last minute: a server that crashes may forget it."""
         return [ending for _, ending in self._recent if ending.keys == keys]
 
-    def _remember(self, ending: Ending) -> None:
+    def _remember(self, ending: Ending | Return) -> None:
         now = self._clock.monotonic()
         self._recent.append((now, ending))
         while self._recent[0][0] < now - RECENT_S:

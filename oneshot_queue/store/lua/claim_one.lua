@@ -8,15 +8,20 @@
 -- ARGV[4]  job id
 -- ARGV[5]  seed of the token: 32 random hex digits
 -- ARGV[6]  ms to keep a FAILED job
+-- ARGV[7]  run id of the server, as the worker knows it, or ''
 --
--- Uses  promoting starting
+-- Uses  promoting starting settling
 -- Builds  workers, ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:, kept,
--- counters, bell
+-- counters, bell, epoch, settling
 -- Returns {"claimed", 0, {id, attempt, token, spec, stdin}}, {"claimed", 0} if it does not wait, {"later", ms} until it is
--- due, or {"lost"}
+-- due, or while a server that may have forgotten is told what runs, or {"lost"}
 
 if not is_live(ARGV[1]) then
   return { 'lost' }
+end
+local settling_ms = settles(ARGV[7])
+if settling_ms > 0 then
+  return { 'later', digits(settling_ms) }
 end
 promote_due()
 end_what_expired(tonumber(ARGV[6]))
