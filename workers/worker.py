@@ -198,6 +198,7 @@ class Worker:
             settings=options.settings,
             host=self.host,
             recent=self.recorder.recent,
+            on_settled=self._look_at,
             on_fenced=self.custody.fence,
         )
         self._commands.on_server(self.reassertion.greet)
@@ -263,6 +264,7 @@ class Worker:
                     self.fencer,
                     self.sweeper,
                     self.promoter,
+                    self.reassertion,
                     self.reconciler,
                     self.heir,
                     self.presence,
@@ -346,6 +348,10 @@ class Worker:
             only_job=self.options.only_job,
             is_burst=self.options.is_burst,
         )
+
+    def _look_at(self, held: HeldJob) -> None:
+        self.shipper.look_at(held)
+        self.recorder.look_at(held)
 
     def _fence(self, held: HeldJob) -> None:
         self.custody.fence(held)

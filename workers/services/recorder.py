@@ -142,9 +142,11 @@ class Recorder:
         Raises:
             BrokerError: What is not known to be recorded is due still.
         """
-        plans = [self._plan(held) for held in list(self._due)[:MAX_BATCH]]
-        for plan in plans:
-            del self._due[plan.held]
+        due = list(self._due)[:MAX_BATCH]
+        for held in due:
+            del self._due[held]
+        # Whoever settles the others has them looked at again.
+        plans = [self._plan(held) for held in due if not held.is_unsettled]
         calls = [call for plan in plans for call in plan.calls]
         has_end = any(plan.ends for plan in plans)
         if has_end:
@@ -235,8 +237,8 @@ class Recorder:
             match answer:
                 case Recorded() | Returned():
                     continue
-                case Fenced() if plan.holder != held.holder:
-                    # It was handed to us once more meanwhile.
+                case Fenced() if plan.holder != held.holder or held.is_unsettled:
+                    # It was handed to us once more meanwhile, or the server is still being told that it is ours.
                     self.look_at(held)
                     return None
                 case Fenced():

@@ -104,6 +104,9 @@ class Shipper:
         for held, due in list(self._due.items()):
             if due > now or size >= MAX_ROUND_BYTES:
                 continue
+            if held.is_unsettled:
+                self.forget(held)  # whoever settles it has it looked at again
+                continue
             # The inline way is the recorder's, and still open while nothing was sent.
             is_inline = held.ended is not None and held.outgoing.take_inline() is not None
             batch = None if held.is_fenced or is_inline else held.outgoing.take()
@@ -131,8 +134,8 @@ class Shipper:
             match answer:
                 case Recorded():
                     held.outgoing.stored()
-                case Fenced() if holder != held.holder:
-                    continue  # it was handed to us once more meanwhile, and is sent again
+                case Fenced() if holder != held.holder or held.is_unsettled:
+                    continue  # the same batch is sent again when it is settled whose the job is
                 case Fenced():
                     held.outgoing.refused()
                     self._on_fenced(held)
