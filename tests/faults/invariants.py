@@ -148,14 +148,12 @@ def _attempts_do_not_overlap(evidence: Evidence) -> Violations:
             yield f"{each.job_id}: attempt {each.attempt} found an earlier one alive"
     for job_id, starts in _starts(evidence).items():
         yield max(0, len(starts) - 1)
-        running: set[str] = set()
+        latest = 0
         for each in evidence.heard:
             if each.job_id == job_id and each.event == "start":
-                running.add(each.token)
-            elif each.job_id == job_id and each.event == "end":
-                if running - {each.token}:
-                    yield f"{job_id}: attempt {each.attempt} ended after {running - {each.token}} had started"
-                running.clear()
+                latest = max(latest, each.attempt)
+            elif each.job_id == job_id and each.event == "end" and each.attempt < latest:
+                yield f"{job_id}: attempt {each.attempt} ended after attempt {latest} had started"
 
 
 def _old_tokens_write_nothing(evidence: Evidence) -> Violations:

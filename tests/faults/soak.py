@@ -17,6 +17,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,6 +185,7 @@ def _freeze_server(soak: Soak) -> None:
 def _restart_server(soak: Soak) -> None:
     soak.server.kill()
     soak.server.start()
+    soak.deployment.redis.connection_pool.disconnect()
 
 
 def _slow(soak: Soak) -> None:
@@ -246,14 +248,14 @@ def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
         fleet = Fleet(deployment, wire.url, size=3, concurrency=4, dice=dice)
         ends = stack.enter_context(EndsWatcher(deployment))
         soak = Soak(deployment, server, fleet, wire, dice, mark)
-        disturbing = threading.Thread(target=soak.disturb, args=(names,))
-        disturbing.start()
-        try:
-            soak.produce(time.monotonic() + soak_s, max(LEAST_JOBS, round(soak_s * JOBS_PER_S)))
-        finally:
-            soak.over.set()
-            disturbing.join()
-            wire.mend()
+        # The faults happen in this thread: a server that one of them starts anew would die with any other.
+        producing = stack.enter_context(ThreadPoolExecutor(1)).submit(
+            soak.produce, time.monotonic() + soak_s, max(LEAST_JOBS, round(soak_s * JOBS_PER_S))
+        )
+        producing.add_done_callback(lambda _: soak.over.set())
+        soak.disturb(names)
+        wire.mend()
+        producing.result()
         until_ended(deployment, soak.accepted, limit_s=SETTLE_S)
         completed = {raw.decode() for raw in deployment.redis.zrange(deployment.keys.state(JobState.COMPLETED), 0, -1)}
         noisy = [each for each, kind in soak.accepted.items() if kind == "noisy" and each in completed]
