@@ -31,7 +31,6 @@ CASES: Final = tuple(
 
 MISSING: Final[dict[str, str]] = {
     "D12": "no test moves a clock",
-    "D16": "a lease is named anew at each start; D2 proves what becomes of the former",
     "P4": "tests/supervision kills supervisors and their workers, and names no cases",
 }
 """Cases without a test -> why."""

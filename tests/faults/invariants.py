@@ -20,6 +20,7 @@ from tests.integration.witness import Testimony
 _TOKEN_IN_OUTPUT: Final = re.compile(rb"token=([\w-]+)")
 _STEPS: Final = frozenset((state, to) for (state, _), to in TRANSITIONS.items())
 _FIRST_ROWS: Final = 20
+_END_MAY_BE_MISSING: Final = "the end of its output may be missing"
 _POOLED_CONNECTIONS: Final = 12
 
 
@@ -220,6 +221,9 @@ def _output_is_what_was_written(evidence: Evidence) -> Violations:
             position += len(chunk.data)
         else:
             missing += len(written) - position
+            # Nobody can count what a worker that was killed had in its memory: that it may be missing has to be said.
+            if missing and _END_MAY_BE_MISSING in (record.error or ""):
+                continue
             if (record.output.bytes, record.output.dropped) != (len(written), missing):
                 yield f"{job_id}: {len(written)} bytes written, {missing} missing, on record {record.output}"
 

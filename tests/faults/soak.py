@@ -156,9 +156,11 @@ class Soak:
             self.interrupted.add(job_id)
 
     def disturb(self, names: list[str]) -> None:
-        """Let one fault happen after another, until it is over."""
+        """Let one fault happen after another, until it is over: all of them in each round, in any order."""
+        deck: list[str] = []
         while not self.over.wait(self.dice.uniform(0.5, 1.5) * FAULT_EVERY_S):
-            name = self.dice.choice(names)
+            deck = deck or self.dice.sample(names, len(names))
+            name = deck.pop()
             try:
                 FAULTS[name](self)
             except redis.RedisError:
