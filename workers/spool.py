@@ -6,6 +6,7 @@ or makes no sense ends the reading: what stands before it counts.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Iterable, Iterator
@@ -62,7 +63,12 @@ class Spool:
         records = [_packed(ending, ended_ms) for ending, ended_ms in endings]
         file = os.open(self._path, _FLAGS, 0o600)
         try:
-            os.write(file, b"".join(_LENGTH.pack(len(record)) + record for record in records))
+            before = os.fstat(file).st_size
+            packed = b"".join(_LENGTH.pack(len(record)) + record for record in records)
+            if os.write(file, packed) < len(packed):
+                # The disk is full: half a record would hide whatever comes after it.
+                os.ftruncate(file, before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
             os.fsync(file)
         finally:
             os.close(file)

@@ -30,12 +30,8 @@ CASES: Final = tuple(
 """Delivery, interrupts, processes, Redis and malformed data, numbered as in the catalogue."""
 
 MISSING: Final[dict[str, str]] = {
-    "D6": "no test blocks the loop of a worker with an exclusive job",
     "D12": "no test moves a clock",
-    "D16": "a lease is named anew at each start; D2 proves what becomes of the former",
     "P4": "tests/supervision kills supervisors and their workers, and names no cases",
-    "R7": "no test with workers behind sentinels",
-    "R8": "no test with workers behind a replica that is promoted",
 }
 """Cases without a test -> why."""
 

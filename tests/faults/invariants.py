@@ -20,6 +20,7 @@ from tests.integration.witness import Testimony
 _TOKEN_IN_OUTPUT: Final = re.compile(rb"token=([\w-]+)")
 _STEPS: Final = frozenset((state, to) for (state, _), to in TRANSITIONS.items())
 _FIRST_ROWS: Final = 20
+_END_MAY_BE_MISSING: Final = "the end of its output may be missing"
 _POOLED_CONNECTIONS: Final = 12
 
 
@@ -148,14 +149,12 @@ def _attempts_do_not_overlap(evidence: Evidence) -> Violations:
             yield f"{each.job_id}: attempt {each.attempt} found an earlier one alive"
     for job_id, starts in _starts(evidence).items():
         yield max(0, len(starts) - 1)
-        running: set[str] = set()
+        latest = 0
         for each in evidence.heard:
             if each.job_id == job_id and each.event == "start":
-                running.add(each.token)
-            elif each.job_id == job_id and each.event == "end":
-                if running - {each.token}:
-                    yield f"{job_id}: attempt {each.attempt} ended after {running - {each.token}} had started"
-                running.clear()
+                latest = max(latest, each.attempt)
+            elif each.job_id == job_id and each.event == "end" and each.attempt < latest:
+                yield f"{job_id}: attempt {each.attempt} ended after attempt {latest} had started"
 
 
 def _old_tokens_write_nothing(evidence: Evidence) -> Violations:
@@ -222,6 +221,9 @@ def _output_is_what_was_written(evidence: Evidence) -> Violations:
             position += len(chunk.data)
         else:
             missing += len(written) - position
+            # Nobody can count what a worker that was killed had in its memory: that it may be missing has to be said.
+            if missing and _END_MAY_BE_MISSING in (record.error or ""):
+                continue
             if (record.output.bytes, record.output.dropped) != (len(written), missing):
                 yield f"{job_id}: {len(written)} bytes written, {missing} missing, on record {record.output}"
 

@@ -16,7 +16,8 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import Final
 import redis
 
 from oneshot_queue import BrokerError, JobState, SyncQueue
+from oneshot_queue.client.options import JobOptions
 from oneshot_queue.errors import InterruptNotConfirmed, JobNotFound
 from tests import commands, leftovers
 from tests.faults.collecting import check_invariants, until_ended
@@ -46,6 +48,19 @@ FAULT_EVERY_S: Final = 0.4
 
 NOISE: Final = b"".join(b"%d\n" % number for number in range(1, 5_001))
 
+LEASE_S: Final = 3.0
+KINDS: Final = (
+    *("quick", "quick", "sleeping", "leaving", "noisy", "failing", "endless"),
+    *("retried", "outliving", "exclusive", "delayed"),
+)
+OPTIONS: Final[Mapping[str, JobOptions]] = {
+    **{kind: JobOptions(grace=1) for kind in KINDS},
+    "retried": {"grace": 1, "retries": 4, "retry_delay": 0.1},
+    "outliving": {"grace": 1, "retries": 4, "retry_delay": 0.1, "retry_on": ("worker_lost",)},
+    "exclusive": {"grace": 1, "exclusive": True},
+}
+"""Kind of job -> how it is enqueued."""
+
 
 @dataclass
 class Soak:
@@ -58,6 +73,7 @@ class Soak:
     """
 
     deployment: Deployment
+    server: ServerProcess
     fleet: Fleet
     wire: Wire
     dice: random.Random
@@ -80,6 +96,12 @@ class Soak:
                 return "seq 5000"
             case "failing":
                 return "exit 3"
+            case "retried":
+                return '[ "$ONESHOT_ATTEMPT" -gt 2 ] || exit 3'
+            case "outliving" | "exclusive":
+                return "setsid sleep 1 & sleep 1"
+            case "delayed":
+                return ":"
             case "endless":
                 return f"setsid {self.mark.sleep} & {self.mark.sleep}"
             case _:
@@ -88,12 +110,10 @@ class Soak:
     def produce(self, deadline_s: float, most: int) -> None:
         """Enqueue jobs of all kinds and interrupt the endless ones, until it is time and there were enough."""
         dice = random.Random(self.dice.random())
-        kinds = ("quick", "quick", "sleeping", "leaving", "noisy", "failing", "endless")
         with self.deployment.new_client() as queue:
             while time.monotonic() < deadline_s or len(self.accepted) < LEAST_JOBS:
                 if len(self.accepted) < most and self._waiting(queue) < MOST_WAITING:
-                    kind = dice.choice(kinds)
-                    self._enqueue(queue, kind)
+                    self._enqueue(queue, dice.choice(KINDS))
                 else:
                     self.over.wait(0.02)
                 self._interrupt_some(queue, dice)
@@ -111,7 +131,8 @@ class Soak:
         job_id, argv = f"{kind}-{len(self.accepted)}", self.deployment.witness.command(self.script(kind))
         while job_id not in self.accepted:
             try:
-                queue.enqueue(argv, id=job_id, grace=1)
+                delay_s = 0.5 if kind == "delayed" else None
+                queue.enqueue(argv, id=job_id, delay=delay_s, **OPTIONS[kind])
             except BrokerError:
                 continue
             self.accepted[job_id] = kind
@@ -135,9 +156,11 @@ class Soak:
             self.interrupted.add(job_id)
 
     def disturb(self, names: list[str]) -> None:
-        """Let one fault happen after another, until it is over."""
+        """Let one fault happen after another, until it is over: all of them in each round, in any order."""
+        deck: list[str] = []
         while not self.over.wait(self.dice.uniform(0.5, 1.5) * FAULT_EVERY_S):
-            name = self.dice.choice(names)
+            deck = deck or self.dice.sample(names, len(names))
+            name = deck.pop()
             try:
                 FAULTS[name](self)
             except redis.RedisError:
@@ -148,6 +171,23 @@ class Soak:
 def _freeze(soak: Soak) -> None:
     with soak.fleet.standing_still():
         soak.over.wait(soak.dice.uniform(0.1, 2.0))
+
+
+def _freeze_for_long(soak: Soak) -> None:
+    with soak.fleet.standing_still():
+        soak.over.wait(LEASE_S + soak.dice.uniform(1.0, 2.0))
+
+
+def _freeze_server(soak: Soak) -> None:
+    soak.server.pause()
+    soak.over.wait(soak.dice.uniform(0.5, 1.5) * LEASE_S)
+    soak.server.resume()
+
+
+def _restart_server(soak: Soak) -> None:
+    soak.server.kill()
+    soak.server.start()
+    soak.deployment.redis.connection_pool.disconnect()
 
 
 def _slow(soak: Soak) -> None:
@@ -176,6 +216,9 @@ FAULTS: Final[dict[str, Callable[[Soak], object]]] = {
     "kill_supervisor": lambda soak: soak.fleet.kill_supervisor(),
     "kill_host": lambda soak: soak.fleet.kill_host(),
     "freeze_worker": _freeze,
+    "freeze_worker_past_its_lease": _freeze_for_long,
+    "freeze_server": _freeze_server,
+    "restart_server": _restart_server,
     "reset_connections": lambda soak: soak.wire.reset(),
     "break_replies": _break_replies,
     "slow_wire": _slow,
@@ -198,21 +241,23 @@ def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
         stack.callback(server.close)
         server.start()
         unique = uuid.uuid4().hex[:12]
-        deployment = Deployment(server.url, f"soak-{unique}", "soak", folder, lease_s=3.0, max_finished_jobs=1_000_000)
+        deployment = Deployment(
+            server.url, f"soak-{unique}", "soak", folder, lease_s=LEASE_S, max_finished_jobs=1_000_000
+        )
         wire = stack.enter_context(Wire(server.socket_path))
         stack.callback(deployment.close)
         dice, mark = random.Random(seed), Mark()
         fleet = Fleet(deployment, wire.url, size=3, concurrency=4, dice=dice)
         ends = stack.enter_context(EndsWatcher(deployment))
-        soak = Soak(deployment, fleet, wire, dice, mark)
-        disturbing = threading.Thread(target=soak.disturb, args=(names,))
-        disturbing.start()
-        try:
-            soak.produce(time.monotonic() + soak_s, max(LEAST_JOBS, round(soak_s * JOBS_PER_S)))
-        finally:
-            soak.over.set()
-            disturbing.join()
-            wire.mend()
+        soak = Soak(deployment, server, fleet, wire, dice, mark)
+        # The faults happen in this thread: a server that one of them starts anew would die with any other.
+        producing = stack.enter_context(ThreadPoolExecutor(1)).submit(
+            soak.produce, time.monotonic() + soak_s, max(LEAST_JOBS, round(soak_s * JOBS_PER_S))
+        )
+        producing.add_done_callback(lambda _: soak.over.set())
+        soak.disturb(names)
+        wire.mend()
+        producing.result()
         until_ended(deployment, soak.accepted, limit_s=SETTLE_S)
         completed = {raw.decode() for raw in deployment.redis.zrange(deployment.keys.state(JobState.COMPLETED), 0, -1)}
         noisy = [each for each, kind in soak.accepted.items() if kind == "noisy" and each in completed]

@@ -76,6 +76,27 @@ def test_a_worker_that_wakes_after_its_lease_is_refused_and_ends_what_it_ran(
     assert after.wait(timeout=20).state is JobState.COMPLETED
 
 
+@case("D16")
+def test_a_worker_that_is_started_again_under_its_name_finds_each_of_its_jobs_decided_once(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+) -> None:
+    own_deployment.tune(lease_s=3.0)
+    former = own_deployment.start_worker(concurrency=2, arguments=["--name", "same"])
+    running = [own_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}") for _ in range(2)]
+    waiting = [own_deployment.enqueue() for _ in range(5)]
+    wait_until(mark.alive, lambda seen: len(seen) == 4, what="all sleepers")
+
+    former.kill()
+    assert mark.alive(), "nobody can have ended them yet"
+    own_deployment.start_worker(concurrency=2, arguments=["--name", "same"])
+
+    ids = [job.id for job in (*running, *waiting)]
+    assert_invariants(check_invariants(own_deployment, acknowledged=ids, ends=ends, strays=mark.alive))
+    assert {(record_of(job).state, record_of(job).cause) for job in running} == {(JobState.FAILED, Cause.WORKER_LOST)}
+    assert {record_of(job).state for job in waiting} == {JobState.COMPLETED}
+    assert own_deployment.witness.times("start") == dict.fromkeys(ids, 1)
+
+
 @case("D15")
 @pytest.mark.timeout(120)
 def test_jobs_whose_pending_entries_an_operator_dropped_are_found_and_end(

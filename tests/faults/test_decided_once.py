@@ -36,6 +36,9 @@ def test_a_worker_that_dies_at_any_point_has_each_job_decided_once(
     )
     interrupted = own_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}", id="interrupted")
     jobs = [own_deployment.enqueue("sleep 0.4; echo token=$ONESHOT_TOKEN", id=f"job-{each}") for each in range(8)]
+    if point == "before_signal":
+        # One that is interrupted before it starts gets no signal.
+        own_deployment.witness.until("start", interrupted.id)
     own_deployment.queue.interrupt([interrupted.id], confirm=False)
 
     ids = [interrupted.id, *(job.id for job in jobs)]

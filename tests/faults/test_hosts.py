@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from oneshot_queue import JobState
+from oneshot_queue import Cause, JobState
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
 from tests.faults.evidence import EndsWatcher
@@ -20,6 +21,8 @@ from tests.integration.worker_process import PROGRAM
 from tests.marks import Mark
 from tests.servers import ServerKind
 from tests.waiting import wait_until
+
+LEASE_S = 3.0
 
 
 @pytest.fixture
@@ -82,3 +85,36 @@ def test_a_worker_on_a_host_that_is_cut_off_for_a_while_loses_nothing(
     assert [output_of(job)[0] for job in jobs] == [b"within\n", b"through\n", b"after\n"]
     assert record_of(within).host == hosts.worker_host
     worker.stop()
+
+
+@pytest.mark.timeout(90)
+def test_the_jobs_of_a_host_that_vanishes_are_decided_soon_and_it_writes_nothing_when_it_returns(
+    far_deployment: Deployment, hosts: TwoHosts, mark: Mark
+) -> None:
+    far_deployment.tune(lease_s=LEASE_S)
+    vanishing = far_deployment.start_worker(url=hosts.url, concurrency=2, program=hosts.on_worker_host(PROGRAM))
+    lost = far_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}")
+    script = f'[ "$ONESHOT_ATTEMPT" = 2 ] && exit; setsid {mark.sleep} & {mark.sleep}'
+    again = far_deployment.enqueue(script, retries=1, retry_on=["worker_lost"], retry_delay=0.1)
+    wait_until(mark.alive, lambda seen: len(seen) == 4, what="all sleepers")
+    far_deployment.start_worker(concurrency=1)
+
+    with EndsWatcher(far_deployment) as ends:
+        assert hosts.cut() > 0
+        began = time.monotonic()
+        for job in (lost, again):
+            wait_until(lambda job=job: record_of(job), lambda seen: seen.state.is_final, what=f"job {job.id}")  # type: ignore[misc]
+        assert time.monotonic() - began < 2 * LEASE_S + 5
+        assert len(mark.alive()) == 2, "the one that may start again has ended, the other cannot have heard"
+        written = record_of(lost)
+        hosts.mend()
+        wait_until(mark.alive, lambda left: not left, what="the processes on the returning host to end")
+
+        after = [far_deployment.enqueue() for _ in range(6)]
+        ids = [job.id for job in (lost, again, *after)]
+        verdict = check_invariants(far_deployment, acknowledged=ids, ends=ends, strays=mark.alive)
+    assert_invariants(verdict)
+    assert (written.state, written.cause) == (JobState.FAILED, Cause.WORKER_LOST)
+    assert record_of(lost) == written
+    assert (record_of(again).state, record_of(again).attempt) == (JobState.COMPLETED, 2)
+    vanishing.stop()

@@ -153,3 +153,11 @@ def test_output_that_was_dropped_and_counted_is_no_violation() -> None:
     verdict = judge(Evidence(**sound() | {"records": {"a": record}, "stored": {"a": [a_chunk(b"lo", missing=3)]}}))
 
     assert verdict.violations == []
+
+
+def test_output_that_died_with_its_worker_is_a_violation_only_if_nobody_says_so() -> None:
+    lost = {"stored": {"a": [a_chunk(b"he")]}}
+    told = a_record(error="its worker process died before …; the end of its output may be missing")
+
+    assert judge(Evidence(**sound() | lost)).violations
+    assert judge(Evidence(**sound() | lost | {"records": {"a": told}})).violations == []

@@ -1,4 +1,4 @@
-"""A job that asked to be run again is, once per attempt (pending: retries)."""
+"""A job that asked to be run again is, once per attempt."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.marks import Mark
 from tests.waiting import wait_until
 
 
-@pytest.mark.thorough
 def until_a_second_passed(deployment: Deployment) -> None:
     began = deployment.redis.time()[0]
     wait_until(lambda: deployment.redis.time()[0] > began, what="a second to pass")
 
 
+@pytest.mark.thorough
 @case("D3")
 @pytest.mark.timeout(300)
 def test_two_thousand_jobs_outlast_a_worker_killed_each_second(

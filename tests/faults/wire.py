@@ -109,6 +109,10 @@ class Wire:
             self._watched.append(watched)
         return watched
 
+    def lead_to(self, upstream: Upstream) -> None:
+        """Connect whoever comes from now on to another server; what is connected stays as it is."""
+        self._upstream = upstream
+
     def lose_every(self, count: int | None) -> None:
         """From now on, lose each ``count``-th reply, whatever it is, and cut its connection; ``None`` ends it."""
         with self._lock:

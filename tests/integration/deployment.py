@@ -26,11 +26,13 @@ class Deployment:
     Attributes:
         settings: The limits that the clients have; ``start_worker`` gives the same to each worker.
         queue: A blocking client.
-        redis: A bare client, to look at the keys themselves.
+        redis: A bare client, to look at the keys themselves, wherever ``look_at`` said last that they are.
         witness: Where the commands testify.
     """
 
-    def __init__(self, url: str, namespace: str, queue_name: str, folder: Path, **settings: Any) -> None:
+    def __init__(
+        self, url: str, namespace: str, queue_name: str, folder: Path, *, server_url: str = "", **settings: Any
+    ) -> None:
         self.url = url
         self.queue_name = queue_name
         self.settings = Settings(url=url, namespace=namespace, **settings)
@@ -40,10 +42,13 @@ class Deployment:
         self.state_folder = folder / "state"
         self._exits = ExitStack()
         self.queue = self._exits.enter_context(self.new_client())
+        self.look_at(server_url or url)
+
+    def look_at(self, server_url: str) -> None:
+        """The keys are on this very server now."""
         # redis-py's types stand for two protocols and two kinds of clients at once.
-        self.redis: Any = self._exits.enter_context(
-            redis.Redis.from_url(url, socket_timeout=10, retry=None, protocol=2)
-        )
+        client: Any = redis.Redis.from_url(server_url, socket_timeout=10, retry=None, protocol=2)
+        self.redis = self._exits.enter_context(client)
 
     def close(self) -> None:
         """End the workers, latest first, and the clients; fail if a worker died unnoticed."""

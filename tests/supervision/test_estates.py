@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from tests.faults.faults import frozen
 from tests.integration.deployment import Deployment
 from tests.integration.worker_process import PROGRAM, WorkerProcess
 from tests.marks import Mark
@@ -60,6 +61,21 @@ def test_status_of_a_job_that_ended_by_itself_while_its_worker_was_dead_is_known
     os.kill(pid, signal.SIGKILL)
 
     assert f"{job.id} EXITED 7" in worker.wait_for(f"estate of {worker_id}")
+    worker.stop()
+
+
+def test_job_that_dies_of_its_worker_being_gone_is_handed_on_with_no_status(deployment: Deployment) -> None:
+    worker = deployment.start_worker(concurrency=1, program=INHERITING)
+    job = deployment.enqueue("while :; do echo on; done")
+    leader = deployment.witness.until("start", job.id).pid
+    pid, worker_id = victim_of(worker, deployment, job.id)
+
+    with frozen(worker.pid):
+        os.kill(pid, signal.SIGKILL)
+        status = Path(f"/proc/{leader}/stat")
+        wait_until(lambda: status.read_text().rpartition(")")[2].split()[0], "Z".__eq__, what="the job to die of it")
+
+    assert f"{job.id} EXITED None" in worker.wait_for(f"estate of {worker_id}")
     worker.stop()
 
 

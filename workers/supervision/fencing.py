@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Final
 
 from oneshot_queue.pidfd import pidfd_open
 from workers.margin import margin_s
 from workers.notes import Notes
 from workers.processes.procfs import status_of
 from workers.snapshots import LeaseNote, Slot, SlotState, Snapshot
+from workers.supervision.survivors import end_survivors
+
+RESISTANCE_S: Final = 0.5
+"""How long the supervisor looks after what resists; it has other work."""
 
 
 def is_overdue(lease: LeaseNote, now_s: float) -> bool:
@@ -21,7 +26,7 @@ def is_overdue(lease: LeaseNote, now_s: float) -> bool:
 
 
 def fence_overdue(notes: Notes, now_s: float) -> list[Slot]:
-    """Kill the groups of exclusive jobs whose lease is about to run out, and note it; returns those jobs.
+    """Kill all processes of exclusive jobs whose lease is about to run out, and note it; returns those jobs.
 
     Args:
         now_s: By ``CLOCK_BOOTTIME``, as in the notes: it goes on while the machine sleeps, as the lease does.
@@ -37,8 +42,11 @@ def fence_overdue(notes: Notes, now_s: float) -> list[Slot]:
         # when its number is known.
         if slot.state is SlotState.RUNNING:
             notes.fence(slot)
-            _kill_group(slot)
             fenced.append(slot)
+    # First what has left the group, as long as the way to it leads through the group.
+    end_survivors(fenced, grace_s=0.0, give_up_s=RESISTANCE_S)
+    for slot in fenced:
+        _kill_group(slot)
     return fenced
 
 

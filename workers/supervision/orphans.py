@@ -17,12 +17,15 @@ from workers.processes.procfs import OwnChildren, ProcessStatus, children_of, se
 QUIET_LOOKS: Final = 2
 """Looks in a row that must find nothing; one would do, were ``/proc`` a snapshot."""
 
+DEATHS_OF_A_WORKER: Final = frozenset({-signal.SIGPIPE, -signal.SIGHUP})
+"""What a command dies of when nobody holds the other end of its pipes or its terminal any more."""
+
 
 class Reaped(NamedTuple):
     """An orphan that has ended.
 
     Attributes:
-        exit_code: Its code, the negative of its signal, or ``None`` if we ended it ourselves.
+        exit_code: Its code, the negative of its signal, or ``None`` if we, or the death of its worker, ended it.
     """
 
     pid: int
@@ -128,7 +131,7 @@ class Orphans:
             return False
         key = (status.pid, status.started)
         exit_code: int | None = os.waitstatus_to_exitcode(wait_status)
-        if key in self._killed and exit_code == -signal.SIGKILL:
+        if exit_code in DEATHS_OF_A_WORKER or (key in self._killed and exit_code == -signal.SIGKILL):
             exit_code = None
         self._killed.discard(key)
         self._let_be.discard(status.pid)

@@ -1,4 +1,4 @@
-"""What survived a whole supervisor, found by the tokens of its jobs and ended, when the next one starts.
+"""The processes of jobs whose worker does not end them, found by the tokens of those jobs, and ended.
 
 A process counts as one of a job's only if its environment holds the job's unguessable token and it began no earlier
 than the job; what hangs below such a process goes with it. A number alone proves nothing: it may be used again.
@@ -26,8 +26,11 @@ _LOOK_AGAIN_S: Final = 0.05
 Process = tuple[int, int]
 
 
-def end_survivors(slots: Iterable[Slot]) -> int:
-    """End every process of these jobs: TERM, 0.5 s, KILL, until none is left or 5 s have passed.
+def end_survivors(slots: Iterable[Slot], *, grace_s: float = GRACE_S, give_up_s: float = GIVE_UP_S) -> int:
+    """End every process of these jobs: TERM, the grace, KILL, until none is left or it is time to give up.
+
+    Args:
+        give_up_s: Seconds after which what still lives is let be; this blocks until then.
 
     Returns:
         How many processes there were.
@@ -41,9 +44,9 @@ def end_survivors(slots: Iterable[Slot]) -> int:
     asked: set[Process] = set()
     while True:
         living = _living(tokens, known)
-        if not living or time.monotonic() - began > GIVE_UP_S:
+        if not living or time.monotonic() - began > give_up_s:
             return len(known)
-        is_killing = time.monotonic() - began >= GRACE_S
+        is_killing = time.monotonic() - began >= grace_s
         for status in living:
             key = (status.pid, status.started)
             if is_killing:

@@ -1,0 +1,151 @@
+"""A replica takes its primary's place, without what that had not told it: nothing that runs or has run starts again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oneshot_queue import Cause, JobState
+from tests.clusters import SentinelDeployment, ask, facts_of
+from tests.faults.cases import case
+from tests.faults.collecting import check_invariants
+from tests.faults.faults import frozen
+from tests.faults.invariants import assert_invariants
+from tests.faults.wire import Wire
+from tests.integration.deployment import Deployment, record_of
+from tests.marks import Mark
+from tests.servers import ServerProcess, known_kinds
+from tests.waiting import wait_until
+
+LEASE_S = 3.0
+
+
+@pytest.fixture
+def sentinels() -> Iterator[SentinelDeployment]:
+    with SentinelDeployment() as made:
+        yield made
+
+
+@pytest.fixture
+def watched(sentinels: SentinelDeployment, namespace: str, queue_name: str, tmp_path: Path) -> Iterator[Deployment]:
+    """A queue whose clients and workers ask the sentinels where it is."""
+    made = Deployment(sentinels.url, namespace, queue_name, tmp_path, server_url=sentinels.primary.url, lease_s=LEASE_S)
+    yield made
+    made.close()
+
+
+def until_copied(primary: ServerProcess) -> None:
+    """Wait until the replica has all that was written so far."""
+    position = facts_of(primary, "INFO", "replication")["master_repl_offset"]
+    wait_until(
+        lambda: facts_of(primary, "INFO", "replication").get("slave0", ""),
+        lambda said: f"offset={position}" in said or int(said.partition("offset=")[2].split(",")[0]) >= int(position),
+        what="the replica to have everything",
+    )
+
+
+@pytest.mark.thorough
+@case("R7")
+@pytest.mark.timeout(150)
+def test_jobs_run_on_while_the_primary_is_killed_and_replaced(
+    sentinels: SentinelDeployment, watched: Deployment, mark: Mark, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    worker = watched.start_worker(concurrency=3)
+    through = [watched.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo token=$ONESHOT_TOKEN") for _ in "ab"]
+    waiting = [watched.enqueue("sleep 0.2; echo token=$ONESHOT_TOKEN") for _ in range(20)]
+    watched.witness.until_count("end", 3)
+    old = sentinels.primary
+    until_copied(old)
+
+    old.kill()
+    new = sentinels.wait_for_failover_from(old)
+    watched.look_at(new.url)
+    worker.wait_for("is on another run of its server")
+    gate.touch()
+
+    ids = [job.id for job in (*through, *waiting)]
+    assert_invariants(check_invariants(watched, acknowledged=ids, strays=mark.alive, limit_s=60))
+    assert {record_of(job).state for job in (*through, *waiting)} == {JobState.COMPLETED}
+    assert watched.witness.times("start") == dict.fromkeys(ids, 1)
+    worker.stop()
+
+
+@pytest.mark.thorough
+@case("R7")
+@pytest.mark.timeout(150)
+def test_a_worker_that_was_cut_off_with_the_old_primary_is_refused_when_both_are_back(
+    sentinels: SentinelDeployment, watched: Deployment, mark: Mark
+) -> None:
+    cut_off = watched.start_worker(concurrency=1)
+    lost = watched.enqueue(f"setsid {mark.sleep} & {mark.sleep}; echo token=$ONESHOT_TOKEN")
+    watched.witness.until("start", lost.id)
+    other = watched.start_worker(concurrency=1)
+    old = sentinels.primary
+    until_copied(old)
+
+    with frozen(old.pid, *cut_off.pids_of_workers):
+        new = sentinels.wait_for_failover_from(old)
+        watched.look_at(new.url)
+        decided = wait_until(lambda: record_of(lost), lambda seen: seen.state.is_final, what="the job to be decided")
+        meanwhile = watched.enqueue()
+        assert meanwhile.wait(timeout=20).state is JobState.COMPLETED
+        assert mark.alive(), "its processes cannot have been ended yet"
+
+    wait_until(mark.alive, lambda left: not left, what="its processes to end")
+    wait_until(lambda: ask(old, "ROLE")[0], lambda role: role == b"slave", what="the old primary to be told")
+    after = [watched.enqueue() for _ in range(6)]
+    ids = [job.id for job in (lost, meanwhile, *after)]
+    assert_invariants(check_invariants(watched, acknowledged=ids, strays=mark.alive, limit_s=60))
+    assert (decided.state, decided.cause) == (JobState.FAILED, Cause.WORKER_LOST)
+    assert record_of(lost).history == decided.history
+    assert watched.witness.times("start") == dict.fromkeys(ids, 1)
+    cut_off.stop()
+    other.stop()
+
+
+@case("R8")
+@pytest.mark.timeout(90)
+def test_a_replica_that_was_promoted_without_the_last_claims_and_ends_starts_none_of_them_again(
+    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, tmp_path: Path
+) -> None:
+    kind = next(each for each in known_kinds() if each.name == fresh_server.kind)
+    replica = ServerProcess(kind, options=["--replicaof", "{} {}".format(*fresh_server.address)])
+    try:
+        replica.start()
+        wait_until(lambda: facts_of(replica, "INFO", "replication")["master_link_status"], "up".__eq__)
+        with Wire(fresh_server.socket_path) as wire:
+            gate = tmp_path / "gate"
+            real_deployment.tune(lease_s=LEASE_S)
+            claimed_before = real_deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done", priority="high")
+            jobs = [real_deployment.enqueue(f"sleep 0.{number % 4}; echo token=$ONESHOT_TOKEN") for number in range(20)]
+            claimed_after = real_deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done")
+            worker = real_deployment.start_worker(url=wire.url, concurrency=4)
+            real_deployment.witness.until_count("end", 5)
+            until_copied(fresh_server)
+
+            ask(replica, "REPLICAOF", "NO", "ONE")
+            real_deployment.witness.until("start", claimed_after.id)
+            wait_until(lambda: real_deployment.entries() == 2, what="all but two to have ended on the old primary")
+            real_deployment.look_at(replica.url)
+            forgotten = real_deployment.entries()
+            wire.lead_to(replica.socket_path)
+            fresh_server.kill()
+            worker.wait_for("is on another run of its server")
+            gate.touch()
+
+            jobs += [claimed_before, claimed_after]
+            real_deployment.tune(url=replica.url)
+            ids = [job.id for job in jobs]
+            with real_deployment.new_client() as client:
+                real_deployment.queue = client
+                assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=mark.alive, limit_s=60))
+                assert {client.get(each).refresh().state for each in ids} == {JobState.COMPLETED}
+            assert forgotten > 2, "the fault did not happen: the replica had all ends"
+            assert real_deployment.witness.times("start") == dict.fromkeys(ids, 1)
+            worker.stop()
+            real_deployment.close()
+    finally:
+        replica.close()

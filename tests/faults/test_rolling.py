@@ -1,0 +1,74 @@
+"""Workers that are replaced one after the other, as in a deployment: no job fails of it, and none starts twice."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from oneshot_queue import Cause, JobState
+from tests.faults.collecting import check_invariants
+from tests.faults.evidence import EndsWatcher
+from tests.faults.invariants import assert_invariants
+from tests.integration.deployment import Deployment, record_of
+from tests.marks import Mark
+from tests.waiting import wait_until
+
+
+@pytest.mark.timeout(120)
+def test_four_workers_are_restarted_one_by_one_under_load_and_no_job_fails_or_starts_twice(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+) -> None:
+    workers = [own_deployment.start_worker(concurrency=2) for _ in range(4)]
+    over, jobs = threading.Event(), []
+
+    def produce() -> None:
+        argv = own_deployment.witness.command("sleep 0.2; echo token=$ONESHOT_TOKEN")
+        with own_deployment.new_client() as queue:
+            while not over.wait(0.03):
+                jobs.append(queue.enqueue(argv).id)
+
+    with ThreadPoolExecutor(1) as threads:
+        producing = threads.submit(produce)
+        try:
+            own_deployment.witness.until_count("end", 8)
+            for former in workers:
+                running = len(own_deployment.witness.of("start"))
+                former.signal(signal.SIGTERM)
+                assert former.wait() == 0
+                own_deployment.start_worker(concurrency=2)
+                own_deployment.witness.until_count("start", running + 8)
+        finally:
+            over.set()
+        producing.result(timeout=20)
+
+    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, ends=ends, strays=mark.alive))
+    assert len(jobs) >= 40
+    assert {record_of(own_deployment.queue.get(each)).state for each in jobs} == {JobState.COMPLETED}
+    assert own_deployment.witness.times("start") == dict.fromkeys(jobs, 1)
+
+
+def test_jobs_that_outlast_the_drain_are_interrupted_or_handed_on_at_once_if_they_asked_for_that(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+) -> None:
+    draining = own_deployment.start_worker(concurrency=2, arguments=["--drain-timeout", "0.3"])
+    script = f'[ "$ONESHOT_ATTEMPT" = 2 ] && exit; setsid {mark.sleep} & {mark.sleep}'
+    # So long a delay before an attempt is not for one that is handed on.
+    handed_on = own_deployment.enqueue(script, retries=1, retry_on=["worker_lost"], retry_delay=300)
+    interrupted = own_deployment.enqueue(script, retries=1, retry_on=["exit"])
+    wait_until(mark.alive, lambda seen: len(seen) == 4, what="all sleepers")
+    own_deployment.start_worker(concurrency=1)
+
+    draining.signal(signal.SIGTERM)
+    assert draining.wait() == 0
+
+    assert mark.alive() == []
+    ids = [handed_on.id, interrupted.id]
+    assert_invariants(check_invariants(own_deployment, acknowledged=ids, ends=ends, strays=mark.alive))
+    records = [record_of(handed_on), record_of(interrupted)]
+    assert [(each.state, each.cause, each.attempt) for each in records] == [
+        (JobState.COMPLETED, Cause.EXIT, 2),
+        (JobState.INTERRUPTED, Cause.INTERRUPTED, 1),
+    ]

@@ -1,0 +1,101 @@
+"""Ends that Redis cannot take lie on disk until it can, whoever dies meanwhile; a disk that is full costs no job."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from oneshot_queue import JobState, SyncJob
+from oneshot_queue.store.keys import QueueKeys
+from tests.faults.collecting import check_invariants
+from tests.faults.faults import kill_process
+from tests.faults.invariants import assert_invariants
+from tests.integration.deployment import Deployment, record_of
+from tests.integration.worker_process import WorkerProcess
+from tests.marks import Mark
+from tests.servers import ServerProcess
+from tests.waiting import wait_until
+from workers.spool import Spooled, read_spool
+
+LEASE_S = 6.0
+
+
+def spooled(deployment: Deployment) -> list[Spooled]:
+    """All ends that lie on disk."""
+
+    def keys_of(queue: str) -> QueueKeys:
+        return QueueKeys(deployment.keys.namespace, queue)
+
+    paths = deployment.state_folder.glob("oneshot-queue/workers/*/spool")
+    return [each for path in paths for each in read_spool(path, keys_of)]
+
+
+def gated(deployment: Deployment, gate: Path) -> list[SyncJob]:
+    """Three jobs that end when the gate is there, each in its own way."""
+    ends = ("echo token=$ONESHOT_TOKEN", "exit 3", "kill -SEGV $$")
+    return [deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done; {end}") for end in ends]
+
+
+def assert_ended_as_they_did(jobs: list[SyncJob]) -> None:
+    records = [record_of(job) for job in jobs]
+    assert [(each.state, each.exit_code, each.signal) for each in records] == [
+        (JobState.COMPLETED, 0, None),
+        (JobState.FAILED, 3, None),
+        (JobState.FAILED, None, signal.SIGSEGV),
+    ]
+
+
+@pytest.mark.parametrize("killed", ["worker", "host"])
+def test_ends_that_nobody_could_take_are_on_record_although_their_worker_was_killed(
+    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, tmp_path: Path, killed: str
+) -> None:
+    real_deployment.tune(lease_s=LEASE_S)
+    gate = tmp_path / "gate"
+    worker = real_deployment.start_worker(concurrency=3, arguments=["--name", "same"])
+    jobs = gated(real_deployment, gate)
+    real_deployment.witness.until_count("start", 3)
+
+    fresh_server.stop()
+    gate.touch()
+    wait_until(lambda: len(spooled(real_deployment)), lambda count: count == 3, what="all ends to lie on disk")
+    kill_process(worker.worker_pid) if killed == "worker" else worker.kill()
+    fresh_server.start()
+    if killed == "host":
+        worker = real_deployment.start_worker(concurrency=3, arguments=["--name", "same"])
+
+    ids = [job.id for job in jobs]
+    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=mark.alive))
+    assert_ended_as_they_did(jobs)
+    assert real_deployment.witness.times("start") == dict.fromkeys(ids, 1)
+    wait_until(lambda: spooled(real_deployment), lambda left: not left, what="the disk to be cleared")
+    worker.stop()
+
+
+def allow_file_bytes(worker: WorkerProcess, most: int) -> None:
+    """As a full disk does: what goes beyond this is not written."""
+    resource.prlimit(worker.worker_pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
+
+def test_a_disk_without_room_for_ends_is_told_and_costs_no_job(
+    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    worker = real_deployment.start_worker(concurrency=3)
+    jobs = gated(real_deployment, gate)
+    real_deployment.witness.until_count("start", 3)
+    allow_file_bytes(worker, 100)
+
+    fresh_server.stop()
+    gate.touch()
+    worker.wait_for("cannot be kept on disk until the broker takes them")
+    assert spooled(real_deployment) == []
+    worker.wait_for("end ", times=3)
+    fresh_server.start()
+
+    ids = [job.id for job in jobs]
+    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=mark.alive))
+    assert_ended_as_they_did(jobs)
+    worker.stop()
