@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -102,6 +103,8 @@ def test_no_secret_of_the_worker_reaches_a_job_its_logs_or_the_server(real_deplo
 
 @case("P20")
 def test_a_number_that_belongs_to_another_process_now_is_never_signalled() -> None:
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare to make a pid namespace with")
     done = subprocess.run(
         ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-m", "tests.faults.reused_pid"],
         cwd=ROOT,
