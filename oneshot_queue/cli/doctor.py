@@ -19,9 +19,16 @@ from oneshot_queue.cli.terminal import coloured, put
 from oneshot_queue.cli.verbs import Verb
 
 if TYPE_CHECKING:
-    from oneshot_queue.client.doctor.findings import Finding, Notebook
+    from oneshot_queue.client.doctor.findings import Finding
 
 _COLOURS: Final = {"problem": "red", "warning": "yellow", "info": "dim", "mended": "green"}
+
+_NUMBERS: Final = {
+    "problem": ("problem", "problems"),
+    "warning": ("warning", "warnings"),
+    "info": ("note", "notes"),
+    "mended": ("mended", "mended"),
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -63,7 +70,7 @@ def _left_on_this_machine() -> list[Finding]:
     from oneshot_queue.client.doctor.findings import Notebook
     from workers.supervision.incarnations import abandoned
 
-    notebook: Notebook = Notebook()
+    notebook = Notebook()
     try:
         for each in abandoned(state_folder() / "workers"):
             notebook.note("waiting-spool" if each.has_spool else "dead-worker", each.worker_id)
@@ -101,10 +108,12 @@ def _mark(finding: Finding) -> str:
 
 def _sum(found: Sequence[Finding]) -> str:
     """Say in one line how many there are of each."""
-    counts = dict.fromkeys(_COLOURS, 0)
+    counts = dict.fromkeys(_NUMBERS, 0)
     for each in found:
         counts[_mark(each)] += each.count
-    named = [f"{count} {mark}{'s' * (mark in ('problem', 'warning') and count != 1)}" for mark, count in counts.items()]
-    mendable = sum(each.count for each in found if each.is_mendable and not each.is_mended)
-    advice = f"; --repair mends {mendable}" if mendable else ""
-    return ("nothing is wrong: " if not any(each.is_open for each in found) else "") + ", ".join(named) + advice
+    said = [f"{count} {_NUMBERS[mark][count != 1]}" for mark, count in counts.items() if count]
+    if not any(each.is_open for each in found):
+        said.insert(0, "nothing is wrong any more" if counts["mended"] else "nothing is wrong")
+    if mendable := sum(each.count for each in found if each.is_mendable and not each.is_mended):
+        said.append(f"--repair mends {mendable}")
+    return "; ".join(said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oneshot_queue import Finding, Severity
+from oneshot_queue.client.doctor import server
 from oneshot_queue.client.doctor.findings import MOST_OF_A_KIND
 from oneshot_queue.jobs import Priority
 from oneshot_queue.states import JobState
@@ -12,11 +13,17 @@ from oneshot_queue.store.job_store import Holder, Recorded, When
 from oneshot_queue.store.keys import GROUP, presence_key
 from oneshot_queue.store.lease_store import worker_of
 from tests.faults.cases import case
+from tests.servers import ServerProcess
 from tests.store import harms
 from tests.store.builders import Held, Store, a_queue
 from tests.store.clients import OpenQueue
 from tests.store.harms import FOR_PEOPLE, MENDABLE, Harm
 from tests.store.recovery import let_come, standing
+
+
+@pytest.fixture(autouse=True)
+def _server_that_has_been_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "RETURN_S", 0.0)
 
 
 async def doctor(store: Store, *, repair: bool = False) -> list[Finding]:
@@ -138,6 +145,50 @@ async def test_job_whose_worker_gives_a_sign_of_life_is_not_decided(store: Store
     assert codes(found) == expected
     assert not [each for each in found if each.is_mendable]
     assert await store.dump() == before
+
+
+@pytest.mark.parametrize("harm", [harms.lease_forgotten, harms.lease_and_consumer_forgotten, harms.lease_long_over])
+async def test_nobody_is_judged_by_a_server_that_has_just_come_back(
+    store: Store, harm: Harm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "RETURN_S", 1e9)
+    expected = await harm(store)
+    before = await store.dump()
+
+    found = await doctor(store, repair=True)
+
+    assert codes(found) == expected
+    assert not [each for each in found if each.is_mendable]
+    assert await store.dump() == before
+
+
+async def test_full_memory_does_not_keep_it_from_mending(real_store: Store) -> None:
+    held = await real_store.running()
+    await harms.entry_deleted(real_store)
+    await harms.sum_changed(real_store)
+    await harms.clock_forgotten(real_store)
+    await real_store.redis.zadd(real_store.keys.workers, {held.holder.lease: 1})
+    await real_store.redis.config_set("maxmemory", 1)
+    assert codes(await doctor(real_store)) >= {"job-without-entry", "total-wrong", "lease-over"}
+
+    assert codes(await doctor(real_store, repair=True)) == set()
+
+    assert await real_store.state_of(held.id) == "FAILED"
+
+
+async def test_user_who_may_not_ask_everything_is_told_what_was_not_examined(
+    real_server: ServerProcess, real_store: Store
+) -> None:
+    await harms.entry_deleted(real_store)
+    await real_store.redis.acl_setuser(
+        "ops", enabled=True, nopass=True, keys="*", channels="*", categories=["+@all"], commands=["-config", "-info"]
+    )
+    url = real_server.url.replace("unix://", "unix://ops:x@")
+    async with a_queue(url, real_store.keys) as queue:
+        found = await queue.doctor(everywhere=False)
+
+    assert ("server-silent", "anything about itself") in {(each.code, each.subject) for each in found}
+    assert "job-without-entry" in codes(found)
 
 
 async def test_lease_that_is_over_for_a_moment_is_not_decided(store: Store) -> None:

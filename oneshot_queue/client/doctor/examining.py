@@ -6,7 +6,7 @@ from oneshot_queue.checks import NAME_PATTERN
 from oneshot_queue.client.doctor.findings import Finding, Notebook
 from oneshot_queue.client.doctor.jobs import examine_due, examine_groups, examine_states, examine_streams
 from oneshot_queue.client.doctor.leases import examine_leases
-from oneshot_queue.client.doctor.server import examine_server
+from oneshot_queue.client.doctor.server import examine_server, has_been_up
 from oneshot_queue.client.doctor.totals import examine_totals
 from oneshot_queue.client.effects import Context, Verb, ask, ask_all
 from oneshot_queue.client.finding import at_queue
@@ -27,8 +27,9 @@ def examined(context: Context, *, repair: bool = False, only: str | None = None)
     """
     notebook = Notebook()
     yield from examine_server(context, notebook)
+    may_decide = yield from has_been_up()
     for name in [only] if only is not None else (yield from _names(context, notebook)):
-        yield from _examine_queue(at_queue(context, name), notebook, repair=repair)
+        yield from _examine_queue(at_queue(context, name), notebook, repair=repair, may_decide=may_decide)
     return notebook.findings()
 
 
@@ -44,15 +45,15 @@ def _names(context: Context, notebook: Notebook) -> Verb[list[str]]:
     return [name for name in names if NAME_PATTERN.fullmatch(name)]
 
 
-def _examine_queue(context: Context, notebook: Notebook, *, repair: bool) -> Verb[None]:
+def _examine_queue(context: Context, notebook: Notebook, *, repair: bool, may_decide: bool) -> Verb[None]:
     # A queue with a key of another type is not mended: no script could be sure to finish what it begins.
     is_sound = yield from _examine_kinds(context, notebook)
     mends = repair and is_sound
     try:
-        leases = yield from examine_leases(context, notebook, mends=mends)
+        leases = yield from examine_leases(context, notebook, mends=mends, may_decide=may_decide)
         entries = yield from examine_streams(context, notebook, mends=mends)
         yield from examine_due(context, notebook, mends=mends)
-        jobs = yield from examine_states(context, notebook, mends=mends)
+        jobs = yield from examine_states(context, notebook, mends=mends, may_decide=may_decide)
         yield from examine_totals(context, notebook, mends=mends)
         # At last: mending may have made a stream.
         yield from examine_groups(context, notebook, mends=mends)

@@ -52,8 +52,12 @@ def examine_due(context: Context, notebook: Notebook, *, mends: bool) -> Verb[No
             start, count = start + part.count - int(part.left), part.count
 
 
-def examine_states(context: Context, notebook: Notebook, *, mends: bool) -> Verb[int]:
-    """Examine all jobs of all states; returns how many there are."""
+def examine_states(context: Context, notebook: Notebook, *, mends: bool, may_decide: bool) -> Verb[int]:
+    """Examine all jobs of all states; returns how many there are.
+
+    Args:
+        may_decide: Whether a worker's missing sign of life proves anything.
+    """
     total = 0
     for state in JobState:
         start, count = 0, PAGE
@@ -62,20 +66,20 @@ def examine_states(context: Context, notebook: Notebook, *, mends: bool) -> Verb
             part = yield from ask(call)
             notebook.note_all(context.queue, (find for find in part.finds if find.code != _UNHELD))
             unheld = [find for find in part.finds if find.code == _UNHELD]
-            decided = yield from _decide(context, notebook, unheld, mends=mends)
+            decided = yield from _decide(context, notebook, unheld, mends=mends, may_decide=may_decide)
             start, count = start + part.count - int(part.left) - decided, part.count
             total += count
     return total
 
 
-def _decide(context: Context, notebook: Notebook, unheld: list[Find], *, mends: bool) -> Verb[int]:
+def _decide(context: Context, notebook: Notebook, unheld: list[Find], *, mends: bool, may_decide: bool) -> Verb[int]:
     """Note running jobs that no live lease holds; with ``mends``, decide those whose worker gives no sign of life."""
     if not unheld:
         return 0
     present = yield from those_present(context, {find.detail for find in unheld if find.detail})
     decided = 0
     for find in unheld:
-        is_mendable, is_mended = find.detail not in present, False
+        is_mendable, is_mended = may_decide and find.detail not in present, False
         if mends and is_mendable:
             is_mended = yield from ask(
                 sweeping.decide(

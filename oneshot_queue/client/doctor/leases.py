@@ -37,11 +37,14 @@ class Seen:
     used: dict[str, str]
 
 
-def examine_leases(context: Context, notebook: Notebook, *, mends: bool) -> Verb[int]:
+def examine_leases(context: Context, notebook: Notebook, *, mends: bool, may_decide: bool) -> Verb[int]:
     """Examine the leases of a queue, and the names under which entries are pending.
 
     With ``mends``, those whose worker gives no sign of life are decided as a sweeper would: the condemned, the unknown,
     and those that are over for longer than they last.
+
+    Args:
+        may_decide: Whether a missing sign of life proves anything.
 
     Returns:
         How many leases are registered.
@@ -55,15 +58,16 @@ def examine_leases(context: Context, notebook: Notebook, *, mends: bool) -> Verb
         over_ms = now_ms - end.ends_ms
         is_condemned = end.ends_ms == 0
         length_ms = _length_ms(seen, end.id, context.settings)
-        is_mendable = is_condemned or (over_ms > length_ms and end.id not in present)
+        is_mendable = is_condemned or (may_decide and over_ms > length_ms and end.id not in present)
         is_mended = mends and is_mendable and (yield from _sweep(context, end.id, end.ends))
         code, detail = ("lease-condemned", "") if is_condemned else ("lease-over", brief_duration(over_ms / 1000))
         notebook.note(code, end.id, detail, queue=context.queue, is_mendable=is_mendable, is_mended=is_mended)
     for lease in unknown:
-        is_mendable, is_mended = lease not in present, False
+        is_mendable, is_mended = may_decide and lease not in present, False
         if mends and is_mendable:
-            yield from ask(examination.condemn_unknown(context.keys, lease))
-            is_mended = yield from _sweep(context, lease, "0")
+            (answer,) = yield Ask([examination.condemn_unknown(context.keys, lease)])
+            # An error: there is no memory left for a row more.
+            is_mended = not isinstance(answer, BrokerError) and (yield from _sweep(context, lease, "0"))
         notebook.note(
             "lease-unknown", lease, seen.used[lease], queue=context.queue, is_mendable=is_mendable, is_mended=is_mended
         )

@@ -24,6 +24,7 @@ class Kind:
 
 
 _MENDED: Final = "--repair mends it"
+_JUDGED: Final = "--repair decides if its worker gives no sign of life, and the server has been up for a minute"
 _LOOK: Final = "look at it by hand; it is never overwritten"
 _UPGRADE: Final = "upgrade the server"
 _WHO_WRITES: Final = "find out who else writes to this server"
@@ -146,7 +147,7 @@ _QUEUE: Final = {
         "problem",
         "it runs under lease {detail}, which nobody holds",
         "its worker is gone, or has yet to say that it lives",
-        "a live worker decides it within a minute; --repair does if its worker gives no sign of life",
+        f"a live worker decides it within a minute; {_JUDGED}",
     ),
     "running-without-entry": Kind(
         "problem",
@@ -178,7 +179,7 @@ _QUEUE: Final = {
         "warning",
         "over for {detail}",
         "its worker is gone; a live worker decides its jobs",
-        "start a worker; --repair decides if it is over for longer than it lasts and its worker gives no sign of life",
+        f"start a worker; once it is over for longer than it lasts, {_JUDGED}",
     ),
     "lease-condemned": Kind(
         "warning", "its jobs are being decided", "a sweeper is at it, or died over it", "--repair finishes it"
@@ -187,7 +188,7 @@ _QUEUE: Final = {
         "warning",
         "not registered, and still in use: {detail}",
         "what is pending under it is handed to nobody",
-        "--repair decides its jobs if its worker gives no sign of life",
+        _JUDGED,
     ),
     "total-wrong": Kind(
         "warning",

@@ -15,6 +15,8 @@ from oneshot_queue.store.server_facts import read_facts, version_problem
 
 NOTED_SKEW_S: Final = 1.0
 BAD_SKEW_S: Final = 30.0
+RETURN_S: Final = 60.0
+"""How long workers may take to come back to a server that was away."""
 _FULL: Final = 0.9
 _LAST_WRITES: Final = {
     "aof_last_write_status": "the last write to the AOF",
@@ -39,6 +41,19 @@ def examine_server(context: Context, notebook: Notebook) -> Verb[None]:
     before_ms = context.clock.now_ms()
     server_ms = yield from ask(examination.server_now_ms())
     examine_clocks(before_ms, server_ms, context.clock.now_ms(), notebook)
+
+
+def has_been_up() -> Verb[bool]:
+    """Whether the server has been up for so long that every worker which lives has been able to say so again.
+
+    Leases and signs of life run out while it is down. Right after it is back, all look lost.
+    """
+    (said,) = yield Ask([examination.server_words("server")])
+    if isinstance(said, BrokerRefused):
+        return False
+    if isinstance(said, BrokerError):
+        raise said
+    return (_number(said, "uptime_in_seconds") or 0) >= RETURN_S
 
 
 def examine_version(said: Words, notebook: Notebook) -> None:

@@ -14,6 +14,9 @@ local key = ARGV[1] == 'delayed' and T .. ':delayed' or T .. ':expiring'
 local start, mends = tonumber(ARGV[2]), ARGV[3] == '1'
 local ids = redis.call('ZRANGE', key, start, start + 99)
 local reply = { 'examined', #ids, 0 }
+if mends then
+  redis.call('ZREM', key, '') -- a write that passes when memory is full, so that the next ones do
+end
 for _, id in ipairs(ids) do
   local found, job = find_job(id)
   if found == 'unreadable' then
