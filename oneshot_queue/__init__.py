@@ -21,6 +21,7 @@ from oneshot_queue._version import __version__
 if TYPE_CHECKING:
     from oneshot_queue.client.aio import Job, Queue
     from oneshot_queue.client.blocking import SyncJob, SyncQueue
+    from oneshot_queue.client.doctor.findings import Finding, Severity
     from oneshot_queue.client.reading import OutputChunk
     from oneshot_queue.client.watching import InterruptReport, InterruptResult, Unattended
     from oneshot_queue.errors import (
@@ -55,6 +56,7 @@ __all__ = [
     "BrokerRefused",
     "BrokerUnreachable",
     "Cause",
+    "Finding",
     "InterruptNotConfirmed",
     "InterruptReport",
     "InterruptResult",
@@ -79,6 +81,7 @@ __all__ = [
     "QueueClosed",
     "QueueFull",
     "Settings",
+    "Severity",
     "SyncJob",
     "SyncQueue",
     "Unattended",
@@ -92,6 +95,8 @@ _HOMES: Final = {
     "Queue": "oneshot_queue.client.aio",
     "SyncJob": "oneshot_queue.client.blocking",
     "SyncQueue": "oneshot_queue.client.blocking",
+    "Finding": "oneshot_queue.client.doctor.findings",
+    "Severity": "oneshot_queue.client.doctor.findings",
     "OutputChunk": "oneshot_queue.client.reading",
     "InterruptReport": "oneshot_queue.client.watching",
     "InterruptResult": "oneshot_queue.client.watching",

@@ -8,7 +8,7 @@ everything that leads to a Redis client inside the function that needs it. ``--h
     app           the verbs by name, --url before the verb, suggestions for verbs that do not exist
       submitting  enqueue, retry        running   run           waiting  wait       following  logs
       stopping    interrupt             showing   ls, show      fleet    queues, workers
-      serving     worker, up            brokering broker status, start, stop
+      serving     worker, up            brokering broker status, start, stop              doctor     doctor
     options       what several verbs take        spec_options   what enqueue and run take
     connecting    which broker                   last           what `last` stands for
     forms         what --json prints             tables         what people see

@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from oneshot_queue._version import __version__
-from oneshot_queue.cli import brokering, fleet, following, running, serving, showing, stopping, submitting, waiting
+from oneshot_queue.cli import (
+    brokering,
+    doctor,
+    fleet,
+    following,
+    running,
+    serving,
+    showing,
+    stopping,
+    submitting,
+    waiting,
+)
 from oneshot_queue.cli.exits import Exit, UsageProblem
 from oneshot_queue.cli.terminal import put
 from oneshot_queue.cli.verbs import VerbGroup
@@ -63,7 +74,7 @@ def application() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(_before_the_verb)
-    for family in (submitting, running, following, showing, waiting, stopping, fleet, serving, brokering):
+    for family in (submitting, running, following, showing, waiting, stopping, fleet, serving, brokering, doctor):
         family.add_to(app)
     return app
 

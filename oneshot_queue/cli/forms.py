@@ -1,4 +1,4 @@
-r"""What ``--json`` prints: the forms of jobs, queues and workers. Pure.
+r"""What ``--json`` prints: the forms of jobs, queues, workers and findings. Pure.
 
 Times are RFC 3339 in UTC with milliseconds, and ``null`` where there is none. Words of a command that are no UTF-8 show
 their bytes as ``\xNN``.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from oneshot_queue.clock import rfc3339
 
 if TYPE_CHECKING:
+    from oneshot_queue.client.doctor.findings import Finding
     from oneshot_queue.jobs import HistoryRow, JobRecord
     from oneshot_queue.store.inspection import QueueCounts
     from oneshot_queue.wire import WorkerPresence
@@ -97,6 +98,22 @@ def worker_form(worker: WorkerPresence) -> Form:
         "process": worker.process,
         "processes": worker.processes,
         "layer": worker.layer or None,
+    }
+
+
+def finding_form(finding: Finding) -> Form:
+    """What the doctor found."""
+    return {
+        "code": finding.code,
+        "severity": str(finding.severity),
+        "queue": finding.queue,
+        "subject": finding.subject,
+        "what": finding.what,
+        "meaning": finding.meaning,
+        "advice": finding.advice,
+        "mendable": finding.is_mendable,
+        "mended": finding.is_mended,
+        "count": finding.count,
     }
 
 

@@ -8,7 +8,7 @@ have the same verbs and no logic is written twice::
           |
     AsyncDriver, SyncDriver   driving             carry out Ask, Hear, Pause
           |
-    submitting finding watching reading           what each verb means
+    submitting finding watching reading doctor    what each verb means
           |
     oneshot_queue.store                           what to say to Redis
 """

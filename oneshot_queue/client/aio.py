@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Self, Unpack
 
 from oneshot_queue.client import finding, submitting, watching
+from oneshot_queue.client.doctor.examining import examined
+from oneshot_queue.client.doctor.findings import Finding
 from oneshot_queue.client.driving import AsyncDriver
 from oneshot_queue.client.effects import Context
 from oneshot_queue.client.options import JobOptions, checked_queue, checked_when, context_for, spec_of
@@ -176,6 +178,18 @@ class Queue:
     async def workers(self, *, everywhere: bool = True) -> builtins.list[WorkerPresence]:
         """Live workers, of all queues or of this one."""
         return await self._driver.do(finding.live_workers(self._context, None if everywhere else [self.name]))
+
+    async def doctor(self, *, repair: bool = False, everywhere: bool = True) -> builtins.list[Finding]:
+        """Examine the broker and all its queues, or this one; say what is wrong and what to do.
+
+        Args:
+            repair: Mend what can be mended without a guess; otherwise nothing is written.
+
+        Raises:
+            BrokerError: The broker is out of reach or refuses.
+        """
+        only = None if everywhere else self.name
+        return await self._driver.do(examined(self._context, repair=repair, only=only))
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ import pytest
 from oneshot_queue import __version__
 from tests.cli.command_line import PROGRAM, Cli
 
-VERBS = "enqueue run worker interrupt ls show logs wait retry queues workers broker up".split()
+VERBS = "enqueue run worker interrupt ls show logs wait retry queues workers broker up doctor".split()
 
 
 @pytest.fixture
@@ -136,7 +136,9 @@ def test_a_reader_that_had_enough_ends_any_verb_quietly(cli: Cli) -> None:
     assert (done.code, done.err) == (128 + signal.SIGPIPE, "")
 
 
-@pytest.mark.parametrize("verb", ["enqueue", "run", "worker", "interrupt", "ls", "show", "logs", "wait", "retry"])
+@pytest.mark.parametrize(
+    "verb", ["enqueue", "run", "worker", "interrupt", "ls", "show", "logs", "wait", "retry", "doctor"]
+)
 def test_each_example_of_a_help_stands_on_a_line_of_its_own(cli: Cli, verb: str) -> None:
     examples = [line.strip() for line in cli(verb, "-h").text.splitlines() if "oneshot-queue " in line]
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import oneshot_queue.store
-from oneshot_queue.jobs import JobSpec
+from oneshot_queue.jobs import JobSpec, Priority
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
-from oneshot_queue.store import claiming, job_store, lease_store, sweeping
+from oneshot_queue.store import claiming, examination, job_store, lease_store, sweeping
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.keys import QueueKeys
 from tests.store.builders import NOBODY, a_chunk, an_outcome
@@ -31,6 +31,11 @@ SETTINGS = Settings()
 WRAPPERS: dict[str, Call[Any]] = {
     "adopt": claiming.adopt(KEYS, "id", NOBODY, attempt=1, host="h", ago_ms=0),
     "audit": sweeping.audit(KEYS, JobState.RUNNING, 0),
+    "correct_total": examination.correct_total(KEYS, read="1", rows=1, right=2),
+    "examine_due": examination.examine_due(KEYS, "delayed", 0, mends=False),
+    "examine_entries": examination.examine_entries(KEYS, Priority.NORMAL, "", mends=False),
+    "examine_index": examination.examine_index(KEYS, JobState.CREATED, 0, mends=False, settings=SETTINGS),
+    "examine_kept": examination.examine_kept(KEYS, [b"id"], mends=False),
     "decide": sweeping.decide(KEYS, "id", "w.1", by="w", error="gone", spread=1.0, settings=SETTINGS),
     "give_back": claiming.give_back(KEYS, "id", NOBODY, why="unstarted", is_counted=True, settings=SETTINGS),
     "promote": job_store.promote(KEYS, SETTINGS),
@@ -168,7 +173,7 @@ def test_wrapper_sends_as_many_keys_and_arguments_as_the_header_describes(name: 
     if repeats_from is None:
         assert sent == len(arguments)
     else:
-        group = {"append_output": 6, "reclaim": 1}.get(name, 2)
+        group = {"append_output": 6, "examine_kept": 1, "reclaim": 1}.get(name, 2)
         assert sent >= repeats_from
         assert (sent - (repeats_from - 1)) % group == 0
 

@@ -14,7 +14,7 @@
 -- ARGV[7]  run id of the server, as the worker knows it, or ''
 -- ARGV[8]  ms to keep a FAILED job
 --
--- Uses  promoting starting settling
+-- Uses  promoting starting settling entries
 -- Builds  workers, ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:,
 -- kept, quarantine, counters, bell, epoch, settling
 -- Returns {"claimed", set aside, {id, attempt, token, spec, stdin}...}, {"later", ms} while the workers tell a server that
@@ -37,28 +37,6 @@ local function next_entry(stream, lease)
   end
   local streams = type(reply[1]) == 'table' and reply[1] or reply
   return streams[2][1]
-end
-
-local function forget_entry(stream, entry)
-  redis.call('XACK', stream, GROUP, entry)
-  redis.call('XDEL', stream, entry)
-end
-
-local function set_aside(stream, entry, fields)
-  forget_entry(stream, entry)
-  local told = entry
-  for index = 1, math.min(#(fields or {}), 8) do
-    told = told .. ' ' .. string.sub(fields[index], 1, 200)
-  end
-  redis.call('LPUSH', T .. ':quarantine', string.sub(told, 1, 1000))
-  redis.call('LTRIM', T .. ':quarantine', 0, 999)
-  redis.call('HINCRBY', T .. ':counters', 'malformed', 1)
-end
-
--- The id of the job an entry speaks of, or nil if it names none.
-local function id_of(fields)
-  local id = fields and #fields == 2 and fields[1] == 'id' and fields[2]
-  return id and #id <= 64 and string.find(id, '^[%w._-]+$') and id or nil
 end
 
 local lease, free = ARGV[1], math.min(tonumber(ARGV[4]), 100)
