@@ -22,6 +22,7 @@ from oneshot_queue.store.scripts import load_all
 from oneshot_queue.store.server_facts import eviction_problem
 from workers.admission import Admission
 from workers.bridge import Bridge
+from workers.contact import Contact
 from workers.control import Assignment, Stage
 from workers.custody import Custody
 from workers.estates import SPOOL
@@ -202,6 +203,7 @@ class Worker:
             on_fenced=self.custody.fence,
         )
         self._commands.on_server(self.reassertion.greet)
+        self._commands.on_contact(Contact(self._clock).note)
         self._claimers: list[Claimer] = []
         self.heir = Heir(
             connection=self._commands,

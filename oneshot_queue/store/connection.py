@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, assert_never
 
@@ -20,7 +20,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from oneshot_queue.errors import QueueClosed
+from oneshot_queue.errors import BrokerUnreachable, QueueClosed
 from oneshot_queue.store.addresses import Broker, BrokerKind, Peer, broker_at
 from oneshot_queue.store.async_node import AsyncNode, Greet, RunMany
 from oneshot_queue.store.calls import Call, Word
@@ -59,6 +59,7 @@ class AsyncConnection:
         self._nodes: dict[Peer | None, AsyncNode] = {}
         self._watches_server = watches_server
         self._watcher: Greet | None = None
+        self._on_contact: Callable[[BrokerUnreachable | None], None] | None = None
         self._is_closed = False
 
     def on_server(self, watcher: Greet) -> None:
@@ -70,6 +71,10 @@ class AsyncConnection:
         Only where ``watches_server`` was asked for.
         """
         self._watcher = watcher
+
+    def on_contact(self, watcher: Callable[[BrokerUnreachable | None], None]) -> None:
+        """Have this called after every exchange: with why it failed, or ``None`` if it did not."""
+        self._on_contact = watcher
 
     def facts_of(self, key: Word) -> ServerFacts | None:
         """What the server where a key lives said of itself when it was met last."""
@@ -98,7 +103,14 @@ class AsyncConnection:
         Raises:
             BrokerUnreachable: The connection failed; which calls were carried out is unknown.
         """
-        answers: list[Any] = await self._drive(self._route.carry_out(calls))
+        try:
+            answers: list[Any] = await self._drive(self._route.carry_out(calls))
+        except BrokerUnreachable as problem:
+            if self._on_contact is not None:
+                self._on_contact(problem)
+            raise
+        if self._on_contact is not None:
+            self._on_contact(None)
         return answers
 
     @asynccontextmanager

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from oneshot_queue.clock import SystemClock
-from oneshot_queue.errors import BrokerUnreachable
+from oneshot_queue.errors import BrokerRefused, BrokerUnreachable
 from oneshot_queue.jobs import Cause, Outcome
 from oneshot_queue.states import JobState
 from oneshot_queue.store.keys import QueueKeys
@@ -26,6 +26,7 @@ class Connection:
 
     def __init__(self) -> None:
         self.is_away = False
+        self.refuses = False
         self.asked = 0
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -35,6 +36,8 @@ class Connection:
         self.meanwhile()
         if self.is_away:
             raise BrokerUnreachable("redis://", "it is away")
+        if self.refuses:
+            raise BrokerRefused("redis://", "it says no", "ask why")
         return [1_000 for _ in calls]
 
 
@@ -108,9 +111,9 @@ async def test_the_next_lease_is_registered_before_it_is_used_and_once_however_m
     assert place.lease.id == "worker.2"
 
 
-async def test_an_outage_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refusal_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     place = Place(lease_s=0.012)
-    place.connection.is_away = True
+    place.connection.refuses = True
 
     with caplog.at_level(logging.WARNING):
         async with anyio.create_task_group() as group:

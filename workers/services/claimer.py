@@ -17,6 +17,7 @@ from oneshot_queue.store.calls import Call
 from oneshot_queue.store.claiming import Claim, Claimed, Later, Lost
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.keys import QueueKeys
+from workers.contact import level_of
 from workers.crash_points import crash_at
 from workers.holdings import Holdings
 from workers.leases import Lease
@@ -112,7 +113,7 @@ class Claimer:
                 failures = 0
             except OneshotQueueError as problem:
                 failures += 1
-                logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot claim: %s", problem)
+                logger.log(level_of(problem, failures), "cannot claim: %s", problem)
                 await anyio.sleep(retry_delay(failures, base_s=0.1, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
 
     async def _wait_for_bell(self) -> None:

@@ -24,6 +24,7 @@ from oneshot_queue.store.job_store import Holder
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.sweeping import Swept
 from oneshot_queue.wire import unpack_spec
+from workers.contact import level_of
 from workers.endings import Ending
 from workers.estates import Estate
 from workers.holdings import ServerClock
@@ -82,7 +83,7 @@ class Heir:
                 count = await self.decide(estate)
             except OneshotQueueError as problem:
                 failures += 1
-                level = logging.WARNING if failures == 1 else logging.DEBUG
+                level = level_of(problem, failures)
                 logger.log(level, "cannot decide the jobs of worker %s: %s", estate.worker_id, problem)
                 await anyio.sleep(retry_delay(failures, base_s=0.1, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
                 continue

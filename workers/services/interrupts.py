@@ -13,6 +13,7 @@ from oneshot_queue.errors import OneshotQueueError
 from oneshot_queue.store import lease_store
 from oneshot_queue.store.announcements import Announcements, Ear
 from oneshot_queue.store.connection import AsyncConnection
+from workers.contact import level_of
 from workers.holdings import Holdings
 from workers.leases import Lease, Orders
 
@@ -89,7 +90,7 @@ class InterruptListener:
         except OneshotQueueError as problem:
             # Not lost: the next renewal, or the next subscription, brings the same intents.
             self._failures += 1
-            logger.log(logging.WARNING if self._failures == 1 else logging.DEBUG, "cannot read interrupts: %s", problem)
+            logger.log(level_of(problem, self._failures), "cannot read interrupts: %s", problem)
             return 0
 
     async def look(self, lease: Lease) -> int:

@@ -15,6 +15,7 @@ from oneshot_queue.store import lease_store
 from oneshot_queue.store.claiming import Lost
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.lease_store import Renewed
+from workers.contact import level_of
 from workers.crash_points import crash_at
 from workers.holdings import Holdings, ServerClock
 from workers.leases import Interrupt, Lease, Orders
@@ -92,7 +93,7 @@ class LeaseKeeper:
             except OneshotQueueError as problem:
                 self._note_refusal(problem)
                 failures += 1
-                logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot renew the lease: %s", problem)
+                logger.log(level_of(problem, failures), "cannot renew the lease: %s", problem)
 
     async def run_once(self) -> int:
         """Renew all leases once; returns how many interrupts that brought.

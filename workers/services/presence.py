@@ -12,6 +12,7 @@ from oneshot_queue.errors import OneshotQueueError
 from oneshot_queue.store import lease_store
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.wire import WorkerPresence
+from workers.contact import level_of
 from workers.holdings import Holdings, ServerClock
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class Presence:
                 failures = 0
             except OneshotQueueError as problem:
                 failures += 1
-                level = logging.WARNING if failures == 1 else logging.DEBUG
+                level = level_of(problem, failures)
                 logger.log(level, "cannot give a sign of life: %s", problem)
             await anyio.sleep(NEWS_S)
             if self._shown == (self._concurrency, self._running()):

@@ -14,6 +14,7 @@ from oneshot_queue.settings import Settings
 from oneshot_queue.store import job_store
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.keys import QueueKeys
+from workers.contact import level_of
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Promoter:
             except OneshotQueueError as problem:
                 failures += 1
                 self._next_s = PERIOD_S
-                logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot promote: %s", problem)
+                logger.log(level_of(problem, failures), "cannot promote: %s", problem)
 
     async def run_once(self) -> int:
         """Promote what is due in every queue, at most 200 jobs each; returns how many.

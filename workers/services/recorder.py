@@ -26,6 +26,7 @@ from oneshot_queue.store.job_store import Fenced, Holder, Recorded
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.wire import Chunk
+from workers.contact import level_of
 from workers.crash_points import crash_at
 from workers.endings import Ending, Return
 from workers.holdings import Change, HeldJob, Holdings
@@ -129,7 +130,7 @@ class Recorder:
                 await self.keep_safe()
                 # Refused counts as absent: a password that was changed for a while must not end any job.
                 failures += 1
-                logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot record: %s", problem)
+                logger.log(level_of(problem, failures), "cannot record: %s", problem)
                 await anyio.sleep(retry_delay(failures, base_s=0.05, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
 
     async def keep_safe(self) -> None:

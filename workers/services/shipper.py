@@ -17,6 +17,7 @@ from oneshot_queue.store.calls import Call
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.job_store import Fenced, Holder, Recorded
 from oneshot_queue.store.refusals import is_damage, is_out_of_memory
+from workers.contact import level_of
 from workers.holdings import HeldJob, ServerClock
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Shipper:
             except OneshotQueueError as problem:
                 failures += 1
                 await self._on_away()
-                logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot send output: %s", problem)
+                logger.log(level_of(problem, failures), "cannot send output: %s", problem)
                 await anyio.sleep(retry_delay(failures, base_s=0.05, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
 
     async def run_once(self) -> int:

@@ -19,6 +19,7 @@ from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.store.sweeping import AUDIT_BATCH, AUDITED, LeaseSeen, Spared
+from workers.contact import level_of
 from workers.leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Sweeper:
                 failures = 0
             except OneshotQueueError as problem:
                 failures += 1
-                logger.log(logging.WARNING if failures == 1 else logging.DEBUG, "cannot sweep: %s", problem)
+                logger.log(level_of(problem, failures), "cannot sweep: %s", problem)
 
     async def run_once(self) -> int:
         """Look at every queue once; returns how many jobs were decided or mended.
