@@ -30,7 +30,6 @@ CASES: Final = tuple(
 """Delivery, interrupts, processes, Redis and malformed data, numbered as in the catalogue."""
 
 MISSING: Final[dict[str, str]] = {
-    "D12": "no test moves a clock",
     "P4": "tests/supervision kills supervisors and their workers, and names no cases",
 }
 """Cases without a test -> why."""
