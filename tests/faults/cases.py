@@ -29,10 +29,7 @@ CASES: Final = tuple(
 )
 """Delivery, interrupts, processes, Redis and malformed data, numbered as in the catalogue."""
 
-MISSING: Final[dict[str, str]] = {
-    "D12": "no test moves a clock",
-    "P4": "tests/supervision kills supervisors and their workers, and names no cases",
-}
+MISSING: Final[dict[str, str]] = {}
 """Cases without a test -> why."""
 
 

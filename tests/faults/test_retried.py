@@ -30,7 +30,7 @@ def test_two_thousand_jobs_outlast_a_worker_killed_each_second(
 ) -> None:
     own_deployment.tune(lease_s=3.0)
     fleet = Fleet(own_deployment, own_deployment.url, size=3, concurrency=4, dice=dice)
-    argv = own_deployment.witness.command("sleep 0.0$(($$ % 10)); echo token=$ONESHOT_TOKEN")
+    argv = own_deployment.witness.command("sleep 0.1$(($$ % 10)); echo token=$ONESHOT_TOKEN")
     jobs = [own_deployment.queue.enqueue(argv, retries=3, retry_delay=0.1).id for _ in range(2_000)]
 
     kills = 0

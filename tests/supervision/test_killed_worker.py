@@ -9,6 +9,7 @@ import time
 
 from oneshot_queue import JobState
 from oneshot_queue.pidfd import pidfd_open
+from tests.faults.cases import case
 from tests.integration.deployment import Deployment, record_of
 from tests.integration.worker_process import WorkerProcess
 from tests.marks import Mark
@@ -41,6 +42,7 @@ def until_replaced(worker: WorkerProcess, killed: int, count: int) -> None:
     )
 
 
+@case("P3")
 def test_killed_worker_loses_its_whole_tree_within_a_second_and_its_sibling_nothing(
     deployment: Deployment, program: tuple[str, ...], layer: str, mark: Mark, other_mark: Mark
 ) -> None:
@@ -111,6 +113,7 @@ def test_worker_process_that_an_operator_stops_drains_and_is_not_replaced(deploy
     assert worker.wait() == 0
 
 
+@case("P4")
 def test_killed_supervisor_takes_its_workers_and_their_jobs_with_it(
     deployment: Deployment, program: tuple[str, ...], mark: Mark
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue import JobState
+from tests.faults.cases import case
 from tests.integration.deployment import Deployment, record_of
 from tests.marks import Mark
 from tests.waiting import wait_until
@@ -81,6 +82,7 @@ def taken_over(folder: Path) -> list[str]:
     return [incarnation.worker_id for incarnation in found]
 
 
+@case("P4")
 def test_next_start_ends_what_survived_a_killed_supervisor_and_its_workers(
     deployment: Deployment, program: tuple[str, ...], layer: str, mark: Mark, other_mark: Mark
 ) -> None:

@@ -1,0 +1,29 @@
+"""A worker whose clock is wrong; not a test, but what tests run as a process.
+
+Usage: ``skewed_worker.py SECONDS WORD…``, the words being those of the real worker's command line: its clock is so many
+seconds ahead, or behind if that is negative. Spans are what they are: no machine's clock for those ever jumps.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import workers.main
+from oneshot_queue.cli import main
+from oneshot_queue.clock import SystemClock
+from workers.control import Channel
+from workers.supervised import run_supervised
+
+
+def run(ahead_s: int, words: list[str]) -> int:
+    """Run the worker."""
+    if words[0] != "workers.supervised":
+        workers.main.WORKER_PROGRAM = (sys.executable, "-P", __file__, str(ahead_s), "workers.supervised")
+        return main(["worker", *words])
+    original = SystemClock.now_ms
+    SystemClock.now_ms = lambda self: original(self) + ahead_s * 1000  # type: ignore[method-assign]
+    return run_supervised(Channel.inherited(int(words[1])))
+
+
+if __name__ == "__main__":
+    sys.exit(run(int(sys.argv[1]), sys.argv[2:]))
