@@ -48,9 +48,10 @@ class MeasurementSpoilt(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """One worker: its process, and the file it writes its complaints to."""
+    """One worker: its supervisor, how many processes that keeps, and the file they write their complaints to."""
 
     process: subprocess.Popen[bytes]
+    processes: int
     log: Path
 
     @property
@@ -59,10 +60,9 @@ class WorkerProcess:
         return self.process.pid
 
     @property
-    def worker_pid(self) -> int:
-        """The process id of what runs the jobs."""
-        (pid,) = children_of(self.pid)
-        return pid
+    def worker_pids(self) -> list[int]:
+        """The process ids of what runs the jobs."""
+        return children_of(self.pid)
 
     def check_alive(self) -> None:
         """Make sure that it still runs.
@@ -86,7 +86,7 @@ class WorkerProcess:
 
 
 class Fleet:
-    """One queue on a private server, and as many workers as are asked for."""
+    """One queue on a private server, and the workers that are asked for."""
 
     def __init__(self, server: ServerProcess, client: redis.Redis, queue: SyncQueue) -> None:
         self.server = server
@@ -100,9 +100,9 @@ class Fleet:
         """Where the server is."""
         return self.server.url
 
-    def start_workers(
+    def start_worker(
         self,
-        count: int,
+        processes: int,
         *,
         concurrency: int,
         warm_up: int,
@@ -110,9 +110,11 @@ class Fleet:
         environment: Mapping[str, str] | None = None,
         url: str | None = None,
     ) -> None:
-        """Start workers, wait until they are there, and let them run some jobs.
+        """Start a worker, wait until all its processes are there, and let them run some jobs.
 
         Args:
+            processes: Worker processes under its supervisor.
+            concurrency: Jobs that all of them together run at once.
             arguments: More words of their command lines.
             environment: More variables of theirs.
             url: Another way to the server.
@@ -120,23 +122,23 @@ class Fleet:
         Raises:
             MeasurementSpoilt: One ended, or a job failed.
         """
-        for _ in range(count):
-            log = self.server.folder / f"worker-{len(self.workers)}"
-            with log.open("wb") as stderr:
-                process = subprocess.Popen(
-                    [
-                        *(*_ENDING_WITH_PARENT, *WORKER_COMMAND, "-q", QUEUE, "-c", str(concurrency)),
-                        *(*WORKER_OPTIONS, *arguments),
-                    ],
-                    env=_environment(url or self.url) | dict(environment or {}),
-                    cwd=self.server.folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=stderr,
-                    start_new_session=True,
-                )
-            self.workers.append(WorkerProcess(process, log))
-        wait_until(self._live_workers, lambda live: live == len(self.workers), what="the workers to be there")
+        log = self.server.folder / f"worker-{len(self.workers)}"
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(
+                [
+                    *(*_ENDING_WITH_PARENT, *WORKER_COMMAND, "-q", QUEUE, "-c", str(concurrency)),
+                    *("--processes", str(processes), *WORKER_OPTIONS, *arguments),
+                ],
+                env=_environment(url or self.url) | dict(environment or {}),
+                cwd=self.server.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        self.workers.append(WorkerProcess(process, processes, log))
+        there = sum(worker.processes for worker in self.workers)
+        wait_until(self._live_workers, lambda live: live == there, what="the worker to be there")
         if warm_up:
             jobs = self.enqueue([TRUE] * warm_up)
             self.wait_until_drained()
@@ -150,13 +152,14 @@ class Fleet:
     @contextmanager
     def frozen_workers(self) -> Iterator[None]:
         """Hold the workers still, so that a queue fills up; they go on where they stood."""
-        for worker in self.workers:
-            os.kill(worker.worker_pid, signal.SIGSTOP)
+        pids = [pid for worker in self.workers for pid in worker.worker_pids]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            for worker in self.workers:
-                os.kill(worker.worker_pid, signal.SIGCONT)
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def enqueue(self, commands: Sequence[Sequence[str]]) -> list[SyncJob]:
         """Store jobs.

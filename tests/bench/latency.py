@@ -34,7 +34,7 @@ SLOTS: Final = 4
 def measure(sizes: Sizes) -> Iterator[Line]:
     """One after another, so that the queue is idle whenever a clock starts."""
     with a_fleet() as fleet:
-        fleet.start_workers(1, concurrency=SLOTS, warm_up=sizes.warm_up)
+        fleet.start_worker(1, concurrency=SLOTS, warm_up=sizes.warm_up)
         yield from quantiles_of(anyio.run(_results, fleet.url, sizes.results), "enqueue to result", RESULT_MARK)
         spans = anyio.run(_interrupts, fleet.url, sizes.interrupts)
         yield from quantiles_of([dead_s for dead_s, _ in spans], "interrupt to group dead", DEATH_MARK)

@@ -30,9 +30,10 @@ def measure(sizes: Sizes) -> Iterator[Line]:
 
 
 def _worker(fleet: Fleet, sizes: Sizes) -> Iterator[Line]:
-    fleet.start_workers(1, concurrency=sizes.running, warm_up=sizes.warm_up)
+    fleet.start_worker(1, concurrency=sizes.running, warm_up=sizes.warm_up)
     (worker,) = fleet.workers
-    idle_mb = rss_bytes(worker.worker_pid) / 1e6
+    (worker_pid,) = worker.worker_pids
+    idle_mb = rss_bytes(worker_pid) / 1e6
     jobs = fleet.enqueue([("/bin/sleep", "300")] * sizes.running)
     # A process id in the record: started, and nothing of the start is left to do.
     wait_until(
@@ -40,7 +41,8 @@ def _worker(fleet: Fleet, sizes: Sizes) -> Iterator[Line]:
         lambda started: started == len(jobs),
         what="every job to run",
     )
-    busy_mb = rss_bytes(worker.worker_pid) / 1e6
+    busy_mb = rss_bytes(worker_pid) / 1e6
+    supervisor_mb = rss_bytes(worker.pid) / 1e6
     for report in fleet.queue.interrupt([job.id for job in jobs], grace=0.0):
         if report.state is not JobState.INTERRUPTED:
             raise MeasurementSpoilt(f"an interrupted job ended {report.state}")
@@ -51,17 +53,18 @@ def _worker(fleet: Fleet, sizes: Sizes) -> Iterator[Line]:
         "MB",
         mark=Mark.at_most(WORKER_MB + RUNNING_JOB_MB * sizes.running),
     )
+    yield Line("supervisor, RSS", supervisor_mb, "MB")
     yield Line("worker, RSS for each running job", (busy_mb - idle_mb) / sizes.running * 1e3, "KB/job")
 
 
 def _server(fleet: Fleet, sizes: Sizes) -> Iterator[Line]:
     # Scripts, the stream's group and the indexes are there before anything is counted.
-    fleet.start_workers(1, concurrency=SLOTS, warm_up=sizes.warm_up)
+    fleet.start_worker(1, concurrency=SLOTS, warm_up=sizes.warm_up)
     fleet.stop_workers()
     before = _used_memory(fleet)
     jobs = fleet.enqueue([("/bin/echo", "x" * (OUTPUT_BYTES - 1))] * sizes.stored)
     queued = _used_memory(fleet)
-    fleet.start_workers(1, concurrency=SLOTS, warm_up=0)
+    fleet.start_worker(1, concurrency=SLOTS, warm_up=0)
     fleet.wait_until_drained()
     fleet.stop_workers()
     finished = _used_memory(fleet)

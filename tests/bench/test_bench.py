@@ -28,7 +28,7 @@ TINY = Sizes(
     naps=4,
     trues=4,
 )
-FLEETS = ("1 worker process (-c 4)", "2 worker processes (-c 2)")
+FLEETS = ("1 worker process (-c 4)", "2 worker processes (-c 4)")
 FLEET_LINES = (
     ("enqueue to last end", "commands/s"),
     ("enqueue to last end", "of xargs"),
@@ -65,13 +65,17 @@ LINES = {
     "memory": [
         ("worker, RSS at 0 running jobs", "MB"),
         ("worker, RSS at 3 running jobs", "MB"),
+        ("supervisor, RSS", "MB"),
         ("worker, RSS for each running job", "KB/job"),
         ("Redis, for each queued job", "B/job"),
         ("Redis, for each finished job with 40 B of output", "B/job"),
     ],
     "recovery": [
+        ("SIGKILL of a worker to no process and no job of it left, p50", "s"),
         ("SIGKILL of a worker to no process and no job of it left, longest of 1", "s"),
+        ("loss of a host to its jobs decided, lease 3 s, p50", "s"),
         ("loss of a host to its jobs decided, lease 3 s, longest of 1", "s"),
+        ("interrupt without pub/sub to group dead, renewal every 0.5 s, p50", "s"),
         ("interrupt without pub/sub to group dead, renewal every 0.5 s, longest of 1", "s"),
         ("jobs killed, lost or started twice by a restart of Redis, of 50", "jobs"),
     ],
@@ -85,7 +89,7 @@ LINES = {
     ],
 }
 MARKS: dict[str, dict[str, object]] = {
-    "throughput": {"2 worker processes (-c 2), enqueue to last end": {"at_least": 0.5}},
+    "throughput": {"2 worker processes (-c 4), enqueue to last end": {"at_least": 0.5}},
     "enqueue": {
         "Queue.enqueue_many of 50": {"at_least": 20_000},
         "SyncQueue.enqueue_many of 50": {"at_least": 20_000},
@@ -132,7 +136,7 @@ def test_every_line_of_a_family_is_measured_and_shown(
 
 def test_job_that_fails_spoils_the_measurement() -> None:
     with a_fleet() as fleet:
-        fleet.start_workers(1, concurrency=2, warm_up=1)
+        fleet.start_worker(1, concurrency=2, warm_up=1)
 
         jobs = fleet.enqueue([TRUE, ("/bin/false",)])
         fleet.wait_until_drained()
@@ -146,7 +150,7 @@ def test_job_that_fails_spoils_the_measurement() -> None:
 
 def test_worker_that_dies_spoils_the_measurement() -> None:
     with a_fleet() as fleet:
-        fleet.start_workers(1, concurrency=2, warm_up=1)
+        fleet.start_worker(1, concurrency=2, warm_up=1)
         with fleet.frozen_workers():
             fleet.enqueue([TRUE])
             fleet.workers[0].process.kill()

@@ -57,7 +57,7 @@ def measure(sizes: Sizes) -> Iterator[Line]:
     yield median_of([run.rate for run in xargs], f"xargs -P{SLOTS} -n1 /bin/true", "commands/s")
     yield median_of([run.all_us for run in xargs], "CPU of xargs and its commands", "µs/command")
     for processes, runs in fleets.items():
-        kind = f"{processes} worker process{'es' if processes > 1 else ''} (-c {SLOTS // processes})"
+        kind = f"{processes} worker process{'es' if processes > 1 else ''} (-c {SLOTS})"
 
         def of_xargs(value: Callable[[Run], float], base: Callable[[Run], float], runs: Sequence[Run]) -> list[float]:
             return [value(run) / base(own) for run, own in zip(runs, xargs, strict=True)]
@@ -89,7 +89,7 @@ def _xargs(commands: int) -> Run:
 
 def _fleet(processes: int, sizes: Sizes) -> Run:
     with a_fleet() as fleet:
-        fleet.start_workers(processes, concurrency=SLOTS // processes, warm_up=sizes.warm_up)
+        fleet.start_worker(processes, concurrency=SLOTS, warm_up=sizes.warm_up)
         before = _cpu(fleet)
         commands = [TRUE] * sizes.commands
 
@@ -117,7 +117,7 @@ def _fleet(processes: int, sizes: Sizes) -> Run:
 
 def _cpu(fleet: Fleet) -> tuple[float, float, float]:
     """Seconds of CPU used so far: by the workers, by their commands, and by Redis."""
-    used = [cpu_s(worker.worker_pid) for worker in fleet.workers]
+    used = [cpu_s(pid) for worker in fleet.workers for pid in worker.worker_pids]
     return sum(own for own, _ in used), sum(children for _, children in used), cpu_s(fleet.server.pid)[0]
 
 
