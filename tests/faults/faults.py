@@ -105,15 +105,20 @@ def full(client: Any) -> Iterator[None]:
         client.config_set("maxmemory", 0)
 
 
+def aof_of(server: ServerProcess) -> Path:
+    """The append-only file that a server writes to."""
+    # One file until 6.2; a folder of a base and increments since 7.0.
+    files = [*server.folder.glob("appendonlydir/*.incr.aof"), *server.folder.glob("appendonly.aof")]
+    return max(files, key=lambda each: each.stat().st_mtime_ns)
+
+
 def cut_aof_tail(server: ServerProcess, count: int) -> int:
     """Take the last bytes of a dead server's append-only file; returns how many are left.
 
     The server starts on what is left, as after a crash in the middle of a write.
     """
     assert not server.is_alive, "a running server would write over it"
-    # One file until 6.2; a folder of a base and increments since 7.0.
-    files = [*server.folder.glob("appendonlydir/*.incr.aof"), *server.folder.glob("appendonly.aof")]
-    path = max(files, key=lambda each: each.stat().st_mtime_ns)
+    path = aof_of(server)
     left = path.stat().st_size - count
     assert left >= 0, f"{path.name} has only {left + count} bytes"
     os.truncate(path, left)

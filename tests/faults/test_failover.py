@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oneshot_queue import Cause, JobState
+from oneshot_queue import BrokerUnreachable, Cause, JobState
 from tests.clusters import SentinelDeployment, ask, facts_of
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
@@ -46,6 +46,14 @@ def until_copied(primary: ServerProcess) -> None:
     )
 
 
+def is_reached(deployment: Deployment) -> bool:
+    try:
+        deployment.queue.list()
+    except BrokerUnreachable:
+        return False
+    return True
+
+
 @pytest.mark.thorough
 @case("R7")
 @pytest.mark.timeout(150)
@@ -63,6 +71,7 @@ def test_jobs_run_on_while_the_primary_is_killed_and_replaced(
     old.kill()
     new = sentinels.wait_for_failover_from(old)
     watched.look_at(new.url)
+    wait_until(lambda: is_reached(watched), what="a client to find the new primary")
     worker.wait_for("is on another run of its server")
     gate.touch()
 
@@ -89,6 +98,8 @@ def test_a_worker_that_was_cut_off_with_the_old_primary_is_refused_when_both_are
     with frozen(old.pid, *cut_off.pids_of_workers):
         new = sentinels.wait_for_failover_from(old)
         watched.look_at(new.url)
+        # For some seconds clients, too, may still speak to the one that does not answer.
+        wait_until(lambda: is_reached(watched), what="a client to find the new primary")
         decided = wait_until(lambda: record_of(lost), lambda seen: seen.state.is_final, what="the job to be decided")
         meanwhile = watched.enqueue()
         assert meanwhile.wait(timeout=20).state is JobState.COMPLETED

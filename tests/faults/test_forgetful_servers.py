@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from oneshot_queue import JobState
+from oneshot_queue import Cause, JobState
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.faults import cut_aof_tail
+from tests.faults.faults import aof_of, cut_aof_tail, frozen, kill_process
 from tests.faults.invariants import assert_invariants
 from tests.integration.deployment import Deployment, record_of
 from tests.marks import Mark
 from tests.servers import ServerProcess
+from tests.waiting import wait_until
 
 
 @case("R2")
@@ -34,6 +35,36 @@ def test_a_server_that_lost_its_last_writes_is_told_them_again_and_nothing_start
     verdict = check_invariants(real_deployment, acknowledged=[job.id for job in jobs], strays=mark.alive, limit_s=60)
     assert_invariants(verdict)
     assert {record_of(job).state for job in jobs} == {JobState.COMPLETED}
+
+
+@case("R2")
+@pytest.mark.timeout(120)
+def test_a_server_that_forgot_the_claims_of_a_worker_that_died_too_hands_none_of_them_out_again(
+    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark
+) -> None:
+    worker = real_deployment.start_worker(concurrency=3)
+    # A server is believed to be new, and nobody waits for what it forgot, until something was claimed from it.
+    assert real_deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    with frozen(worker.worker_pid):
+        jobs = [real_deployment.enqueue(mark.sleep) for _ in range(3)]
+        real_deployment.redis.config_set("appendfsync", "always")
+        real_deployment.redis.set("ballast", b"x")
+        kept = aof_of(fresh_server).stat().st_size
+    for job in jobs:
+        real_deployment.witness.until("start", job.id)
+
+    fresh_server.kill()
+    cut_aof_tail(fresh_server, aof_of(fresh_server).stat().st_size - kept)
+    kill_process(worker.worker_pid)
+    wait_until(mark.alive, lambda left: not left, what="the processes of the dead worker to end")
+    fresh_server.start()
+
+    ids = [job.id for job in jobs]
+    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=mark.alive, limit_s=40))
+    records = [record_of(job) for job in jobs]
+    assert {(each.state, each.cause) for each in records} == {(JobState.FAILED, Cause.WORKER_LOST)}
+    assert all(any(row.cause == "adopted" for row in each.history) for each in records), "nothing was forgotten"
+    assert {real_deployment.witness.times("start")[each] for each in ids} == {1}
 
 
 @case("R15")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import signal
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 import anyio
 
 from oneshot_queue.backoff import retry_delay
-from oneshot_queue.errors import MalformedData, OneshotQueueError
+from oneshot_queue.errors import BrokerError, MalformedData, OneshotQueueError
 from oneshot_queue.jobs import Cause, JobSpec, Outcome
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
@@ -22,6 +23,7 @@ from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.inspection import Remains, remains_of
 from oneshot_queue.store.job_store import Holder
 from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.store.sweeping import Swept
 from oneshot_queue.wire import unpack_spec
 from workers.contact import level_of
@@ -40,8 +42,9 @@ DIED: Final = "its worker process died"
 class Heir:
     """Takes on estates, one after the other, and says of each when all of it is on record.
 
-    For every job that Redis believes a dead worker held: an end that lies in its spool is written; an exit status that
-    was seen is its end; what was never started goes back to the queue, counted; the rest was lost with the worker.
+    Redis is reminded of what it may have forgotten in a crash. Then, for every job that it believes a dead worker held:
+    an end that lies in its spool is written; an exit status that was seen is its end; what was never started goes back
+    to the queue, counted; the rest was lost with the worker.
 
     Args:
         worker: This worker's name, for the history.
@@ -97,6 +100,7 @@ class Heir:
         Raises:
             BrokerError: The broker is out of reach or refuses.
         """
+        await self._remind(estate)
         path = estate.spool
         if path is not None:
             for spooled in await anyio.to_thread.run_sync(lambda: list(read_spool(path, self._keys))):
@@ -106,6 +110,24 @@ class Heir:
         for note in estate.leases:
             count += await self._decide_lease(note, estate)
         return count
+
+    async def _remind(self, estate: Estate) -> None:
+        """Tell of all that may have been started, a server that forgot it would hand it out once more."""
+        host = socket.gethostname()
+        calls = [
+            claiming.adopt(
+                self._keys(slot.queue),
+                slot.job_id,
+                Holder(slot.token, slot.lease_id, self._worker),
+                attempt=slot.attempt,
+                host=host,
+                ago_ms=0,
+            )
+            for slot in estate.slots
+        ]
+        for answer in await self._connection.run_many(calls) if calls else ():
+            if isinstance(answer, BrokerError) and not is_damage(answer):
+                raise answer
 
     async def _decide_lease(self, note: LeaseNote, estate: Estate) -> int:
         keys = self._keys(note.queue)
