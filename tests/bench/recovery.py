@@ -57,9 +57,10 @@ def _spans(spans_s: list[float], name: str, mark: Mark) -> Iterator[Line]:
 
 def _killed_workers(sizes: Sizes) -> Iterator[float]:
     processes = ProcessMark()
-    with a_fleet() as fleet:
-        fleet.start_worker(1, concurrency=JOBS, warm_up=sizes.warm_up)
-        for _ in range(sizes.kills):
+    for _ in range(sizes.kills):
+        # A fresh supervisor each time: one whose workers keep dying replaces them ever more slowly.
+        with a_fleet() as fleet:
+            fleet.start_worker(1, concurrency=JOBS, warm_up=1)
             jobs = _running(fleet, processes)
             began = time.perf_counter()
             os.kill(fleet.workers[0].worker_pids[0], signal.SIGKILL)
