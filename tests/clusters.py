@@ -56,9 +56,10 @@ class _Servers:
 class _Sentinel(ServerProcess):
     """A server that watches over others; it keeps what it knows in its configuration."""
 
-    def __init__(self, primary: ServerProcess) -> None:
+    def __init__(self, primary: ServerProcess, down_after_ms: int) -> None:
         super().__init__(_kind())
         self._primary = primary
+        self._down_after_ms = down_after_ms
 
     def _command(self) -> list[str]:
         configuration = self.folder / "sentinel.conf"
@@ -66,8 +67,8 @@ class _Sentinel(ServerProcess):
             configuration.write_text(
                 f"bind 127.0.0.1\nport {self._port}\nunixsocket {self.socket_path}\ndir {self.folder}\n"
                 f"sentinel monitor {SERVICE} {' '.join(map(str, self._primary.address))} 2\n"
-                f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
-                f"sentinel failover-timeout {SERVICE} {4 * DOWN_AFTER_MS}\n"
+                f"sentinel down-after-milliseconds {SERVICE} {self._down_after_ms}\n"
+                f"sentinel failover-timeout {SERVICE} {4 * self._down_after_ms}\n"
             )
         return [super()._command()[0], str(configuration), "--sentinel"]
 
@@ -79,14 +80,23 @@ class _ClusterNode(ServerProcess):
 
 
 class SentinelDeployment(_Servers):
-    """One primary, one replica, and three sentinels that watch them."""
+    """One primary, one replica, and three sentinels that watch them.
+
+    Args:
+        down_after_ms: How long a server may be silent before it is taken for dead. Where the test itself keeps the
+            machine busy, a short time makes failovers that nobody asked for.
+    """
+
+    def __init__(self, *, down_after_ms: int = DOWN_AFTER_MS) -> None:
+        super().__init__()
+        self._down_after_ms = down_after_ms
 
     def start(self) -> None:
         """Start all, and return once the sentinels know the replica and each other."""
         first = self._started(ServerProcess(_kind()))
         second = self._started(ServerProcess(_kind(), options=["--replicaof", "{} {}".format(*first.address)]))
         self.nodes = [first, second]
-        self.sentinels = [self._started(_Sentinel(first)) for _ in range(3)]
+        self.sentinels = [self._started(_Sentinel(first, self._down_after_ms)) for _ in range(3)]
         for sentinel in self.sentinels:
             wait_until(lambda: self._facts_of(sentinel), _is_complete, what="the sentinels to know all")  # noqa: B023
         wait_until(lambda: facts_of(second, "INFO", "replication"), lambda said: said["master_link_status"] == "up")

@@ -24,7 +24,7 @@ LEASE_S = 3.0
 
 @pytest.fixture
 def sentinels() -> Iterator[SentinelDeployment]:
-    with SentinelDeployment() as made:
+    with SentinelDeployment(down_after_ms=2_000) as made:
         yield made
 
 
