@@ -27,6 +27,7 @@ def start_skewed(deployment: Deployment, ahead_s: int) -> WorkerProcess:
     return deployment.start_worker(concurrency=2, program=(sys.executable, "-P", str(SKEWED), str(ahead_s)))
 
 
+@pytest.mark.thorough
 @case("D12")
 def test_workers_whose_clocks_are_an_hour_wrong_keep_their_leases_and_start_nothing_too_early_or_late(
     own_deployment: Deployment, ends: EndsWatcher, mark: Mark
@@ -61,6 +62,7 @@ def test_workers_whose_clocks_are_an_hour_wrong_keep_their_leases_and_start_noth
         worker.stop()
 
 
+@pytest.mark.thorough
 @case("D12")
 @pytest.mark.parametrize("step_s", [-600, 600], ids=["back", "forward"])
 def test_a_server_whose_clock_steps_takes_no_job_from_a_live_worker_and_decides_those_of_a_dead_one(

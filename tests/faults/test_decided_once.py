@@ -20,7 +20,7 @@ NEVER_STARTED = {"after_claim", "before_spawn"}
 
 @case("D2")
 @pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.thorough)])
 def test_a_worker_that_dies_at_any_point_has_each_job_decided_once(
     own_deployment: Deployment, ends: EndsWatcher, mark: Mark, tmp_path: Path, point: str, times: int
 ) -> None:

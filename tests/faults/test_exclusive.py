@@ -22,7 +22,7 @@ LEASE_S = 3.0
 
 
 @case("D6")
-@pytest.mark.parametrize("retries", [0, 1])
+@pytest.mark.parametrize("retries", [pytest.param(0, marks=pytest.mark.thorough), 1])
 def test_an_exclusive_job_whose_worker_is_stuck_is_gone_before_anybody_can_start_it_again(
     own_deployment: Deployment, ends: EndsWatcher, mark: Mark, tmp_path: Path, retries: int
 ) -> None:
@@ -55,7 +55,7 @@ def test_an_exclusive_job_whose_worker_is_stuck_is_gone_before_anybody_can_start
     assert after.wait(timeout=20).state is JobState.COMPLETED
 
 
-@pytest.mark.parametrize("retries", [0, 1])
+@pytest.mark.parametrize("retries", [0, pytest.param(1, marks=pytest.mark.thorough)])
 def test_an_exclusive_job_ends_before_its_lease_while_its_server_is_away_and_the_others_run_on(
     real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, tmp_path: Path, retries: int
 ) -> None:

@@ -117,6 +117,7 @@ def test_a_worker_that_was_cut_off_with_the_old_primary_is_refused_when_both_are
     other.stop()
 
 
+@pytest.mark.thorough
 @case("R8")
 @pytest.mark.timeout(90)
 def test_a_replica_that_was_promoted_without_the_last_claims_and_ends_starts_none_of_them_again(

@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 
 @case("R2")
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("cut_bytes", [1, 500, 4_000])
+@pytest.mark.parametrize("cut_bytes", [*(pytest.param(each, marks=pytest.mark.thorough) for each in (1, 500)), 4_000])
 def test_a_server_that_lost_its_last_writes_is_told_them_again_and_nothing_starts_twice(
     real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, cut_bytes: int
 ) -> None:

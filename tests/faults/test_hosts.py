@@ -87,6 +87,7 @@ def test_a_worker_on_a_host_that_is_cut_off_for_a_while_loses_nothing(
     worker.stop()
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(90)
 def test_the_jobs_of_a_host_that_vanishes_are_decided_soon_and_it_writes_nothing_when_it_returns(
     far_deployment: Deployment, hosts: TwoHosts, mark: Mark

@@ -63,6 +63,7 @@ def test_an_interrupt_of_the_first_attempt_leaves_the_second_alone(own_deploymen
     assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], interrupted=[job.id], strays=mark.alive))
 
 
+@pytest.mark.thorough
 @case("D10")
 def test_a_job_that_is_given_back_again_and_again_ends_as_poison(own_deployment: Deployment) -> None:
     """Needs crash point before_spawn without a mark: each replacement dies at it too, until the job is poison."""

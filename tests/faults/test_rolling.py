@@ -17,6 +17,7 @@ from tests.marks import Mark
 from tests.waiting import wait_until
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(120)
 def test_four_workers_are_restarted_one_by_one_under_load_and_no_job_fails_or_starts_twice(
     own_deployment: Deployment, ends: EndsWatcher, mark: Mark

@@ -48,7 +48,7 @@ def assert_ended_as_they_did(jobs: list[SyncJob]) -> None:
     ]
 
 
-@pytest.mark.parametrize("killed", ["worker", "host"])
+@pytest.mark.parametrize("killed", [pytest.param("worker", marks=pytest.mark.thorough), "host"])
 def test_ends_that_nobody_could_take_are_on_record_although_their_worker_was_killed(
     real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, tmp_path: Path, killed: str
 ) -> None:
