@@ -203,7 +203,6 @@ class Worker:
             on_fenced=self.custody.fence,
         )
         self._commands.on_server(self.reassertion.greet)
-        self._commands.on_contact(Contact(self._clock).note)
         self._claimers: list[Claimer] = []
         self.heir = Heir(
             connection=self._commands,
@@ -245,6 +244,8 @@ class Worker:
             stack.push_async_callback(self._commands.aclose)
             await self.lease_keeper.register()
             self._check_server()
+            # What fails before is said by whoever ends for it.
+            self._commands.on_contact(Contact(self._clock).note)
             # However it ends: a worker that is gone must not look alive.
             stack.push_async_callback(self._say_goodbye)
             await self.presence.run_once()

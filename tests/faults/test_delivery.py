@@ -174,7 +174,7 @@ async def test_claims_that_are_cancelled_at_any_instant_lose_no_job(
             rest |= {each.job_id: each.token for each in answer.claims}
     await connection.aclose()
 
-    assert 30 < cancelled < 300, "the fault did not happen often enough, or always"
+    assert 5 < cancelled < 300, "the fault did not happen often enough, or always"
     assert set(rest) == set(accepted)
     assert len(set(rest.values())) == len(accepted)
 
