@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from oneshot_queue import BrokerUnreachable, InvalidJob, JobSpec, JobState, SyncJob, SyncQueue
@@ -150,16 +151,21 @@ async def test_claims_that_are_cancelled_at_any_instant_lose_no_job(
     await connection.run(lease_store.register(keys, lease, 60))
     received: dict[str, str] = {}
     accepted: list[str] = []
-    cancelled = 0
+    answered = 0
+    limit_s = 0.001
     async with own_deployment.new_async_client() as producer:
         for _ in range(300):
             accepted.append((await producer.enqueue(["true"])).id)
-            with anyio.CancelScope() as scope:
-                scope.deadline = anyio.current_time() + dice.uniform(0.0, 0.0015)
+            limit_s *= 1.25
+            async with anyio.create_task_group() as group:
+                group.start_soon(_cancel_at, group.cancel_scope, anyio.current_time() + dice.uniform(0.0, limit_s))
                 answer = await connection.run(claiming.claim(keys, lease=lease, free=3, settings=settings, **who))
                 assert isinstance(answer, Claimed)
                 received |= {each.job_id: each.token for each in answer.claims}
-            cancelled += scope.cancelled_caught
+                answered += 1
+                # However fast this machine is, some are answered and some are not.
+                limit_s *= 0.6
+                group.cancel_scope.cancel()
 
     rest = dict(received)
     while len(rest) < len(accepted):
@@ -174,9 +180,16 @@ async def test_claims_that_are_cancelled_at_any_instant_lose_no_job(
             rest |= {each.job_id: each.token for each in answer.claims}
     await connection.aclose()
 
-    assert 5 < cancelled < 300, "the fault did not happen often enough, or always"
+    assert 20 < answered < 280, "too few were cancelled, or too many"
     assert set(rest) == set(accepted)
     assert len(set(rest.values())) == len(accepted)
+
+
+async def _cancel_at(scope: anyio.CancelScope, instant_s: float) -> None:
+    # A deadline would strike at whole milliseconds only, when the event loop next wakes up.
+    while anyio.current_time() < instant_s:
+        await anyio.lowlevel.checkpoint()
+    scope.cancel()
 
 
 @case("D18")
