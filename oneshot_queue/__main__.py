@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from oneshot_queue.cli import main
+from oneshot_queue.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -21,13 +21,30 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from contextlib import suppress
+from typing import Final, NoReturn
 
 from oneshot_queue.cli import terminal
 from oneshot_queue.cli.exits import Exit, exit_code_for
 
 FOREGROUND_VERBS: Final = (["run"], ["wait"])
 """Verbs whose exit code is the job's; whatever is not the job's own end is ``Exit.OURS``."""
+
+
+def program() -> NoReturn:
+    """Carry out the command line of this process, and end it with the exit code.
+
+    At once: whatever had to be closed is closed by now, and a thread that still waits for a broker could bring down an
+    interpreter that takes itself apart (SIGSEGV, seen with Python 3.11).
+    """
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError):  # none, or closed
+            try:
+                stream.flush()
+            except OSError:
+                code = code or Exit.SOME_FAILED
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,7 +20,6 @@ from oneshot_queue.errors import InterruptNotConfirmed, OneshotQueueError
 if TYPE_CHECKING:
     from oneshot_queue.client.blocking import SyncQueue
 
-_LAST_WORDS_S: Final = 1.0
 _LOOK_AGAIN_S: Final = 3.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NAMES: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
@@ -47,7 +46,6 @@ class Presses:
         self._grace_s: float | None = None
         self.silence: InterruptNotConfirmed | None = None
         self._before: dict[signal.Signals, Any] = {}
-        self._watchers: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         for number in _SIGNALS:
@@ -59,9 +57,6 @@ class Presses:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        # A thread that still talks while the interpreter takes itself apart may take the process with it.
-        for watcher in self._watchers:
-            watcher.join(_LAST_WORDS_S)
 
     def job_is_stored(self) -> None:
         """From now on an interrupt finds the job."""
@@ -89,9 +84,7 @@ class Presses:
             except OneshotQueueError as problem:
                 say(f"the interrupt could not be sent: {problem}")
             else:
-                watcher = threading.Thread(target=self._watch, args=(number,), daemon=True)
-                watcher.start()
-                self._watchers.append(watcher)
+                threading.Thread(target=self._watch, args=(number,), daemon=True).start()
 
     def _interrupt(self, reason: str) -> None:
         with self._client() as queue:

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -136,6 +137,7 @@ def _lose(host: WorkerProcess, processes: ProcessMark) -> None:
     """Everything on a host is gone at the same instant, and nothing of it comes back."""
     pids = [host.pid, *host.worker_pids, *processes.alive()]
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # one dies of another's death
+            os.kill(pid, signal.SIGKILL)
     if host.process.wait() != -signal.SIGKILL:
         raise MeasurementSpoilt("the host had ended before it was lost")
