@@ -27,7 +27,7 @@ def parse_duration(written: str) -> float:
     else:
         match = _WRITTEN.fullmatch(written)
         if match is None or not written:
-            raise ValueError(f"{written!r} is no duration; write 90s, 5m, 1h30m or plain seconds, and 0 for no limit")
+            raise ValueError(f"{written!r} is no duration; write 90s, 5m, 1h30m or plain seconds such as 0.5")
         seconds = math.fsum(float(value) * _SECONDS[unit] for unit, value in match.groupdict().items() if value)
     if not math.isfinite(seconds):
         raise ValueError("is longer than any number of seconds")

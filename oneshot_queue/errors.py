@@ -87,11 +87,14 @@ class JobError(OneshotQueueError):
 class JobNotFound(JobError, LookupError):
     """No job has this id, or this prefix, in the queues that were searched."""
 
-    def __init__(self, job_id: str, queues: Sequence[str]) -> None:
+    def __init__(self, job_id: str, queues: Sequence[str], *, least: int = 0) -> None:
         self.job_id = job_id
         self.queues = tuple(queues)
-        where = f"queue {', '.join(self.queues)}" if self.queues else "any queue"
-        super().__init__(f"no job {job_id!r} in {where}; it never was, or its record has expired")
+        plural = "s" if len(self.queues) > 1 else ""
+        where = f"queue{plural} {', '.join(self.queues)}" if self.queues else "any queue"
+        short = len(job_id) < least
+        why = f"the beginning of an id needs {least} characters" if short else "it never was, or its record has expired"
+        super().__init__(f"no job {job_id!r} in {where}; {why}")
 
 
 class AmbiguousJobId(JobError, LookupError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Final, Self
 
@@ -13,6 +14,8 @@ from oneshot_queue.checks import NAME_PATTERN
 from oneshot_queue.errors import InvalidSetting
 
 PREFIX: Final = "ONESHOT_QUEUE_"
+_OF_A_SERVICE: Final = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\w+)?)")
+"""Kubernetes sets these in every container when a service is called ``oneshot-queue``; they are no settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +61,19 @@ class Settings:
         kinds = {each.name: each.type for each in fields(cls)}
         found: dict[str, object] = {}
         for variable, text in environ.items():
-            if not variable.startswith(PREFIX):
+            if not variable.startswith(PREFIX) or _OF_A_SERVICE.fullmatch(variable):
                 continue
             name = variable.removeprefix(PREFIX).lower()
             if name not in kinds:
                 close = difflib.get_close_matches(name, kinds, n=1)
-                hint = f"did you mean {PREFIX}{close[0].upper()}?" if close else f"known: {', '.join(sorted(kinds))}"
+                hint = f"did you mean {PREFIX}{close[0].upper()}?" if close else f"known: {_variables(kinds)}"
                 raise InvalidSetting(variable, f"unknown setting; {hint}")
             found[name] = _parsed(variable, str(kinds[name]), text)
         return cls(**found)  # type: ignore[arg-type]  # each value was parsed by its field's own kind
+
+
+def _variables(names: Iterable[str]) -> str:
+    return ", ".join(PREFIX + name.upper() for name in sorted(names))
 
 
 def _parsed(variable: str, kind: str, text: str) -> str | int | float | None:

@@ -80,7 +80,9 @@ class Bridge:
                 if self._was_fenced(held) and outcome.cause is Cause.SIGNAL:
                     outcome = replace(outcome, cause=Cause.WORKER_LOST, error=STUCK)
                 self._end(held, outcome)
-                if held.goes_back is None:
+                if held.is_fenced:
+                    self._report.let_go(held)
+                elif held.goes_back is None:
                     seconds = None if held.started_s is None else self._clock.monotonic() - held.started_s
                     self._report.ended(held, outcome, seconds)
             case _:

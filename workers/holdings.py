@@ -53,6 +53,7 @@ class HeldJob:
         is_handed_on: Whether its next attempt may begin at once, elsewhere.
         ending: What has to be written about its end, once that is settled.
         is_unsettled: Whether a server that may have forgotten it did not take it as ours yet: nothing is written now.
+        is_told_of_loss: Whether it was said that output of it is dropped.
         is_fenced: Whether it turned out to be another's: its processes end, nothing more is written.
     """
 
@@ -75,6 +76,7 @@ class HeldJob:
     is_handed_on: bool = False
     ending: Ending | None = None
     is_unsettled: bool = False
+    is_told_of_loss: bool = False
     is_fenced: bool = False
 
     def is_of(self, spec: bytes, stdin: bytes) -> bool:

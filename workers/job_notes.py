@@ -57,6 +57,11 @@ class JobNotes:
             self._notes.set_lease(index, lease.keys.queue, lease.id, lease_s)
         self._notes.renewed(index, lease.renewed_s)
 
+    def lease_ended(self, index: int) -> None:
+        """The worker's lease of this number has ended, and holds no job."""
+        self._leases.pop(index, None)
+        self._notes.clear_lease(index)
+
     def was_fenced(self, held: HeldJob) -> bool:
         """Whether the supervisor ended this job because its lease was about to run out."""
         slot = self._slots.get(held.task_id)

@@ -21,7 +21,9 @@ class Lines:
     def warn(self, line: str) -> None:
         """One line, in any case."""
         try:
-            print(printable(line), file=self._stream, flush=True)
+            # In one piece: the lines of several processes must not run into each other.
+            self._stream.write(f"{printable(line)}\n")
+            self._stream.flush()
         except OSError:
             # The terminal or pipe is gone. The jobs are not, and their states tell the same.
             self._is_quiet = True
@@ -30,3 +32,8 @@ class Lines:
 def printable(line: str) -> str:
     """Escape what a terminal would act on: a job's words are anybody's."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+
+
+def jobs_in_words(count: int) -> str:
+    """``1 job``, ``2 jobs``."""
+    return "1 job" if count == 1 else f"{count} jobs"

@@ -109,6 +109,11 @@ class Notes:
             texts = queue.encode(), lease_id.encode()
             LEASE.pack_into(self._memory, HEADER_BYTES + index * LEASE.size, *texts, lease_s, 0.0)
 
+    def clear_lease(self, index: int) -> None:
+        """Forget the lease of the worker's queue of this number: there is nothing to decide about it."""
+        if index < self._lease_count:
+            self._memory[HEADER_BYTES + index * LEASE.size] = 0
+
     def renewed(self, index: int, at_s: float) -> None:
         """Note when the renewal was sent that has just been acknowledged, by ``CLOCK_BOOTTIME``."""
         if index < self._lease_count:

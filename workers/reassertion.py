@@ -150,9 +150,11 @@ class Reassertion:
         self._untold[lease.keys.queue] = untold
         self._wanted.set()
         logger.warning(
-            "queue %s is on another run of its server: told it of %d jobs that run here and %d that ended lately",
+            "queue %s is on another run of its server: told it of %d jobs that run here and %d that ended lately; "
+            "it hands out no jobs for %g s",
             lease.keys.queue,
             *counts,
+            SETTLING_S,
         )
 
     async def _tell(self, untold: _Untold, run_many: RunMany) -> None:

@@ -35,9 +35,14 @@ class Report(Lines):
         """A job's end."""
         took = "" if seconds is None else f" after {seconds:.2f} s"
         error = f" · {outcome.error}" if outcome.error else ""
-        self.say(f"{_now()} end   {held.job_id} · {outcome.state} · {_how(outcome)}{took}{error}")
+        again = " · to be retried" if held.spec is not None and held.spec.begins_again(outcome) else ""
+        self.say(f"{_now()} end   {held.job_id} · {outcome.state} · {_how(outcome)}{took}{error}{again}")
         if outcome.survivors:
             self.warn(f"{_now()} job {held.job_id}: SIGKILL did not end {', '.join(map(str, outcome.survivors))}")
+
+    def let_go(self, held: HeldJob) -> None:
+        """The processes are gone of a job that is not this worker's any more."""
+        self.say(f"{_now()} gone  {held.job_id} · its processes have ended; how it ends is decided elsewhere")
 
 
 def _how(outcome: Outcome) -> str:

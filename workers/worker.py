@@ -29,6 +29,7 @@ from workers.estates import SPOOL
 from workers.holdings import HeldJob, Holdings, ServerClock
 from workers.job_notes import JobNotes
 from workers.leases import Lease, Orders
+from workers.lines import jobs_in_words
 from workers.link import SupervisorLink
 from workers.notes import Notes
 from workers.orchestrator import AsyncOrchestrator
@@ -146,6 +147,7 @@ class Worker:
             server_clock=self._server_clock,
             lease_s=options.settings.lease_s,
             on_renewed=self._note_lease,
+            on_ended=self._forget_lease,
             on_refused=self._stop_refused,
         )
         self.fencer = Fencer(
@@ -243,11 +245,11 @@ class Worker:
             load_all()
             stack.push_async_callback(self._commands.aclose)
             await self.lease_keeper.register()
+            # However it ends: a worker that is gone must not look alive.
+            stack.push_async_callback(self._say_goodbye)
             self._check_server()
             # What fails before is said by whoever ends for it.
             self._commands.on_contact(Contact(self._clock).note)
-            # However it ends: a worker that is gone must not look alive.
-            stack.push_async_callback(self._say_goodbye)
             await self.presence.run_once()
             self.link.opened()
             self._report.opened(
@@ -362,6 +364,9 @@ class Worker:
     def _note_lease(self, lease: Lease) -> None:
         self.job_notes.lease_renewed(self.leases.index(lease), lease, self.options.settings.lease_s)
 
+    def _forget_lease(self, lease: Lease) -> None:
+        self.job_notes.lease_ended(self.leases.index(lease))
+
     async def _end_jobs(self) -> None:
         """Let the jobs end; then interrupt, then kill them, as urgently as was asked."""
         async with anyio.create_task_group() as urging:
@@ -371,7 +376,7 @@ class Worker:
                 with anyio.move_on_after(patience_s):
                     await self.stopping.wait_for(Stage.INTERRUPTING)
                 if self.orchestrator.tasks:
-                    self._report.say(f"interrupting {_jobs(len(self.orchestrator.tasks))}")
+                    self._report.say(f"interrupting {jobs_in_words(len(self.orchestrator.tasks))}")
                 for held in self.holdings:
                     self.custody.stop(held)
                 await self.stopping.wait_for(Stage.KILLING)
@@ -379,8 +384,8 @@ class Worker:
 
             if self.stopping.stage:
                 self.custody.return_unstarted()
-            if self.orchestrator.tasks and self.stopping.stage:
-                jobs = _jobs(len(self.orchestrator.tasks))
+            if self.orchestrator.tasks and self.stopping.stage is Stage.DRAINING:
+                jobs = jobs_in_words(len(self.orchestrator.tasks))
                 self._report.say(f"stopping: {self.options.drain_timeout_s:g} s for {jobs} to end")
             urging.start_soon(urge)
             await self.orchestrator.wait_until_idle()
@@ -410,7 +415,3 @@ class Worker:
                 await self.presence.end()
             except BrokerError as problem:
                 self._report.warn(f"could not say goodbye to the broker: {problem}")
-
-
-def _jobs(count: int) -> str:
-    return "1 job" if count == 1 else f"{count} jobs"

@@ -116,7 +116,7 @@ def _submission(
         typer.Option("--exclusive", help="End it before another could be started when its worker loses touch."),
     ] = False,
     job_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="Its id: enqueued twice, it is still one job.")
+        str | None, typer.Option("--id", metavar="ID", help="Its id: enqueued twice in one queue, it is still one job.")
     ] = None,
     url: Url = None,
 ) -> Submission:
@@ -126,6 +126,9 @@ def _submission(
 
     if shell and len(argv) != 1:
         raise UsageProblem(f"--shell takes exactly one string, and there are {len(argv)}; quote the whole of it")
+    most = whole_number("--retries", retries, least=0, most=MAX_RETRIES)
+    if retry_on is not None and not most:
+        raise UsageProblem("--retry-on says when to run it again, and --retries how often: never; give --retries N")
     words = [os.fsencode(word) for word in argv]
     spec = JobSpec(
         [SHELL, b"-c", *words] if shell else words,
@@ -141,7 +144,7 @@ def _submission(
         grace=seconds("--grace", grace) or 0.0,
         success_codes=[whole_number("--success-codes", each, least=0, most=255) for each in success_codes.split(",")],
         pty=pty,
-        retries=whole_number("--retries", retries, least=0, most=MAX_RETRIES),
+        retries=most,
         retry_on=DEFAULT_RETRY_ON if retry_on is None else [_reason(each) for each in retry_on.split(",")],
         retry_delay=seconds("--retry-delay", retry_delay) or 0.0,
         retry_max_delay=seconds("--retry-max-delay", retry_max_delay) or 0.0,

@@ -42,7 +42,8 @@ def enqueue(
         ),
     ] = None,
     expires: Annotated[
-        str | None, typer.Option("--expires", metavar="TIME", help="If nobody has started it by then, it FAILS.")
+        str | None,
+        typer.Option("--expires", metavar="TIME", help="It FAILS if no worker has started it by then."),
     ] = None,
     as_json: AsJson = False,
 ) -> int:

@@ -48,7 +48,7 @@ def found(context: Context, job_id: str) -> Verb[tuple[Context, str]]:
         raise AmbiguousJobId(job_id, sorted(matches))
     for full, each in matches.items():
         return each, full
-    raise JobNotFound(job_id, [each.queue for each in contexts])
+    raise JobNotFound(job_id, [each.queue for each in contexts], least=MIN_PREFIX)
 
 
 def record(context: Context, job_id: str) -> Verb[JobRecord]:

@@ -163,6 +163,11 @@ def examine_index(keys: QueueKeys, state: JobState, start: int, *, mends: bool, 
     return scripted("examine_index", (keys.prefix,), (state, start, int(mends), keep_ms), _part)
 
 
+def count_in(keys: QueueKeys, state: JobState) -> Call[int]:
+    """How many jobs an index names."""
+    return plain("ZCARD", keys.state(state), read=int)
+
+
 def kept_rows(keys: QueueKeys, cursor: str) -> Call[tuple[str, list[tuple[bytes, bytes]]]]:
     """Some rows of ``kept``, and the cursor to go on with; ``0`` is both the first and the last."""
 

@@ -108,11 +108,16 @@ class QueueKeys:
         return f"{self.prefix}:output:{job_id}:{attempt}:{stream}"
 
 
+def namespace_prefix(namespace: str) -> str:
+    """What the keys begin with that belong to no queue."""
+    return f"{{{namespace}}}"
+
+
 def queues_key(namespace: str) -> str:
     """The set of all queues' names."""
-    return f"{{{namespace}}}:queues"
+    return f"{namespace_prefix(namespace)}:queues"
 
 
 def presence_key(namespace: str, worker_id: str) -> str:
     """A worker's sign of life."""
-    return f"{{{namespace}}}:worker:{worker_id}"
+    return f"{namespace_prefix(namespace)}:worker:{worker_id}"

@@ -10,7 +10,7 @@ from typing import Any, Final
 from oneshot_queue.errors import MalformedData
 from oneshot_queue.store.calls import Call, pairs, plain, scripted, text
 from oneshot_queue.store.claiming import Lost
-from oneshot_queue.store.keys import QueueKeys, presence_key, queues_key
+from oneshot_queue.store.keys import QueueKeys, namespace_prefix, presence_key, queues_key
 from oneshot_queue.wire import WorkerPresence, pack_presence, unpack_presence
 
 _INTENT: Final = re.compile(r"([0-9]{1,9}) ([0-9]{1,12}|-)")
@@ -110,8 +110,8 @@ def add_queue(namespace: str, queue: str) -> Call[int]:
 
 def show_presence(namespace: str, presence: WorkerPresence) -> Call[None]:
     """Give a sign of life, for ``PRESENCE_TTL_S`` seconds."""
-    key = presence_key(namespace, presence.id)
-    return plain("SET", key, pack_presence(presence), "EX", PRESENCE_TTL_S, read=lambda _: None)
+    own = (namespace_prefix(namespace), presence_key(namespace, presence.id))
+    return scripted("show_presence", own, (pack_presence(presence), PRESENCE_TTL_S), lambda _: None)
 
 
 def end_presence(namespace: str, worker_id: str) -> Call[None]:

@@ -35,7 +35,9 @@ def of_queues(forms: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def wrong(forms: list[dict[str, Any]]) -> set[str]:
-    return {form["code"] for form in of_queues(forms) if form["severity"] != "info" and not form["mended"]}
+    """What is wrong with the queues, apart from nobody being there to work."""
+    rows = (form for form in of_queues(forms) if form["severity"] != "info" and not form["mended"])
+    return {form["code"] for form in rows} - {"unserved"}
 
 
 def dumped(bare: Any, namespace: str) -> dict[bytes, bytes]:
@@ -66,7 +68,8 @@ def test_damage_is_found_then_mended_and_the_job_runs(cli: Cli, bare: Any, keys:
 
 
 def test_exit_code_is_1_while_something_is_wrong(cli: Cli, bare: Any, keys: QueueKeys) -> None:
-    cli("enqueue", "true")
+    cli("enqueue", "--id", "over", "true")
+    cli("interrupt", "over")
     # What is known of the server itself is the same before and after.
     server_is_sound = not [form for form in cli("doctor", "--json").form if form["severity"] != "info"]
     bare.zadd(keys.state(JobState.RUNNING), {"ghost": 1})

@@ -138,7 +138,7 @@ def test_a_job_that_went_on_while_its_server_was_replaced_by_an_empty_one_does_n
     fresh_server.start()
 
     worker.wait_for("not this worker's any more")
-    worker.wait_for(f"end   {job.id}")
+    worker.wait_for(f"{'end ' if meanwhile == 'ended' else 'gone'}  {job.id}")
     after = real_deployment.enqueue()
     assert after.wait(timeout=20).state is JobState.COMPLETED
     wait_until(

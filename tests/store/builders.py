@@ -27,7 +27,7 @@ from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.job_store import AT_ONCE, Holder, Recorded, When
 from oneshot_queue.store.keys import GROUP, QueueKeys
 from oneshot_queue.store.server_facts import ServerFacts
-from oneshot_queue.wire import Chunk
+from oneshot_queue.wire import Chunk, WorkerPresence
 
 T = TypeVar("T")
 
@@ -335,6 +335,11 @@ def an_outcome(state: JobState = JobState.COMPLETED, **facts: Any) -> Outcome:
     code = {"exit_code": 0} if state is JobState.COMPLETED else {}
     usage = {"usage": Usage(0.25, 0.125, 1_048_576)}
     return Outcome(**{"state": state, "cause": CAUSES[state], **code, **usage, **facts})
+
+
+def a_presence(**facts: object) -> WorkerPresence:
+    known = {"id": "w", "name": "worker", "host": "host", "pid": 1, "queues": ("q",), "concurrency": 4}
+    return WorkerPresence(**{**known, "running": ("a", "b"), "started_ms": 1, "seen_ms": 2, **facts})  # type: ignore[arg-type]  # each has its field's kind
 
 
 def a_chunk(

@@ -27,10 +27,10 @@ def _server_that_has_been_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def doctor(store: Store, *, repair: bool = False) -> list[Finding]:
-    """What is found in the queue, the server's own state aside."""
+    """What is found in the queue, apart from the server's own state, and from nobody being there to work."""
     async with a_queue(store.connection.url, store.keys) as queue:
         found = await queue.doctor(repair=repair, everywhere=False)
-    return [each for each in found if each.queue is not None]
+    return [each for each in found if each.queue is not None and each.code != "unserved"]
 
 
 def codes(found: list[Finding]) -> set[str]:
@@ -237,7 +237,19 @@ async def test_both_clients_examine_every_queue(open_queue: OpenQueue, store: St
     mine = {(each.queue, each.code) for each in found if each.queue or each.code == "queue-name"}
     assert (store.keys.queue, "no-group") in mine
     mine.remove((store.keys.queue, "no-group"))
-    assert mine == {(None, "queue-name"), ("empty", "empty-queue"), (store.keys.queue, "job-without-entry")}
+    ours = {(store.keys.queue, "job-without-entry"), (store.keys.queue, "unserved")}
+    assert mine == {(None, "queue-name"), ("empty", "empty-queue"), *ours}
+
+
+async def test_jobs_that_wait_for_a_worker_that_nobody_started_are_told(store: Store) -> None:
+    await store.submit_many(2)
+    async with a_queue(store.connection.url, store.keys) as queue:
+        found = {each.code: each for each in await queue.doctor(everywhere=False)}
+        await store.lease()
+        served = {each.code for each in await queue.doctor(everywhere=False)}
+
+    assert (found["unserved"].what, found["unserved"].is_open) == ("2 jobs wait", True)
+    assert "unserved" not in served
 
 
 async def test_registry_of_another_type_is_told(store: Store) -> None:

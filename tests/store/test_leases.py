@@ -9,8 +9,8 @@ from oneshot_queue.store import lease_store
 from oneshot_queue.store.claiming import Lost
 from oneshot_queue.store.keys import GROUP, presence_key
 from oneshot_queue.store.lease_store import Intent, Renewed, worker_of
-from oneshot_queue.wire import WorkerPresence, pack_presence
-from tests.store.builders import Store, a_lease, a_spec
+from oneshot_queue.wire import pack_presence
+from tests.store.builders import Store, a_lease, a_presence, a_spec
 
 
 async def end_of(store: Store, lease: str) -> float | None:
@@ -154,11 +154,6 @@ async def test_doorbell_wakes_one_and_is_silent_without_work(store: Store) -> No
 
     assert await store.run(lease_store.wait_for_bell(store.keys, 0.01)) is True
     assert await store.run(lease_store.wait_for_bell(store.keys, 0.01)) is False
-
-
-def a_presence(**facts: object) -> WorkerPresence:
-    known = {"id": "w", "name": "worker", "host": "host", "pid": 1, "queues": ("q",), "concurrency": 4}
-    return WorkerPresence(**{**known, "running": ("a", "b"), "started_ms": 1, "seen_ms": 2, **facts})  # type: ignore[arg-type]  # each has its field's kind
 
 
 async def test_presence_is_shown_for_a_while_and_ends_with_a_goodbye(store: Store) -> None:

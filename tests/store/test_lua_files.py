@@ -16,7 +16,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store import claiming, examination, job_store, lease_store, sweeping
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.keys import QueueKeys
-from tests.store.builders import NOBODY, a_chunk, an_outcome
+from tests.store.builders import NOBODY, a_chunk, a_presence, an_outcome
 
 FOLDER = Path(oneshot_queue.store.__file__).parent / "lua"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.lua"))
@@ -58,9 +58,12 @@ WRAPPERS: dict[str, Call[Any]] = {
     "record": job_store.record(KEYS, "id", NOBODY, sequence=1, event=None, ago_ms=0, fields={"pid": 1}),
     "register": lease_store.register(KEYS, "w.1", 30),
     "renew": lease_store.renew(KEYS, "w.1", 30, [lease_store.Intent("id", 1, None)]),
+    "show_presence": lease_store.show_presence("oq", a_presence()),
     "submit": job_store.submit(KEYS, "id", JobSpec(["true"]), by="me", max_length=1),
     "unregister": lease_store.unregister(KEYS, "w.1"),
 }
+PREFIXES = {"show_presence": "{oq}"}
+"""Of scripts that know no queue."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +170,8 @@ def test_wrapper_sends_as_many_keys_and_arguments_as_the_header_describes(name: 
     number, *words = WRAPPERS[name].words
 
     assert number == len(keys)
-    assert words[0] == KEYS.prefix
-    assert all(str(key).startswith(KEYS.prefix) for key in words[: len(keys)])
+    assert words[0] == PREFIXES.get(name, KEYS.prefix)
+    assert all(str(key).startswith(str(words[0])) for key in words[: len(keys)])
     sent = len(words) - len(keys)
     if repeats_from is None:
         assert sent == len(arguments)

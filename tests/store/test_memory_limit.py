@@ -17,7 +17,7 @@ from oneshot_queue.store.sweeping import Swept
 from oneshot_queue.wire import pack_chunks
 from tests.faults.cases import case
 from tests.servers import ServerProcess
-from tests.store.builders import Held, Store, a_chunk, a_job_id, a_queue, a_spec, an_outcome
+from tests.store.builders import Held, Store, a_chunk, a_job_id, a_presence, a_queue, a_spec, an_outcome
 from tests.store.recovery import (
     FAILED,
     a_retried_spec,
@@ -147,6 +147,15 @@ async def test_leases_begin_and_are_renewed_and_end(real_store: Store) -> None:
     assert isinstance(renewed, Renewed)
     assert ended
     assert [row.decode() for row in await real_store.redis.zrange(real_store.keys.workers, 0, -1)] == [other]
+
+
+async def test_live_worker_does_not_look_dead(real_store: Store) -> None:
+    namespace, presence = real_store.keys.namespace, a_presence()
+    await fill_memory(real_store)
+
+    await real_store.run(lease_store.show_presence(namespace, presence))
+
+    assert await real_store.run(lease_store.presences(namespace, ["w"])) == [presence]
 
 
 async def test_jobs_are_interrupted_waiting_or_running(real_store: Store) -> None:

@@ -76,8 +76,15 @@ def test_misspelt_setting_is_refused_and_the_right_one_suggested() -> None:
 
 
 def test_unknown_setting_is_refused_and_the_known_ones_named() -> None:
-    with pytest.raises(InvalidSetting, match=r"unknown setting; known: .*max_queue_length.*namespace"):
+    with pytest.raises(
+        InvalidSetting, match=r"unknown setting; known: .*ONESHOT_QUEUE_NAMESPACE, "
+    ):
         Settings.from_env({"ONESHOT_QUEUE_XYZZY": "5"})
+
+
+@pytest.mark.parametrize("name", ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_METRICS", "PORT", "PORT_6379_TCP_ADDR"])
+def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting(name: str) -> None:
+    assert Settings.from_env({f"ONESHOT_QUEUE_{name}": "tcp://10.0.0.1:6379"}) == Settings()
 
 
 def test_password_is_not_shown() -> None:

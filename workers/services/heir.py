@@ -30,6 +30,7 @@ from workers.contact import level_of
 from workers.endings import Ending
 from workers.estates import Estate
 from workers.holdings import ServerClock
+from workers.lines import jobs_in_words
 from workers.snapshots import LeaseNote, Slot
 from workers.spool import read_spool
 
@@ -90,7 +91,8 @@ class Heir:
                 logger.log(level, "cannot decide the jobs of worker %s: %s", estate.worker_id, problem)
                 await anyio.sleep(retry_delay(failures, base_s=0.1, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
                 continue
-            logger.warning("decided %d jobs of worker %s, which died", count, estate.worker_id)
+            if count:
+                logger.warning("decided %s of worker %s, which died", jobs_in_words(count), estate.worker_id)
             self._decided(estate.worker_id)
             return
 

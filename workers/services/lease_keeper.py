@@ -33,6 +33,7 @@ class LeaseKeeper:
         orders: Carries out the interrupts that a renewal brings.
         interrupt: Ends the jobs of a lease that was lost.
         on_renewed: Told of a lease when it has begun, or its renewal was acknowledged.
+        on_ended: Told of a lease that ended in order: nothing is left to decide about it.
         on_refused: Told once the broker has refused for a whole lease what only a person can permit.
         lease_s: Length of a lease; it is renewed six times as often.
     """
@@ -49,6 +50,7 @@ class LeaseKeeper:
         server_clock: ServerClock,
         lease_s: float,
         on_renewed: Callable[[Lease], None] = lambda _: None,
+        on_ended: Callable[[Lease], None] = lambda _: None,
         on_refused: Callable[[BrokerError], None] = lambda _: None,
     ) -> None:
         self._connection = connection
@@ -60,6 +62,7 @@ class LeaseKeeper:
         self._server_clock = server_clock
         self._lease_s = lease_s
         self._on_renewed = on_renewed
+        self._on_ended = on_ended
         self._on_refused = on_refused
         self._refused_s: float | None = None
         self._replacing = anyio.Lock()
@@ -161,7 +164,9 @@ class LeaseKeeper:
             BrokerError: The broker is out of reach or refuses.
         """
         calls = [lease_store.unregister(lease.keys, lease.id) for lease in self._leases]
-        await self._connection.run_many(calls)
+        for lease, answer in zip(self._leases, await self._connection.run_many(calls), strict=True):
+            if answer is True:
+                self._on_ended(lease)
 
     async def _begin(self, lease: Lease) -> None:
         # The queue is made known, so that its workers are found before its first job; where memory is full, without.

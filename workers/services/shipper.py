@@ -146,7 +146,9 @@ class Shipper:
                 case _:
                     # Output is the first thing to give way when memory is short, or when somebody else has taken its
                     # place: dropped, and counted.
-                    logger.warning("job %s: output dropped: %s", held.job_id, answer)
+                    if not held.is_told_of_loss:
+                        held.is_told_of_loss = True
+                        logger.warning("job %s: output is dropped, and counted: %s", held.job_id, answer)
                     held.outgoing.refused()
             self._go_on(held)
         if refusal is not None:

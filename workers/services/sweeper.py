@@ -21,6 +21,7 @@ from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.store.sweeping import AUDIT_BATCH, AUDITED, LeaseSeen, Spared
 from workers.contact import level_of
 from workers.leases import Lease
+from workers.lines import jobs_in_words
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +164,8 @@ class Sweeper:
                 return count
             count += answer.decided
             if answer.is_done:
-                logger.warning("queue %s: lease %s is over; decided %d jobs", keys.queue, lease.id, count)
+                decided = jobs_in_words(count)
+                logger.warning("queue %s: lease %s is over; decided %s", keys.queue, lease.id, decided)
                 return count
 
     async def _audit(self, keys: QueueKeys, watch: _Watch) -> int:

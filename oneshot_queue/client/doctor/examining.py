@@ -11,6 +11,7 @@ from oneshot_queue.client.doctor.totals import examine_totals
 from oneshot_queue.client.effects import Context, Verb, ask, ask_all
 from oneshot_queue.client.finding import at_queue
 from oneshot_queue.errors import BrokerError
+from oneshot_queue.states import JobState
 from oneshot_queue.store import examination, inspection
 from oneshot_queue.store.refusals import is_damage
 
@@ -63,6 +64,9 @@ def _examine_queue(context: Context, notebook: Notebook, *, repair: bool, may_de
         if is_sound:
             notebook.note("damaged", context.queue, str(problem), queue=context.queue)
         return
+    if waiting := (0 if leases else (yield from ask(examination.count_in(context.keys, JobState.CREATED)))):
+        detail = "1 job waits" if waiting == 1 else f"{waiting} jobs wait"
+        notebook.note("unserved", "workers", detail, queue=context.queue)
     if not (leases or entries or jobs):
         notebook.note("empty-queue", context.queue, queue=context.queue)
 

@@ -47,7 +47,7 @@ def examine_leases(context: Context, notebook: Notebook, *, mends: bool, may_dec
         may_decide: Whether a missing sign of life proves anything.
 
     Returns:
-        How many leases are registered.
+        How many leases are live.
     """
     seen = yield from _look(context.keys)
     now_ms = yield from ask(examination.server_now_ms())
@@ -71,7 +71,7 @@ def examine_leases(context: Context, notebook: Notebook, *, mends: bool, may_dec
         notebook.note(
             "lease-unknown", lease, seen.used[lease], queue=context.queue, is_mendable=is_mendable, is_mended=is_mended
         )
-    return len(seen.ends)
+    return len(seen.ends) - len(over)
 
 
 def those_present(context: Context, leases: Iterable[str]) -> Verb[set[str]]:

@@ -53,6 +53,12 @@ _SERVER: Final = {
         "soon nothing more can be enqueued; what runs can still end",
         "raise maxmemory, or keep finished jobs for a shorter time",
     ),
+    "memory-full": Kind(
+        "problem",
+        "{detail} of maxmemory are used",
+        "nothing more can be enqueued; what runs can still end",
+        "raise maxmemory, or keep finished jobs for a shorter time",
+    ),
     "no-persistence": Kind(
         "problem", "writes nothing to disk", "a restart loses every job", "CONFIG SET appendonly yes"
     ),
@@ -97,6 +103,12 @@ _QUEUE: Final = {
     ),
     "queue-name": Kind("warning", "no name of a queue", "nobody can reach it", _WHO_WRITES),
     "empty-queue": Kind("info", "has no job, and nobody works on it", "nothing", "nothing"),
+    "unserved": Kind(
+        "warning",
+        "{detail}",
+        "no live worker serves this queue: nothing of it starts, comes due or expires",
+        "start one: oneshot-queue worker -q QUEUE",
+    ),
     "no-group": Kind("info", "has no consumer group yet", "the next claim makes it", _MENDED, is_mendable=True),
     "stray-entry": Kind(
         "warning",

@@ -79,7 +79,8 @@ def examine_memory(said: Words, notebook: Notebook) -> None:
         notebook.note("evicts", "maxmemory-policy", policy)
     used, most = _number(said, "used_memory"), _number(said, "maxmemory")
     if used is not None and most and used >= _FULL * most:
-        notebook.note("memory-short", "maxmemory", f"{100 * used // most} %")
+        code = "memory-full" if used >= most else "memory-short"
+        notebook.note(code, "maxmemory", f"{100 * used // most} %")
 
 
 def examine_persistence(said: Words, fsync: str | None, save: str | None, notebook: Notebook) -> None:
