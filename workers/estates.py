@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from oneshot_queue.errors import MalformedData
-from workers.snapshots import LeaseNote, Slot, max_bytes, read_notes
+from workers.snapshots import LeaseNote, Slot, boot_id, max_bytes, read_notes
 
 SPOOL: Final = "spool"
 """The file of a worker's folder in which ends of jobs wait that Redis has not taken yet."""
@@ -24,14 +24,16 @@ class Estate:
 
     Attributes:
         leases: Its leases, with the queue each of them belongs to.
-        slots: The jobs it may have started and whose end is not on record. What it held and is not named here was
-            never started.
+        slots: The jobs it may have started and whose end is not on record.
+        is_complete: Whether what it held and is not named here was never started. Notes of before the machine's last
+            start may never have reached the disk, or not all of them.
         folder: Where its files are; ``None`` if it had none.
     """
 
     worker_id: str
     leases: tuple[LeaseNote, ...]
     slots: tuple[Slot, ...]
+    is_complete: bool
     folder: Path | None
 
     @property
@@ -55,4 +57,5 @@ def read_estate(file: int, folder: Path | None) -> Estate:
     if size > max_bytes():
         raise MalformedData("notes", f"have {size} bytes")
     found = read_notes(os.pread(file, size, 0))
-    return Estate(found.worker_id, found.leases, found.slots, folder)
+    is_complete = found.boot_id == boot_id() and not found.damaged
+    return Estate(found.worker_id, found.leases, found.slots, is_complete, folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
@@ -42,11 +42,13 @@ class _Untold:
 
     Attributes:
         until_s: When to believe the server, monotonic.
+        telling: Held while it is being told; one at a time.
     """
 
     held: list[HeldJob]
     over: list[Ending | Return]
     until_s: float
+    telling: anyio.Lock = field(default_factory=anyio.Lock)
 
 
 class Reassertion:
@@ -127,6 +129,8 @@ class Reassertion:
         """
         for queue, untold in list(self._untold.items()):
             await self._tell(untold, self._connection.run_many)
+            if self._untold.get(queue) is not untold:
+                continue  # the server was restarted once more meanwhile, and is told from the beginning
             if self._clock.monotonic() >= untold.until_s:
                 for held in untold.held:
                     held.is_unsettled = False
@@ -142,23 +146,27 @@ class Reassertion:
         untold = _Untold(held, list(self._recent(lease.keys)), self._clock.monotonic() + SETTLING_S)
         for each in held:
             each.is_unsettled = True
+        # First of all: should this server not take it, the next one is told.
+        self._untold[lease.keys.queue] = untold
+        self._wanted.set()
         counts = (len(untold.held), len(untold.over))
         (answer,) = await run_many([lease_store.restore(lease.keys, lease.id, self._settings.lease_s)])
         if isinstance(answer, Exception):
             raise answer
         await self._tell(untold, run_many)
-        self._untold[lease.keys.queue] = untold
-        self._wanted.set()
         logger.warning(
             "queue %s is on another run of its server: told it of %d jobs that run here and %d that ended lately; "
-            "it hands out no jobs for %g s",
+            "it hands out no jobs for a few seconds",
             lease.keys.queue,
             *counts,
-            SETTLING_S,
         )
 
     async def _tell(self, untold: _Untold, run_many: RunMany) -> None:
         """First what is over, then what runs: the next attempt can be taken only when the end of the former was."""
+        async with untold.telling:
+            await self._tell_alone(untold, run_many)
+
+    async def _tell_alone(self, untold: _Untold, run_many: RunMany) -> None:
         now_s = self._clock.monotonic()
         over = untold.over
         told = [each.again(now_s, self._host, self._settings) for each in over]

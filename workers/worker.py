@@ -300,6 +300,8 @@ class Worker:
 
     def _stop_refused(self, refusal: BrokerError) -> None:
         """The broker refuses, and will until a person changes that: end when the running jobs have."""
+        if self._refusal is not None:
+            return
         logger.error("taking no more jobs: %s", refusal)
         self._refusal = refusal
         self.stopping.reach(Stage.DRAINING)

@@ -85,12 +85,12 @@ def claim_one(
 
 
 def reclaim(keys: QueueKeys, *, lease: str, known: Iterable[str] = ()) -> Call[Claimed | Later | Lost]:
-    """What is claimed under this lease: how a worker learns of a claim whose reply was lost.
+    """What is claimed under this lease, as much as a claim may bring: how a worker learns of one whose reply was lost.
 
     Args:
-        known: Tokens of the jobs that it runs, which are left out.
+        known: Tokens of the jobs to leave out.
     """
-    return scripted("reclaim", (keys.prefix,), (lease, *known), _claimed)
+    return scripted("reclaim", (keys.prefix,), (lease, MAX_CLAIM_BYTES, *known), _claimed)
 
 
 def give_back(

@@ -13,6 +13,7 @@ from tests.faults.invariants import assert_invariants
 from tests.integration.deployment import Deployment, record_of
 from tests.marks import Mark
 from tests.waiting import wait_until
+from workers.snapshots import HEADER_BYTES, LEASE, boot_id, read_notes
 
 
 @case("P3")
@@ -113,3 +114,31 @@ def test_jobs_whose_pending_entries_an_operator_dropped_are_found_and_end(
     ids = [running.id, waiting.id]
     assert_invariants(check_invariants(own_deployment, acknowledged=ids, ends=ends, strays=mark.alive, limit_s=70))
     worker.stop()
+
+
+@case("D2")
+def test_a_job_of_which_a_crash_of_the_machine_left_no_note_is_not_started_again(
+    own_deployment: Deployment, mark: Mark
+) -> None:
+    worker = own_deployment.start_worker(concurrency=1)
+    job = own_deployment.enqueue(mark.sleep)
+    own_deployment.witness.until("start", job.id)
+    (notes,) = own_deployment.state_folder.glob("oneshot-queue/workers/*/notes")
+    worker.kill()
+    for pid in mark.alive():
+        kill_process(pid)
+
+    # What the memory of a machine held of a file does not always reach its disk; and it is another boot now.
+    with notes.open("r+b") as file:
+        raw = file.read()
+        assert [slot.job_id for slot in read_notes(raw).slots] == [job.id]
+        file.seek(raw.index(boot_id().encode()))
+        file.write(b"0" * len(boot_id()))
+        file.seek(HEADER_BYTES + LEASE.size)
+        file.write(bytes(len(raw) - HEADER_BYTES - LEASE.size))
+    assert read_notes(notes.read_bytes()).slots == ()
+    own_deployment.start_worker(concurrency=1)
+
+    assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], strays=mark.alive))
+    assert (record_of(job).state, record_of(job).cause) == (JobState.FAILED, Cause.WORKER_LOST)
+    assert own_deployment.witness.times("start") == {job.id: 1}

@@ -221,7 +221,9 @@ class Wire:
                 self.cut += 1
             target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         except OSError:
-            pass  # One of the two has gone: the other is told by the end of this connection.
+            # One of the two has gone, and the other is told: a client that closes with something unread resets.
+            with contextlib.suppress(OSError):
+                target.shutdown(socket.SHUT_WR)
 
     def _suffer(self, connection: Connection, way: Way, data: bytes, target: socket.socket) -> None:
         """Send it on, as the troubles of this connection will have it.

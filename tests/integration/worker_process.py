@@ -169,8 +169,8 @@ class WorkerProcess:
     def kill(self) -> None:
         """End all of it at once, as a host that vanishes does (SIGKILL); its jobs live on."""
         self._is_expected_to_end = True
-        workers = [(pid, pidfd_open(pid)) for pid in self.pids_of_workers]
         self.pause()
+        workers = [(pid, pidfd_open(pid)) for pid in self.pids_of_workers]
         for pid in (self.pid, *(pid for pid, _ in workers)):
             os.kill(pid, signal.SIGKILL)
         self.wait()
@@ -180,7 +180,10 @@ class WorkerProcess:
 
     def pause(self) -> None:
         """Freeze it, and its worker processes."""
-        for pid in (self.pid, *self.pids_of_workers):
+        os.kill(self.pid, signal.SIGSTOP)
+        # Else it starts another worker meanwhile, and nobody would wake or end that one.
+        wait_until(lambda: _stands_still(self.pid), what="the supervisor to stand still")
+        for pid in self.pids_of_workers:
             os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -249,6 +252,10 @@ class WorkerProcess:
             if line.startswith(f"{name}:"):
                 return int(line.split()[1])
         raise AssertionError(f"{self!r} has no {name}")
+
+
+def _stands_still(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TZ"
 
 
 def _is_worker(pid: int) -> bool:

@@ -115,9 +115,9 @@ class Store:
         who = {"lease": lease, "worker": "worker", "host": "host"}
         return await self.run(claiming.claim_one(self.keys, job_id, settings=self.settings, **who))
 
-    async def reclaim(self, lease: str) -> list[Claim]:
+    async def reclaim(self, lease: str, known: Sequence[str] = ()) -> list[Claim]:
         """What is claimed under a lease."""
-        answer = await self.run(claiming.reclaim(self.keys, lease=lease))
+        answer = await self.run(claiming.reclaim(self.keys, lease=lease, known=known))
         assert isinstance(answer, Claimed)
         return list(answer.claims)
 

@@ -317,6 +317,22 @@ async def test_reclaim_hands_over_exactly_what_is_claimed_under_the_lease(store:
     assert await store.dump() == before
 
 
+async def test_reclaim_hands_over_much_in_parts(store: Store) -> None:
+    lease = await store.lease()
+    await store.submit_many(120)
+    big = [await store.submit(a_spec(stdin=b"x" * 600_000)) for _ in range(3)]
+    claims = [*await store.claim(lease, free=100), *await store.claim(lease, free=100), *await store.claim(lease)]
+    assert len(claims) == 123
+
+    parts = [await store.reclaim(lease)]
+    while parts[-1]:
+        parts.append(await store.reclaim(lease, known=[claim.token for part in parts for claim in part]))
+
+    assert [claim for part in parts for claim in part] == claims
+    assert [len(part) for part in parts] == [100, 22, 1, 0]
+    assert ids(claims)[-3:] == big
+
+
 async def test_reclaim_under_an_unknown_lease_hands_over_nothing(store: Store) -> None:
     await store.running()
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from oneshot_queue.errors import MalformedData
 from workers.estates import read_estate
 from workers.notes import Notes
-from workers.snapshots import SlotState, boot_id, read_notes
+from workers.snapshots import HEADER, SLOT, SlotState, boot_id, read_notes
 
 WORKER_ID = "0123456789abcdef" * 2
 
@@ -118,6 +118,21 @@ def test_estate_names_the_jobs_that_may_have_been_started(file: int) -> None:
     estate = read_estate(file, None)
 
     assert (estate.worker_id, [slot.job_id for slot in estate.slots], estate.spool) == (WORKER_ID, ["job"], None)
+
+
+@pytest.mark.parametrize("harm", ["the machine was started again", "a slot was torn"])
+def test_notes_prove_that_a_job_was_never_started_only_if_all_of_them_are_there(file: int, harm: str) -> None:
+    notes = laid_out(file)
+    reserved(notes)
+    assert read_estate(file, None).is_complete
+
+    if harm == "a slot was torn":
+        os.pwrite(file, b"\xff", os.fstat(file).st_size - SLOT.size)
+    else:
+        other = b"0" * 36
+        os.pwrite(file, other, os.pread(file, HEADER.size, 0).index(boot_id().encode()))
+
+    assert not read_estate(file, None).is_complete
 
 
 @given(st.binary(max_size=2_000))

@@ -14,6 +14,8 @@ from oneshot_queue.errors import BrokerRefused, BrokerUnreachable
 from oneshot_queue.jobs import Cause, Outcome
 from oneshot_queue.states import JobState
 from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.lease_store import Renewed
+from tests.unit.broker import ScriptedBroker
 from tests.unit.test_holdings import a_held_job
 from tests.waiting import eventually
 from workers.holdings import HeldJob, Holdings, ServerClock
@@ -49,15 +51,23 @@ class Place:
         self.holdings = Holdings()
         self.lease = Lease(QueueKeys("oq", "queue"), "worker")
         self.interrupted: list[str] = []
-        self.keeper = LeaseKeeper(
-            connection=self.connection,  # type: ignore[arg-type]
-            leases=[self.lease],
+        self._lease_s = lease_s
+        self.keeper = self.keeper_of([self.lease], self.connection)
+
+    def keeper_of(
+        self, leases: list[Lease], connection: Any, on_renewed: Callable[[Lease], None] = lambda _: None
+    ) -> LeaseKeeper:
+        clock = SystemClock()
+        return LeaseKeeper(
+            connection=connection,
+            leases=leases,
             holdings=self.holdings,
-            orders=Orders(self.holdings, self._interrupt, SystemClock(), patience_s=lease_s),
+            orders=Orders(self.holdings, self._interrupt, clock, patience_s=self._lease_s),
             interrupt=self._interrupt,
-            clock=SystemClock(),
-            server_clock=ServerClock(SystemClock()),
-            lease_s=lease_s,
+            clock=clock,
+            server_clock=ServerClock(clock),
+            lease_s=self._lease_s,
+            on_renewed=on_renewed,
         )
 
     def hold(self, job_id: str, *, queue: str = "queue", has_ended: bool = False) -> HeldJob:
@@ -109,6 +119,23 @@ async def test_the_next_lease_is_registered_before_it_is_used_and_once_however_m
 
     assert used == ["worker.1"]
     assert place.lease.id == "worker.2"
+
+
+async def test_one_lease_that_cannot_be_renewed_keeps_no_other_from_it() -> None:
+    place = Place()
+    other = Lease(QueueKeys("oq", "other"), "worker")
+    renewed: list[Lease] = []
+    broker = ScriptedBroker(
+        renew=lambda call: (
+            BrokerUnreachable("redis://", "it is away") if ":queue}" in str(call.words[1]) else Renewed(1_000, (), 0)
+        )
+    )
+    keeper = place.keeper_of([place.lease, other], broker, renewed.append)
+
+    with pytest.raises(BrokerUnreachable):
+        await keeper.run_once()
+
+    assert renewed == [other]
 
 
 async def test_a_refusal_is_told_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
+from oneshot_queue.errors import BrokerUnreachable
 from oneshot_queue.settings import Settings
+from oneshot_queue.store.calls import Call
 from oneshot_queue.store.job_store import Recorded
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.server_facts import ServerFacts
@@ -15,7 +20,7 @@ from workers.holdings import HeldJob, Holdings
 from workers.leases import Lease
 from workers.reassertion import Reassertion
 
-FIRST, SECOND = ServerFacts(run_id="first"), ServerFacts(run_id="second")
+FIRST, SECOND, THIRD = (ServerFacts(run_id=each) for each in ("first", "second", "third"))
 
 
 class Place:
@@ -89,3 +94,37 @@ async def test_a_job_that_is_refused_until_claims_go_on_is_fenced() -> None:
     left = await place.reassertion.run_once()
 
     assert (left, place.fenced, place.held.is_unsettled) == (0, [place.held], False)
+
+
+async def test_a_job_that_a_new_server_could_not_be_told_of_is_told_to_the_old_one_that_returns() -> None:
+    place = Place(adopt=True, restore=BrokerUnreachable("redis://", "it is away"))
+    await place.meet(FIRST)
+    with pytest.raises(BrokerUnreachable):
+        await place.meet(SECOND)
+    assert place.held.is_unsettled
+
+    await place.meet(FIRST)
+    assert await place.reassertion.run_once() == 0
+
+    assert (place.held.is_unsettled, place.settled, place.fenced) == (False, [place.held], [])
+
+
+async def test_a_restart_while_the_last_one_is_being_told_does_not_use_up_the_time_of_the_next() -> None:
+    place = Place(adopt=False)
+    await place.meet(FIRST)
+    await place.meet(SECOND)
+    place.clock.seconds += reassertion.SETTLING_S
+    restarts = [place.meet(THIRD)]
+
+    async def run_many(calls: Sequence[Call[Any]]) -> list[Any]:
+        if restarts:
+            await restarts.pop()
+        return [False for _ in calls]
+
+    place.broker.run_many = run_many  # type: ignore[method-assign]
+    await place.reassertion.run_once()
+
+    assert (restarts, place.fenced, place.held.is_unsettled) == ([], [], True)
+    place.clock.seconds += reassertion.SETTLING_S
+    await place.reassertion.run_once()
+    assert place.fenced == [place.held]

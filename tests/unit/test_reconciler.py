@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
 from oneshot_queue.errors import BrokerUnreachable
 from oneshot_queue.settings import Settings
+from oneshot_queue.store.calls import Call
 from oneshot_queue.store.claiming import Claim, Claimed, Returned
 from oneshot_queue.store.keys import QueueKeys
 from tests.unit.broker import ScriptedBroker
@@ -106,7 +109,27 @@ async def test_what_runs_is_named_to_redis_by_its_token_and_queue() -> None:
 
     await place.reconciler.run_once()
 
-    assert place.broker.words("reclaim") == [("worker.1", "1-a"), ("worker.1", "2-b")]
+    assert [(lease, *known) for lease, _, *known in place.broker.words("reclaim")] == [
+        ("worker.1", "1-a"),
+        ("worker.1", "2-b"),
+    ]
+
+
+async def test_queue_that_cannot_be_asked_keeps_nothing_from_the_others() -> None:
+    place = Place()
+    place.believed["other"] = (a_claim(),)
+    believed = place.broker.answers["reclaim"]
+
+    def reclaim(call: Call[Any]) -> Any:
+        if ":queue}" in str(call.words[1]):
+            raise BrokerUnreachable("redis://", "it is away")
+        return believed(call)
+
+    place.broker.answers["reclaim"] = reclaim
+    with pytest.raises(BrokerUnreachable):
+        await place.reconciler.run_once()
+
+    assert place.admitted == [("other", "worker.1", "7-a")]
 
 
 async def test_nothing_is_looked_at_while_a_claim_is_under_way() -> None:

@@ -76,9 +76,7 @@ def test_misspelt_setting_is_refused_and_the_right_one_suggested() -> None:
 
 
 def test_unknown_setting_is_refused_and_the_known_ones_named() -> None:
-    with pytest.raises(
-        InvalidSetting, match=r"unknown setting; known: .*ONESHOT_QUEUE_NAMESPACE, "
-    ):
+    with pytest.raises(InvalidSetting, match=r"unknown setting; known: .*ONESHOT_QUEUE_NAMESPACE, "):
         Settings.from_env({"ONESHOT_QUEUE_XYZZY": "5"})
 
 

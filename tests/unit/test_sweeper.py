@@ -212,6 +212,20 @@ async def test_damage_in_one_place_saves_nobody_elsewhere(caplog: pytest.LogCapt
     assert "damaged" in caplog.text
 
 
+async def test_queue_that_cannot_be_asked_saves_nobody_in_the_others() -> None:
+    place = Place(silent(), queues=2)
+
+    def watched(call: Call[Any]) -> tuple[LeaseSeen, ...]:
+        return _raise(BrokerUnreachable("redis://", "it is away")) if "queue0" in str(call.words[1]) else (silent(),)
+
+    place.broker.answers["watch"] = watched
+    for _ in range(7):
+        with pytest.raises(BrokerUnreachable):
+            await place.look()
+
+    assert place.condemned == [("other.1", "1700000000000")]
+
+
 async def test_refusal_that_is_no_damage_is_told() -> None:
     place = Place(silent())
     place.broker.answers["audit"] = BrokerError("no")

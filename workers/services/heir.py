@@ -6,7 +6,7 @@ import logging
 import random
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from oneshot_queue.jobs import Cause, JobSpec, Outcome
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store import claiming, sweeping
+from oneshot_queue.store.calls import Call
 from oneshot_queue.store.claiming import Claim, Claimed
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.inspection import Remains, remains_of
@@ -27,6 +28,7 @@ from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.store.sweeping import Swept
 from oneshot_queue.wire import unpack_spec
 from workers.contact import level_of
+from workers.damage import past_damage
 from workers.endings import Ending
 from workers.estates import Estate
 from workers.holdings import ServerClock
@@ -107,10 +109,10 @@ class Heir:
         if path is not None:
             for spooled in await anyio.to_thread.run_sync(lambda: list(read_spool(path, self._keys))):
                 ago_s = max(0, self._server_clock.now_ms() - spooled.ended_ms) / 1000
-                await self._connection.run(spooled.ending.finish(spooled.ending.ended_s + ago_s, self._settings))
+                await self._write(spooled.ending.finish(spooled.ending.ended_s + ago_s, self._settings))
         count = 0
         for note in estate.leases:
-            count += await self._decide_lease(note, estate)
+            count += await past_damage(self._decide_lease(note, estate), otherwise=0)
         return count
 
     async def _remind(self, estate: Estate) -> None:
@@ -135,11 +137,12 @@ class Heir:
         keys = self._keys(note.queue)
         # First of all: a claim of the dead worker that still is on its way must find its lease lost.
         await self._connection.run_many([sweeping.condemn(keys, note.lease_id)])
-        answer = await self._connection.run(claiming.reclaim(keys, lease=note.lease_id))
-        claims = answer.claims if isinstance(answer, Claimed) else ()
         slots = {slot.token: slot for slot in estate.slots}
-        for claim in claims:
-            await self._decide_job(keys, note, claim, slots.get(claim.token))
+        known: list[str] = []
+        while claims := await self._claimed(keys, note, known):
+            for claim in claims:
+                known.append(claim.token)
+                await self._decide_job(keys, note, claim, slots.get(claim.token), is_complete=estate.is_complete)
         while True:
             swept = await self._connection.run(
                 sweeping.sweep(
@@ -154,21 +157,35 @@ class Heir:
                 )
             )
             if not isinstance(swept, Swept) or swept.is_done:
-                return len(claims)
+                return len(known)
 
-    async def _decide_job(self, keys: QueueKeys, note: LeaseNote, claim: Claim, slot: Slot | None) -> None:
+    async def _claimed(self, keys: QueueKeys, note: LeaseNote, known: Sequence[str]) -> Sequence[Claim]:
+        answer = await self._connection.run(claiming.reclaim(keys, lease=note.lease_id, known=known))
+        return answer.claims if isinstance(answer, Claimed) else ()
+
+    async def _decide_job(
+        self, keys: QueueKeys, note: LeaseNote, claim: Claim, slot: Slot | None, *, is_complete: bool
+    ) -> None:
+        """Decide a job of which more is known than that its worker died; the others are left to the sweep."""
         holder = Holder(claim.token, note.lease_id, self._worker)
-        if slot is None:
-            call: Any = claiming.give_back(
-                keys, claim.job_id, holder, why="unstarted", is_counted=True, settings=self._settings
+        if slot is None and is_complete:
+            await self._write(
+                claiming.give_back(
+                    keys, claim.job_id, holder, why="unstarted", is_counted=True, settings=self._settings
+                )
             )
-            await self._connection.run(call)
-        elif slot.exit_code is not None and slot.exit_code != -signal.SIGKILL and not slot.is_fenced:
+        elif slot is not None and slot.exit_code not in (None, -signal.SIGKILL) and not slot.is_fenced:
             # SIGKILL is how the supervisor ends what a dead worker left: it says nothing of the command.
-            remains = await self._connection.run(remains_of(keys, claim.job_id))
-            ending = _ending_of(keys, claim, holder, slot.exit_code, remains)
-            if ending is not None:
-                await self._connection.run(ending.finish(0.0, self._settings))
+            await past_damage(self._finish(keys, claim, holder, slot.exit_code), otherwise=None)
+
+    async def _finish(self, keys: QueueKeys, claim: Claim, holder: Holder, code: int) -> None:
+        remains = await self._connection.run(remains_of(keys, claim.job_id))
+        ending = _ending_of(keys, claim, holder, code, remains)
+        if ending is not None:
+            await self._connection.run(ending.finish(0.0, self._settings))
+
+    async def _write(self, call: Call[Any]) -> None:
+        await past_damage(self._connection.run(call), otherwise=None)
 
     def _keys(self, queue: str) -> QueueKeys:
         return QueueKeys(self._settings.namespace, queue)

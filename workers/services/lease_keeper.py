@@ -102,7 +102,7 @@ class LeaseKeeper:
         """Renew all leases once; returns how many interrupts that brought.
 
         Raises:
-            BrokerError: The broker is out of reach or refuses.
+            BrokerError: The broker is out of reach or refuses, for one lease at least; the others were renewed.
         """
         calls = [
             lease_store.renew(lease.keys, lease.id, self._lease_s, self._orders.useless(lease))
@@ -113,11 +113,17 @@ class LeaseKeeper:
         brought = 0
         answers = await self._connection.run_many(calls)
         crash_at("in_renew")
+        refusal: BrokerError | None = None
         for lease, lease_id, answer in zip(self._leases, held_ids, answers, strict=True):
             if isinstance(answer, Renewed) and lease.id == lease_id:
                 lease.renewed_s = sent_s
                 self._on_renewed(lease)
-            brought += await self._take_in(lease, lease_id, answer)
+            try:
+                brought += await self._take_in(lease, lease_id, answer)
+            except BrokerError as problem:
+                refusal = refusal or problem
+        if refusal is not None:
+            raise refusal
         return brought
 
     def _note_refusal(self, problem: OneshotQueueError) -> None:

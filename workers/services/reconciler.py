@@ -14,6 +14,7 @@ from oneshot_queue.store import claiming
 from oneshot_queue.store.claiming import Claim, Claimed
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.job_store import Holder
+from workers.contact import level_of
 from workers.holdings import Holdings
 from workers.leases import Lease
 
@@ -66,23 +67,32 @@ class Reconciler:
 
     async def run(self) -> None:
         """Reconcile for ever."""
+        failures = 0
         while True:
             await anyio.sleep(PERIOD_S)
             try:
                 await self.run_once()
+                failures = 0
             except OneshotQueueError as problem:
-                logger.debug("cannot reconcile: %s", problem)
+                failures += 1
+                logger.log(level_of(problem, failures), "cannot reconcile: %s", problem)
 
     async def run_once(self) -> int:
         """Reconcile all queues once; returns how many jobs had never been received.
 
         Raises:
-            BrokerError: The broker is out of reach or refuses.
+            BrokerError: The broker is out of reach or refuses, for one queue at least; the others were looked at.
         """
         count = 0
+        refusal: OneshotQueueError | None = None
         for lease in self._leases:
-            async with self._turn:
-                count += await self._reconcile(lease)
+            try:
+                async with self._turn:
+                    count += await self._reconcile(lease)
+            except OneshotQueueError as problem:
+                refusal = refusal or problem
+        if refusal is not None:
+            raise refusal
         return count
 
     async def _reconcile(self, lease: Lease) -> int:

@@ -265,7 +265,8 @@ class Recorder:
 
     def recent(self, keys: QueueKeys) -> Iterable[Ending | Return]:
         """What was recorded of a queue's jobs in the last minute: a server that crashes may forget it."""
-        return [ending for _, ending in self._recent if ending.keys == keys]
+        since_s = self._clock.monotonic() - RECENT_S
+        return [ending for at_s, ending in self._recent if at_s >= since_s and ending.keys == keys]
 
     def _remember(self, ending: Ending | Return) -> None:
         now = self._clock.monotonic()

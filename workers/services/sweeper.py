@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
 
 from oneshot_queue.clock import Clock
-from oneshot_queue.errors import BrokerError, OneshotQueueError
+from oneshot_queue.errors import OneshotQueueError
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store import sweeping
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.keys import QueueKeys
-from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.store.sweeping import AUDIT_BATCH, AUDITED, LeaseSeen, Spared
 from workers.contact import level_of
+from workers.damage import past_damage
 from workers.leases import Lease
 from workers.lines import jobs_in_words
 
@@ -96,16 +96,20 @@ class Sweeper:
         """Look at every queue once; returns how many jobs were decided or mended.
 
         Raises:
-            BrokerError: The broker is out of reach or refuses; whatever was seen so far proves nothing any more.
+            BrokerError: The broker is out of reach or refuses, for one queue at least; whatever was seen of that queue
+                so far proves nothing any more. The others were looked at.
         """
         count = 0
-        try:
-            for lease in self._leases:
-                count += await self._sweep(lease, self._watches[lease.keys.queue])
-        except OneshotQueueError:
-            for watch in self._watches.values():
+        refusal: OneshotQueueError | None = None
+        for lease in self._leases:
+            watch = self._watches[lease.keys.queue]
+            try:
+                count += await self._sweep(lease, watch)
+            except OneshotQueueError as problem:
                 watch.forget()
-            raise
+                refusal = refusal or problem
+        if refusal is not None:
+            raise refusal
         return count
 
     async def _sweep(self, own: Lease, watch: _Watch) -> int:
@@ -124,18 +128,8 @@ class Sweeper:
         count = 0
         for each in seen:
             if each.id in watch.leases and self._is_over(each, asked_s - watch.leases[each.id][1]):
-                count += await self._past_damage(self._decide_all(own.keys, each))
+                count += await past_damage(self._decide_all(own.keys, each), otherwise=0)
         return count + await self._audit(own.keys, watch)
-
-    async def _past_damage(self, step: Awaitable[int]) -> int:
-        """Take a step; what is damaged in one place must not save every other lease and job."""
-        try:
-            return await step
-        except BrokerError as problem:
-            if not is_damage(problem):
-                raise
-            logger.error("cannot sweep over what is damaged: %s", problem)
-            return 0
 
     def _since(self, watch: _Watch, seen: LeaseSeen, now: float) -> tuple[str, float]:
         before = watch.leases.get(seen.id)
@@ -169,7 +163,7 @@ class Sweeper:
                 return count
 
     async def _audit(self, keys: QueueKeys, watch: _Watch) -> int:
-        return sum([await self._past_damage(self._audit_state(keys, watch, state)) for state in AUDITED])
+        return sum([await past_damage(self._audit_state(keys, watch, state), otherwise=0) for state in AUDITED])
 
     async def _audit_state(self, keys: QueueKeys, watch: _Watch, state: JobState) -> int:
         asked_s = self._clock.monotonic()
