@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Final
 
 import anyio
 
 from oneshot_queue.clock import Clock
 from workers.endings import Ending
 from workers.holdings import HeldJob, ServerClock
-from workers.spool import Spool
+from workers.spool import Record, Spool
 
 logger = logging.getLogger(__name__)
 
+MAX_STALE: Final = 1_000
+"""Endings that may lie there although Redis has taken them, while others still wait."""
+
 
 class Safekeeping:
-    """Brings each ending to the disk once, and empties it when Redis has taken them all.
+    """Brings each ending to the disk once, and removes them when Redis has taken them.
 
     A disk that is full or broken is told and outlived: the endings are still in memory.
     """
@@ -25,7 +29,8 @@ class Safekeeping:
         self._spool = spool
         self._clock = clock
         self._server_clock = server_clock
-        self._kept: set[HeldJob] = set()
+        self._kept: dict[HeldJob, Record] = {}
+        self._stale = 0
         self._has_failed = False
         self._writing = anyio.Lock()
 
@@ -38,25 +43,32 @@ class Safekeeping:
         if not new:
             return
         now_s, now_ms = self._clock.monotonic(), self._server_clock.now_ms()
-        records = [(ending, now_ms - round((now_s - ending.ended_s) * 1000)) for _, ending in new]
+        records = {held: (ending, now_ms - round((now_s - ending.ended_s) * 1000)) for held, ending in new}
         try:
-            await anyio.to_thread.run_sync(self._spool.keep, records)
+            await anyio.to_thread.run_sync(self._spool.keep, list(records.values()))
         except OSError as problem:
             if not self._has_failed:
                 logger.error("ends of jobs cannot be kept on disk until the broker takes them: %s", problem)
             self._has_failed = True
             return
-        self._kept |= {held for held, _ in new}
+        self._kept |= records
 
     async def release(self, waiting: Iterable[HeldJob]) -> None:
         """Only these still wait for Redis."""
         if not self._kept:
             return
         async with self._writing:
-            if self._kept.isdisjoint(waiting):
-                try:
-                    await anyio.to_thread.run_sync(self._spool.clear)
-                except OSError as problem:
-                    # What lies there counts once, however often it is read.
-                    logger.warning("the spool cannot be emptied: %s", problem)
-                self._kept.clear()
+            left = set(waiting)
+            before = len(self._kept)
+            self._kept = {held: record for held, record in self._kept.items() if held in left}
+            self._stale += before - len(self._kept)
+            if self._stale and (not self._kept or self._stale > MAX_STALE):
+                await self._forget_stale()
+
+    async def _forget_stale(self) -> None:
+        try:
+            await anyio.to_thread.run_sync(self._spool.replace, list(self._kept.values()))
+        except OSError as problem:
+            # What lies there counts once, however often it is read.
+            logger.warning("the spool cannot be cleared: %s", problem)
+        self._stale = 0

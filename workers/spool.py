@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgpack
 
@@ -20,11 +20,13 @@ from oneshot_queue.errors import MalformedData
 from oneshot_queue.jobs import Cause, Outcome, Usage
 from oneshot_queue.states import JobState
 from oneshot_queue.store.job_store import Holder
+from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.wire import pack_chunks, unpack_chunks
 from workers.endings import Ending
 
 _LENGTH: Final = struct.Struct("=I")
 _MAX_BYTES: Final = 65_536
+_MAX_ERROR_CHARS: Final = 4_000
 _MAX_FILE_BYTES: Final = 64 * 1_048_576
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -37,9 +39,12 @@ class Spooled:
         ended_ms: When, ms since 1970 by Redis' clock as the writer knew it.
     """
 
-    queue: str
     ended_ms: int
     ending: Ending
+
+
+Record = tuple[Ending, int]
+"""An ending, and its instant in ms since 1970 by Redis' clock."""
 
 
 class Spool:
@@ -52,34 +57,47 @@ class Spool:
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
-    def keep(self, endings: Iterable[tuple[Ending, int]]) -> None:
-        """Append endings, each with its instant in ms by Redis' clock, and return when they are on the disk.
+    def keep(self, records: Sequence[Record]) -> None:
+        """Append endings, and return when they are on the disk.
 
         Raises:
             OSError: They are not.
         """
+        if self._path is not None:
+            _append(self._path, records)
+
+    def replace(self, records: Sequence[Record]) -> None:
+        """Keep these and no others: Redis has taken the rest.
+
+        Raises:
+            OSError: What was there before is there still.
+        """
         if self._path is None:
             return
-        records = [_packed(ending, ended_ms) for ending, ended_ms in endings]
-        file = os.open(self._path, _FLAGS, 0o600)
-        try:
-            before = os.fstat(file).st_size
-            packed = b"".join(_LENGTH.pack(len(record)) + record for record in records)
-            if os.write(file, packed) < len(packed):
-                # The disk is full: half a record would hide whatever comes after it.
-                os.ftruncate(file, before)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
-            os.fsync(file)
-        finally:
-            os.close(file)
-
-    def clear(self) -> None:
-        """Forget them all: Redis has taken every one."""
-        if self._path is not None:
+        if not records:
             self._path.unlink(missing_ok=True)
+            return
+        new = self._path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        _append(new, records)
+        new.replace(self._path)
 
 
-def read_spool(path: Path, keys_of: Any) -> Iterator[Spooled]:
+def _append(path: Path, records: Sequence[Record]) -> None:
+    packed = b"".join(_LENGTH.pack(len(record)) + record for record in map(_packed, records))
+    file = os.open(path, _FLAGS, 0o600)
+    try:
+        before = os.fstat(file).st_size
+        if os.write(file, packed) < len(packed):
+            # The disk is full: half a record would hide whatever comes after it.
+            os.ftruncate(file, before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def read_spool(path: Path, keys_of: Callable[[str], QueueKeys]) -> Iterator[Spooled]:
     """Read what a spool holds, up to the first record that makes no sense.
 
     Args:
@@ -103,13 +121,14 @@ def read_spool(path: Path, keys_of: Any) -> Iterator[Spooled]:
             return
 
 
-def _packed(ending: Ending, ended_ms: int) -> bytes:
+def _packed(record: Record) -> bytes:
+    ending, ended_ms = record
     form = {
         "queue": ending.keys.queue,
         "job": ending.job_id,
         "attempt": ending.attempt,
         "holder": [ending.holder.token, ending.holder.lease, ending.holder.worker],
-        "outcome": asdict(ending.outcome) | {"output": None},
+        "outcome": asdict(ending.outcome) | {"output": None, "error": (ending.outcome.error or "")[:_MAX_ERROR_CHARS]},
         "ended_ms": ended_ms,
         "ran_s": None if ending.started_s is None else ending.ended_s - ending.started_s,
         "inline": pack_chunks(list(ending.inline)) if ending.inline else b"",
@@ -121,7 +140,7 @@ def _packed(ending: Ending, ended_ms: int) -> bytes:
     return packed
 
 
-def _unpacked(record: bytes, keys_of: Any) -> Spooled:
+def _unpacked(record: bytes, keys_of: Callable[[str], QueueKeys]) -> Spooled:
     form = msgpack.unpackb(record, raw=False)
     said = form["outcome"]
     outcome = Outcome(
@@ -131,7 +150,7 @@ def _unpacked(record: bytes, keys_of: Any) -> Spooled:
         said["signal"],
         int(said["attempt"]),
         Usage(**said["usage"]),
-        said["error"],
+        said["error"] or None,
         tuple(said["survivors"]),
     )
     token, lease, worker = form["holder"]
@@ -149,4 +168,4 @@ def _unpacked(record: bytes, keys_of: Any) -> Spooled:
         fields=form["fields"],
         retry_after_s=form["retry_after_s"],
     )
-    return Spooled(str(form["queue"]), int(form["ended_ms"]), ending)
+    return Spooled(int(form["ended_ms"]), ending)

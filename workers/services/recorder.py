@@ -125,13 +125,13 @@ class Recorder:
             try:
                 await self.run_once()
                 failures = 0
-                await self._safe.release(self._holdings)
             except OneshotQueueError as problem:
                 await self.keep_safe()
                 # Refused counts as absent: a password that was changed for a while must not end any job.
                 failures += 1
                 logger.log(level_of(problem, failures), "cannot record: %s", problem)
                 await anyio.sleep(retry_delay(failures, base_s=0.05, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
+            await self._safe.release(self._holdings)
 
     async def keep_safe(self) -> None:
         """The broker is away: bring the ends that it has not taken to the disk, also those that wait for output."""

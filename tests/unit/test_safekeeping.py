@@ -1,0 +1,50 @@
+"""The spool holds what Redis has not taken, and does not grow with what it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from oneshot_queue.clock import SystemClock
+from tests.unit.test_holdings import a_held_job
+from tests.unit.test_spool import an_ending, kept
+from workers import safekeeping
+from workers.holdings import ServerClock
+from workers.safekeeping import Safekeeping
+from workers.spool import Spool
+
+
+def a_safe(path: Path) -> Safekeeping:
+    return Safekeeping(Spool(path), SystemClock(), ServerClock(SystemClock()))
+
+
+async def test_file_is_removed_once_nothing_in_it_waits(tmp_path: Path) -> None:
+    path, held = tmp_path / "spool", a_held_job("a")
+    safe = a_safe(path)
+    await safe.keep([(held, an_ending("a"))])
+
+    await safe.release([held])
+    assert [each.job_id for each in kept(path)] == ["a"]
+    await safe.release([])
+
+    assert not path.exists()
+
+
+async def test_file_is_bounded_while_one_end_is_refused_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safekeeping, "MAX_STALE", 10)
+    path, refused = tmp_path / "spool", a_held_job("refused")
+    safe = a_safe(path)
+    await safe.keep([(refused, an_ending("refused"))])
+    lengths = []
+
+    for number in range(50):
+        taken = a_held_job(f"job-{number}")
+        await safe.keep([(taken, an_ending(taken.job_id))])
+        await safe.release([refused])
+        lengths.append(len(kept(path)))
+
+    assert max(lengths) <= 1 + safekeeping.MAX_STALE + 1
+    assert kept(path)[0].job_id == "refused"
