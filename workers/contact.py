@@ -25,7 +25,7 @@ class Contact:
                 self._lost_s = None
         elif self._lost_s is None:
             self._lost_s = self._clock.monotonic()
-            logger.warning("%s; running jobs go on", problem)
+            logger.warning("running jobs go on without the broker: %s", problem)
 
 
 def level_of(problem: Exception, failures: int) -> int:

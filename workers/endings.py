@@ -41,7 +41,7 @@ class Ending:
     retry_after_s: float | None
 
     def finish(self, now_s: float, settings: Settings) -> Call[Any]:
-        """Write it."""
+        """The call that writes it."""
         return job_store.finish(
             self.keys,
             self.job_id,
@@ -78,7 +78,7 @@ class Return:
     why: str
 
     def give_back(self, settings: Settings) -> Call[Any]:
-        """Write it."""
+        """The call that writes it."""
         return claiming.give_back(
             self.keys, self.job_id, self.holder, why=self.why, is_counted=False, settings=settings
         )

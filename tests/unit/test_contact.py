@@ -25,7 +25,7 @@ def test_each_change_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
         contact.note(None)
 
     assert [record.getMessage() for record in caplog.records] == [
-        f"{AWAY}; running jobs go on",
+        f"running jobs go on without the broker: {AWAY}",
         "the broker answers again, after 12.5 s",
     ]
 
