@@ -51,6 +51,7 @@ class InterruptListener:
         self._remember_s = remember_s
         self._early: OrderedDict[tuple[str, str, int], float] = OrderedDict()
         self._ear = Ear()
+        self.heard = 0
         self._failures = 0
         orders.remember = self._remember
 
@@ -72,6 +73,7 @@ class InterruptListener:
             if lease is None or match is None:
                 malformed[channel] = malformed.get(channel, 0) + 1
                 continue
+            self.heard += 1
             queue, job_id, attempt = lease.keys.queue, match[1].decode(), int(match[2])
             held = self._holdings.find(queue, job_id)
             if held is None:
