@@ -7,7 +7,6 @@ import os
 import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
 
 import anyio
 
@@ -25,16 +24,15 @@ from workers.bridge import Bridge
 from workers.contact import Contact
 from workers.control import Assignment, Stage
 from workers.custody import Custody
+from workers.departure import Departure
 from workers.estates import SPOOL
 from workers.holdings import HeldJob, Holdings, ServerClock
 from workers.job_notes import JobNotes
 from workers.leases import Lease, Orders
-from workers.lines import jobs_in_words
 from workers.link import SupervisorLink
 from workers.notes import Notes
 from workers.orchestrator import AsyncOrchestrator
 from workers.processes.environment import allowed_environment
-from workers.reassertion import Reassertion
 from workers.report import Report
 from workers.safekeeping import Safekeeping
 from workers.services.claimer import BELL_S, Claimer
@@ -45,6 +43,7 @@ from workers.services.lease_keeper import LeaseKeeper
 from workers.services.presence import Presence
 from workers.services.promoter import Promoter
 from workers.services.pruner import Pruner
+from workers.services.reassertion import Reassertion
 from workers.services.reconciler import Reconciler
 from workers.services.recorder import Recorder
 from workers.services.shipper import Shipper
@@ -54,12 +53,6 @@ from workers.spool import Spool
 from workers.stopping import Stopping
 
 logger = logging.getLogger(__name__)
-
-FLUSH_S: Final = 30.0
-"""How long a worker that ends tries to write down the ends of its jobs."""
-
-LAST_WORD_S: Final = 0.5
-"""The same once it was told to kill."""
 
 
 class Worker:
@@ -205,6 +198,15 @@ class Worker:
             on_fenced=self.custody.fence,
         )
         self._commands.on_server(self.reassertion.greet)
+        self._departure = Departure(
+            stopping=self.stopping,
+            holdings=self.holdings,
+            orchestrator=self.orchestrator,
+            custody=self.custody,
+            lease_keeper=self.lease_keeper,
+            presence=self.presence,
+            report=self._report,
+        )
         self._claimers: list[Claimer] = []
         self.heir = Heir(
             connection=self._commands,
@@ -246,7 +248,7 @@ class Worker:
             stack.push_async_callback(self._commands.aclose)
             await self.lease_keeper.register()
             # However it ends: a worker that is gone must not look alive.
-            stack.push_async_callback(self._say_goodbye)
+            stack.push_async_callback(self._departure.say_goodbye)
             self._check_server()
             # What fails before is said by whoever ends for it.
             self._commands.on_contact(Contact(self._clock).note)
@@ -282,8 +284,8 @@ class Worker:
                 async with self.orchestrator:
                     await self._claim_until_stopped(stack)
                     self.presence.drain()
-                    await self._end_jobs()
-                await self._flush()
+                    await self._departure.end_jobs(self.options.drain_timeout_s if self._refusal is None else None)
+                await self._departure.flush()
                 services.cancel_scope.cancel()
         if self._refusal is not None:
             raise self._refusal
@@ -368,52 +370,3 @@ class Worker:
 
     def _forget_lease(self, lease: Lease) -> None:
         self.job_notes.lease_ended(self.leases.index(lease))
-
-    async def _end_jobs(self) -> None:
-        """Let the jobs end; then interrupt, then kill them, as urgently as was asked."""
-        async with anyio.create_task_group() as urging:
-
-            async def urge() -> None:
-                patience_s = self.options.drain_timeout_s if self._refusal is None else None
-                with anyio.move_on_after(patience_s):
-                    await self.stopping.wait_for(Stage.INTERRUPTING)
-                if self.orchestrator.tasks:
-                    self._report.say(f"interrupting {jobs_in_words(len(self.orchestrator.tasks))}")
-                for held in self.holdings:
-                    self.custody.stop(held)
-                await self.stopping.wait_for(Stage.KILLING)
-                self.orchestrator.kill()
-
-            if self.stopping.stage:
-                self.custody.return_unstarted()
-            if self.orchestrator.tasks and self.stopping.stage is Stage.DRAINING:
-                jobs = jobs_in_words(len(self.orchestrator.tasks))
-                self._report.say(f"stopping: {self.options.drain_timeout_s:g} s for {jobs} to end")
-            urging.start_soon(urge)
-            await self.orchestrator.wait_until_idle()
-            urging.cancel_scope.cancel()
-
-    async def _flush(self) -> None:
-        """Write down what is left; not for long once the worker was told to kill."""
-        with anyio.move_on_after(FLUSH_S):
-            async with anyio.create_task_group() as flushing:
-
-                async def give_up_when_told() -> None:
-                    await self.stopping.wait_for(Stage.KILLING)
-                    await anyio.sleep(LAST_WORD_S)
-                    flushing.cancel_scope.cancel()
-
-                flushing.start_soon(give_up_when_told)
-                await self.holdings.wait_until_empty()
-                flushing.cancel_scope.cancel()
-        for held in self.holdings:
-            self._report.warn(f"job {held.job_id}: its end could not be written to the broker")
-
-    async def _say_goodbye(self) -> None:
-        patience_s = LAST_WORD_S if self.stopping.stage is Stage.KILLING else REPLY_TIMEOUT_S
-        with anyio.move_on_after(patience_s, shield=True):
-            try:
-                await self.lease_keeper.end()
-                await self.presence.end()
-            except BrokerError as problem:
-                self._report.warn(f"could not say goodbye to the broker: {problem}")

@@ -15,10 +15,10 @@ from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.server_facts import ServerFacts
 from tests.unit.broker import ScriptedBroker
 from tests.unit.test_holdings import ManualClock, a_held_job
-from workers import reassertion
 from workers.holdings import HeldJob, Holdings
 from workers.leases import Lease
-from workers.reassertion import Reassertion
+from workers.services import reassertion
+from workers.services.reassertion import Reassertion
 
 FIRST, SECOND, THIRD = (ServerFacts(run_id=each) for each in ("first", "second", "third"))
 

@@ -11,6 +11,7 @@ recorder      writes down silence, activity and the end of jobs             keep
 shipper       sends output, at most ten times a second a job                drops the oldest, and counts it
 lease_keeper  renews the leases; learns of interrupts that way              repeats sooner; lost: ends the jobs
 interrupts    hears announced interrupts at once                            reconnects; the renewal finds them
+reassertion   tells a server that may have forgotten it what runs here      tells the next connection
 presence      shows that the worker lives, and what it runs                 repeats
 fencer        ends exclusive jobs before their lease could be given away    asks nobody, so it cannot
 sweeper       decides the jobs of workers that are gone; mends strays       forgets what it saw, begins anew
