@@ -17,11 +17,19 @@ from workers.processes.process_tree import ProcessTree
 logger = logging.getLogger(__name__)
 
 
+class StartForbidden(Exception):
+    """A command must not be started now; the message says why."""
+
+
 class Starts(Protocol):
     """Writes down, outside of this process, which commands may have been started; cheap, and never waits."""
 
     def begin(self, task_id: str) -> None:
-        """From now on the command may have been started."""
+        """From now on the command may have been started.
+
+        Raises:
+            StartForbidden: It must not be, now.
+        """
 
     def withdraw(self, task_id: str) -> None:
         """Nothing was started after all."""

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from oneshot_queue.clock import Clock
+from workers.engine import StartForbidden
 from workers.holdings import HeldJob, Holdings
 from workers.leases import Lease
+from workers.margin import margin_s
 from workers.notes import Notes
 from workers.processes.procfs import ticks_now
 
 
 class JobNotes:
-    """The engine's ``Starts``, written where the supervisor finds them when this process is dead."""
+    """The engine's ``Starts``, written where the supervisor finds them when this process is dead.
 
-    def __init__(self, notes: Notes, holdings: Holdings) -> None:
+    Nothing begins under a lease that may have been given away: a worker that stood still since the claim, or whose
+    claim was answered late, starts nothing that others have decided meanwhile.
+
+    Args:
+        lease_s: Length of a lease.
+    """
+
+    def __init__(
+        self, notes: Notes, holdings: Holdings, *, leases: Sequence[Lease], clock: Clock, lease_s: float
+    ) -> None:
         self._notes = notes
         self._holdings = holdings
+        self._by_keys = {lease.keys: lease for lease in leases}
+        self._clock = clock
+        self._good_s = lease_s - margin_s(lease_s)
         self._slots: dict[str, int] = {}
         self._leases: dict[int, str] = {}
         holdings.on_removed = self._forget
 
     def begin(self, task_id: str) -> None:
-        """A task's command is about to be started."""
+        """A task's command is about to be started.
+
+        Raises:
+            StartForbidden: The lease it was claimed under is over, or as good as.
+        """
         held = self._holdings.by_task(task_id)
+        if held is not None:
+            self._check_lease(held)
         if held is not None and task_id not in self._slots:
             self._slots[task_id] = self._notes.reserve(
                 queue=held.keys.queue,
@@ -66,6 +89,11 @@ class JobNotes:
         """Whether the supervisor ended this job because its lease was about to run out."""
         slot = self._slots.get(held.task_id)
         return slot is not None and self._notes.was_fenced(slot)
+
+    def _check_lease(self, held: HeldJob) -> None:
+        lease = self._by_keys[held.keys]
+        if lease.id != held.holder.lease or self._clock.boottime() - lease.renewed_s >= self._good_s:
+            raise StartForbidden("its lease was not renewed in time")
 
     def _forget(self, held: HeldJob) -> None:
         self.withdraw(held.task_id)

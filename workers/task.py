@@ -24,7 +24,7 @@ from oneshot_queue.events import (
 from oneshot_queue.jobs import Cause, JobSpec, Outcome
 from oneshot_queue.states import JobState
 from workers.crash_points import crash_at
-from workers.engine import Engine
+from workers.engine import Engine, StartForbidden
 from workers.outcomes import outcome_of
 from workers.processes.environment import job_environment
 from workers.processes.pipes import OutputPipes, StdinFeeder
@@ -192,8 +192,8 @@ class OneshotTask:
         while self.outcome is None:
             not_before = ticks_now()
             crash_at("before_spawn")
-            self._engine.starts.begin(self.task_id)
             try:
+                self._engine.starts.begin(self.task_id)
                 process = spawn(
                     self.spec.argv,
                     cwd=self.spec.cwd,
@@ -206,7 +206,7 @@ class OneshotTask:
                 self.machine.fail()
                 error, code = str(refused), refused.exit_code
                 self._conclude(Outcome(JobState.FAILED, Cause.SPAWN_ERROR, code, attempt=self.attempt, error=error))
-            except SpawnPostponed as postponed:
+            except (SpawnPostponed, StartForbidden) as postponed:
                 self._engine.starts.withdraw(self.task_id)
                 self._engine.notify(SpawnDelayed(self.task_id, str(postponed)))
                 with anyio.move_on_after(delay_s):

@@ -82,12 +82,14 @@ class Worker:
         self.stopping = Stopping()
         self._refusal: BrokerError | None = None
         self.holdings = Holdings()
-        self.job_notes = JobNotes(notes, self.holdings)
         self._clock = SystemClock()
         self._server_clock = ServerClock(self._clock)
         self._report = report or Report(is_quiet=options.is_quiet)
         self._keys = [QueueKeys(options.settings.namespace, queue) for queue in options.queues]
         self.leases = [Lease(keys, self.id) for keys in self._keys]
+        self.job_notes = JobNotes(
+            notes, self.holdings, leases=self.leases, clock=self._clock, lease_s=options.settings.lease_s
+        )
         self._commands = AsyncConnection(options.url, watches_server=True)
         spool = Spool(None if assignment.folder is None else Path(assignment.folder) / SPOOL)
         self._announcements = Announcements(self._commands)

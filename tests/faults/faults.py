@@ -26,7 +26,7 @@ def frozen(*pids: int) -> Iterator[None]:
         os.kill(pid, signal.SIGSTOP)
     try:
         for pid in pids:
-            wait_until(partial(_states_of_threads, pid), lambda seen: seen == {"T"}, what=f"{pid} to stop")
+            wait_until(partial(states_of_threads, pid), lambda seen: seen == {"T"}, what=f"{pid} to stop")
         yield
     finally:
         for pid in pids:
@@ -38,7 +38,7 @@ def kill_process(pid: int) -> None:
     """SIGKILL a process that is somebody else's child too, and see that it no longer runs."""
     with open_pidfd(pid) as pidfd:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        wait_until(lambda: not _states_of_threads(pid), what=f"process {pid} to be gone")
+        wait_until(lambda: not states_of_threads(pid), what=f"process {pid} to be gone")
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def open_pidfd(pid: int) -> Iterator[int]:
         os.close(pidfd)
 
 
-def _states_of_threads(pid: int) -> set[str]:
+def states_of_threads(pid: int) -> set[str]:
     """The states of the threads that are not dead; nothing for a process that is."""
     states = set()
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):

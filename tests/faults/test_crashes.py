@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from oneshot_queue import Cause, JobState, Priority
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
 from tests.faults.evidence import EndsWatcher
-from tests.faults.faults import frozen, kill_process
+from tests.faults.faults import frozen, kill_process, states_of_threads
 from tests.faults.invariants import assert_invariants
 from tests.integration.deployment import Deployment, record_of
 from tests.marks import Mark
 from tests.waiting import wait_until
+from workers.processes.procfs import children_of
 from workers.snapshots import HEADER_BYTES, LEASE, boot_id, read_notes
 
 
@@ -75,6 +79,36 @@ def test_a_worker_that_wakes_after_its_lease_is_refused_and_ends_what_it_ran(
     assert (record_of(job).state, record_of(job).cause) == (JobState.FAILED, Cause.WORKER_LOST)
     after = own_deployment.enqueue()
     assert after.wait(timeout=20).state is JobState.COMPLETED
+
+
+@case("D4")
+@pytest.mark.timeout(120)
+def test_a_worker_that_stood_still_between_claim_and_start_starts_nothing_that_was_decided_meanwhile(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+) -> None:
+    own_deployment.tune(lease_s=3.0)
+    stopper = own_deployment.enqueue("kill -STOP $PPID", priority="high")
+    jobs = [own_deployment.enqueue(retries=number % 2, retry_delay=0.1) for number in range(40)]
+    sleeper = own_deployment.start_worker(concurrency=41)
+    own_deployment.witness.until("start", stopper.id)
+    (pid,) = sleeper.pids_of_workers
+    wait_until(lambda: states_of_threads(pid), {"T"}.__eq__, what="the worker to stand still")
+    # What was started has ended; nobody reaps it.
+    wait_until(lambda: {state for child in children_of(pid) for state in states_of_threads(child)}, set().__eq__)
+    begun = set(own_deployment.witness.times("start"))
+    claimed = [job for job in jobs if record_of(job).state is JobState.RUNNING and job.id not in begun]
+    assert claimed, "the fault did not happen: all that were claimed had been started"
+
+    own_deployment.start_worker(concurrency=41)
+    wait_until(lambda: all(record_of(job).state.is_final for job in jobs), what="all jobs to be decided")
+    os.kill(pid, signal.SIGCONT)
+
+    sleeper.wait_for("is lost; ending its jobs")
+    ids = [stopper.id, *(job.id for job in jobs)]
+    assert_invariants(check_invariants(own_deployment, acknowledged=ids, ends=ends, strays=mark.alive))
+    started = own_deployment.witness.times("start")
+    late = {job.id: record_of(job).history for job in claimed if record_of(job).attempt == 1 and started[job.id]}
+    assert not late
 
 
 @case("D16")
