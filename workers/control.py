@@ -73,10 +73,17 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The worker gives up; this is what a person should read, and the exit code for it."""
+    """The worker gives up.
+
+    Attributes:
+        code: The exit code for it.
+        text: What a person should read.
+        needs_person: Whether any other worker would fail the same way until a person changes something.
+    """
 
     code: int
     text: str
+    needs_person: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,9 +55,9 @@ class SupervisorLink:
         """Say that the worker is registered, and takes jobs."""
         self._channel.send(Opened())
 
-    def failed(self, code: int, text: str) -> bool:
+    def failed(self, code: int, text: str, *, needs_person: bool) -> bool:
         """Say why the worker gives up; whether anybody heard it."""
-        return self._channel.send(Failed(code, text))
+        return self._channel.send(Failed(code, text, needs_person))
 
     def decided(self, worker_id: str) -> None:
         """Say that an estate is no more: all its jobs are decided, and that is on record."""

@@ -37,7 +37,14 @@ def test_worker_that_lived_a_minute_is_replaced_at_once() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [ASSIGNMENT, Stop(Stage.KILLING), Inherit("w", None), Opened(), Failed(5, "nobody there"), Decided("w")],
+    [
+        ASSIGNMENT,
+        Stop(Stage.KILLING),
+        Inherit("w", None),
+        Opened(),
+        Failed(5, "nobody there", needs_person=True),
+        Decided("w"),
+    ],
     ids=lambda message: type(message).__name__,
 )
 def test_message_comes_as_it_was_sent_with_its_files(message: Message) -> None:

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +25,8 @@ from workers.supervision.fencing import fence_overdue
 from workers.supervision.heirs import Heirs
 from workers.supervision.incarnations import new_incarnation, private_folder
 from workers.supervision.orphans import Orphans, Reaped
+from workers.supervision.post import Post
 from workers.supervision.predecessors import broker_mark, take_over
-from workers.supervision.restarts import Restarts
 from workers.supervision.signals import REQUESTS_TO_STOP, CaughtSignals, caught_signals
 
 KILL_AFTER_S: Final = 3.0
@@ -38,22 +38,6 @@ ENDING_S: Final = 5.0
 LOOK_S: Final = 1.0
 LOOK_AGAIN_S: Final = 0.02
 SPARE_SLOTS: Final = 256
-
-
-@dataclass(slots=True, eq=False)
-class _Post:
-    """The place of one worker process, and who holds it.
-
-    Attributes:
-        options: What is asked of whoever comes next.
-        due_s: When a replacement is to be started, monotonic; ``None`` while there is a worker, or never again.
-    """
-
-    process: int
-    options: WorkerOptions
-    child: Child | None = None
-    due_s: float | None = 0.0
-    restarts: Restarts = field(default_factory=Restarts)
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +61,7 @@ class Supervisor:
         self._program = program
         self._id = uuid.uuid4().hex
         self._lines = Lines(is_quiet=options.is_quiet)
-        self._posts = [_Post(process, share) for process, share in options.shares()]
+        self._posts = [Post(process, share) for process, share in options.shares()]
         self._dead: list[_Dead] = []
         self._groups: set[str] = set()
         self._heirs = Heirs()
@@ -185,7 +169,7 @@ class Supervisor:
                     post.due_s = time.monotonic() + max(delay_s, 1.0)
                     self._lines.warn(f"worker {post.options.name} cannot be started now: {problem.strerror}")
 
-    def _started(self, post: _Post) -> Child:
+    def _started(self, post: Post) -> Child:
         worker_id = uuid.uuid4().hex
         incarnation = new_incarnation(self._folder, worker_id)
         group = cgroup.make(worker_id)
@@ -253,24 +237,17 @@ class Supervisor:
             self._groups.add(group)
         self._orphans.end_all(child.started)
 
-    def _replace(self, post: _Post, child: Child, code: int) -> None:
-        if child.failure is not None:
-            self._give_up(child.failure.code, f"worker: {child.failure.text}")
+    def _replace(self, post: Post, child: Child, code: int) -> None:
+        failure = child.failure
+        if failure is not None and (failure.needs_person or not self._has_opened):
+            self._give_up(failure.code, f"worker: {failure.text}")
         elif code > 0 and not self._has_opened:
             # It never got as far as working; its last words are there to read, and would be the same again.
             self._give_up(code, f"worker {child.name} ended with {code} before it began to work")
         elif code != 0 and self._stage is Stage.RUNNING:
-            taken = child.notes.snapshot().jobs_taken
-            left = None if post.options.max_jobs is None else max(0, post.options.max_jobs - taken)
-            post.options = replace(post.options, max_jobs=left)
-            delay_s = post.restarts.delay_s(child.lived_s)
-            how = f"signal {-code}" if code < 0 else f"exit {code}"
-            when = f"in {delay_s:g} s" if delay_s else "now"
-            if left == 0:
-                self._lines.warn(f"worker {child.name} died ({how}); it had no more jobs to take")
-                return
-            self._lines.warn(f"worker {child.name} died ({how}); replacing it {when}")
-            post.due_s = time.monotonic() + delay_s
+            line = post.refill(child, code, child.notes.snapshot().jobs_taken)
+            if line is not None:
+                self._lines.warn(line)
 
     def _give_up(self, code: int, text: str) -> None:
         if self._exit_code == 0:
