@@ -93,10 +93,17 @@ class Decided:
     worker_id: str
 
 
-Message = Assignment | Stop | Inherit | Opened | Failed | Decided
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The worker cannot take on that estate now."""
+
+    worker_id: str
+
+
+Message = Assignment | Stop | Inherit | Opened | Failed | Decided | Declined
 
 _KINDS: Final[dict[str, type[Message]]] = {
-    kind.__name__: kind for kind in (Assignment, Stop, Inherit, Opened, Failed, Decided)
+    kind.__name__: kind for kind in (Assignment, Stop, Inherit, Opened, Failed, Decided, Declined)
 }
 
 
@@ -133,6 +140,8 @@ class Channel:
 
     def receive(self) -> tuple[Message, list[int]] | None:
         """Take the next message and the descriptors that came with it; ``None`` when the other side is gone.
+
+        Where this process has no descriptor to spare, the message comes without them.
 
         Raises:
             BlockingIOError: There is none now.

@@ -12,7 +12,7 @@ import pytest
 
 from tests.supervision.conftest import require_groups
 from tests.waiting import wait_until
-from workers.control import Assignment, Channel, Decided, Failed, Inherit, Message, Opened, Stage, Stop
+from workers.control import Assignment, Channel, Decided, Declined, Failed, Inherit, Message, Opened, Stage, Stop
 from workers.options import WorkerOptions
 from workers.processes import cgroup
 from workers.stopping import Stopping
@@ -44,6 +44,7 @@ def test_worker_that_lived_a_minute_is_replaced_at_once() -> None:
         Opened(),
         Failed(5, "nobody there", needs_person=True),
         Decided("w"),
+        Declined("w"),
     ],
     ids=lambda message: type(message).__name__,
 )

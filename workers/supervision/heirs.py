@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
+from oneshot_queue.backoff import retry_delay
 from workers.control import Inherit
 from workers.supervision.child import Child
 from workers.supervision.incarnations import Incarnation
 
+FIRST_S: Final = 1.0
+LONGEST_S: Final = 30.0
+"""How long what no worker took waits for the next try, at first and at last."""
+
 
 @dataclass(slots=True)
 class _Pending:
+    """An estate that is not decided yet.
+
+    Attributes:
+        declined: How often a worker did not take it.
+        due_s: When it may be given to a worker, monotonic.
+    """
+
     incarnation: Incarnation
     heir: Child | None = None
+    declined: int = 0
+    due_s: float = 0.0
 
 
 class Heirs:
@@ -38,13 +53,22 @@ class Heirs:
         if pending is not None:
             pending.incarnation.remove()
 
-    def hand_out(self, workers: Iterable[Child]) -> None:
+    def declined(self, worker_id: str, heir: Child, now_s: float) -> None:
+        """A worker has not taken an estate: another one may, after a while."""
+        pending = self._pending.get(worker_id)
+        if pending is not None and pending.heir is heir:
+            pending.heir = None
+            pending.declined += 1
+            pending.due_s = now_s + retry_delay(pending.declined, base_s=FIRST_S, cap_s=LONGEST_S, spread=1.0)
+
+    def hand_out(self, workers: Iterable[Child], now_s: float) -> None:
         """Give each estate that has no heir to a worker that is registered with the broker, if there is one."""
-        heir = next((worker for worker in workers if worker.is_open), None)
-        if heir is None:
+        heirs = [worker for worker in workers if worker.is_open]
+        if not heirs:
             return
         for worker_id, pending in self._pending.items():
-            if pending.heir is None:
+            if pending.heir is None and now_s >= pending.due_s:
+                heir = heirs[pending.declined % len(heirs)]
                 incarnation = pending.incarnation
                 folder = None if incarnation.folder is None else str(incarnation.folder)
                 if heir.channel.send(Inherit(worker_id, folder), [incarnation.notes]):

@@ -13,7 +13,7 @@ from typing import Final
 
 from oneshot_queue.broker import is_local_broker, state_folder
 from oneshot_queue.errors import BrokerRefused
-from workers.control import Assignment, Decided, Failed, Opened, Stage
+from workers.control import Assignment, Decided, Declined, Failed, Opened, Stage
 from workers.lines import Lines
 from workers.notes import Notes
 from workers.options import WorkerOptions
@@ -102,7 +102,7 @@ class Supervisor:
                 self._orphans.look([child.pid for child in self._children()])
                 self._settle_dead()
                 self._fence()
-                self._heirs.hand_out(self._children())
+                self._heirs.hand_out(self._children(), time.monotonic())
                 self._kill_overdue()
             self._orphans.look(())
             self._remove_groups()
@@ -155,6 +155,8 @@ class Supervisor:
                         child.failure = message
                     case Decided(worker_id):
                         self._heirs.decided(worker_id)
+                    case Declined(worker_id):
+                        self._heirs.declined(worker_id, child, time.monotonic())
 
     # ---------------------------------------------------------------------------------------------------- their start
 
