@@ -36,9 +36,9 @@ def frozen(*pids: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_descriptors(pid: int) -> Iterator[None]:
-    """Let a process open no more files for a while; those it has stay open."""
-    before = resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+def without_descriptors(pid: int, *, but: int = 3) -> Iterator[None]:
+    """Let a process open files below this number only for a while; those it has stay open."""
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE, (but, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
     try:
         yield
     finally:

@@ -90,9 +90,7 @@ class Supervisor:
             stack.enter_context(self._selector)
             self._selector.register(self._signals.file, selectors.EVENT_READ)
             self._folder = self._private_folder()
-            if self._folder is not None:
-                for incarnation in take_over(self._folder, self._options):
-                    self._heirs.add(incarnation)
+            self._take_over()
             while self._has_work():
                 self._start_workers()
                 self._selector.select(self._patience_s())
@@ -212,6 +210,15 @@ class Supervisor:
         except (OSError, BrokerRefused) as problem:
             self._lines.warn(f"worker: what it runs is noted in memory only, and ends with this supervisor: {problem}")
             return None
+
+    def _take_over(self) -> None:
+        if self._folder is None:
+            return
+        try:
+            for incarnation in take_over(self._folder, self._options):
+                self._heirs.add(incarnation)
+        except OSError as problem:
+            self._lines.warn(f"worker: what earlier workers left waits for the next start: {problem.strerror}")
 
     # ------------------------------------------------------------------------------------------------------ their end
 
