@@ -241,7 +241,6 @@ class Supervisor:
     def _end_processes(self, child: Child) -> None:
         group = child.assignment.cgroup
         if group is not None:
-            self._orphans.expect_killed(cgroup.members(group))
             cgroup.end(group, is_local_broker)
             self._groups.add(group)
         self._orphans.end_all(child.started)
