@@ -19,7 +19,7 @@ from workers.notes import Notes
 from workers.options import WorkerOptions
 from workers.processes import cgroup
 from workers.processes.subreaper import child_subreaper
-from workers.snapshots import MAX_CGROUP_BYTES
+from workers.snapshots import MAX_CGROUP_BYTES, Slot, SlotState, Snapshot
 from workers.supervision.child import PROGRAM, Child
 from workers.supervision.fencing import fence_overdue
 from workers.supervision.heirs import Heirs
@@ -42,11 +42,18 @@ SPARE_SLOTS: Final = 256
 
 @dataclass(slots=True, eq=False)
 class _Dead:
-    """A worker that has died, while its processes are being ended."""
+    """A worker that has died, while its processes are being ended.
+
+    Attributes:
+        found: What its notes said when it died.
+        running: The jobs among them whose first process nobody had reaped, by the number of that process.
+    """
 
     child: Child
     died_s: float
     exit_code: int
+    found: Snapshot
+    running: dict[int, Slot]
 
 
 class Supervisor:
@@ -234,9 +241,11 @@ class Supervisor:
             child.channel.close()
             post.child = None
             self._heirs.lost(child)
+            found = child.notes.snapshot()
+            running = {slot.pid: slot for slot in found.slots if slot.pid and slot.state is SlotState.RUNNING}
+            self._dead.append(_Dead(child, time.monotonic(), code, found, running))
             self._end_processes(child)
-            self._dead.append(_Dead(child, time.monotonic(), code))
-            self._replace(post, child, code)
+            self._replace(post, child, code, found.jobs_taken)
 
     def _end_processes(self, child: Child) -> None:
         group = child.assignment.cgroup
@@ -245,7 +254,7 @@ class Supervisor:
             self._groups.add(group)
         self._orphans.end_all(child.started)
 
-    def _replace(self, post: Post, child: Child, code: int) -> None:
+    def _replace(self, post: Post, child: Child, code: int, jobs_taken: int) -> None:
         failure = child.failure
         if failure is not None and (failure.needs_person or not self._has_opened):
             self._give_up(failure.code, f"worker: {failure.text}")
@@ -253,7 +262,7 @@ class Supervisor:
             # It never got as far as working; its last words are there to read, and would be the same again.
             self._give_up(code, f"worker {child.name} ended with {code} before it began to work")
         elif code != 0 and self._stage is Stage.RUNNING:
-            line = post.refill(child, code, child.notes.snapshot().jobs_taken)
+            line = post.refill(child, code, jobs_taken)
             if line is not None:
                 self._lines.warn(line)
 
@@ -265,10 +274,10 @@ class Supervisor:
 
     def _note_status(self, reaped: Reaped) -> None:
         for dead in self._dead:
-            for slot in dead.child.notes.snapshot().slots:
-                if slot.is_of(reaped.pid, reaped.started):
-                    dead.child.notes.exited(slot.index, reaped.exit_code)
-                    return
+            slot = dead.running.get(reaped.pid)
+            if slot is not None and slot.is_of(reaped.pid, reaped.started):
+                dead.child.notes.exited(slot.index, reaped.exit_code)
+                return
 
     def _settle_dead(self) -> None:
         self._remove_groups()
@@ -276,9 +285,8 @@ class Supervisor:
             if self._orphans.are_ending and time.monotonic() - dead.died_s < ENDING_S:
                 continue
             self._dead.remove(dead)
-            found = dead.child.notes.snapshot()
             incarnation = dead.child.incarnation
-            if found.slots or incarnation.has_spool or (found.leases and dead.exit_code != 0):
+            if dead.found.slots or incarnation.has_spool or (dead.found.leases and dead.exit_code != 0):
                 self._heirs.add(incarnation)
             else:
                 incarnation.remove()
