@@ -190,3 +190,8 @@ class Notes:
         """Note that this very job was ended because its lease was about to run out."""
         at = self._first_slot + slot.index * SLOT.size
         _NUMBER.pack_into(self._memory, at + _FENCED_AT, slot.sequence)
+
+    def unfence(self, slot: Slot) -> None:
+        """Note that it was not ended after all."""
+        at = self._first_slot + slot.index * SLOT.size
+        _NUMBER.pack_into(self._memory, at + _FENCED_AT, 0)

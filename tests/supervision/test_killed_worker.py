@@ -8,8 +8,10 @@ import signal
 import time
 
 from oneshot_queue import JobState
+from oneshot_queue.jobs import Cause
 from oneshot_queue.pidfd import pidfd_open
 from tests.faults.cases import case
+from tests.faults.faults import without_descriptors
 from tests.integration.deployment import Deployment, record_of
 from tests.integration.worker_process import WorkerProcess
 from tests.marks import Mark
@@ -70,6 +72,32 @@ def test_killed_worker_loses_its_whole_tree_within_a_second_and_its_sibling_noth
     assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
     assert spared.interrupt().state is JobState.INTERRUPTED
     assert other_mark.alive() == []
+    worker.stop()
+
+
+def test_supervisor_without_descriptors_lets_workers_go_on_and_cleans_up_later(
+    deployment: Deployment, program: tuple[str, ...], mark: Mark, other_mark: Mark
+) -> None:
+    worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], program=program, until_ready=False)
+    worker.wait_for("worker ", times=2)
+    doomed = deployment.enqueue(a_tree(mark))
+    wait_until(mark.alive, lambda seen: len(seen) == 5, what="all processes of the job")
+    spared = deployment.enqueue(a_tree(other_mark))
+    wait_until(other_mark.alive, lambda seen: len(seen) == 5, what="all processes of the other job")
+    victim = worker_of(deployment, doomed.id)
+
+    with without_descriptors(worker.pid):
+        os.kill(victim, signal.SIGKILL)
+        worker.wait_for("its supervisor cannot look after processes, and tries again")
+        worker.wait_for("cannot be started now: Too many open files", times=2)
+        assert len(other_mark.alive()) == 5
+
+    wait_until(mark.alive, lambda seen: not seen, what="the tree of the killed worker to end")
+    assert doomed.wait(timeout=20).cause is Cause.WORKER_LOST
+    assert len([line for line in worker.lines if "cannot look after processes" in line]) == 1
+    until_replaced(worker, victim, 2)
+    assert len(other_mark.alive()) == 5
+    assert spared.interrupt().state is JobState.INTERRUPTED
     worker.stop()
 
 

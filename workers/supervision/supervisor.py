@@ -37,6 +37,7 @@ ENDING_S: Final = 5.0
 
 LOOK_S: Final = 1.0
 LOOK_AGAIN_S: Final = 0.02
+LOOK_LATER_S: Final = 0.25
 SPARE_SLOTS: Final = 256
 
 
@@ -76,6 +77,7 @@ class Supervisor:
         self._kill_at_s: float | None = None
         self._exit_code = 0
         self._has_opened = False
+        self._is_blind = False
         self._folder: Path | None = None
         self._selector = selectors.DefaultSelector()
         self._signals: CaughtSignals
@@ -104,12 +106,11 @@ class Supervisor:
                 self._count_requests()
                 self._hear_workers()
                 self._find_dead()
-                self._orphans.look([child.pid for child in self._children()])
-                self._settle_dead()
-                self._fence()
+                if self._look() or self._stage is Stage.KILLING:
+                    self._settle_dead()
                 self._heirs.hand_out(self._children(), time.monotonic())
                 self._kill_overdue()
-            self._orphans.look(())
+            self._look()
             self._remove_groups()
         return self._exit_code
 
@@ -121,9 +122,22 @@ class Supervisor:
     def _has_work(self) -> bool:
         return bool(self._dead) or any(post.child is not None or post.due_s is not None for post in self._posts)
 
+    def _look(self) -> bool:
+        """Look after processes; whether that could be done. Workers go on if there is, say, no descriptor to spare."""
+        try:
+            self._fence()
+            self._orphans.look([child.pid for child in self._children()])
+        except OSError as problem:
+            if not self._is_blind:
+                self._lines.warn(f"worker: its supervisor cannot look after processes, and tries again: {problem}")
+            self._is_blind = True
+        else:
+            self._is_blind = False
+        return not self._is_blind
+
     def _patience_s(self) -> float:
         if self._dead:
-            return LOOK_AGAIN_S
+            return LOOK_LATER_S if self._is_blind else LOOK_AGAIN_S
         due = [post.due_s for post in self._posts if post.due_s is not None]
         due += [self._kill_at_s] if self._kill_at_s is not None else []
         # Twice in the margin that exclusive jobs leave before the end of their lease.
