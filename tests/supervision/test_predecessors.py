@@ -17,6 +17,7 @@ from oneshot_queue import JobState
 from tests.faults.cases import case
 from tests.faults.faults import without_descriptors
 from tests.integration.deployment import Deployment, record_of
+from tests.integration.worker_process import PROGRAM
 from tests.marks import Mark
 from tests.waiting import wait_until
 from workers.notes import Notes
@@ -49,14 +50,21 @@ def a_process(processes: ExitStack, **environment: str) -> subprocess.Popen[byte
 
 
 def an_incarnation(
-    folder: Path, token: str, pid: int, started: int, *, boot_id: str | None = None, url: str = OPTIONS.url
+    folder: Path,
+    token: str,
+    pid: int,
+    started: int,
+    *,
+    boot_id: str | None = None,
+    url: str = OPTIONS.url,
+    namespace: str = "oq",
 ) -> Incarnation:
     """A worker with one job, as it stands in its notes; dead once it is closed."""
     incarnation = new_incarnation(folder, secrets.token_hex(16))
     notes = Notes.lay_out(
         incarnation.notes,
         worker_id=incarnation.worker_id,
-        namespace="oq",
+        namespace=namespace,
         broker=broker_mark(url),
         cgroup="",
         slots=4,
@@ -234,6 +242,19 @@ def test_incarnations_that_no_descriptor_is_left_for_are_not_taken_for_none(fold
     # One is left, for the list.
     with without_descriptors(os.getpid(), but=lowest_free() + 1), pytest.raises(OSError, match=r"open files.*lock"):
         list(abandoned(folder))
+
+
+def test_more_dead_workers_than_there_are_descriptors_for_are_decided_one_after_the_other(
+    deployment: Deployment,
+) -> None:
+    folder = private_folder(deployment.state_folder / "oneshot-queue")
+    for _ in range(150):
+        an_incarnation(folder, "1", 2**30, 0, url=deployment.url, namespace=deployment.settings.namespace).close()
+
+    deployment.start_worker(program=("sh", "-c", 'ulimit -n 256 && exec "$@"', "sh", *PROGRAM))
+
+    wait_until(lambda: len(os.listdir(folder)), lambda count: count == 1, what="all but the living worker's to be gone")
+    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
 
 
 def test_folder_that_is_open_to_others_is_refused(tmp_path: Path) -> None:

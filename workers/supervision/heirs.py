@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from oneshot_queue.backoff import retry_delay
 from workers.control import Inherit
 from workers.supervision.child import Child
-from workers.supervision.incarnations import Incarnation
+from workers.supervision.incarnations import Incarnation, taken_over
+
+MAX_OPEN: Final = 100
+"""Estates whose files are open at once; each costs two descriptors."""
 
 FIRST_S: Final = 1.0
 LONGEST_S: Final = 30.0
@@ -32,14 +36,34 @@ class _Pending:
 
 
 class Heirs:
-    """The estates that are not decided yet, and which worker decides each of them."""
+    """The estates that are not decided yet, and which worker decides each of them.
+
+    Those that are too many lie in their folders, unlocked, until others are decided; another supervisor may take them.
+    """
 
     def __init__(self) -> None:
         self._pending: dict[str, _Pending] = {}
+        self._lying: list[Path] = []
 
     def add(self, incarnation: Incarnation) -> None:
         """A worker is dead, nothing of its processes is left, and its jobs have to be decided."""
-        self._pending[incarnation.worker_id] = _Pending(incarnation)
+        if incarnation.folder is None or len(self._pending) < MAX_OPEN:
+            self._pending[incarnation.worker_id] = _Pending(incarnation)
+        else:
+            incarnation.close()
+            self._lying.append(incarnation.folder)
+
+    def take_up(self) -> None:
+        """Open the estates that lie, as far as there is room.
+
+        Raises:
+            OSError: There is no descriptor to spare.
+        """
+        while self._lying and len(self._pending) < MAX_OPEN:
+            incarnation = taken_over(self._lying[-1])
+            self._lying.pop()
+            if incarnation is not None:
+                self._pending[incarnation.worker_id] = _Pending(incarnation)
 
     def lost(self, heir: Child) -> None:
         """A worker has died: what it was to decide goes to the next one."""

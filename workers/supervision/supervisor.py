@@ -127,6 +127,7 @@ class Supervisor:
         try:
             self._fence()
             self._orphans.look([child.pid for child in self._children()])
+            self._heirs.take_up()
         except OSError as problem:
             if not self._is_blind:
                 self._lines.warn(f"worker: its supervisor cannot look after processes, and tries again: {problem}")
