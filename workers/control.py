@@ -134,7 +134,8 @@ class Channel:
         """Send a message, and descriptors with it; whether it was sent."""
         try:
             socket.send_fds(self._end, [_packed(message)], files)
-        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+        except OSError:
+            # No room now, nobody there, or a limit of the kernel: of memory, or of descriptors on their way.
             return False
         return True
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import time
+from pathlib import Path
 
 from oneshot_queue import JobState
 from oneshot_queue.jobs import Cause
@@ -16,6 +18,8 @@ from tests.integration.deployment import Deployment, record_of
 from tests.integration.worker_process import WorkerProcess
 from tests.marks import Mark
 from tests.waiting import LIMIT_S, wait_until
+
+CROWDED = (sys.executable, "-P", str(Path(__file__).with_name("crowded_worker.py")))
 
 
 def a_tree(mark: Mark) -> str:
@@ -125,6 +129,15 @@ def test_supervisor_that_waits_to_replace_a_worker_stops_at_once(deployment: Dep
     worker.wait_for("replacing it in 1 s")
 
     worker.stop()
+
+
+def test_worker_that_has_no_room_to_hear_that_it_is_to_stop_is_told_again(deployment: Deployment) -> None:
+    worker = deployment.start_worker(program=CROWDED)
+
+    worker.signal(signal.SIGTERM)
+
+    worker.wait_for("there was no room")
+    assert worker.wait() == 0
 
 
 def test_worker_process_that_an_operator_stops_drains_and_is_not_replaced(deployment: Deployment) -> None:

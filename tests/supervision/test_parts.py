@@ -67,6 +67,17 @@ def test_message_comes_as_it_was_sent_with_its_files(message: Message) -> None:
     theirs.close()
 
 
+def test_message_that_the_kernel_does_not_take_is_not_sent_and_the_next_one_is() -> None:
+    ours, theirs = Channel.pair()
+
+    assert not ours.send(Decided("w" * (1 << 22)))
+    assert ours.send(Decided("w"))
+
+    assert theirs.receive() == (Decided("w"), [])
+    ours.close()
+    theirs.close()
+
+
 async def test_stage_is_reached_with_all_before_it_and_never_goes_back() -> None:
     stopping = Stopping()
 

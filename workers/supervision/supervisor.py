@@ -106,6 +106,7 @@ class Supervisor:
                 self._count_requests()
                 self._hear_workers()
                 self._find_dead()
+                self._tell_workers()
                 if self._look() or self._stage is Stage.KILLING:
                     self._settle_dead()
                 self._heirs.hand_out(self._children(), time.monotonic())
@@ -156,8 +157,10 @@ class Supervisor:
             self._kill_at_s = time.monotonic() + KILL_AFTER_S
         for post in self._posts:
             post.due_s = None
-            if post.child is not None:
-                post.child.stop(self._stage)
+
+    def _tell_workers(self) -> None:
+        for child in self._children():
+            child.stop(self._stage)
 
     def _kill_overdue(self) -> None:
         if self._kill_at_s is not None and time.monotonic() >= self._kill_at_s:
