@@ -251,7 +251,7 @@ def test_more_dead_workers_than_there_are_descriptors_for_are_decided_one_after_
     for _ in range(150):
         an_incarnation(folder, "1", 2**30, 0, url=deployment.url, namespace=deployment.settings.namespace).close()
 
-    deployment.start_worker(program=("sh", "-c", 'ulimit -n 256 && exec "$@"', "sh", *PROGRAM))
+    deployment.start_worker(program=("sh", "-c", 'ulimit -n 128 && exec "$@"', "sh", *PROGRAM))
 
     wait_until(lambda: len(os.listdir(folder)), lambda count: count == 1, what="all but the living worker's to be gone")
     assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED

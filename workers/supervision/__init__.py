@@ -25,6 +25,8 @@ or no worker has worked yet
 It gives up: the broker is out of reach        ``Failed`` that needs nobody       a replacement; the others go on
 It does not end when told to kill              3 s pass                           SIGKILL, then as above
 It hangs, and an exclusive job's lease ends    its notes are not renewed          the job's group killed, and noted
+The supervisor has no descriptor to spare      an error of the kernel             the next look; dead workers are
+                                                                                  not decided before
 The supervisor is killed                       the end of the channel             workers interrupt jobs, and end
 Supervisor and workers are killed              a free lock in the user's folder   the next start: survivors ended by
                                                                                   token, notes handed to an heir
@@ -34,6 +36,7 @@ The machine is restarted                       another boot id                  
 ================ ====================================================================================================
 supervisor       the loop, and the order of things
 post             the place of one worker process, and when the next one takes it
+starting         how a worker process is started
 child            one worker process
 heirs            estates on their way to who decides them
 predecessors     what the supervisor before this one left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from workers.supervision.child import Child
 from workers.supervision.incarnations import Incarnation, taken_over
 
 MAX_OPEN: Final = 100
-"""Estates whose files are open at once; each costs two descriptors."""
+"""Estates whose files are open at once, where there are descriptors enough; each costs two."""
 
 FIRST_S: Final = 1.0
 LONGEST_S: Final = 30.0
@@ -44,23 +45,24 @@ class Heirs:
     def __init__(self) -> None:
         self._pending: dict[str, _Pending] = {}
         self._lying: list[Path] = []
+        # Most descriptors are for living workers.
+        self._room = max(1, min(MAX_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))
 
     def add(self, incarnation: Incarnation) -> None:
         """A worker is dead, nothing of its processes is left, and its jobs have to be decided."""
-        if incarnation.folder is None or len(self._pending) < MAX_OPEN:
+        if incarnation.folder is None or len(self._pending) < self._room:
             self._pending[incarnation.worker_id] = _Pending(incarnation)
         else:
             incarnation.close()
             self._lying.append(incarnation.folder)
 
     def take_up(self) -> None:
-        """Open the estates that lie, as far as there is room.
-
-        Raises:
-            OSError: There is no descriptor to spare.
-        """
-        while self._lying and len(self._pending) < MAX_OPEN:
-            incarnation = taken_over(self._lying[-1])
+        """Open the estates that lie, as far as there is room; what cannot be opened now may be with the next call."""
+        while self._lying and len(self._pending) < self._room:
+            try:
+                incarnation = taken_over(self._lying[-1])
+            except OSError:
+                return
             self._lying.pop()
             if incarnation is not None:
                 self._pending[incarnation.worker_id] = _Pending(incarnation)

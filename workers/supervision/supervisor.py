@@ -13,21 +13,21 @@ from typing import Final
 
 from oneshot_queue.broker import is_local_broker, state_folder
 from oneshot_queue.errors import BrokerRefused
-from workers.control import Assignment, Decided, Declined, Failed, Opened, Stage
+from workers.control import Decided, Declined, Failed, Opened, Stage
 from workers.lines import Lines
-from workers.notes import Notes
 from workers.options import WorkerOptions
 from workers.processes import cgroup
 from workers.processes.subreaper import child_subreaper
-from workers.snapshots import MAX_CGROUP_BYTES, Slot, SlotState, Snapshot
+from workers.snapshots import Slot, SlotState, Snapshot
 from workers.supervision.child import PROGRAM, Child
 from workers.supervision.fencing import fence_overdue
 from workers.supervision.heirs import Heirs
-from workers.supervision.incarnations import new_incarnation, private_folder
+from workers.supervision.incarnations import private_folder
 from workers.supervision.orphans import Orphans, Reaped
 from workers.supervision.post import Post
-from workers.supervision.predecessors import broker_mark, take_over
+from workers.supervision.predecessors import take_over
 from workers.supervision.signals import REQUESTS_TO_STOP, CaughtSignals, caught_signals
+from workers.supervision.starting import start_child
 
 KILL_AFTER_S: Final = 3.0
 """How long a worker that was told to kill has for its last words."""
@@ -38,7 +38,6 @@ ENDING_S: Final = 5.0
 LOOK_S: Final = 1.0
 LOOK_AGAIN_S: Final = 0.02
 LOOK_LATER_S: Final = 0.25
-SPARE_SLOTS: Final = 256
 
 
 @dataclass(slots=True, eq=False)
@@ -109,6 +108,7 @@ class Supervisor:
                 self._tell_workers()
                 if self._look() or self._stage is Stage.KILLING:
                     self._settle_dead()
+                self._heirs.take_up()
                 self._heirs.hand_out(self._children(), time.monotonic())
                 self._kill_overdue()
             self._look()
@@ -128,7 +128,6 @@ class Supervisor:
         try:
             self._fence()
             self._orphans.look([child.pid for child in self._children()])
-            self._heirs.take_up()
         except OSError as problem:
             if not self._is_blind:
                 self._lines.warn(f"worker: its supervisor cannot look after processes, and tries again: {problem}")
@@ -195,37 +194,14 @@ class Supervisor:
                     self._lines.warn(f"worker {post.options.name} cannot be started now: {problem.strerror}")
 
     def _started(self, post: Post) -> Child:
-        worker_id = uuid.uuid4().hex
-        incarnation = new_incarnation(self._folder, worker_id)
-        group = cgroup.make(worker_id)
-        if group is not None and len(group.encode()) > MAX_CGROUP_BYTES:
-            cgroup.remove(group)
-            group = None
-        try:
-            notes = Notes.lay_out(
-                incarnation.notes,
-                worker_id=worker_id,
-                namespace=post.options.settings.namespace,
-                broker=broker_mark(post.options.url),
-                cgroup=group or "",
-                slots=4 * post.options.concurrency + SPARE_SLOTS,
-                leases=len(post.options.queues),
-            )
-            assignment = Assignment(
-                worker_id=worker_id,
-                supervisor=self._id,
-                process=post.process,
-                processes=self._options.processes,
-                folder=None if incarnation.folder is None else str(incarnation.folder),
-                cgroup=group,
-                options=post.options,
-            )
-            child = Child(assignment, incarnation, notes, self._program)
-        except OSError:
-            if group is not None:
-                cgroup.remove(group)
-            incarnation.remove()
-            raise
+        child = start_child(
+            post.options,
+            process=post.process,
+            processes=self._options.processes,
+            supervisor=self._id,
+            workers_folder=self._folder,
+            program=self._program,
+        )
         self._selector.register(child.channel, selectors.EVENT_READ)
         return child
 
