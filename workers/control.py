@@ -73,10 +73,17 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The worker gives up; this is what a person should read, and the exit code for it."""
+    """The worker gives up.
+
+    Attributes:
+        code: The exit code for it.
+        text: What a person should read.
+        needs_person: Whether any other worker would fail the same way until a person changes something.
+    """
 
     code: int
     text: str
+    needs_person: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +93,17 @@ class Decided:
     worker_id: str
 
 
-Message = Assignment | Stop | Inherit | Opened | Failed | Decided
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The worker cannot take on that estate now."""
+
+    worker_id: str
+
+
+Message = Assignment | Stop | Inherit | Opened | Failed | Decided | Declined
 
 _KINDS: Final[dict[str, type[Message]]] = {
-    kind.__name__: kind for kind in (Assignment, Stop, Inherit, Opened, Failed, Decided)
+    kind.__name__: kind for kind in (Assignment, Stop, Inherit, Opened, Failed, Decided, Declined)
 }
 
 
@@ -120,12 +134,15 @@ class Channel:
         """Send a message, and descriptors with it; whether it was sent."""
         try:
             socket.send_fds(self._end, [_packed(message)], files)
-        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+        except OSError:
+            # No room now, nobody there, or a limit of the kernel: of memory, or of descriptors on their way.
             return False
         return True
 
     def receive(self) -> tuple[Message, list[int]] | None:
         """Take the next message and the descriptors that came with it; ``None`` when the other side is gone.
+
+        Where this process has no descriptor to spare, the message comes without them.
 
         Raises:
             BlockingIOError: There is none now.

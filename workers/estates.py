@@ -42,8 +42,9 @@ class Estate:
         return None if self.folder is None else self.folder / SPOOL
 
 
-OnEstate = Callable[[Estate], None]
-"""Takes on the decision about an estate; whoever does calls ``SupervisorLink.decided`` once all of it is on record."""
+OnEstate = Callable[[Estate], bool]
+"""Takes on the decision about an estate, and says whether it does; whoever does calls ``SupervisorLink.decided`` once
+all of it is on record."""
 
 
 def read_estate(file: int, folder: Path | None) -> Estate:

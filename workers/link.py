@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import anyio
 
 from oneshot_queue.errors import MalformedData
-from workers.control import Channel, Decided, Failed, Inherit, Opened, Stage, Stop
-from workers.estates import OnEstate, read_estate
+from workers.control import Channel, Decided, Declined, Failed, Inherit, Opened, Stage, Stop
+from workers.estates import Estate, OnEstate, read_estate
 from workers.stopping import Stopping
 
 logger: Final = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ class SupervisorLink:
     """Hears what the supervisor wants, and tells it what it has to know.
 
     Attributes:
-        on_estate: Takes on the estates of workers that died; without it they wait for another worker.
+        on_estate: Takes on the estates of workers that died; what it does not take is tried again later.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -45,8 +46,10 @@ class SupervisorLink:
                 match message:
                     case Stop(stage):
                         stopping.reach(stage)
-                    case Inherit(folder=folder):
-                        self._inherit(files[0], folder)
+                    case Inherit(worker_id):
+                        estate = _estate_of(message, files)
+                        if estate is None or self.on_estate is None or not self.on_estate(estate):
+                            self._channel.send(Declined(worker_id))
             finally:
                 for file in files:
                     os.close(file)
@@ -55,20 +58,21 @@ class SupervisorLink:
         """Say that the worker is registered, and takes jobs."""
         self._channel.send(Opened())
 
-    def failed(self, code: int, text: str) -> bool:
+    def failed(self, code: int, text: str, *, needs_person: bool) -> bool:
         """Say why the worker gives up; whether anybody heard it."""
-        return self._channel.send(Failed(code, text))
+        return self._channel.send(Failed(code, text, needs_person))
 
     def decided(self, worker_id: str) -> None:
         """Say that an estate is no more: all its jobs are decided, and that is on record."""
         self._channel.send(Decided(worker_id))
 
-    def _inherit(self, notes: int, folder: str | None) -> None:
-        if self.on_estate is None:
-            return
-        try:
-            estate = read_estate(notes, None if folder is None else Path(folder))
-        except (MalformedData, OSError) as problem:
-            logger.error("an estate cannot be read: %s", problem)
-            return
-        self.on_estate(estate)
+
+def _estate_of(message: Inherit, files: Sequence[int]) -> Estate | None:
+    if not files:
+        logger.error("no descriptor is free for the estate of worker %s", message.worker_id)
+        return None
+    try:
+        return read_estate(files[0], None if message.folder is None else Path(message.folder))
+    except (MalformedData, OSError) as problem:
+        logger.error("the estate of worker %s cannot be read: %s", message.worker_id, problem)
+        return None

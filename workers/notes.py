@@ -67,7 +67,8 @@ class Notes:
             OSError: There is no room.
         """
         slots, leases = min(slots, MAX_SLOTS), min(leases, MAX_LEASES)
-        os.ftruncate(file, size_of(slots, leases))
+        # A hole in a file would be filled by the first write, and a file system without room answers that with SIGBUS.
+        os.posix_fallocate(file, 0, size_of(slots, leases))
         notes = cls(mmap.mmap(file, size_of(slots, leases)), slots, leases)
         texts = (boot_id(), worker_id, namespace, broker, cgroup)
         HEADER.pack_into(notes._memory, 0, MAGIC, VERSION, slots, leases, *map(os.fsencode, texts))
@@ -189,3 +190,8 @@ class Notes:
         """Note that this very job was ended because its lease was about to run out."""
         at = self._first_slot + slot.index * SLOT.size
         _NUMBER.pack_into(self._memory, at + _FENCED_AT, slot.sequence)
+
+    def unfence(self, slot: Slot) -> None:
+        """Note that it was not ended after all."""
+        at = self._first_slot + slot.index * SLOT.size
+        _NUMBER.pack_into(self._memory, at + _FENCED_AT, 0)

@@ -24,8 +24,8 @@ HEADER_BYTES: Final = 512
 LEASE: Final = struct.Struct("=64s64sdd")
 SLOT: Final = struct.Struct("=BBxxIIIIiQQ64s64s64s64s")
 UNKNOWN_EXIT: Final = -(2**31)
+WORKER_ID: Final = re.compile(r"[0-9a-f]{32}")
 _TOKEN: Final = re.compile(r"[!-~]{1,64}")
-_WORKER_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class SlotState(IntEnum):
@@ -77,7 +77,7 @@ class LeaseNote:
 
     Attributes:
         lease_s: Its length.
-        renewed_s: When its last renewal that was acknowledged was sent, by ``CLOCK_MONOTONIC``; 0 for never.
+        renewed_s: When its last renewal that was acknowledged was sent, by ``CLOCK_BOOTTIME``; 0 for never.
     """
 
     queue: str
@@ -122,7 +122,7 @@ def read_notes(raw: bytes) -> Snapshot:
     """
     slot_count, lease_count = counted(raw, len(raw))
     boot, worker_id, namespace, broker, cgroup = map(_text, HEADER.unpack_from(raw)[4:])
-    if not _WORKER_ID.fullmatch(worker_id) or not NAME_PATTERN.fullmatch(namespace):
+    if not WORKER_ID.fullmatch(worker_id) or not NAME_PATTERN.fullmatch(namespace):
         raise MalformedData("notes", "name no worker")
     jobs_taken, pid, started, _ = COUNTS.unpack_from(raw, COUNTS_AT)
     damaged = 0

@@ -74,9 +74,11 @@ def _exit_code(group: BaseExceptionGroup[BaseException], link: SupervisorLink) -
 
 
 def _fail(link: SupervisorLink, problem: BaseException) -> int:
-    code = BROKER_EXIT_CODE if isinstance(problem, BrokerError) else USAGE_EXIT_CODE
+    code, needs_person = USAGE_EXIT_CODE, True
+    if isinstance(problem, BrokerError):
+        code, needs_person = BROKER_EXIT_CODE, problem.needs_person
     # The supervisor says it once for all its workers.
-    if not link.failed(code, str(problem)):
+    if not link.failed(code, str(problem), needs_person=needs_person):
         Lines(is_quiet=False).warn(f"worker: {problem}")
     return code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import threading
 import time
@@ -32,6 +33,17 @@ def frozen(*pids: int) -> Iterator[None]:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def without_descriptors(pid: int, *, but: int = 3) -> Iterator[None]:
+    """Let a process open files below this number only for a while; those it has stay open."""
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE, (but, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
 
 def kill_process(pid: int) -> None:

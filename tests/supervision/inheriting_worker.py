@@ -25,7 +25,7 @@ def inherit() -> None:
     def init(self: worker_module.Worker, *args: Any, **options: Any) -> None:
         original(self, *args, **options)
 
-        def decide(estate: Estate) -> None:
+        def decide(estate: Estate) -> bool:
             for slot in estate.slots:
                 words = f"estate of {estate.worker_id}: {slot.job_id} {slot.state.name} {slot.exit_code}"
                 os.write(2, f"{words} in {estate.folder}\n".encode())
@@ -33,6 +33,7 @@ def inherit() -> None:
                 # Decided by the other one only: this heir dies before it is done.
                 os.kill(os.getpid(), 9)
             self.link.decided(estate.worker_id)
+            return True
 
         self.link.on_estate = decide
 

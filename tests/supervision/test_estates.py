@@ -7,8 +7,10 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.faults.faults import frozen
-from tests.integration.deployment import Deployment
+from oneshot_queue import JobState
+from oneshot_queue.jobs import Cause
+from tests.faults.faults import frozen, without_descriptors
+from tests.integration.deployment import Deployment, record_of
 from tests.integration.worker_process import PROGRAM, WorkerProcess
 from tests.marks import Mark
 from tests.waiting import wait_until
@@ -97,6 +99,32 @@ def test_estate_whose_heir_dies_goes_to_the_next(deployment: Deployment, mark: M
     assert len(jobs) == 2
     worker.signal(signal.SIGTERM)
     worker.wait()
+
+
+def test_estate_that_a_worker_has_no_descriptor_for_goes_to_another(deployment: Deployment, mark: Mark) -> None:
+    worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], until_ready=False)
+    worker.wait_for("worker ", times=2)
+    jobs = {job.id: job for job in (deployment.enqueue(mark.sleep) for _ in range(2))}
+    deployment.witness.until_count("start", 2)
+    shown = wait_until(
+        lambda: {each.process: each for each in deployment.queue.workers() if each.running},
+        lambda seen: len(seen) == 2,
+        what="both to show their jobs",
+    )
+    lost, spared = (jobs[shown[number].running[0]] for number in (2, 1))
+
+    # While the other is not replaced yet, the first is the only heir there is.
+    with without_descriptors(shown[1].pid):
+        os.kill(shown[2].pid, signal.SIGKILL)
+        worker.wait_for(f"no descriptor is free for the estate of worker {shown[2].id}")
+        ended = lost.wait(timeout=20)
+
+    assert (ended.state, ended.cause) == (JobState.FAILED, Cause.WORKER_LOST)
+    wait_until(lambda: shown[2].id not in folders(deployment), what="its folder to be removed")
+    assert shown[1].pid in worker.pids_of_workers
+    assert record_of(spared).state is JobState.RUNNING
+    assert spared.interrupt().state is JobState.INTERRUPTED
+    worker.stop()
 
 
 def test_estate_that_nobody_decides_waits_for_the_next_start(deployment: Deployment, mark: Mark) -> None:

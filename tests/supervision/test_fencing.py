@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.faults.faults import without_descriptors
 from tests.supervision.test_notes import WORKER_ID, laid_out
 from workers.margin import margin_s
 from workers.notes import Notes
@@ -57,6 +58,19 @@ def test_exclusive_job_is_killed_before_its_lease_ends() -> None:
         assert is_killed(pid)
         assert notes.was_fenced(slot)
         assert fence_overdue(notes, time.monotonic()) == []
+
+
+def test_exclusive_job_that_could_not_be_killed_for_want_of_descriptors_is_killed_later() -> None:
+    with a_job(renewed_s_ago=10 * LEASE_S) as (notes, slot, pid):
+        with without_descriptors(os.getpid()), pytest.raises(OSError, match="Too many open files"):
+            fence_overdue(notes, time.monotonic())
+        assert not is_killed(pid)
+
+        fence_overdue(notes, time.monotonic())
+
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert is_killed(pid)
+        assert notes.was_fenced(slot)
 
 
 @pytest.mark.parametrize(

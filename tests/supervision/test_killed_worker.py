@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import time
+from pathlib import Path
 
 from oneshot_queue import JobState
+from oneshot_queue.jobs import Cause
 from oneshot_queue.pidfd import pidfd_open
 from tests.faults.cases import case
+from tests.faults.faults import without_descriptors
 from tests.integration.deployment import Deployment, record_of
 from tests.integration.worker_process import WorkerProcess
 from tests.marks import Mark
 from tests.waiting import LIMIT_S, wait_until
+
+CROWDED = (sys.executable, "-P", str(Path(__file__).with_name("crowded_worker.py")))
 
 
 def a_tree(mark: Mark) -> str:
@@ -73,6 +79,32 @@ def test_killed_worker_loses_its_whole_tree_within_a_second_and_its_sibling_noth
     worker.stop()
 
 
+def test_supervisor_without_descriptors_lets_workers_go_on_and_cleans_up_later(
+    deployment: Deployment, program: tuple[str, ...], mark: Mark, other_mark: Mark
+) -> None:
+    worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], program=program, until_ready=False)
+    worker.wait_for("worker ", times=2)
+    doomed = deployment.enqueue(a_tree(mark))
+    wait_until(mark.alive, lambda seen: len(seen) == 5, what="all processes of the job")
+    spared = deployment.enqueue(a_tree(other_mark))
+    wait_until(other_mark.alive, lambda seen: len(seen) == 5, what="all processes of the other job")
+    victim = worker_of(deployment, doomed.id)
+
+    with without_descriptors(worker.pid):
+        os.kill(victim, signal.SIGKILL)
+        worker.wait_for("its supervisor cannot look after processes, and tries again")
+        worker.wait_for("cannot be started now: Too many open files", times=2)
+        assert len(other_mark.alive()) == 5
+
+    wait_until(mark.alive, lambda seen: not seen, what="the tree of the killed worker to end")
+    assert doomed.wait(timeout=20).cause is Cause.WORKER_LOST
+    assert len([line for line in worker.lines if "cannot look after processes" in line]) == 1
+    until_replaced(worker, victim, 2)
+    assert len(other_mark.alive()) == 5
+    assert spared.interrupt().state is JobState.INTERRUPTED
+    worker.stop()
+
+
 def test_worker_that_keeps_dying_is_replaced_later_and_later(deployment: Deployment) -> None:
     worker = deployment.start_worker()
 
@@ -97,6 +129,15 @@ def test_supervisor_that_waits_to_replace_a_worker_stops_at_once(deployment: Dep
     worker.wait_for("replacing it in 1 s")
 
     worker.stop()
+
+
+def test_worker_that_has_no_room_to_hear_that_it_is_to_stop_is_told_again(deployment: Deployment) -> None:
+    worker = deployment.start_worker(program=CROWDED)
+
+    worker.signal(signal.SIGTERM)
+
+    worker.wait_for("there was no room")
+    assert worker.wait() == 0
 
 
 def test_worker_process_that_an_operator_stops_drains_and_is_not_replaced(deployment: Deployment) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -67,6 +71,29 @@ def test_what_the_worker_writes_the_supervisor_reads(file: int) -> None:
     assert slots[running].is_of(100, 5)
     assert not slots[running].is_of(100, 7)
     assert not slots[spawning].is_of(0, 0)
+
+
+def test_file_system_without_room_is_an_error_and_not_the_end_of_the_process(tmp_path: Path) -> None:
+    script = 'mount -t tmpfs -o size=64k none "$0" && exec "$@"'
+    program = (
+        "import os, sys; from tests.supervision.test_notes import laid_out; "
+        "laid_out(os.open(sys.argv[1], os.O_RDWR | os.O_CREAT), slots=4_000)"
+    )
+    words = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, str(tmp_path)]
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare")
+
+    done = subprocess.run(
+        [*words, sys.executable, "-P", "-c", program, tmp_path / "notes"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    if done.stderr.startswith(("unshare:", "mount:")):
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    assert (done.returncode, "No space left on device" in done.stderr) == (1, True), done
 
 
 def test_slot_is_free_again_when_the_end_is_on_record(file: int) -> None:

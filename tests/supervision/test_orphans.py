@@ -101,6 +101,23 @@ def test_status_of_an_orphan_that_ended_by_itself_is_kept() -> None:
     orphans.close()
 
 
+def test_orphan_that_somebody_else_killed_has_no_status_of_its_own() -> None:
+    reaped: list[Reaped] = []
+    orphans = Orphans(reaped.append)
+    began = ticks_now()
+    worker, child = a_worker("sleep", "300")
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: (status := status_of(child)) is not None and status.is_zombie)
+    killed(worker)
+    closed(worker)
+
+    orphans.end_all(began)
+    until_quiet(orphans)
+
+    assert [(each.pid, each.exit_code) for each in reaped] == [(child, None)]
+    orphans.close()
+
+
 def test_stranger_that_came_before_the_death_and_one_that_is_older_than_the_worker_are_let_be() -> None:
     older = subprocess.Popen(["sleep", "300"])
     orphans = Orphans(lambda _: None)

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.marks import Mark
 from tests.supervision.conftest import require_groups
 from tests.waiting import wait_until
-from workers.control import Assignment, Channel, Decided, Failed, Inherit, Message, Opened, Stage, Stop
+from workers.control import Assignment, Channel, Decided, Declined, Failed, Inherit, Message, Opened, Stage, Stop
 from workers.options import WorkerOptions
 from workers.processes import cgroup
 from workers.stopping import Stopping
+from workers.supervision.incarnations import private_folder
 from workers.supervision.restarts import Restarts
+from workers.supervision.starting import start_child
 
 ASSIGNMENT = Assignment("w", "s", 1, 2, "/folder", None, WorkerOptions(url="redis://:secret@host", queues=("a", "b")))
 
@@ -37,7 +40,15 @@ def test_worker_that_lived_a_minute_is_replaced_at_once() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [ASSIGNMENT, Stop(Stage.KILLING), Inherit("w", None), Opened(), Failed(5, "nobody there"), Decided("w")],
+    [
+        ASSIGNMENT,
+        Stop(Stage.KILLING),
+        Inherit("w", None),
+        Opened(),
+        Failed(5, "nobody there", needs_person=True),
+        Decided("w"),
+        Declined("w"),
+    ],
     ids=lambda message: type(message).__name__,
 )
 def test_message_comes_as_it_was_sent_with_its_files(message: Message) -> None:
@@ -57,6 +68,28 @@ def test_message_comes_as_it_was_sent_with_its_files(message: Message) -> None:
     assert theirs.receive() is None
     assert not theirs.send(Opened())
     theirs.close()
+
+
+def test_message_that_the_kernel_does_not_take_is_not_sent_and_the_next_one_is() -> None:
+    ours, theirs = Channel.pair()
+
+    assert not ours.send(Decided("w" * (1 << 22)))
+    assert ours.send(Decided("w"))
+
+    assert theirs.receive() == (Decided("w"), [])
+    ours.close()
+    theirs.close()
+
+
+def test_worker_that_cannot_be_told_what_to_do_is_not_left_waiting(tmp_path: Path, mark: Mark) -> None:
+    folder = private_folder(tmp_path / "state")
+    options = WorkerOptions(url="redis://host", queues=tuple(f"{number:064}" for number in range(10_000)))
+
+    with pytest.raises(OSError, match="could not be told"):
+        start_child(options, process=1, processes=1, supervisor="s", workers_folder=folder, program=mark.sleep.split())
+
+    assert mark.alive() == []
+    assert list(folder.iterdir()) == []
 
 
 async def test_stage_is_reached_with_all_before_it_and_never_goes_back() -> None:

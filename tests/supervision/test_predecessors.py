@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import signal
@@ -14,13 +15,15 @@ import pytest
 
 from oneshot_queue import JobState
 from tests.faults.cases import case
+from tests.faults.faults import without_descriptors
 from tests.integration.deployment import Deployment, record_of
+from tests.integration.worker_process import PROGRAM
 from tests.marks import Mark
 from tests.waiting import wait_until
 from workers.notes import Notes
 from workers.options import WorkerOptions
 from workers.processes.procfs import ticks_now
-from workers.supervision.incarnations import Incarnation, new_incarnation, private_folder
+from workers.supervision.incarnations import Incarnation, abandoned, new_incarnation, private_folder
 from workers.supervision.predecessors import broker_mark, take_over
 
 OPTIONS = WorkerOptions(url="redis://user:secret@nowhere/1")
@@ -47,14 +50,21 @@ def a_process(processes: ExitStack, **environment: str) -> subprocess.Popen[byte
 
 
 def an_incarnation(
-    folder: Path, token: str, pid: int, started: int, *, boot_id: str | None = None, url: str = OPTIONS.url
+    folder: Path,
+    token: str,
+    pid: int,
+    started: int,
+    *,
+    boot_id: str | None = None,
+    url: str = OPTIONS.url,
+    namespace: str = "oq",
 ) -> Incarnation:
     """A worker with one job, as it stands in its notes; dead once it is closed."""
     incarnation = new_incarnation(folder, secrets.token_hex(16))
     notes = Notes.lay_out(
         incarnation.notes,
         worker_id=incarnation.worker_id,
-        namespace="oq",
+        namespace=namespace,
         broker=broker_mark(url),
         cgroup="",
         slots=4,
@@ -73,6 +83,13 @@ def an_incarnation(
     )
     notes.started(slot, pid, started, started + 1)
     return incarnation
+
+
+def lowest_free() -> int:
+    """The number of the descriptor that is opened next."""
+    file = os.dup(0)
+    os.close(file)
+    return file
 
 
 def taken_over(folder: Path) -> list[str]:
@@ -193,6 +210,51 @@ def test_folders_that_say_nothing_are_removed_and_strange_ones_are_not_entered(f
     assert taken_over(folder) == []
     assert sorted(path.name for path in folder.iterdir()) == ["a" * 32, "stranger"]
     assert sorted(path.name for path in elsewhere.iterdir()) == ["lock", "notes"]
+
+
+def test_worker_whose_notes_cannot_be_opened_leaves_nothing_behind(folder: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+
+    # One is left, for the lock.
+    with without_descriptors(os.getpid(), but=lowest_free() + 1), pytest.raises(OSError, match=r"open files.*notes"):
+        new_incarnation(folder, "a" * 32)
+
+    assert list(folder.iterdir()) == []
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_what_a_killed_supervisor_had_only_begun_is_removed_and_what_is_just_being_made_is_not(folder: Path) -> None:
+    (folder / f"{'a' * 32}.new").mkdir()
+    (folder / f"{'b' * 32}.new").mkdir()
+    (folder / f"{'b' * 32}.new/lock").touch()
+    (folder / f"{'c' * 32}.new").mkdir()
+
+    with (folder / f"{'c' * 32}.new/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert taken_over(folder) == []
+
+    assert [path.name for path in folder.iterdir()] == [f"{'c' * 32}.new"]
+
+
+def test_incarnations_that_no_descriptor_is_left_for_are_not_taken_for_none(folder: Path) -> None:
+    an_incarnation(folder, "token", 2**30, 0).close()
+
+    # One is left, for the list.
+    with without_descriptors(os.getpid(), but=lowest_free() + 1), pytest.raises(OSError, match=r"open files.*lock"):
+        list(abandoned(folder))
+
+
+def test_more_dead_workers_than_there_are_descriptors_for_are_decided_one_after_the_other(
+    deployment: Deployment,
+) -> None:
+    folder = private_folder(deployment.state_folder / "oneshot-queue")
+    for _ in range(150):
+        an_incarnation(folder, "1", 2**30, 0, url=deployment.url, namespace=deployment.settings.namespace).close()
+
+    deployment.start_worker(program=("sh", "-c", 'ulimit -n 128 && exec "$@"', "sh", *PROGRAM))
+
+    wait_until(lambda: len(os.listdir(folder)), lambda count: count == 1, what="all but the living worker's to be gone")
+    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
 
 
 def test_folder_that_is_open_to_others_is_refused(tmp_path: Path) -> None:

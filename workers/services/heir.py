@@ -70,12 +70,14 @@ class Heir:
         self._decided = decided
         self._given, self._estates = anyio.create_memory_object_stream[Estate](MAX_ESTATES)
 
-    def take(self, estate: Estate) -> None:
-        """Take on an estate; one too many waits with the supervisor for another worker."""
+    def take(self, estate: Estate) -> bool:
+        """Take on an estate; one too many is not taken, and waits with the supervisor."""
         try:
             self._given.send_nowait(estate)
         except anyio.WouldBlock:
             logger.error("too many estates; that of worker %s waits", estate.worker_id)
+            return False
+        return True
 
     async def run(self) -> None:
         """Decide for ever."""

@@ -20,9 +20,13 @@ A worker is killed, or crashes                 SIGCHLD, a status that is not 0  
 It keeps dying                                 the same, within a minute          1, 2, 4 … 30 s between them
 It ends with 0: it was asked to, also by a     SIGCHLD                            an ordinary end: not replaced
 signal of an operator, or has nothing to do
-It gives up (broker refuses, out of reach)     ``Failed``                         all end, with its text and code
+It gives up: wrong password, invalid option,   ``Failed`` that needs a person     all end, with its text and code
+or no worker has worked yet
+It gives up: the broker is out of reach        ``Failed`` that needs nobody       a replacement; the others go on
 It does not end when told to kill              3 s pass                           SIGKILL, then as above
 It hangs, and an exclusive job's lease ends    its notes are not renewed          the job's group killed, and noted
+The supervisor has no descriptor to spare      an error of the kernel             the next look; dead workers are
+                                                                                  not decided before
 The supervisor is killed                       the end of the channel             workers interrupt jobs, and end
 Supervisor and workers are killed              a free lock in the user's folder   the next start: survivors ended by
                                                                                   token, notes handed to an heir
@@ -31,6 +35,8 @@ The machine is restarted                       another boot id                  
 
 ================ ====================================================================================================
 supervisor       the loop, and the order of things
+post             the place of one worker process, and when the next one takes it
+starting         how a worker process is started
 child            one worker process
 heirs            estates on their way to who decides them
 predecessors     what the supervisor before this one left

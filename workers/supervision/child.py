@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ class Child:
         self.failure: Failed | None = None
         self.started = ticks_now()
         self._began_s = time.monotonic()
+        self._told = Stage.RUNNING
         self.channel, theirs = Channel.pair()
         try:
             # A session of its own: a terminal's Ctrl-C would otherwise count twice.
@@ -48,7 +50,11 @@ class Child:
         finally:
             theirs.close()
         # Not as words or variables of its own, which others may read: the address may hold a password.
-        self.channel.send(assignment, incarnation.files)
+        if not self.channel.send(assignment, incarnation.files):
+            self._process.kill()
+            self._process.wait()
+            self.channel.close()
+            raise OSError(errno.EMSGSIZE, "it could not be told what to do")
 
     @property
     def name(self) -> str:
@@ -70,8 +76,9 @@ class Child:
         return self._process.poll()
 
     def stop(self, stage: Stage) -> None:
-        """Ask it to stop at least so urgently."""
-        self.channel.send(Stop(stage))
+        """Ask it to stop at least so urgently, unless it was told; it may have no room to hear it now."""
+        if stage > self._told and self.channel.send(Stop(stage)):
+            self._told = stage
 
     def kill(self) -> None:
         """End it without asking."""

@@ -30,6 +30,9 @@ def fence_overdue(notes: Notes, now_s: float) -> list[Slot]:
 
     Args:
         now_s: By ``CLOCK_BOOTTIME``, as in the notes: it goes on while the machine sleeps, as the lease does.
+
+    Raises:
+        OSError: Not all could be looked at, or killed; it is not noted, so that the next call tries again.
     """
     fenced: list[Slot] = []
     if not notes.has_exclusive_jobs:
@@ -43,10 +46,15 @@ def fence_overdue(notes: Notes, now_s: float) -> list[Slot]:
         if slot.state is SlotState.RUNNING:
             notes.fence(slot)
             fenced.append(slot)
-    # First what has left the group, as long as the way to it leads through the group.
-    end_survivors(fenced, grace_s=0.0, give_up_s=RESISTANCE_S)
-    for slot in fenced:
-        _kill_group(slot)
+    try:
+        # First what has left the group, as long as the way to it leads through the group.
+        end_survivors(fenced, grace_s=0.0, give_up_s=RESISTANCE_S)
+        for slot in fenced:
+            _kill_group(slot)
+    except OSError:
+        for slot in fenced:
+            notes.unfence(slot)
+        raise
     return fenced
 
 

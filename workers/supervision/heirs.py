@@ -2,29 +2,70 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
+from oneshot_queue.backoff import retry_delay
 from workers.control import Inherit
 from workers.supervision.child import Child
-from workers.supervision.incarnations import Incarnation
+from workers.supervision.incarnations import Incarnation, taken_over
+
+MAX_OPEN: Final = 100
+"""Estates whose files are open at once, where there are descriptors enough; each costs two."""
+
+FIRST_S: Final = 1.0
+LONGEST_S: Final = 30.0
+"""How long what no worker took waits for the next try, at first and at last."""
 
 
 @dataclass(slots=True)
 class _Pending:
+    """An estate that is not decided yet.
+
+    Attributes:
+        declined: How often a worker did not take it.
+        due_s: When it may be given to a worker, monotonic.
+    """
+
     incarnation: Incarnation
     heir: Child | None = None
+    declined: int = 0
+    due_s: float = 0.0
 
 
 class Heirs:
-    """The estates that are not decided yet, and which worker decides each of them."""
+    """The estates that are not decided yet, and which worker decides each of them.
+
+    Those that are too many lie in their folders, unlocked, until others are decided; another supervisor may take them.
+    """
 
     def __init__(self) -> None:
         self._pending: dict[str, _Pending] = {}
+        self._lying: list[Path] = []
+        # Most descriptors are for living workers.
+        self._room = max(1, min(MAX_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))
 
     def add(self, incarnation: Incarnation) -> None:
         """A worker is dead, nothing of its processes is left, and its jobs have to be decided."""
-        self._pending[incarnation.worker_id] = _Pending(incarnation)
+        if incarnation.folder is None or len(self._pending) < self._room:
+            self._pending[incarnation.worker_id] = _Pending(incarnation)
+        else:
+            incarnation.close()
+            self._lying.append(incarnation.folder)
+
+    def take_up(self) -> None:
+        """Open the estates that lie, as far as there is room; what cannot be opened now may be with the next call."""
+        while self._lying and len(self._pending) < self._room:
+            try:
+                incarnation = taken_over(self._lying[-1])
+            except OSError:
+                return
+            self._lying.pop()
+            if incarnation is not None:
+                self._pending[incarnation.worker_id] = _Pending(incarnation)
 
     def lost(self, heir: Child) -> None:
         """A worker has died: what it was to decide goes to the next one."""
@@ -38,13 +79,22 @@ class Heirs:
         if pending is not None:
             pending.incarnation.remove()
 
-    def hand_out(self, workers: Iterable[Child]) -> None:
+    def declined(self, worker_id: str, heir: Child, now_s: float) -> None:
+        """A worker has not taken an estate: another one may, after a while."""
+        pending = self._pending.get(worker_id)
+        if pending is not None and pending.heir is heir:
+            pending.heir = None
+            pending.declined += 1
+            pending.due_s = now_s + retry_delay(pending.declined, base_s=FIRST_S, cap_s=LONGEST_S, spread=1.0)
+
+    def hand_out(self, workers: Iterable[Child], now_s: float) -> None:
         """Give each estate that has no heir to a worker that is registered with the broker, if there is one."""
-        heir = next((worker for worker in workers if worker.is_open), None)
-        if heir is None:
+        heirs = [worker for worker in workers if worker.is_open]
+        if not heirs:
             return
         for worker_id, pending in self._pending.items():
-            if pending.heir is None:
+            if pending.heir is None and now_s >= pending.due_s:
+                heir = heirs[pending.declined % len(heirs)]
                 incarnation = pending.incarnation
                 folder = None if incarnation.folder is None else str(incarnation.folder)
                 if heir.channel.send(Inherit(worker_id, folder), [incarnation.notes]):

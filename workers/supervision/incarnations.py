@@ -6,23 +6,25 @@ lock; once it is free, both are dead, and the next supervisor of this user takes
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
-import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from workers.estates import SPOOL
+from workers.snapshots import WORKER_ID
 
 NOTES: Final = "notes"
 LOCK: Final = "lock"
-_WORKER_ID: Final = re.compile(r"[0-9a-f]{32}")
+_UNBORN: Final = ".new"
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 @dataclass(slots=True)
@@ -59,13 +61,7 @@ class Incarnation:
     def remove(self) -> None:
         """Remove it for ever: everything in it is decided."""
         if self.folder is not None:
-            try:
-                for name in (NOTES, SPOOL, LOCK):
-                    (self.folder / name).unlink(missing_ok=True)
-                self.folder.rmdir()
-            except OSError:
-                # Somebody put something there. Without notes it means nothing to anybody.
-                pass
+            _remove_folder(self.folder)
         self.close()
 
 
@@ -78,36 +74,59 @@ def new_incarnation(workers_folder: Path | None, worker_id: str) -> Incarnation:
     if workers_folder is None:
         return Incarnation(worker_id, None, os.memfd_create(f"notes-{worker_id}", os.MFD_CLOEXEC), None)
     # Under another name until it is locked: it must not look abandoned before it has begun.
-    unborn = workers_folder / f"{worker_id}.new"
+    unborn = workers_folder / f"{worker_id}{_UNBORN}"
     unborn.mkdir(mode=0o700)
-    lock = os.open(unborn / LOCK, _FILE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    notes = os.open(unborn / NOTES, _FILE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
-    unborn.rename(workers_folder / worker_id)
+    with ExitStack() as undoing:
+        undoing.callback(_remove_folder, unborn)
+        lock = os.open(unborn / LOCK, _FILE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        undoing.callback(os.close, lock)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        notes = os.open(unborn / NOTES, _FILE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        undoing.callback(os.close, notes)
+        unborn.rename(workers_folder / worker_id)
+        undoing.pop_all()
     return Incarnation(worker_id, workers_folder / worker_id, notes, lock)
 
 
 def abandoned(workers_folder: Path) -> Iterator[Incarnation]:
-    """Take over the incarnations that nobody looks after, one by one. They stay locked until they are closed."""
+    """Take over the incarnations that nobody looks after, one by one. They stay locked until they are closed.
+
+    What was only begun, by somebody who is dead, is removed.
+
+    Raises:
+        OSError: There is no descriptor to spare, so that nobody knows what else there is.
+    """
     for name in sorted(os.listdir(workers_folder)):
-        if not _WORKER_ID.fullmatch(name):
-            continue
-        folder = workers_folder / name
-        lock = notes = None
-        try:
-            with _opened(folder, _FOLDER_FLAGS) as place:
-                lock = os.open(LOCK, _FILE_FLAGS, dir_fd=place)
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                notes = os.open(NOTES, _FILE_FLAGS, dir_fd=place)
-                if not stat.S_ISREG(os.fstat(notes).st_mode):
-                    raise FileNotFoundError(NOTES)
-        except OSError:
-            # Somebody looks after it, has just removed it, or it is none of ours.
-            for file in (lock, notes):
-                if file is not None:
-                    os.close(file)
-            continue
-        yield Incarnation(name, folder, notes, lock)
+        if WORKER_ID.fullmatch(name):
+            incarnation = taken_over(workers_folder / name)
+            if incarnation is not None:
+                yield incarnation
+        elif WORKER_ID.fullmatch(name.removesuffix(_UNBORN)):
+            _remove_unborn(workers_folder / name)
+
+
+def taken_over(folder: Path) -> Incarnation | None:
+    """Take over one incarnation; ``None`` if somebody looks after it, has just removed it, or it is none of ours.
+
+    Raises:
+        OSError: There is no descriptor to spare.
+    """
+    files: list[int] = []
+    try:
+        with _opened(folder, _FOLDER_FLAGS) as place:
+            files.append(os.open(LOCK, _FILE_FLAGS, dir_fd=place))
+            fcntl.flock(files[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            files.append(os.open(NOTES, _FILE_FLAGS, dir_fd=place))
+            if not stat.S_ISREG(os.fstat(files[1]).st_mode):
+                raise FileNotFoundError(NOTES)
+    except OSError as problem:
+        for file in files:
+            os.close(file)
+        if problem.errno in _SHORTAGES:
+            raise
+        return None
+    lock, notes = files
+    return Incarnation(folder.name, folder, notes, lock)
 
 
 def private_folder(state_folder: Path) -> Path:
@@ -129,9 +148,32 @@ def private_folder(state_folder: Path) -> Path:
     return state_folder / "workers"
 
 
+def _remove_unborn(folder: Path) -> None:
+    try:
+        with (
+            _opened(folder, _FOLDER_FLAGS) as place,
+            # Whoever makes it just now and comes second gets an error, and tries again.
+            _opened(LOCK, _FILE_FLAGS | os.O_CREAT, place) as lock,
+        ):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove_folder(folder)
+    except OSError:
+        return
+
+
+def _remove_folder(folder: Path) -> None:
+    try:
+        for name in (NOTES, SPOOL, LOCK):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+    except OSError:
+        # Somebody put something there. Without notes it means nothing to anybody.
+        return
+
+
 @contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    file = os.open(path, flags)
+def _opened(path: Path | str, flags: int, place: int | None = None) -> Iterator[int]:
+    file = os.open(path, flags, 0o600, dir_fd=place)
     try:
         yield file
     finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 from oneshot_queue.broker import is_local_broker
@@ -17,15 +17,15 @@ from workers.processes.procfs import OwnChildren, ProcessStatus, children_of, se
 QUIET_LOOKS: Final = 2
 """Looks in a row that must find nothing; one would do, were ``/proc`` a snapshot."""
 
-DEATHS_OF_A_WORKER: Final = frozenset({-signal.SIGPIPE, -signal.SIGHUP})
-"""What a command dies of when nobody holds the other end of its pipes or its terminal any more."""
+DEATHS_OF_A_WORKER: Final = frozenset({-signal.SIGPIPE, -signal.SIGHUP, -signal.SIGKILL})
+"""What a command dies of when nobody holds the other end of its pipes or its terminal any more, or by our hand."""
 
 
 class Reaped(NamedTuple):
     """An orphan that has ended.
 
     Attributes:
-        exit_code: Its code, the negative of its signal, or ``None`` if we, or the death of its worker, ended it.
+        exit_code: Its code, the negative of its signal, or ``None`` if we, or its worker's death, may have ended it.
     """
 
     pid: int
@@ -45,7 +45,6 @@ class Orphans:
         self._on_reaped = on_reaped
         self._spares = spares
         self._let_be = self._own_children.read()
-        self._killed: set[tuple[int, int]] = set()
         self._quiet_looks = QUIET_LOOKS
         self._not_before = 0
 
@@ -62,10 +61,6 @@ class Orphans:
         """
         self._not_before = min(not_before, self._not_before) if self.are_ending else not_before
         self._quiet_looks = 0
-
-    def expect_killed(self, pids: Iterable[int]) -> None:
-        """These processes are about to be killed by us, by other means."""
-        self._killed |= {(pid, status.started) for pid in pids if (status := status_of(pid)) is not None}
 
     def look(self, workers: Collection[int]) -> None:
         """Look once: end what is to be ended, reap what has ended.
@@ -111,7 +106,6 @@ class Orphans:
                 if self._spares(each.pid):
                     continue
                 # What has only just ended by itself keeps its own status: a signal changes nothing for a zombie.
-                self._killed.add((each.pid, each.started))
                 send_signal(each, signal.SIGKILL)
             for pid in children_of(each.pid):
                 status = status_of(pid)
@@ -129,14 +123,11 @@ class Orphans:
             return True
         if pid == 0:
             return False
-        key = (status.pid, status.started)
-        exit_code: int | None = os.waitstatus_to_exitcode(wait_status)
-        if exit_code in DEATHS_OF_A_WORKER or (key in self._killed and exit_code == -signal.SIGKILL):
-            exit_code = None
-        self._killed.discard(key)
         self._let_be.discard(status.pid)
         if on_reaped is not None:
-            on_reaped(Reaped(status.pid, status.started, exit_code))
+            exit_code = os.waitstatus_to_exitcode(wait_status)
+            known = None if exit_code in DEATHS_OF_A_WORKER else exit_code
+            on_reaped(Reaped(status.pid, status.started, known))
         return True
 
 

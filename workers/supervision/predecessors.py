@@ -20,6 +20,9 @@ def take_over(workers_folder: Path, options: WorkerOptions) -> Iterator[Incarnat
     """End what survived dead workers of this user, and give back those whose jobs these workers can decide.
 
     A worker of another broker left nothing that could be decided here; it waits for a worker of its own.
+
+    Raises:
+        OSError: There is no descriptor to spare; what was not looked at is left as it is.
     """
     for incarnation in abandoned(workers_folder):
         try:

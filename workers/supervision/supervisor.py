@@ -7,27 +7,27 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from oneshot_queue.broker import is_local_broker, state_folder
 from oneshot_queue.errors import BrokerRefused
-from workers.control import Assignment, Decided, Failed, Opened, Stage
+from workers.control import Decided, Declined, Failed, Opened, Stage
 from workers.lines import Lines
-from workers.notes import Notes
 from workers.options import WorkerOptions
 from workers.processes import cgroup
 from workers.processes.subreaper import child_subreaper
-from workers.snapshots import MAX_CGROUP_BYTES
+from workers.snapshots import Slot, SlotState, Snapshot
 from workers.supervision.child import PROGRAM, Child
 from workers.supervision.fencing import fence_overdue
 from workers.supervision.heirs import Heirs
-from workers.supervision.incarnations import new_incarnation, private_folder
+from workers.supervision.incarnations import private_folder
 from workers.supervision.orphans import Orphans, Reaped
-from workers.supervision.predecessors import broker_mark, take_over
-from workers.supervision.restarts import Restarts
+from workers.supervision.post import Post
+from workers.supervision.predecessors import take_over
 from workers.supervision.signals import REQUESTS_TO_STOP, CaughtSignals, caught_signals
+from workers.supervision.starting import start_child
 
 KILL_AFTER_S: Final = 3.0
 """How long a worker that was told to kill has for its last words."""
@@ -37,32 +37,23 @@ ENDING_S: Final = 5.0
 
 LOOK_S: Final = 1.0
 LOOK_AGAIN_S: Final = 0.02
-SPARE_SLOTS: Final = 256
-
-
-@dataclass(slots=True, eq=False)
-class _Post:
-    """The place of one worker process, and who holds it.
-
-    Attributes:
-        options: What is asked of whoever comes next.
-        due_s: When a replacement is to be started, monotonic; ``None`` while there is a worker, or never again.
-    """
-
-    process: int
-    options: WorkerOptions
-    child: Child | None = None
-    due_s: float | None = 0.0
-    restarts: Restarts = field(default_factory=Restarts)
+LOOK_LATER_S: Final = 0.25
 
 
 @dataclass(slots=True, eq=False)
 class _Dead:
-    """A worker that has died, while its processes are being ended."""
+    """A worker that has died, while its processes are being ended.
+
+    Attributes:
+        found: What its notes said when it died.
+        running: The jobs among them whose first process nobody had reaped, by the number of that process.
+    """
 
     child: Child
     died_s: float
     exit_code: int
+    found: Snapshot
+    running: dict[int, Slot]
 
 
 class Supervisor:
@@ -77,7 +68,7 @@ class Supervisor:
         self._program = program
         self._id = uuid.uuid4().hex
         self._lines = Lines(is_quiet=options.is_quiet)
-        self._posts = [_Post(process, share) for process, share in options.shares()]
+        self._posts = [Post(process, share) for process, share in options.shares()]
         self._dead: list[_Dead] = []
         self._groups: set[str] = set()
         self._heirs = Heirs()
@@ -85,6 +76,7 @@ class Supervisor:
         self._kill_at_s: float | None = None
         self._exit_code = 0
         self._has_opened = False
+        self._is_blind = False
         self._folder: Path | None = None
         self._selector = selectors.DefaultSelector()
         self._signals: CaughtSignals
@@ -106,21 +98,20 @@ class Supervisor:
             stack.enter_context(self._selector)
             self._selector.register(self._signals.file, selectors.EVENT_READ)
             self._folder = self._private_folder()
-            if self._folder is not None:
-                for incarnation in take_over(self._folder, self._options):
-                    self._heirs.add(incarnation)
+            self._take_over()
             while self._has_work():
                 self._start_workers()
                 self._selector.select(self._patience_s())
                 self._count_requests()
                 self._hear_workers()
                 self._find_dead()
-                self._orphans.look([child.pid for child in self._children()])
-                self._settle_dead()
-                self._fence()
-                self._heirs.hand_out(self._children())
+                self._tell_workers()
+                if self._look() or self._stage is Stage.KILLING:
+                    self._settle_dead()
+                self._heirs.take_up()
+                self._heirs.hand_out(self._children(), time.monotonic())
                 self._kill_overdue()
-            self._orphans.look(())
+            self._look()
             self._remove_groups()
         return self._exit_code
 
@@ -132,9 +123,22 @@ class Supervisor:
     def _has_work(self) -> bool:
         return bool(self._dead) or any(post.child is not None or post.due_s is not None for post in self._posts)
 
+    def _look(self) -> bool:
+        """Look after processes; whether that could be done. Workers go on if there is, say, no descriptor to spare."""
+        try:
+            self._fence()
+            self._orphans.look([child.pid for child in self._children()])
+        except OSError as problem:
+            if not self._is_blind:
+                self._lines.warn(f"worker: its supervisor cannot look after processes, and tries again: {problem}")
+            self._is_blind = True
+        else:
+            self._is_blind = False
+        return not self._is_blind
+
     def _patience_s(self) -> float:
         if self._dead:
-            return LOOK_AGAIN_S
+            return LOOK_LATER_S if self._is_blind else LOOK_AGAIN_S
         due = [post.due_s for post in self._posts if post.due_s is not None]
         due += [self._kill_at_s] if self._kill_at_s is not None else []
         # Twice in the margin that exclusive jobs leave before the end of their lease.
@@ -152,8 +156,10 @@ class Supervisor:
             self._kill_at_s = time.monotonic() + KILL_AFTER_S
         for post in self._posts:
             post.due_s = None
-            if post.child is not None:
-                post.child.stop(self._stage)
+
+    def _tell_workers(self) -> None:
+        for child in self._children():
+            child.stop(self._stage)
 
     def _kill_overdue(self) -> None:
         if self._kill_at_s is not None and time.monotonic() >= self._kill_at_s:
@@ -171,6 +177,8 @@ class Supervisor:
                         child.failure = message
                     case Decided(worker_id):
                         self._heirs.decided(worker_id)
+                    case Declined(worker_id):
+                        self._heirs.declined(worker_id, child, time.monotonic())
 
     # ---------------------------------------------------------------------------------------------------- their start
 
@@ -185,38 +193,15 @@ class Supervisor:
                     post.due_s = time.monotonic() + max(delay_s, 1.0)
                     self._lines.warn(f"worker {post.options.name} cannot be started now: {problem.strerror}")
 
-    def _started(self, post: _Post) -> Child:
-        worker_id = uuid.uuid4().hex
-        incarnation = new_incarnation(self._folder, worker_id)
-        group = cgroup.make(worker_id)
-        if group is not None and len(group.encode()) > MAX_CGROUP_BYTES:
-            cgroup.remove(group)
-            group = None
-        try:
-            notes = Notes.lay_out(
-                incarnation.notes,
-                worker_id=worker_id,
-                namespace=post.options.settings.namespace,
-                broker=broker_mark(post.options.url),
-                cgroup=group or "",
-                slots=4 * post.options.concurrency + SPARE_SLOTS,
-                leases=len(post.options.queues),
-            )
-            assignment = Assignment(
-                worker_id=worker_id,
-                supervisor=self._id,
-                process=post.process,
-                processes=self._options.processes,
-                folder=None if incarnation.folder is None else str(incarnation.folder),
-                cgroup=group,
-                options=post.options,
-            )
-            child = Child(assignment, incarnation, notes, self._program)
-        except OSError:
-            if group is not None:
-                cgroup.remove(group)
-            incarnation.remove()
-            raise
+    def _started(self, post: Post) -> Child:
+        child = start_child(
+            post.options,
+            process=post.process,
+            processes=self._options.processes,
+            supervisor=self._id,
+            workers_folder=self._folder,
+            program=self._program,
+        )
         self._selector.register(child.channel, selectors.EVENT_READ)
         return child
 
@@ -226,6 +211,15 @@ class Supervisor:
         except (OSError, BrokerRefused) as problem:
             self._lines.warn(f"worker: what it runs is noted in memory only, and ends with this supervisor: {problem}")
             return None
+
+    def _take_over(self) -> None:
+        if self._folder is None:
+            return
+        try:
+            for incarnation in take_over(self._folder, self._options):
+                self._heirs.add(incarnation)
+        except OSError as problem:
+            self._lines.warn(f"worker: what earlier workers left waits for the next start: {problem.strerror}")
 
     # ------------------------------------------------------------------------------------------------------ their end
 
@@ -241,36 +235,30 @@ class Supervisor:
             child.channel.close()
             post.child = None
             self._heirs.lost(child)
+            found = child.notes.snapshot()
+            running = {slot.pid: slot for slot in found.slots if slot.pid and slot.state is SlotState.RUNNING}
+            self._dead.append(_Dead(child, time.monotonic(), code, found, running))
             self._end_processes(child)
-            self._dead.append(_Dead(child, time.monotonic(), code))
-            self._replace(post, child, code)
+            self._replace(post, child, code, found.jobs_taken)
 
     def _end_processes(self, child: Child) -> None:
         group = child.assignment.cgroup
         if group is not None:
-            self._orphans.expect_killed(cgroup.members(group))
             cgroup.end(group, is_local_broker)
             self._groups.add(group)
         self._orphans.end_all(child.started)
 
-    def _replace(self, post: _Post, child: Child, code: int) -> None:
-        if child.failure is not None:
-            self._give_up(child.failure.code, f"worker: {child.failure.text}")
+    def _replace(self, post: Post, child: Child, code: int, jobs_taken: int) -> None:
+        failure = child.failure
+        if failure is not None and (failure.needs_person or not self._has_opened):
+            self._give_up(failure.code, f"worker: {failure.text}")
         elif code > 0 and not self._has_opened:
             # It never got as far as working; its last words are there to read, and would be the same again.
             self._give_up(code, f"worker {child.name} ended with {code} before it began to work")
         elif code != 0 and self._stage is Stage.RUNNING:
-            taken = child.notes.snapshot().jobs_taken
-            left = None if post.options.max_jobs is None else max(0, post.options.max_jobs - taken)
-            post.options = replace(post.options, max_jobs=left)
-            delay_s = post.restarts.delay_s(child.lived_s)
-            how = f"signal {-code}" if code < 0 else f"exit {code}"
-            when = f"in {delay_s:g} s" if delay_s else "now"
-            if left == 0:
-                self._lines.warn(f"worker {child.name} died ({how}); it had no more jobs to take")
-                return
-            self._lines.warn(f"worker {child.name} died ({how}); replacing it {when}")
-            post.due_s = time.monotonic() + delay_s
+            line = post.refill(child, code, jobs_taken)
+            if line is not None:
+                self._lines.warn(line)
 
     def _give_up(self, code: int, text: str) -> None:
         if self._exit_code == 0:
@@ -280,10 +268,10 @@ class Supervisor:
 
     def _note_status(self, reaped: Reaped) -> None:
         for dead in self._dead:
-            for slot in dead.child.notes.snapshot().slots:
-                if slot.is_of(reaped.pid, reaped.started):
-                    dead.child.notes.exited(slot.index, reaped.exit_code)
-                    return
+            slot = dead.running.get(reaped.pid)
+            if slot is not None and slot.is_of(reaped.pid, reaped.started):
+                dead.child.notes.exited(slot.index, reaped.exit_code)
+                return
 
     def _settle_dead(self) -> None:
         self._remove_groups()
@@ -291,9 +279,8 @@ class Supervisor:
             if self._orphans.are_ending and time.monotonic() - dead.died_s < ENDING_S:
                 continue
             self._dead.remove(dead)
-            found = dead.child.notes.snapshot()
             incarnation = dead.child.incarnation
-            if found.slots or incarnation.has_spool or (found.leases and dead.exit_code != 0):
+            if dead.found.slots or incarnation.has_spool or (dead.found.leases and dead.exit_code != 0):
                 self._heirs.add(incarnation)
             else:
                 incarnation.remove()

@@ -34,6 +34,9 @@ def end_survivors(slots: Iterable[Slot], *, grace_s: float = GRACE_S, give_up_s:
 
     Returns:
         How many processes there were.
+
+    Raises:
+        OSError: They could not be looked at, or signalled: no descriptor to spare.
     """
     # A job without a known process may have been started by then; its token alone tells.
     tokens = {_entry(slot.token): slot.started[0] for slot in slots if slot.state is not SlotState.FREE}
@@ -56,7 +59,8 @@ def end_survivors(slots: Iterable[Slot], *, grace_s: float = GRACE_S, give_up_s:
                 send_signal(status, signal.SIGTERM)
                 # A stopped process sees TERM only when it goes on.
                 send_signal(status, signal.SIGCONT)
-        _wait_for_ends(living)
+        # The rest is looked at then, too.
+        _wait_for_end(living[0])
 
 
 def _living(tokens: dict[bytes, int], known: dict[Process, ProcessStatus]) -> list[ProcessStatus]:
@@ -96,18 +100,15 @@ def _still(known: ProcessStatus) -> ProcessStatus | None:
     return status if status is not None and status.started == known.started else None
 
 
-def _wait_for_ends(targets: list[ProcessStatus]) -> None:
+def _wait_for_end(target: ProcessStatus) -> None:
+    try:
+        pidfd = pidfd_open(target.pid)
+    except ProcessLookupError:
+        return
     waiting = select.poll()
-    opened = []
-    for target in targets[:1]:
-        try:
-            opened.append(pidfd_open(target.pid))
-        except OSError:
-            continue
-        waiting.register(opened[-1], select.POLLIN)
-    waiting.poll(_LOOK_AGAIN_S * 1000 if opened else 0)
-    for file in opened:
-        os.close(file)
+    waiting.register(pidfd, select.POLLIN)
+    waiting.poll(_LOOK_AGAIN_S * 1000)
+    os.close(pidfd)
 
 
 def _entry(token: str) -> bytes:
