@@ -5,6 +5,7 @@
 -- them so for the length of a lease decides them.
 --
 -- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers, only named: see base.lua
 -- ARGV[1]  state whose index it is: CREATED, RUNNING or IDLE
 -- ARGV[2]  where to begin
 --

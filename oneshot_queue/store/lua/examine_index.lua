@@ -1,6 +1,7 @@
 -- Examine a part of the index of a state, and the jobs in it; on request, mend what is beyond doubt.
 --
 -- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers, only named: see base.lua
 -- ARGV[1]  state
 -- ARGV[2]  where to begin
 -- ARGV[3]  1 to mend, 0 to change nothing

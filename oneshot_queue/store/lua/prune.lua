@@ -1,6 +1,7 @@
 -- Forget finished jobs that are too old or too many, at most 100 a call.
 --
 -- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers, only named: see base.lua
 -- ARGV[1]  ms to keep a COMPLETED job
 -- ARGV[2]  ms to keep a FAILED or INTERRUPTED job
 -- ARGV[3]  most finished jobs of this queue
