@@ -7,7 +7,7 @@
 -- ARGV[3]  1 to mend, 0 to change nothing
 -- ARGV[4]  ms to keep a finished job of this state
 --
--- Uses  placing ending waiting examining
+-- Uses  placing ending waiting examining starting
 -- Builds  workers, ready:, delayed, expiring, intents:, job:, spec:, stdin:, text:, output:, state:, bell, kept, counters
 -- Returns {"examined", how many were looked at (100 if there may be more), how many left the index, {code, subject,
 -- detail, 1 if mended else 0}...}
@@ -29,7 +29,7 @@ local function examine_place(id, job, due)
       end
       tell(reply, 'delayed-without-due', id, '', mends)
     end
-  elseif due and not job.entry and string.find(due, '^%d+$') and #due <= 15 then
+  elseif not job.entry and is_number(due, 15) then
     if mends then
       wait_until_due(id, tonumber(due))
     end
@@ -46,10 +46,13 @@ end
 local function examine_waiting(id, job)
   local facts = redis.call('HMGET', T .. ':job:' .. id, 'due', 'expires')
   local length = redis.pcall('STRLEN', T .. ':spec:' .. id)
-  if type(length) == 'table' or length == 0 then
+  local is_readable = has_texts(id)
+  if not is_readable or length == 0 then
     tell(reply, 'unreadable-job', id, 'its spec', false)
   end
-  examine_place(id, job, facts[1])
+  if is_readable then -- otherwise a claim would set its entry aside again
+    examine_place(id, job, facts[1])
+  end
   local expires = string.match(facts[2] or '', '^%d+$')
   if expires and #expires <= 15 and not redis.call('ZSCORE', T .. ':expiring', id) then
     if mends then
