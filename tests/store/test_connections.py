@@ -8,13 +8,17 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from oneshot_queue import BrokerUnreachable, JobSpec, OneshotQueueError, QueueClosed, Settings, SyncQueue
 from oneshot_queue.store import driver, inspection
+from oneshot_queue.store.addresses import Peer
+from oneshot_queue.store.async_node import AsyncNode
 from oneshot_queue.store.calls import plain
 from oneshot_queue.store.connection import AsyncConnection, SyncConnection
 from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.routes import Leave
 from tests.servers import Server, ServerProcess
 from tests.store.builders import Store, a_queue, an_outcome, opened
 from tests.store.clients import KINDS, OpenQueue, opened_client
@@ -219,6 +223,24 @@ async def test_cancelled_calls_get_nobody_a_wrong_answer_and_lose_no_connection(
         for _ in range(driver.MAX_CONNECTIONS):
             tasks.start_soon(link.run, inspection.ping())
     await link.aclose()
+
+
+async def test_servers_are_left_once_though_two_tasks_learn_of_it_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[AsyncNode] = []
+
+    async def leave(node: AsyncNode) -> None:
+        await anyio.lowlevel.checkpoint()
+        left.append(node)
+
+    monkeypatch.setattr(AsyncNode, "leave", leave)
+    link = AsyncConnection("redis+cluster://seed")
+    nodes = [link._node(Peer("old", port)) for port in range(1, 4)]
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(2):
+            tasks.start_soon(link._take, Leave(frozenset()))
+
+    assert sorted(map(nodes.index, left)) == [0, 1, 2]
 
 
 async def test_server_that_freezes_is_unreachable_and_used_again_when_it_thaws(
