@@ -98,6 +98,19 @@ async def test_jobs_are_decided_in_batches_of_100_over_all_priorities(store: Sto
     assert [await store.length(priority) for priority in Priority] == [0, 0, 0]
 
 
+async def test_jobs_of_very_many_attempts_are_decided_a_few_at_a_time(store: Store) -> None:
+    lease = await store.lease()
+    ids = await store.submit_many(5)
+    await store.claim(lease, free=5)
+    for job_id in ids:
+        await store.redis.hset(store.keys.job(job_id), "attempt", 1_000)
+
+    steps = [await sweep(store, lease) for _ in range(3)]
+
+    assert steps == [Swept(2, is_done=False), Swept(2, is_done=False), Swept(1, is_done=True)]
+    assert {await store.state_of(each) for each in ids} == {"FAILED"}
+
+
 async def test_exactly_100_jobs_are_one_step(store: Store) -> None:
     lease = await store.lease()
     await store.submit_many(100)

@@ -1,4 +1,4 @@
--- Forget finished jobs that are too old or too many, at most 100 a call.
+-- Forget finished jobs that are too old or too many, at most 100 a call; fewer if they had very many attempts.
 --
 -- KEYS[1]  the queue's prefix
 -- KEYS[2]  workers, only named: see base.lua
@@ -17,6 +17,9 @@ for _, state in ipairs(FINAL) do
   local left = MAX_REMOVALS - removed
   if left > 0 then
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', T .. ':state:' .. state, '-inf', before, 'LIMIT', 0, left)) do
+      if outputs >= MAX_OUTPUTS then
+        break
+      end
       remove_job(id, state)
       removed = removed + 1
     end

@@ -1,4 +1,5 @@
--- Decide the jobs of a lease whose worker is gone, at most 100 a call; the call that finds none left removes the lease.
+-- Decide the jobs of a lease whose worker is gone, at most 100 a call, fewer if they had very many attempts; the call that
+-- finds none left removes the lease.
 --
 -- The first call condemns it: its end becomes 0, so that whoever held it is told "lost" from then on.
 --
@@ -58,7 +59,7 @@ for _, priority in ipairs(PRIORITIES) do
   local stream = T .. ':ready:' .. priority
   local pending = redis.pcall('XPENDING', stream, GROUP, '-', '+', 100 - looked + 1, lease)
   for _, row in ipairs(pending.err and {} or pending) do
-    if looked >= 100 then
+    if looked >= 100 or outputs >= MAX_OUTPUTS then
       return { 'swept', decided, 1 }
     end
     looked = looked + 1
