@@ -120,7 +120,3 @@ def decide(
         "decide", (keys.prefix, keys.job(job_id)), args, lambda reply: bool(reply[0] == b"decided")
     )
     return call
-
-
-def _keep_ms(settings: Settings) -> int:
-    return round(settings.keep_failed_s * 1000)

@@ -7,7 +7,7 @@
 -- ARGV[3]  1 to mend, 0 to change nothing
 -- ARGV[4]  ms to keep a finished job of this state
 --
--- Uses  placing ending waiting examining starting
+-- Uses  placing ending waiting entries examining starting
 -- Builds  workers, ready:, delayed, expiring, intents:, job:, spec:, stdin:, text:, output:, state:, bell, kept, counters
 -- Returns {"examined", how many were looked at (100 if there may be more), how many left the index, {code, subject,
 -- detail, 1 if mended else 0}...}
@@ -78,10 +78,7 @@ local function examine_running(id, job)
       entry = redis.call('XADD', stream, '*', 'id', id)
       redis.call('HSET', T .. ':job:' .. id, 'entry', entry)
     end
-    if redis.pcall('XCLAIM', stream, GROUP, job.lease, 0, entry, 'FORCE', 'JUSTID').err then
-      redis.call('XGROUP', 'CREATE', stream, GROUP, '0')
-      redis.call('XCLAIM', stream, GROUP, job.lease, 0, entry, 'FORCE', 'JUSTID')
-    end
+    hold_entry(stream, entry, job.lease)
   end
   tell(reply, 'running-without-entry', id, job.lease, mends)
 end
