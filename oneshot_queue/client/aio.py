@@ -95,7 +95,7 @@ class Queue:
             QueueFull: The queue, or the memory of the server, is at its limit; nothing was stored.
             BrokerError: The broker is out of reach or refuses.
         """
-        when = checked_when(delay, at, expires)
+        when = checked_when(delay, at, expires, now_ms=self._context.clock.now_ms())
         job_id, created = await self._driver.do(submitting.enqueue(self._context, spec_of(command, options), id, when))
         job = Job(self._driver, self._context, job_id, created)
         return job if created else await job.refresh()

@@ -90,7 +90,7 @@ class SyncQueue:
             QueueFull: The queue, or the memory of the server, is at its limit; nothing was stored.
             BrokerError: The broker is out of reach or refuses.
         """
-        when = checked_when(delay, at, expires)
+        when = checked_when(delay, at, expires, now_ms=self._context.clock.now_ms())
         job_id, created = self._driver.do(submitting.enqueue(self._context, spec_of(command, options), id, when))
         job = SyncJob(self._driver, self._context, job_id, created)
         return job if created else job.refresh()

@@ -50,23 +50,27 @@ def spec_of(command: Sequence[str | bytes] | JobSpec, options: JobOptions) -> Jo
     return replace(command, **options) if isinstance(command, JobSpec) else JobSpec(command, **options)
 
 
-def checked_when(delay: float | None, at: datetime | None, expires: float | None) -> When:
+def checked_when(delay: float | None, at: datetime | None, expires: float | None, *, now_ms: int) -> When:
     """Put together when a job may be started.
+
+    Args:
+        now_ms: The time here, ms since 1970.
 
     Raises:
         InvalidJob: One of them makes no sense.
     """
     if delay is not None and at is not None:
         raise InvalidJob("at", "a job is delayed by a time or until an instant, not both")
-    at_ms = None
+    delay_s, expires_s = checked_duration("delay", delay), checked_duration("expires", expires)
+    at_ms, waits_s = None, delay_s or 0
     if at is not None:
         if not isinstance(at, datetime) or at.tzinfo is None:
             raise InvalidJob("at", f"{at!r} must be a datetime with a time zone")
         at_ms = max(0, round(at.timestamp() * 1000))
-    expires_s = checked_duration("expires", expires)
-    if expires_s is not None and expires_s <= (delay or 0):
+        waits_s = (at_ms - now_ms) / 1000
+    if expires_s is not None and expires_s <= max(0, waits_s):
         raise InvalidJob("expires", f"{expires_s:g} s from now the job has not been due yet; it would never start")
-    return When(checked_duration("delay", delay) or None, at_ms, expires_s)
+    return When(delay_s or None, at_ms, expires_s)
 
 
 def context_for(url: str | None, queue: str, settings: Settings | None) -> Context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
@@ -162,14 +163,15 @@ class AsyncNode:
         connection = self._make()
         self._told[connection] = set()
         try:
-            # The login is part of it, and redis-py would wait for its replies for ever.
-            with anyio.fail_after(self._connect_timeout_s):
+            # One limit for all of it: redis-py would wait for the replies to its login for ever, and whoever must wait
+            # for the introductions of others waits no longer for that.
+            with anyio.fail_after(self._connect_timeout_s) as limit:
                 await connection.connect()
-            if is_listener:
-                await self._introduce(connection, is_listener=True)
-            else:
-                async with self._meeting:
-                    await self._introduce(connection, is_listener=False)
+                if is_listener:
+                    await self._introduce(connection, limit, is_listener=True)
+                else:
+                    async with self._meeting:
+                        await self._introduce(connection, limit, is_listener=False)
             if self._is_closed:
                 raise QueueClosed
         except BaseException:
@@ -178,14 +180,14 @@ class AsyncNode:
             raise
         return connection
 
-    async def _introduce(self, connection: Any, *, is_listener: bool) -> None:
+    async def _introduce(self, connection: Any, limit: anyio.CancelScope, *, is_listener: bool) -> None:
         if questions := self.introduction.questions(is_listener=is_listener):
             replies: list[Any] = []
-            with anyio.fail_after(self._connect_timeout_s):
-                await connection.send_packed_command(packed(questions))
-                await _read(connection, len(questions), replies)
+            await connection.send_packed_command(packed(questions))
+            await _read(connection, len(questions), replies)
             news = self.introduction.take_in(replies, is_listener=is_listener)
             if news is not None and self._greet is not None:
+                limit.deadline = math.inf  # there may be much to say, and each block of it has a limit of its own
                 await self._greet_on(connection, news, self._greet)
 
     async def _greet_on(self, connection: Any, facts: ServerFacts, greet: Greet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any, Final
 
 from redis import exceptions
@@ -31,7 +32,8 @@ class Cluster:
         self._seeds = broker.peers
         self._slots: list[Peer | None] = []
         self._nodes: tuple[Peer, ...] = ()
-        self._moved: dict[int, Peer] = {}  # newer than the table
+        # Newer than the table. Replaced and never changed: while one thread goes through it another may learn of more.
+        self._moved: Mapping[int, Peer] = {}
         self._is_stale = True
 
     @property
@@ -81,7 +83,7 @@ class Cluster:
         if not isinstance(refusal, exceptions.MovedError):
             return target
         if 0 <= refusal.slot_id < SLOTS:
-            self._moved[refusal.slot_id] = target
+            self._moved = {**self._moved, refusal.slot_id: target}
         self._is_stale = True
         return None
 
@@ -94,9 +96,9 @@ class Cluster:
                     peer = Peer(text(host) if host and host != b"?" else teller.host, port)
                     for slot in range(max(first, 0), min(last, SLOTS - 1) + 1):
                         slots[slot] = peer
-        for slot, peer in self._moved.items():
+        moved, self._moved = self._moved, {}
+        for slot, peer in moved.items():
             slots[slot] = peer
-        self._moved = {}
         self._slots, self._nodes = slots, tuple(dict.fromkeys(peer for peer in slots if peer))
         self._is_stale = False
 

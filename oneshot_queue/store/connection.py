@@ -150,8 +150,9 @@ class AsyncConnection:
             case Pause(seconds):
                 await anyio.sleep(seconds)
             case Leave():
-                for peer in _left_behind(self._nodes, step):
-                    await self._nodes.pop(peer).leave()
+                # All at once: while one is left, another task may take the same step.
+                for node in [self._nodes.pop(peer) for peer in _left_behind(self._nodes, step)]:
+                    await node.leave()
             case _:
                 assert_never(step)
         return None

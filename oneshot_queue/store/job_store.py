@@ -277,12 +277,12 @@ def promote(keys: QueueKeys, settings: Settings) -> Call[Promoted]:
         wait_ms = int(reply[2])
         return Promoted(int(reply[1]), None if wait_ms < 0 else wait_ms / 1000)
 
-    return scripted("promote", (keys.prefix,), (keep_failed_ms(settings),), read)
+    return scripted("promote", keys.nameless, (keep_failed_ms(settings),), read)
 
 
 def prune(keys: QueueKeys, settings: Settings) -> Call[int]:
     """Forget at most 100 finished jobs that are too old or too many; answers how many it forgot."""
-    return scripted("prune", (keys.prefix,), _retention(settings), lambda reply: int(reply[1]))
+    return scripted("prune", keys.nameless, _retention(settings), lambda reply: int(reply[1]))
 
 
 def _retry_policy(spec: JobSpec) -> str:

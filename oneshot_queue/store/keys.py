@@ -58,6 +58,11 @@ class QueueKeys:
         return f"{self.prefix}:workers"
 
     @property
+    def nameless(self) -> tuple[str, str]:
+        """What a script names that learns only inside which keys it needs; more than the prefix, see ``base.lua``."""
+        return self.prefix, self.workers
+
+    @property
     def delayed(self) -> str:
         return f"{self.prefix}:delayed"
 

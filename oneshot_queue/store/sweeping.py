@@ -108,7 +108,7 @@ def audit(keys: QueueKeys, state: JobState, start: int) -> Call[Audited]:
         suspects = zip(reply[3::2], reply[4::2], strict=True)
         return Audited(int(reply[1]), int(reply[2]), tuple((text(each), text(lease)) for each, lease in suspects))
 
-    return scripted("audit", (keys.prefix,), (state, start), read)
+    return scripted("audit", keys.nameless, (state, start), read)
 
 
 def decide(
@@ -120,7 +120,3 @@ def decide(
         "decide", (keys.prefix, keys.job(job_id)), args, lambda reply: bool(reply[0] == b"decided")
     )
     return call
-
-
-def _keep_ms(settings: Settings) -> int:
-    return round(settings.keep_failed_s * 1000)

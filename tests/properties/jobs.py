@@ -35,6 +35,7 @@ class Job:
     Attributes:
         serial: Which of all jobs that ever were; an id can be used again once its job is forgotten.
         place: The number of its entry among all entries; 0 if it has none.
+        decided: The token of the last attempt that was decided without its worker.
         is_pending: Whether the group holds its entry for its lease.
         is_out_of_turn: Whether it was taken before the group came to its entry.
     """
@@ -44,6 +45,7 @@ class Job:
     state: JobState = JobState.CREATED
     attempt: int = 1
     token: str = ""
+    decided: str | None = None
     lease: str | None = None
     sequence: int = 0
     ordinal: int = 0

@@ -61,6 +61,8 @@ class Model:
             return "final", job.state
         job.is_interrupted = True
         if job.state is CREATED or not self.leases.get(job.lease or ""):
+            if job.state is not CREATED:
+                job.decided = job.token
             self._end(job_id, job, JobState.INTERRUPTED, "interrupted", job.bytes)
             return "ended", JobState.INTERRUPTED
         self.intents.setdefault(job.lease or "", {})[job_id] = job.attempt
@@ -142,9 +144,11 @@ class Model:
     def finish(self, attempt: Attempt, state: JobState, cause: str, kept: int, retry: str | None) -> Any:
         """``retry``: ``now``, ``later`` or none."""
         job = self.jobs.get(attempt.job_id)
-        if job is not None and self._has_returned(job, attempt):
+        if job is None or job.decided == attempt.token:
+            return Fenced()
+        if self._has_returned(job, attempt):
             return Recorded()
-        if job is None or not self._holds(job, attempt):
+        if not self._holds(job, attempt):
             return Fenced()
         if job.state.is_final:
             return Recorded()
@@ -158,9 +162,11 @@ class Model:
 
     def give_back(self, attempt: Attempt, is_counted: bool) -> Any:
         job = self.jobs.get(attempt.job_id)
-        if job is not None and self._has_returned(job, attempt):
+        if job is None or job.decided == attempt.token:
+            return Fenced()
+        if self._has_returned(job, attempt):
             return Recorded()
-        if job is None or not self._holds(job, attempt) or job.state.is_final:
+        if not self._holds(job, attempt) or job.state.is_final:
             return Fenced()
         job.returns += is_counted
         if job.is_interrupted:
@@ -311,6 +317,7 @@ class Model:
             self._line_up(job)
 
     def _lose(self, job_id: str, job: Job) -> None:
+        job.decided = job.token
         if job.is_interrupted:
             self._end(job_id, job, JobState.INTERRUPTED, "interrupted", job.bytes)
         elif job.attempt <= job.plan.retries:

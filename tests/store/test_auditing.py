@@ -8,6 +8,7 @@ import pytest
 
 from oneshot_queue.jobs import Cause, Priority
 from oneshot_queue.states import JobState
+from oneshot_queue.store import examination
 from oneshot_queue.store.job_store import Fenced, Recorded, When
 from oneshot_queue.store.keys import GROUP
 from oneshot_queue.store.sweeping import Audited, Swept
@@ -90,9 +91,24 @@ async def test_audit_leaves_alone_what_is_well(store: Store) -> None:
     assert {idle.id} == set(await standing(store, "state:IDLE"))
 
 
-async def test_delayed_job_that_is_not_waited_for_any_more_gets_a_place(store: Store) -> None:
+async def test_delayed_job_that_is_not_waited_for_any_more_waits_again(store: Store) -> None:
+    job_id = await store.submit(when=When(delay_s=60.0))
+    before = await store.dump()
+    await store.redis.delete(f"{store.keys.prefix}:delayed")
+
+    assert await audit(store, JobState.CREATED) == Audited(1, 1, ())
+
+    assert await store.dump() == before
+    assert await audit(store, JobState.CREATED) == Audited(1, 0, ())
+    assert await store.claim(await store.lease()) == []
+    assert (await store.record_of(job_id)).due_ms is not None
+
+
+@pytest.mark.parametrize("due", ["soon", "1" * 16, ""])
+async def test_delayed_job_whose_time_nobody_can_read_gets_a_place(store: Store, due: str) -> None:
     job_id = await store.submit(when=When(delay_s=60.0))
     await store.redis.delete(f"{store.keys.prefix}:delayed")
+    await store.redis.hset(store.keys.job(job_id), "due", due)
 
     assert await audit(store, JobState.CREATED) == Audited(1, 1, ())
 
@@ -102,19 +118,67 @@ async def test_delayed_job_that_is_not_waited_for_any_more_gets_a_place(store: S
 
 @pytest.mark.parametrize("state", [JobState.CREATED, JobState.RUNNING, JobState.IDLE])
 async def test_index_ghosts_are_removed(store: Store, state: JobState) -> None:
-    ended, gone, damaged = await store.finished(), await store.finished(), await store.submit()
+    ended, gone = await store.finished(), await store.finished()
     await store.redis.delete(store.keys.job(gone.id))
-    await store.redis.delete(store.keys.job(damaged))
-    await store.redis.set(store.keys.job(damaged), "x")
-    await store.redis.delete(store.keys.state(JobState.CREATED))
     own = await store.in_state(state)
-    await store.redis.zadd(store.keys.state(state), dict.fromkeys((ended.id, gone.id, damaged, "{x}:y z"), 1))
+    await store.redis.zadd(store.keys.state(state), dict.fromkeys((ended.id, gone.id, "{x}:y z"), 1))
 
-    assert (await audit(store, state)).mended == 4
+    assert (await audit(store, state)).mended == 3
 
     assert await standing(store, f"state:{state}") == [own.id]
     assert await store.state_of(ended.id) == "COMPLETED"
     assert (await audit(store, state)).mended == 0
+
+
+@pytest.mark.parametrize("state", [JobState.CREATED, JobState.RUNNING, JobState.IDLE])
+@pytest.mark.parametrize("field", [{"attempt": "many"}, {"state": "BOGUS"}, {"priority": "urgent"}])
+async def test_job_that_nobody_can_read_stays_where_the_doctor_finds_it(
+    store: Store, state: JobState, field: dict[str, str]
+) -> None:
+    damaged, replaced = await store.in_state(state), await store.in_state(state)
+    await store.redis.hset(store.keys.job(damaged.id), mapping=field)
+    await store.redis.delete(store.keys.job(replaced.id))
+    await store.redis.set(store.keys.job(replaced.id), "x")
+    before = await store.dump()
+
+    assert await audit(store, state) == Audited(2, 0, ())
+
+    assert await store.dump() == before
+
+
+@pytest.mark.parametrize("state", [JobState.CREATED, JobState.RUNNING, JobState.IDLE])
+async def test_job_in_the_index_of_a_state_it_left_goes_to_its_own(store: Store, state: JobState) -> None:
+    ended = await store.finished()
+    own = f"state:{JobState.COMPLETED}"
+    before = await store.redis.zscore(f"{store.keys.prefix}:{own}", ended.id)
+    await store.redis.delete(f"{store.keys.prefix}:{own}")
+    await store.redis.zadd(store.keys.state(state), {ended.id: 1})
+
+    assert await audit(store, state) == Audited(1, 1, ())
+
+    assert await standing(store, f"state:{state}") == []
+    assert await store.redis.zscore(f"{store.keys.prefix}:{own}", ended.id) == before
+
+
+@pytest.mark.parametrize("kind", ["spec", "stdin"])
+@pytest.mark.parametrize("is_too_large", [True, False])
+async def test_job_whose_texts_no_claim_would_take_gets_no_place(store: Store, kind: str, is_too_large: bool) -> None:
+    job_id = await store.submit()
+    key = f"{store.keys.prefix}:{kind}:{job_id}"
+    await store.redis.delete(key)
+    if is_too_large:
+        await store.redis.setrange(key, 1_048_576, "x")
+    else:
+        await store.redis.rpush(key, "x")
+    assert (await store.claimed(await store.lease())).set_aside == 1
+
+    assert await audit(store, JobState.CREATED) == Audited(1, 0, ())
+    call = examination.examine_index(store.keys, JobState.CREATED, 0, mends=True, settings=store.settings)
+    finds = (await store.run(call)).finds
+
+    assert [(find.code, find.subject) for find in finds] == [("unreadable-job", job_id)]
+    assert await store.length() == 0
+    assert await store.state_of(job_id) == "CREATED"
 
 
 async def test_running_job_without_a_lease_is_reported_and_not_touched(store: Store) -> None:

@@ -17,6 +17,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store import inspection, job_store, lease_store
 from oneshot_queue.store.announcements import Announcements, Ear
 from oneshot_queue.store.calls import plain
+from oneshot_queue.store.claiming import Claim
 from oneshot_queue.store.connection import AsyncConnection, SyncConnection
 from oneshot_queue.store.job_store import Recorded
 from oneshot_queue.store.keys import QueueKeys
@@ -151,6 +152,33 @@ def refusals_of(node: ServerProcess) -> int:
     rows = ask(node, "INFO", "errorstats").decode().splitlines()
     wanted = ("errorstat_TRYAGAIN:", "errorstat_MOVED:", "errorstat_ASK:")
     return sum(int(row.rpartition("=")[2]) for row in rows if row.startswith(wanted))
+
+
+@pytest.mark.parametrize("moved", [0, 1, 1_000])
+async def test_claim_during_a_move_is_late_not_lost(deployment: ClusterDeployment, keys: QueueKeys, moved: int) -> None:
+    slot = deployment.slot_of(keys.prefix)
+    source = deployment.node_of(slot)
+    target = next(node for node in deployment.nodes if node is not source)
+    claims: list[Claim] = []
+    async with connected(deployment) as link:
+        store = store_of(link, keys)
+        job_id, lease = await store.submit(), await store.lease()
+        async with anyio.create_task_group() as tasks:
+
+            async def claim() -> None:
+                claims.extend(await store.claim(lease))
+
+            with deployment.moving(slot, target) as move:
+                move(moved)
+                before = refusals_of(source) + refusals_of(target)
+                tasks.start_soon(claim)
+                await eventually(
+                    lambda: refusals_of(source) + refusals_of(target) - before, lambda more: more >= 3, what="refusals"
+                )
+                assert claims == []
+
+        assert [each.job_id for each in claims] == [job_id]
+        assert [each.job_id for each in await store.reclaim(lease)] == [job_id]
 
 
 async def test_key_that_is_half_way_is_asked_for_where_it_is(deployment: ClusterDeployment, keys: QueueKeys) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from contextlib import suppress
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from oneshot_queue import BrokerUnreachable, JobSpec, OneshotQueueError, QueueClosed, Settings, SyncQueue
 from oneshot_queue.store import driver, inspection
+from oneshot_queue.store.addresses import Peer
+from oneshot_queue.store.async_node import AsyncNode
 from oneshot_queue.store.calls import plain
 from oneshot_queue.store.connection import AsyncConnection, SyncConnection
 from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.routes import Leave
 from tests.servers import Server, ServerProcess
 from tests.store.builders import Store, a_queue, an_outcome, opened
 from tests.store.clients import KINDS, OpenQueue, opened_client
@@ -219,6 +224,56 @@ async def test_cancelled_calls_get_nobody_a_wrong_answer_and_lose_no_connection(
         for _ in range(driver.MAX_CONNECTIONS):
             tasks.start_soon(link.run, inspection.ping())
     await link.aclose()
+
+
+async def test_servers_are_left_once_though_two_tasks_learn_of_it_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[AsyncNode] = []
+
+    async def leave(node: AsyncNode) -> None:
+        await anyio.lowlevel.checkpoint()
+        left.append(node)
+
+    monkeypatch.setattr(AsyncNode, "leave", leave)
+    link = AsyncConnection("redis+cluster://seed")
+    nodes = [link._node(Peer("old", port)) for port in range(1, 4)]
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(2):
+            tasks.start_soon(link._take, Leave(frozenset()))
+
+    assert sorted(map(nodes.index, left)) == [0, 1, 2]
+
+
+async def test_who_waits_for_the_introductions_of_others_waits_no_longer_than_for_its_own() -> None:
+    asked = 0
+
+    async def greet_and_freeze(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        while said := await reader.read(65_536):
+            asked += b"INFO" in said
+            writer.write(b"+OK\r\n" * said.count(b"SETINFO"))
+        writer.close()
+
+    limit_s = 0.3
+    answers: list[BrokerUnreachable] = []
+
+    async def call(link: AsyncConnection) -> None:
+        with pytest.raises(BrokerUnreachable) as refusal:
+            await link.run(inspection.ping())
+        answers.append(refusal.value)
+
+    server = await asyncio.start_server(greet_and_freeze, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        link = AsyncConnection(f"redis://{host}:{port}", reply_timeout_s=limit_s, watches_server=True)
+        with anyio.fail_after(driver.MAX_CONNECTIONS * limit_s / 2):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(driver.MAX_CONNECTIONS):
+                    tasks.start_soon(call, link)
+        await link.aclose()
+
+    assert len(answers) == driver.MAX_CONNECTIONS
+    assert asked >= 1
 
 
 async def test_server_that_freezes_is_unreachable_and_used_again_when_it_thaws(

@@ -35,6 +35,17 @@ async def test_waiting_job_ends_at_once_and_leaves_its_stream(store: Store, prio
     assert [claim.job_id for claim in await store.claim(await store.lease(), free=9)] == [before, behind]
 
 
+async def test_first_who_asked_is_named_when_a_second_ends_the_job(store: Store) -> None:
+    held = await store.running()
+    await store.interrupt(held.id, by="first@host", reason="enough")
+    await store.redis.zrem(store.keys.workers, held.holder.lease)
+
+    assert isinstance(await store.interrupt(held.id, by="second@host", reason="more"), Ended)
+
+    known = await store.record_of(held.id)
+    assert (known.history[-1].by, known.reason) == ("first@host", "enough")
+
+
 async def test_all_keys_of_an_interrupted_waiting_job_expire(store: Store) -> None:
     job_id = await store.submit(a_spec(stdin=b"in"))
 

@@ -221,3 +221,31 @@ async def test_after_all_is_forgotten_only_the_queue_itself_is_left(store: Store
     everything = [name async for name in store.redis.scan_iter(match=f"{{{store.keys.namespace}*", count=1000)]
     assert len(everything) == 7
     assert queues_key(store.keys.namespace).encode() in everything
+
+
+async def a_job_of_many_attempts(store: Store) -> Held:
+    held = await store.running()
+    await store.redis.hset(store.keys.job(held.id), "attempt", 1_000)
+    for attempt in (1, 999):
+        await store.redis.set(store.keys.output_head(held.id, attempt), "x")
+    await store.finish(Held(held.id, held.holder, attempt=1_000), inline_output=b"x", kept=1)
+    return held
+
+
+async def test_jobs_of_very_many_attempts_are_forgotten_a_few_at_a_time(store: Store) -> None:
+    jobs = [await a_job_of_many_attempts(store) for _ in range(5)]
+    for held in jobs:
+        await let_pass(store, held.id, 25)
+
+    assert [await prune(store) for _ in range(4)] == [2, 2, 1, 0]
+
+    assert not [name for name in await store.key_names() if name.startswith(("job:", "output:"))]
+    assert await kept_bytes(store) == 0
+
+
+async def test_jobs_of_very_many_attempts_beyond_the_limits_too(store: Store) -> None:
+    jobs = [await a_job_of_many_attempts(store) for _ in range(5)]
+
+    assert [await prune(store, max_finished_jobs=1) for _ in range(3)] == [2, 2, 0]
+
+    assert await left(store, jobs) == [4]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import pytest
 
 from oneshot_queue.jobs import Cause, JobSpec, Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store import lease_store
-from oneshot_queue.store.claiming import Lost
+from oneshot_queue.store.claiming import Lost, Returned
 from oneshot_queue.store.job_store import Fenced, Recorded
 from oneshot_queue.store.keys import GROUP
 from oneshot_queue.store.sweeping import LeaseSeen, Spared, Swept
-from tests.store.builders import Store, a_chunk, a_lease, a_spec
-from tests.store.recovery import a_retried_spec, intents, names_of, rows, standing, sweep, watch
+from tests.store.builders import Held, Store, a_chunk, a_lease, a_spec
+from tests.store.recovery import FAILED, a_retried_spec, give_back, intents, names_of, rows, standing, sweep, watch
 
 
 async def end_of(store: Store, lease: str) -> str:
@@ -93,6 +96,19 @@ async def test_jobs_are_decided_in_batches_of_100_over_all_priorities(store: Sto
     assert steps == [Swept(100, is_done=False), Swept(100, is_done=False), Swept(10, is_done=True)]
     assert {await store.state_of(each) for each in ids} == {"FAILED"}
     assert [await store.length(priority) for priority in Priority] == [0, 0, 0]
+
+
+async def test_jobs_of_very_many_attempts_are_decided_a_few_at_a_time(store: Store) -> None:
+    lease = await store.lease()
+    ids = await store.submit_many(5)
+    await store.claim(lease, free=5)
+    for job_id in ids:
+        await store.redis.hset(store.keys.job(job_id), "attempt", 1_000)
+
+    steps = [await sweep(store, lease) for _ in range(3)]
+
+    assert steps == [Swept(2, is_done=False), Swept(2, is_done=False), Swept(1, is_done=True)]
+    assert {await store.state_of(each) for each in ids} == {"FAILED"}
 
 
 async def test_exactly_100_jobs_are_one_step(store: Store) -> None:
@@ -220,8 +236,8 @@ async def test_old_holder_is_fenced_whatever_it_writes(store: Store) -> None:
     taken = await store.held(again.id, await store.lease())
     before = await store.dump()
 
-    assert await store.finish(lost) == Recorded()
     for answer in (
+        await store.finish(lost),
         await store.record(again, "detect_silence"),
         await store.append(again, a_chunk(1)),
         await store.append(lost, a_chunk(1)),
@@ -230,6 +246,37 @@ async def test_old_holder_is_fenced_whatever_it_writes(store: Store) -> None:
         assert answer == Fenced()
     assert await store.dump() == before
     assert await store.finish(taken) == Recorded(JobState.COMPLETED)
+
+
+@pytest.mark.parametrize("end", [Store.finish, give_back])
+async def test_old_holder_does_not_take_the_sweepers_end_for_its_own(
+    store: Store, end: Callable[[Store, Held], Awaitable[Any]]
+) -> None:
+    lost, again = await store.running(), await store.running(a_retried_spec())
+    interrupted = await store.running()
+    for held in (lost, again):
+        await sweep(store, held.holder.lease)
+    await store.redis.zrem(store.keys.workers, interrupted.holder.lease)
+    await store.interrupt(interrupted.id)
+    before = await store.dump()
+
+    for held in (lost, again, interrupted):
+        assert await end(store, held) == Fenced()
+
+    assert await store.dump() == before
+
+
+async def test_next_attempt_after_a_lost_one_ends_once_and_may_say_so_twice(store: Store) -> None:
+    first = await store.running(a_retried_spec())
+    await sweep(store, first.holder.lease)
+    second = await store.held(first.id, await store.lease())
+
+    assert await store.finish(second, FAILED, retry_after_s=0.0) == Recorded(JobState.CREATED)
+    assert await store.finish(second, FAILED, retry_after_s=0.0) == Recorded()
+
+    third = await store.held(first.id, second.holder.lease)
+    assert await give_back(store, third) == Returned()
+    assert await give_back(store, third) == Recorded()
 
 
 async def test_entry_of_an_ended_job_is_removed(store: Store) -> None:

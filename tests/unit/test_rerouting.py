@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +15,7 @@ from redis.crc import key_slot
 from oneshot_queue.errors import BrokerRefused, BrokerUnreachable
 from oneshot_queue.store.addresses import Peer, broker_at
 from oneshot_queue.store.calls import Call, plain
-from oneshot_queue.store.cluster import Cluster
+from oneshot_queue.store.cluster import SLOTS, Cluster
 from oneshot_queue.store.rerouting import BATCH, Rerouting
 from oneshot_queue.store.routes import Exchange, Failed, Leave, Pause, Said, Steps
 from oneshot_queue.store.sentinels import RECHECK_S, Sentinels
@@ -199,6 +201,36 @@ def test_moved_slot_is_followed_at_once_though_the_table_lags() -> None:
     assert world.now_s == 0.0
     assert world.run(a_call()) == [b"OK"]
     assert [peer for peer, said in world.asked if said == "SET"] == [OLD, NEW, NEW]
+
+
+def test_thread_that_reads_the_table_is_not_disturbed_by_one_that_learns_where_slots_moved() -> None:
+    directory = Cluster(broker_at("redis+cluster://seed"))
+    refusals = [refused(f"MOVED {slot} new:2") for slot in range(SLOTS)]
+    begin, is_over = threading.Barrier(2), threading.Event()
+
+    def learn() -> None:
+        begin.wait()
+        while not is_over.is_set():
+            for refusal in refusals:
+                directory.redirect(refusal, OLD)
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    learner = threading.Thread(target=learn)
+    learner.start()
+    try:
+        begin.wait()
+        learnt = 0
+        while learnt < 50:
+            looking = directory.look_up()
+            next(looking)
+            step = looking.send(Said([], [[[0, 16_383, [b"old", 1, b"id"]]]]))
+            assert isinstance(step, Leave)
+            learnt += NEW in step.peers
+    finally:
+        is_over.set()
+        learner.join()
+        sys.setswitchinterval(interval_s)
 
 
 def test_call_that_is_sent_on_says_so_and_goes_there_once() -> None:

@@ -10,7 +10,7 @@
 -- ARGV[6]  its host
 -- ARGV[7]  how long ago it was started, in ms
 --
--- Uses  placing
+-- Uses  placing entries
 -- Builds  ready:, delayed, expiring, intents:, job:, state:, text:, events:, bell
 -- Returns {"kept"} if it is on record, {"adopted"} if it is again, or {"fenced"} if the job is another's, or has ended
 
@@ -32,12 +32,7 @@ begin_writing()
 step_out(id, { entry = job[5], priority = priority, due = job[8], expires = job[9] })
 redis.call('HDEL', KEYS[2], 'expires')
 line_up(id, priority)
-local stream, entry = T .. ':ready:' .. priority, redis.call('HGET', KEYS[2], 'entry')
-local taken = redis.pcall('XCLAIM', stream, GROUP, ARGV[3], 0, entry, 'FORCE', 'JUSTID')
-if taken.err then
-  redis.call('XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM')
-  redis.call('XCLAIM', stream, GROUP, ARGV[3], 0, entry, 'FORCE', 'JUSTID')
-end
+hold_entry(T .. ':ready:' .. priority, redis.call('HGET', KEYS[2], 'entry'), ARGV[3])
 redis.call('HSET', KEYS[2], 'state', to, 'token', ARGV[2], 'lease', ARGV[3], 'worker', ARGV[5], 'host', ARGV[6], 'started',
   digits(at_ms), 'changed', digits(at_ms))
 move_state(id, state, to, at_ms)

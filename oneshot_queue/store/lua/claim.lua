@@ -5,6 +5,7 @@
 -- names no readable job is set aside.
 --
 -- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers, only named: see base.lua
 -- ARGV[1]  lease
 -- ARGV[2]  name of the worker
 -- ARGV[3]  its host

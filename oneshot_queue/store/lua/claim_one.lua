@@ -10,7 +10,7 @@
 -- ARGV[6]  ms to keep a FAILED job
 -- ARGV[7]  run id of the server, as the worker knows it, or ''
 --
--- Uses  promoting starting settling
+-- Uses  promoting starting settling entries
 -- Builds  workers, ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:, kept,
 -- counters, bell, epoch, settling
 -- Returns {"claimed", 0, {id, attempt, token, spec, stdin}}, {"claimed", 0} if it does not wait, {"later", ms} until it is
@@ -40,12 +40,7 @@ local has_place = spec and ({ high = true, normal = true, low = true })[job.prio
 if not has_place then
   return { 'claimed', 0 }
 end
-local stream = T .. ':ready:' .. job.priority
--- FORCE: the entry was never delivered. The group will still deliver it once; claim gives it back to its owner then.
-local taken = redis.pcall('XCLAIM', stream, GROUP, ARGV[1], 0, job.entry, 'FORCE', 'JUSTID')
-if taken.err then
-  redis.call('XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM')
-  redis.call('XCLAIM', stream, GROUP, ARGV[1], 0, job.entry, 'FORCE', 'JUSTID')
-end
+-- The group will still deliver it once; claim gives it back to its owner then.
+hold_entry(T .. ':ready:' .. job.priority, job.entry, ARGV[1])
 return { 'claimed', 0, start_job(id, job, spec, stdin, ARGV[1],
   { worker = ARGV[2], host = ARGV[3], seed = ARGV[5] }) }

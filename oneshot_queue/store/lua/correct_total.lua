@@ -1,6 +1,7 @@
 -- Put the sum of `kept` right, if it is still as it was when the rows were added up.
 --
 -- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers, only named: see base.lua
 -- ARGV[1]  the sum as it was read, '' if there was none
 -- ARGV[2]  how many rows there were
 -- ARGV[3]  the right sum

@@ -1,6 +1,7 @@
 -- Examine a part of what the clock watches: jobs that are not due yet, or that end if nobody starts them in time.
 --
 -- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers, only named: see base.lua
 -- ARGV[1]  delayed or expiring
 -- ARGV[2]  where to begin
 -- ARGV[3]  1 to mend, 0 to change nothing

@@ -1,6 +1,7 @@
 -- Examine a part of a ready stream: whether each entry leads to a job. On request, those that lead nowhere go.
 --
 -- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers, only named: see base.lua
 -- ARGV[1]  priority
 -- ARGV[2]  the first entry: '-', or '(' and the last one of the part before
 -- ARGV[3]  1 to mend, 0 to change nothing

@@ -1,12 +1,13 @@
 -- Examine a part of the index of a state, and the jobs in it; on request, mend what is beyond doubt.
 --
 -- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers, only named: see base.lua
 -- ARGV[1]  state
 -- ARGV[2]  where to begin
 -- ARGV[3]  1 to mend, 0 to change nothing
 -- ARGV[4]  ms to keep a finished job of this state
 --
--- Uses  placing ending waiting examining
+-- Uses  placing ending waiting entries examining starting
 -- Builds  workers, ready:, delayed, expiring, intents:, job:, spec:, stdin:, text:, output:, state:, bell, kept, counters
 -- Returns {"examined", how many were looked at (100 if there may be more), how many left the index, {code, subject,
 -- detail, 1 if mended else 0}...}
@@ -28,7 +29,7 @@ local function examine_place(id, job, due)
       end
       tell(reply, 'delayed-without-due', id, '', mends)
     end
-  elseif due and not job.entry and string.find(due, '^%d+$') and #due <= 15 then
+  elseif not job.entry and is_number(due, 15) then
     if mends then
       wait_until_due(id, tonumber(due))
     end
@@ -45,10 +46,13 @@ end
 local function examine_waiting(id, job)
   local facts = redis.call('HMGET', T .. ':job:' .. id, 'due', 'expires')
   local length = redis.pcall('STRLEN', T .. ':spec:' .. id)
-  if type(length) == 'table' or length == 0 then
+  local is_readable = has_texts(id)
+  if not is_readable or length == 0 then
     tell(reply, 'unreadable-job', id, 'its spec', false)
   end
-  examine_place(id, job, facts[1])
+  if is_readable then -- otherwise a claim would set its entry aside again
+    examine_place(id, job, facts[1])
+  end
   local expires = string.match(facts[2] or '', '^%d+$')
   if expires and #expires <= 15 and not redis.call('ZSCORE', T .. ':expiring', id) then
     if mends then
@@ -74,10 +78,7 @@ local function examine_running(id, job)
       entry = redis.call('XADD', stream, '*', 'id', id)
       redis.call('HSET', T .. ':job:' .. id, 'entry', entry)
     end
-    if redis.pcall('XCLAIM', stream, GROUP, job.lease, 0, entry, 'FORCE', 'JUSTID').err then
-      redis.call('XGROUP', 'CREATE', stream, GROUP, '0')
-      redis.call('XCLAIM', stream, GROUP, job.lease, 0, entry, 'FORCE', 'JUSTID')
-    end
+    hold_entry(stream, entry, job.lease)
   end
   tell(reply, 'running-without-entry', id, job.lease, mends)
 end

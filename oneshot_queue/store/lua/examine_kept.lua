@@ -1,6 +1,7 @@
 -- Examine rows of `kept`: whether each belongs to a finished job. On request, those of no job go, out of the sum too.
 --
 -- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers, only named: see base.lua
 -- ARGV[1]  1 to mend, 0 to change nothing
 -- ARGV[2...]  ids of jobs
 --

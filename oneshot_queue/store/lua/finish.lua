@@ -23,11 +23,15 @@
 --
 -- Uses  ending returning
 -- Builds  ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:, bell, kept, counters
--- Returns {"finished", state}, {"done", state} if it had been with this token, {"fenced"}, or {"refused", state}
+-- Returns {"finished", state}, {"done", state} if it had been with this token, {"fenced"}, also if the attempt was
+-- decided without its worker, or {"refused", state}
 
 local job = redis.call('HMGET', KEYS[2], 'token', 'lease', 'state', 'attempt', 'entry', 'priority', 'interrupt_by',
-  'changed', 'due', 'expires')
+  'changed', 'due', 'expires', 'decided')
 local id, state = ARGV[1], job[3]
+if job[11] == ARGV[2] then
+  return { 'fenced' }
+end
 if job[1] == ARGV[2] and state == 'CREATED' and not job[2] then
   return { 'done', state }
 end

@@ -12,11 +12,15 @@
 --
 -- Uses  ending returning
 -- Builds  ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:, bell, kept, counters
--- Returns {"returned"}, {"finished", state} if it ended instead, {"done"} if it had been returned, or {"fenced"}
+-- Returns {"returned"}, {"finished", state} if it ended instead, {"done"} if it had been returned, or
+-- {"fenced"}, also if the attempt was decided without its worker
 
 local job = redis.call('HMGET', KEYS[2], 'token', 'lease', 'state', 'attempt', 'entry', 'priority', 'interrupt_by',
-  'changed')
+  'changed', 'decided')
 local id, state = ARGV[1], job[3]
+if job[9] == ARGV[2] then
+  return { 'fenced' }
+end
 if job[1] == ARGV[2] and state == 'CREATED' and not job[2] then
   return { 'done' }
 end

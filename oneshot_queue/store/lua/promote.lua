@@ -1,6 +1,7 @@
 -- Do what the clock asks for: let jobs stand in their streams that are due, end those that nobody started in time.
 --
 -- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers, only named: see base.lua
 -- ARGV[1]  ms to keep a FAILED job
 --
 -- Uses  promoting

@@ -1,6 +1,7 @@
--- Forget finished jobs that are too old or too many, at most 100 a call.
+-- Forget finished jobs that are too old or too many, at most 100 a call; fewer if they had very many attempts.
 --
 -- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers, only named: see base.lua
 -- ARGV[1]  ms to keep a COMPLETED job
 -- ARGV[2]  ms to keep a FAILED or INTERRUPTED job
 -- ARGV[3]  most finished jobs of this queue
@@ -16,6 +17,9 @@ for _, state in ipairs(FINAL) do
   local left = MAX_REMOVALS - removed
   if left > 0 then
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', T .. ':state:' .. state, '-inf', before, 'LIMIT', 0, left)) do
+      if outputs >= MAX_OUTPUTS then
+        break
+      end
       remove_job(id, state)
       removed = removed + 1
     end

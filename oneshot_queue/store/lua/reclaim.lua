@@ -2,6 +2,7 @@
 -- nothing.
 --
 -- KEYS[1]  the queue's prefix
+-- KEYS[2]  workers, only named: see base.lua
 -- ARGV[1]  lease
 -- ARGV[2]  bytes of specs and stdin; the job that reaches them is the last
 -- ARGV[3...]  tokens of jobs that are known: these are left out

@@ -1,4 +1,5 @@
--- Decide the jobs of a lease whose worker is gone, at most 100 a call; the call that finds none left removes the lease.
+-- Decide the jobs of a lease whose worker is gone, at most 100 a call, fewer if they had very many attempts; the call that
+-- finds none left removes the lease.
 --
 -- The first call condemns it: its end becomes 0, so that whoever held it is told "lost" from then on.
 --
@@ -13,7 +14,7 @@
 -- ARGV[6]  1 if the processes of its jobs are known to be gone, else 0
 -- ARGV[7]  ms to keep a FAILED or INTERRUPTED job
 --
--- Uses  placing judging
+-- Uses  placing judging entries
 -- Builds  ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:, bell, kept, counters,
 -- terms
 -- Returns {"swept", how many jobs were decided, how many entries may be left: 0 or 1}, {"alive"} or {"gone"}
@@ -35,11 +36,10 @@ local verdict = { by = ARGV[3], error = ARGV[4], spread = tonumber(ARGV[5]), con
 -- Returns whether a job was decided by it.
 local function decide_entry(stream, priority, entry)
   local row = redis.call('XRANGE', stream, entry, entry)[1]
-  local id = row and #row[2] == 2 and row[2][1] == 'id' and row[2][2]
+  local id = row and id_of(row[2])
   local job = id and held_job(id)
   if not job or job.entry ~= entry or job.priority ~= priority or IS_FINAL[job.state] then
-    redis.call('XACK', stream, GROUP, entry)
-    redis.call('XDEL', stream, entry)
+    forget_entry(stream, entry)
   elseif job.state == 'CREATED' or not job.lease then
     -- A claim that failed half-way, or one that the server forgot.
     step_out(id, { entry = entry, priority = priority })
@@ -58,7 +58,7 @@ for _, priority in ipairs(PRIORITIES) do
   local stream = T .. ':ready:' .. priority
   local pending = redis.pcall('XPENDING', stream, GROUP, '-', '+', 100 - looked + 1, lease)
   for _, row in ipairs(pending.err and {} or pending) do
-    if looked >= 100 then
+    if looked >= 100 or outputs >= MAX_OUTPUTS then
       return { 'swept', decided, 1 }
     end
     looked = looked + 1

@@ -1,6 +1,10 @@
 -- What every script begins with: the clock, the table of states, and the history of a job.
 --
 -- KEYS[1] is always the queue's prefix, `{<namespace>:<queue>}`; every other key is built from it.
+--
+-- No script names it alone. There never is a key of that name, and while a cluster moves a slot, a script that names only
+-- absent keys is run by the new node, which has a part of the queue, or nothing. One that names several is put off by
+-- both nodes until the move is over. So a script that has no other key to name names `workers`.
 
 local T = KEYS[1]
 local GROUP = 'workers'

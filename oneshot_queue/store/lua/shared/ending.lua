@@ -5,6 +5,9 @@
 local FINAL = { 'INTERRUPTED', 'COMPLETED', 'FAILED' }
 local MAX_REMOVALS = 100
 local MAX_ATTEMPTS = 1001
+-- A job may have had a thousand attempts. A call that came across the output of so many leaves the other jobs to the next.
+local MAX_OUTPUTS = 2000
+local outputs = 0
 -- Keys outlive their index entry by an hour, so that pruning, which keeps the totals right, comes first.
 local SLACK_MS = 3600000
 
@@ -30,7 +33,7 @@ end
 -- Remove a finished job with all its keys and index entries.
 local function remove_job(id, state)
   local job = redis.call('HMGET', T .. ':job:' .. id, 'attempt', 'state')
-  local attempts = tonumber(job[1] or '1') or 1
+  local attempts = math.max(1, math.min(tonumber(job[1] or '1') or 1, MAX_ATTEMPTS))
   redis.call('ZREM', T .. ':state:' .. state, id)
   -- An old job's keys may expire before its index entry is pruned. Then they belong to a new job of the same id.
   local is_another = job[2] and job[2] ~= state
@@ -41,9 +44,10 @@ local function remove_job(id, state)
     return
   end
   redis.call('UNLINK', T .. ':job:' .. id, T .. ':spec:' .. id, T .. ':text:' .. id, T .. ':stdin:' .. id)
-  for attempt = 1, math.min(attempts, MAX_ATTEMPTS) do
+  for attempt = 1, attempts do
     redis.call('UNLINK', output_keys(id, attempt))
   end
+  outputs = outputs + attempts
 end
 
 -- The finished job that ended first: id and state, or nil.
@@ -66,7 +70,7 @@ local function prune_beyond(max_jobs, max_bytes, most, spared)
     count = count + redis.call('ZCARD', T .. ':state:' .. final)
   end
   local removed = 0
-  while removed < most do
+  while removed < most and outputs < MAX_OUTPUTS do
     local kept = tonumber(redis.call('HGET', T .. ':counters', 'kept') or '0')
     if count <= max_jobs and kept <= max_bytes then
       break
@@ -100,6 +104,7 @@ local function end_job(id, job, ending)
     for attempt = 1, math.min(tonumber(job.attempt) - 1, MAX_ATTEMPTS) do
       expire_output(id, attempt, ttl_ms)
     end
+    outputs = outputs + math.min(tonumber(job.attempt), MAX_ATTEMPTS)
   end
   if kept > 0 then
     local before = tonumber(redis.call('HGET', T .. ':kept', id) or '0') -- of an expired job of the same id

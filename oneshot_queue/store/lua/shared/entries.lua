@@ -16,6 +16,15 @@ local function set_aside(stream, entry, fields)
   redis.call('HINCRBY', T .. ':counters', 'malformed', 1)
 end
 
+-- Let an entry be pending for a lease, whether it was delivered before or not (FORCE). If the group went with the stream,
+-- or never was, it is made: from 0, so that nothing that waits is skipped.
+local function hold_entry(stream, entry, lease)
+  if redis.pcall('XCLAIM', stream, GROUP, lease, 0, entry, 'FORCE', 'JUSTID').err then
+    redis.call('XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM')
+    redis.call('XCLAIM', stream, GROUP, lease, 0, entry, 'FORCE', 'JUSTID')
+  end
+end
+
 -- The id of the job an entry speaks of, or nil if it names none.
 local function id_of(fields)
   local id = fields and #fields == 2 and fields[1] == 'id' and fields[2]

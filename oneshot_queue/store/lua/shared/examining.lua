@@ -1,4 +1,4 @@
--- What the doctor's scripts share: what they find a job to be, and how they tell of it.
+-- What those scripts share that examine what there is: what they find a job to be, and how the doctor's tell of it.
 --
 -- Uses  judging
 
@@ -19,12 +19,16 @@ local function find_job(id)
   return job.state, job
 end
 
--- See to it that a job stands in the index of its state: listings and sweepers come across it only there.
+-- Let a job stand in the index of its state: listings and sweepers come across it only there.
+local function list(id, job)
+  redis.call('ZADD', T .. ':state:' .. job.state, 'NX', digits(tonumber(job.changed) or now_ms()), id)
+end
+
+-- See to it that a job stands in the index of its state.
 local function look_up(reply, id, job, mends)
-  local index = T .. ':state:' .. job.state
-  if not redis.call('ZSCORE', index, id) then
+  if not redis.call('ZSCORE', T .. ':state:' .. job.state, id) then
     if mends then
-      redis.call('ZADD', index, digits(tonumber(job.changed) or now_ms()), id)
+      list(id, job)
     end
     tell(reply, 'job-in-no-index', id, job.state, mends)
   end

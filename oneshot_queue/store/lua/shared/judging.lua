@@ -16,7 +16,7 @@ end
 -- What a verdict needs to know of a job, or nil if there is none that can be read.
 local function held_job(id)
   local job = redis.pcall('HMGET', T .. ':job:' .. id, 'state', 'attempt', 'entry', 'priority', 'lease', 'interrupt_by',
-    'changed', 'retry', 'bytes', 'dropped')
+    'changed', 'retry', 'bytes', 'dropped', 'token')
   if job.err or not job[1] or not ({ high = true, normal = true, low = true })[job[4]] then
     return nil
   end
@@ -26,13 +26,15 @@ local function held_job(id)
     return nil
   end
   return { state = job[1], attempt = attempt, entry = entry, priority = job[4], lease = job[5], interrupt_by = job[6],
-    changed = job[7], retry = job[8], kept = (tonumber(job[9]) or 0) - (tonumber(job[10]) or 0) }
+    changed = job[7], retry = job[8], token = job[11] or '', kept = (tonumber(job[9]) or 0) - (tonumber(job[10]) or 0) }
 end
 
 -- End a RUNNING or IDLE job without its worker, or let it begin again. verdict: {by, error, spread, confirmed ('1' if its
 -- processes are known to be gone, '0'), keep_ms}
 local function decide_lost(id, job, verdict)
   local at_ms = happened_ms(0, job.changed)
+  -- Should its worker come back, it must not take this end for its own.
+  redis.call('HSET', T .. ':job:' .. id, 'decided', job.token)
   if job.interrupt_by then
     redis.call('HSET', T .. ':job:' .. id, 'confirmed', verdict.confirmed)
     end_job(id, job, { to = 'INTERRUPTED', at_ms = at_ms, cause = 'interrupted', by = job.interrupt_by,

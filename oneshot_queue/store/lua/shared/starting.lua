@@ -33,20 +33,20 @@ local function is_number(text, most_digits)
   return text and #text <= most_digits and string.find(text, '^%d+$') ~= nil
 end
 
--- The text of a key, '' if there is none; nil if it is none or longer than any of ours: nobody shall have to read it.
-local function read_text(key, most)
+-- Whether a key holds a text that can be one of ours, or nothing: a longer one nobody shall have to read.
+local function has_text(key, most)
   local length = redis.pcall('STRLEN', key)
-  if type(length) == 'table' or length > most then
-    return nil
-  end
-  return redis.call('GET', key) or ''
+  return type(length) ~= 'table' and length <= most
 end
 
--- The spec and the stdin of a job, or nil if one of them cannot be one.
+local function has_texts(id)
+  return has_text(T .. ':spec:' .. id, MOST_SPEC) and has_text(T .. ':stdin:' .. id, MOST_STDIN)
+end
+
+-- The spec and the stdin of a job, each '' if there is none; nil if one of them cannot be one.
 local function read_texts(id)
-  local spec, stdin = read_text(T .. ':spec:' .. id, MOST_SPEC), read_text(T .. ':stdin:' .. id, MOST_STDIN)
-  if spec and stdin then
-    return spec, stdin
+  if has_texts(id) then
+    return redis.call('GET', T .. ':spec:' .. id) or '', redis.call('GET', T .. ':stdin:' .. id) or ''
   end
 end
 
