@@ -30,7 +30,7 @@ from oneshot_queue.client.options import JobOptions
 from oneshot_queue.errors import InterruptNotConfirmed, JobNotFound
 from tests import commands, leftovers
 from tests.faults.collecting import check_invariants, until_ended
-from tests.faults.evidence import EndsWatcher
+from tests.faults.ends import EndsWatcher
 from tests.faults.faults import kill_connections
 from tests.faults.fleet import Fleet
 from tests.faults.invariants import Verdict

@@ -7,7 +7,7 @@ import pytest
 from oneshot_queue import Cause, JobState, Priority
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.evidence import EndsWatcher
+from tests.faults.ends import EndsWatcher
 from tests.faults.faults import frozen, kill_process
 from tests.faults.invariants import assert_invariants
 from tests.integration.deployment import Deployment, record_of

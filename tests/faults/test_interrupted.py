@@ -12,7 +12,7 @@ import pytest
 from oneshot_queue import InterruptResult, JobState, SyncJob
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.evidence import EndsWatcher
+from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
 from tests.faults.troubles import half_open, subscribers
 from tests.faults.wire import Wire

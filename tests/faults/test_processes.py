@@ -11,7 +11,8 @@ import pytest
 from oneshot_queue import Cause, JobState
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.evidence import EndsWatcher, Footprint
+from tests.faults.ends import EndsWatcher
+from tests.faults.evidence import Footprint
 from tests.faults.faults import Monitor, kill_process
 from tests.faults.invariants import assert_invariants
 from tests.integration.conftest import SECRETS

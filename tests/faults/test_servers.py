@@ -15,7 +15,7 @@ import redis
 from oneshot_queue import BrokerError, JobState, QueueFull, SyncQueue
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.evidence import EndsWatcher
+from tests.faults.ends import EndsWatcher
 from tests.faults.faults import empty, forget_scripts, frozen, full, kill_connections, pause_clients
 from tests.faults.invariants import assert_invariants
 from tests.faults.troubles import Trouble, crumbs, half_open, latency, lost_replies, resets
