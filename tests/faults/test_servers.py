@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from oneshot_queue import BrokerError, JobState, QueueFull, SyncQueue
+from oneshot_queue.store.scripts import script
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
@@ -83,8 +84,6 @@ def test_a_server_that_lost_everything_is_used_again_and_what_ran_is_ended(
 
 @case("R5")
 def test_a_server_that_forgot_the_scripts_is_told_them_again(own_deployment: Deployment, ends: EndsWatcher) -> None:
-    from oneshot_queue.store.scripts import script
-
     own_deployment.start_worker(concurrency=2)
     jobs = []
     for name in ("submit", "claim", "finish"):
