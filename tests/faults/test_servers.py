@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,17 +17,15 @@ from oneshot_queue.store.scripts import script
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
+from tests.faults.error_rates import Errors
 from tests.faults.faults import empty, forget_scripts, frozen, full, kill_connections, pause_clients
 from tests.faults.invariants import assert_invariants
 from tests.faults.troubles import Trouble, crumbs, half_open, latency, lost_replies, resets
 from tests.faults.wire import Wire
 from tests.integration.deployment import Deployment, output_of, record_of
-from tests.integration.worker_process import WorkerProcess
 from tests.marks import Mark
 from tests.servers import ServerProcess
 from tests.waiting import LIMIT_S, wait_until
-
-OBSERVED_S = 4.0
 
 
 def until_reached(deployment: Deployment, job_id: str, *, limit_s: float = LIMIT_S) -> str:
@@ -41,34 +38,6 @@ def until_reached(deployment: Deployment, job_id: str, *, limit_s: float = LIMIT
             return ""
 
     return wait_until(ask, what="the server to answer", limit_s=limit_s)
-
-
-class Errors:
-    """What goes wrong between a worker and its server from now on, as both of them tell it."""
-
-    def __init__(self, server: Any, worker: WorkerProcess) -> None:
-        self._server = server
-        self._worker = worker
-        self._before = self._count()
-        self._began_s = time.monotonic()
-
-    def assert_rare(self, most_per_s: float) -> None:
-        """Wait until there was time for many, and fail if there were."""
-
-        def rate() -> tuple[float, float]:
-            passed_s = time.monotonic() - self._began_s
-            return passed_s, (self._count() - self._before) / passed_s
-
-        _, per_s = wait_until(rate, lambda seen: seen[0] >= OBSERVED_S, what="some seconds to pass")
-        assert per_s < most_per_s, f"{per_s:g} errors per second; it said: {self._worker.lines}"
-
-    def _count(self) -> int:
-        told = sum("ERROR" in line or "WARNING" in line for line in self._worker.lines)
-        # NOSCRIPT is how a server gets to know a script.
-        replies = {name: each["count"] for name, each in self._server.info("errorstats").items()}
-        replies.pop("errorstat_NOSCRIPT", 0)
-        refused = self._server.info("stats").get("rejected_connections", 0)
-        return int(told + sum(replies.values()) + refused)
 
 
 @case("R3")
