@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Final, TypeVar
 
-from oneshot_queue import JobRecord, JobState, OneshotQueueError
+from oneshot_queue import JobRecord, OneshotQueueError
+from oneshot_queue.client.reading import OutputChunk
 from oneshot_queue.states import FINAL_STATES
-from tests.faults.evidence import EndsWatcher, Evidence, Footprint
+from tests.faults.ends import EndsWatcher
+from tests.faults.evidence import Evidence, Footprint
 from tests.faults.invariants import Verdict, judge
+from tests.faults.remains import leftovers_of
 from tests.integration.deployment import Deployment
+from tests.marks import pids, words_of
 from tests.waiting import LIMIT_S, wait_until
 
 GONE_AFTER_INTERRUPT_S: Final = 2.0
 GONE_AFTER_WORKER_S: Final = 5.0
+MOST_OUTPUTS: Final = 1_000
+MOST_CHUNKS: Final = 50
 
 T = TypeVar("T")
 
@@ -26,10 +31,12 @@ def check_invariants(
     *,
     acknowledged: Collection[str],
     interrupted: Collection[str] = (),
+    damaged: Collection[str] = (),
     ends: EndsWatcher | None = None,
     expected: Mapping[str, bytes] | None = None,
     strays: Callable[[], Collection[int]] = list,
     has_worker: bool = True,
+    is_prompt: bool = True,
     grown: Mapping[str, tuple[Footprint, Footprint]] | None = None,
     secrets: Mapping[str, str] | None = None,
     texts: Mapping[str, str] | None = None,
@@ -38,8 +45,10 @@ def check_invariants(
     """Collect the evidence and judge it.
 
     Args:
+        damaged: Jobs whose record was damaged on purpose: it proves nothing, but what the commands say still does.
         strays: Looks for processes that should be gone but that no token finds.
         has_worker: Whether a worker still runs; if none does, no process of any job may.
+        is_prompt: Whether nothing kept a worker from hearing of an interrupt and from acting on it at once.
         limit_s: How long jobs may take to end.
     """
     until_ended(deployment, acknowledged, limit_s=limit_s)
@@ -48,22 +57,29 @@ def check_invariants(
     tokens = {each.token for each in heard}
     late = until_gone(lambda: live_processes(asked), GONE_AFTER_INTERRUPT_S)
     alive = late or until_gone(lambda: live_processes(tokens), GONE_AFTER_WORKER_S)
-    records, unreadable = records_of(deployment, acknowledged)
-    stored = {each: list(deployment.queue.get(each).output()) for each in (expected or {}) if each in records}
+    # Whoever testified has a record too, though nobody may have heard that it was accepted.
+    records, unreadable = records_of(deployment, {*acknowledged, *(each.job_id for each in heard)} - set(damaged))
+    if ends:
+        ends.look(deployment.redis, at_all=True)
+        ends.assert_watching()
     evidence = Evidence(
         acknowledged=acknowledged,
         interrupted=interrupted,
         records=records,
         unreadable=unreadable,
-        tokens=tokens_of(deployment, acknowledged),
+        damaged=damaged,
+        tokens=tokens_of(deployment, records),
         heard=heard,
+        witnessed=witnessed_of(deployment, records),
+        watched_ends=ends.watched if ends else 0,
         changed_ends=ends.changes if ends else (),
         alive=alive,
         strays=until_gone(strays, GONE_AFTER_WORKER_S),
         has_worker=has_worker,
+        is_prompt=is_prompt,
         leftovers=leftovers_of(deployment, records),
         expected=expected or {},
-        stored=stored,
+        stored=stored_of(deployment, records, expected or {}, {each.job_id: each.attempt for each in heard}),
         grown=grown or {},
         secrets=secrets or {},
         texts=texts or {},
@@ -75,16 +91,11 @@ def live_processes(tokens: Collection[str]) -> dict[str, list[int]]:
     """Token -> pids of the processes that run with it in their environment."""
     found: dict[str, list[int]] = {}
     wanted = {token.encode(): token for token in tokens}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            # That of a zombie is empty, and that of another user is not ours to judge.
-            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-        for each in variables:
+    for pid in pids():
+        for each in words_of(pid, "environ"):
             name, _, value = each.partition(b"=")
             if name == b"ONESHOT_TOKEN" and value in wanted:
-                found.setdefault(wanted[value], []).append(int(pid))
+                found.setdefault(wanted[value], []).append(pid)
     return found
 
 
@@ -128,30 +139,33 @@ def tokens_of(deployment: Deployment, job_ids: Iterable[str]) -> dict[str, str]:
     return {job_id: raw.decode() for job_id, raw in found.items() if raw}
 
 
-def leftovers_of(deployment: Deployment, records: Mapping[str, JobRecord]) -> list[str]:
-    """What is in Redis although every job has ended, and each end that is not in the index exactly once."""
-    keys, client = deployment.keys, deployment.redis
-    left = []
-    if entries := deployment.entries():
-        left.append(f"{entries} entries in the streams")
-    if pending := deployment.pending():
-        left.append(f"pending entries {pending}")
-    if strangers := deployment.consumers() - deployment.leases():
-        left.append(f"consumers without a lease {strangers}")
-    intents = (name for name in deployment.key_names() if name.startswith(f"{keys.prefix}:intents:"))
-    left += [f"intents {name}: {client.hkeys(name)}" for name in intents]
-    if (rings := int(client.llen(keys.bell))) > 64:
-        left.append(f"{rings} rings at the doorbell")
-    indexed: dict[str, list[JobState]] = {}
-    for state in JobState:
-        for raw in client.zrange(keys.state(state), 0, -1):
-            indexed.setdefault(raw.decode(), []).append(state)
-    for job_id, record in records.items():
-        if indexed.get(job_id) != [record.state]:
-            left.append(f"{job_id} is {record.state} and stands in the index as {indexed.get(job_id)}")
-    left += [
-        f"{each} stands in the index as {found} and has no record"
-        for each, found in indexed.items()
-        if not client.exists(keys.job(each))
+def witnessed_of(deployment: Deployment, records: Mapping[str, JobRecord]) -> list[str]:
+    """The jobs whose command testifies to its start."""
+    path = bytes(deployment.witness.path)
+    return [
+        job_id
+        for job_id, record in records.items()
+        if record.spec is not None and any(path in word for word in record.spec.argv)
     ]
-    return left
+
+
+def stored_of(
+    deployment: Deployment,
+    records: Mapping[str, JobRecord],
+    expected: Collection[str],
+    started: Mapping[str, int],
+) -> dict[str, list[OutputChunk]]:
+    """What is kept of the output: all of what is expected; of others that started, so much of so many.
+
+    Args:
+        started: Job -> the last attempt that testified.
+    """
+
+    def chunks_of(job_id: str) -> Iterator[OutputChunk]:
+        for attempt in range(1, max(1, records[job_id].attempt) + 1):
+            chunks = deployment.queue.get(job_id).output(attempt=attempt)
+            yield from chunks if job_id in expected else islice(chunks, MOST_CHUNKS)
+
+    # First those that were started again, for they can be written to by the wrong one.
+    others = sorted(set(started) - set(expected), key=lambda job_id: -started[job_id])[:MOST_OUTPUTS]
+    return {job_id: list(chunks_of(job_id)) for job_id in (*expected, *others) if job_id in records}

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
 
-import redis
-
-from oneshot_queue import JobRecord, JobState
+from oneshot_queue import JobRecord
 from oneshot_queue.client.reading import OutputChunk
-from oneshot_queue.states import FINAL_STATES
-from tests.integration.deployment import Deployment
 from tests.integration.witness import Testimony
-from tests.waiting import LIMIT_S
-
-_LOOK_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +40,19 @@ class Evidence:
         interrupted: Jobs whose interrupt was answered.
         records: What Redis knows of them.
         unreadable: Why it knows nothing of the others.
+        damaged: Jobs whose record was damaged on purpose, and is not among these.
         tokens: The token on record of each job.
         heard: What the commands testified, in its order.
-        changed_ends: Ends that were seen to change.
+        witnessed: Jobs with a record whose command testifies to its start.
+        watched_ends: How many ends were watched.
+        changed_ends: Those that were seen to change.
         alive: Token -> processes that run with it in their environment, after the time they had to end.
         strays: Other processes that should be gone.
         has_worker: Whether a worker still runs.
+        is_prompt: Whether nothing kept a worker from hearing of an interrupt and from acting on it at once.
         leftovers: What is in Redis and should not be.
-        expected: What jobs wrote to stdout.
-        stored: What is kept of it.
+        expected: What jobs wrote to stdout in their last attempt.
+        stored: What is kept of all attempts of these jobs, and of as many others as the collector reads.
         grown: Process -> what it occupied before and after.
         secrets: Name -> value of what must not be seen.
         texts: Where it must not be seen -> what is there.
@@ -68,57 +62,19 @@ class Evidence:
     interrupted: Collection[str] = ()
     records: Mapping[str, JobRecord] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    damaged: Collection[str] = ()
     tokens: Mapping[str, str] = field(default_factory=dict)
     heard: Collection[Testimony] = ()
+    witnessed: Collection[str] = ()
+    watched_ends: int = 0
     changed_ends: Collection[str] = ()
     alive: Mapping[str, Collection[int]] = field(default_factory=dict)
     strays: Collection[int] = ()
     has_worker: bool = True
+    is_prompt: bool = True
     leftovers: Collection[str] = ()
     expected: Mapping[str, bytes] = field(default_factory=dict)
     stored: Mapping[str, Collection[OutputChunk]] = field(default_factory=dict)
     grown: Mapping[str, tuple[Footprint, Footprint]] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
-
-
-class EndsWatcher:
-    """Looks at the ends of a queue's jobs again and again, and notices when one changes.
-
-    Attributes:
-        changes: What was noticed.
-    """
-
-    def __init__(self, deployment: Deployment) -> None:
-        self._deployment = deployment
-        self._seen: dict[str, tuple[JobState, float]] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.changes: list[str] = []
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join(LIMIT_S)
-
-    def look(self, client: Any) -> None:
-        """Look once."""
-        for state in JobState:
-            for raw, at_ms in client.zrange(self._deployment.keys.state(state), 0, -1, withscores=True):
-                job_id, end = raw.decode(), (state, at_ms)
-                former = self._seen.get(job_id)
-                if former not in (None, end):
-                    self.changes.append(f"{job_id} ended {former} and is now {end}")
-                if state in FINAL_STATES:
-                    self._seen[job_id] = end
-
-    def _watch(self) -> None:
-        with redis.Redis.from_url(self._deployment.url, socket_timeout=2, retry=None, protocol=2) as client:
-            while not self._stop.wait(_LOOK_S):
-                try:
-                    self.look(client)
-                except redis.RedisError:
-                    continue  # The server is away: that is what these tests do to it.

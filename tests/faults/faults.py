@@ -144,7 +144,7 @@ class Monitor:
         client: Any = redis.Redis.from_url(url, retry=None, protocol=2, socket_timeout=None)
         self._client = client
         self._watch = client.monitor()
-        self._lines: list[str] = []
+        self._told: list[tuple[float, str]] = []
         self._thread = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> Self:
@@ -160,9 +160,14 @@ class Monitor:
 
     def text(self) -> str:
         """What was said so far."""
-        return "\n".join(self._lines)
+        return "\n".join(words for _, words in self._told)
+
+    def instants_of(self, words: str) -> list[float]:
+        """When it was told something with these words in it: seconds since 1970, by the server's clock."""
+        return [at_s for at_s, told in self._told if words in told]
 
     def _read(self) -> None:
         with contextlib.suppress(redis.RedisError, OSError, ValueError, AttributeError):
             while True:
-                self._lines.append(str(self._watch.next_command()["command"]))
+                heard = self._watch.next_command()
+                self._told.append((float(heard["time"]), str(heard["command"])))

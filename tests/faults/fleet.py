@@ -15,6 +15,8 @@ from tests.integration.worker_process import WorkerProcess
 class Fleet:
     """A number of workers that stays the same: one that was killed is replaced.
 
+    What kills or freezes says whether there was anybody to strike.
+
     Args:
         url: Where they find the server: a wire, as a rule.
         dice: Draws the victims.
@@ -32,29 +34,36 @@ class Fleet:
         """What they all said."""
         return "\n".join(line for worker in self._workers for line in worker.lines)
 
-    def kill_worker(self) -> None:
-        """SIGKILL a process that runs jobs; its supervisor replaces it."""
-        if pids := self._workers[self._draw()].pids_of_workers:
-            kill_process(self._dice.choice(pids))
+    def kill_worker(self) -> bool:
+        """SIGKILL a process that runs jobs, if there is one now; its supervisor replaces it."""
+        pids, fraction = self._workers[self._draw()].pids_of_workers, self._dice.random()
+        if pids:
+            kill_process(pids[int(fraction * len(pids))])
+        return bool(pids)
 
-    def kill_supervisor(self) -> None:
+    def kill_supervisor(self) -> bool:
         """SIGKILL a supervisor, whose workers then end by themselves, and start another."""
         number = self._draw()
+        had_workers = bool(self._workers[number].pids_of_workers)
         self._workers[number].signal(signal.SIGKILL)
         self._workers[number].wait()
         self._workers[number] = self._start()
+        return had_workers
 
-    def kill_host(self) -> None:
+    def kill_host(self) -> bool:
         """SIGKILL a supervisor and its workers at once, and start others."""
         number = self._draw()
+        had_workers = bool(self._workers[number].pids_of_workers)
         self._workers[number].kill()
         self._workers[number] = self._start()
+        return had_workers
 
     @contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """Freeze a process that runs jobs for a while."""
-        with frozen(*self._workers[self._draw()].pids_of_workers[:1]):
-            yield
+    def standing_still(self) -> Iterator[list[int]]:
+        """Freeze a process that runs jobs for a while, and say which; nobody if there is none now."""
+        pids = self._workers[self._draw()].pids_of_workers[:1]
+        with frozen(*pids):
+            yield pids
 
     def stop(self) -> None:
         """Let all of them drain and end."""

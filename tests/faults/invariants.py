@@ -7,21 +7,26 @@ seen. All violations are told together, with what shows them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from oneshot_queue import JobState
+from oneshot_queue import JobRecord, JobState
+from oneshot_queue.client.reading import OutputChunk
 from oneshot_queue.jobs import HistoryRow
 from oneshot_queue.states import FINAL_STATES, TRANSITIONS
 from tests.faults.evidence import Evidence
 from tests.integration.witness import Testimony
 
-_TOKEN_IN_OUTPUT: Final = re.compile(rb"token=([\w-]+)")
+# Whole lines only: the end of one may be missing.
+_TOKEN_IN_OUTPUT: Final = re.compile(rb"token=([\w-]+)\n")
 _STEPS: Final = frozenset((state, to) for (state, _), to in TRANSITIONS.items())
+_RETURNS: Final = frozenset({"unstarted", "postponed", "drained"})
 _FIRST_ROWS: Final = 20
 _END_MAY_BE_MISSING: Final = "the end of its output may be missing"
 _POOLED_CONNECTIONS: Final = 12
+_LATE_MS: Final = 2_000
+_NEVER_UNSEEN: Final = frozenset({"I1", "I4"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +60,18 @@ Violations = Iterator[str | int]
 """A text for each violation; a number for so many things looked at."""
 
 
-def assert_invariants(verdict: Verdict) -> None:
+def assert_invariants(verdict: Verdict, *, unseen: Collection[str] = ()) -> None:
     """Fail with all violations at once.
 
+    Args:
+        unseen: Those of I1 and I4 for which the test has nothing to look at, and knows that.
+
     Raises:
-        AssertionError: There are some.
+        AssertionError: There are some, or there was nothing to look at.
     """
     assert not verdict.violations, "\n".join(verdict.violations)
+    idle = {each.name for each in verdict.findings if not each.checked} & _NEVER_UNSEEN
+    assert idle == set(unseen), f"nothing was looked at by {sorted(idle)}, and the test expects {sorted(unseen)}"
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -88,9 +98,13 @@ def _accepted_jobs_end(evidence: Evidence) -> Violations:
             yield f"{job_id} is still {record.state}"
 
 
-def _ends_stay(evidence: Evidence) -> Violations:
-    yield len(evidence.records)
+def _watched_ends_stay(evidence: Evidence) -> Violations:
+    yield evidence.watched_ends
     yield from evidence.changed_ends
+
+
+def _histories_have_one_end(evidence: Evidence) -> Violations:
+    yield len(evidence.records)
     for job_id, record in evidence.records.items():
         finals = [row for row in record.history if row.state in FINAL_STATES and row.attempt == record.attempt]
         if record.state in FINAL_STATES and len(finals) != 1:
@@ -116,9 +130,9 @@ def _history_is_a_path(evidence: Evidence) -> Violations:
 
 def _may_follow(former: HistoryRow, row: HistoryRow) -> bool:
     if row.state is JobState.CREATED:
-        is_retry = row.attempt == former.attempt + 1 and former.state is not JobState.CREATED
-        is_given_back = row.attempt == former.attempt and former.state is JobState.RUNNING
-        return is_retry or is_given_back
+        if row.attempt == former.attempt:
+            return former.state is JobState.RUNNING and row.cause in _RETURNS
+        return (former.state, row.cause, row.attempt) == (JobState.FAILED, "retry", former.attempt + 1)
     return row.attempt == former.attempt and (former.state, row.state) in _STEPS
 
 
@@ -141,6 +155,11 @@ def _one_start_an_attempt(evidence: Evidence) -> Violations:
         retries = getattr(record.spec, "retries", 0) if record else 0
         if len(starts) > 1 + retries:
             yield f"{job_id} started {len(starts)} times, and may be retried {retries} times: {shown}"
+    started = {(each.job_id, each.attempt) for each in evidence.heard if each.event == "start"}
+    for job_id in evidence.witnessed:
+        record = evidence.records.get(job_id)
+        if record and record.state is JobState.COMPLETED and (job_id, record.attempt) not in started:
+            yield f"{job_id} is COMPLETED, and nobody saw attempt {record.attempt} start"
 
 
 def _attempts_do_not_overlap(evidence: Evidence) -> Violations:
@@ -158,10 +177,15 @@ def _attempts_do_not_overlap(evidence: Evidence) -> Violations:
 
 
 def _old_tokens_write_nothing(evidence: Evidence) -> Violations:
-    known: dict[str, set[str]] = {}
+    of_attempt = {
+        (job_id, evidence.records[job_id].attempt): token
+        for job_id, token in evidence.tokens.items()
+        if job_id in evidence.records
+    }
     for job_id, starts in _starts(evidence).items():
         yield len(starts)
-        known[job_id] = {each.token for each in starts}
+        # Who was started knows best: a record may have been given another token since, and nobody writes with it.
+        of_attempt |= {(job_id, each.attempt): each.token for each in starts}
         by_attempt = sorted(starts, key=lambda each: each.attempt)
         if by_attempt != sorted(by_attempt, key=lambda each: _age(each.token)):
             yield f"{job_id}: a later attempt has a smaller token: {[each.token for each in by_attempt]}"
@@ -169,10 +193,18 @@ def _old_tokens_write_nothing(evidence: Evidence) -> Violations:
         if token is not None and _age(token) < max(_age(each.token) for each in starts):
             yield f"{job_id}: token {token} on record is older than one that was started with"
     for job_id, chunks in evidence.stored.items():
-        for found in _TOKEN_IN_OUTPUT.findall(b"".join(each.data for each in chunks)):
-            newest = evidence.tokens.get(job_id, "")
-            if found.decode() != newest and found.decode() not in known.get(job_id, set()):
-                yield f"{job_id}: output of token {found.decode()}, and the record has {newest}"
+        for attempt in sorted({each.attempt for each in chunks}):
+            token = of_attempt.get((job_id, attempt))
+            found = _tokens_in([each for each in chunks if each.attempt == attempt])
+            yield len(found)
+            if strange := set(found) - {token}:
+                yield f"{job_id}: attempt {attempt} has token {token}, and its output is of {sorted(strange)}"
+
+
+def _tokens_in(chunks: Collection[OutputChunk]) -> list[str]:
+    # What stands on both sides of a gap is no line.
+    written = b"".join((b" " if each.missing else b"") + each.data for each in chunks)
+    return [each.decode() for each in _TOKEN_IN_OUTPUT.findall(written)]
 
 
 def _age(token: str) -> int:
@@ -186,33 +218,55 @@ def _interrupted_means_gone(evidence: Evidence) -> Violations:
     for each in evidence.heard:
         if each.job_id in asked and each.event == "start" and evidence.alive.get(each.token):
             yield f"{each.job_id} was interrupted, and processes {evidence.alive[each.token]} live"
+    for job_id in asked & set(evidence.records) if evidence.is_prompt else ():
+        record = evidence.records[job_id]
+        late_ms = _late_ms(record)
+        if late_ms > 0:
+            yield f"{job_id} ended {late_ms} ms after its interrupt, its grace and {_LATE_MS} ms were over"
+
+
+def _late_ms(record: JobRecord) -> int:
+    """How much later an interrupted job ended than it may; at most 0 if it was in time, or was decided by others."""
+    requested_ms, ended_ms = record.interrupt_requested_ms, record.ended_ms
+    if not record.is_confirmed or requested_ms is None or ended_ms is None or record.spec is None:
+        return 0
+    return ended_ms - requested_ms - round(record.spec.grace * 1000) - _LATE_MS
 
 
 def _ended_means_gone(evidence: Evidence) -> Violations:
-    yield len({each.token for each in evidence.heard})
     for each in evidence.heard:
-        pids = evidence.alive.get(each.token)
-        record = evidence.records.get(each.job_id)
-        is_over = record is not None and record.state in FINAL_STATES and not record.survivors
-        if each.event == "start" and pids and (is_over or not evidence.has_worker):
+        if each.event != "start" or _may_live(evidence, each):
+            continue
+        yield 1
+        if pids := evidence.alive.get(each.token):
             yield f"{each.job_id} attempt {each.attempt} is over, and processes {pids} live"
     if evidence.strays:
         yield f"processes {list(evidence.strays)} live"
 
 
+def _may_live(evidence: Evidence, start: Testimony) -> bool:
+    """Whether an attempt still runs, or is known to have left a process that nobody could kill."""
+    record = evidence.records.get(start.job_id)
+    if record is None or not evidence.has_worker:
+        return False
+    return record.survivors > 0 or (record.state not in FINAL_STATES and record.attempt == start.attempt)
+
+
 def _nothing_is_left_in_redis(evidence: Evidence) -> Violations:
-    yield 1
-    if all(record.state in FINAL_STATES for record in evidence.records.values()):
+    if not evidence.damaged and all(record.state in FINAL_STATES for record in evidence.records.values()):
+        yield 1
         yield from evidence.leftovers
 
 
 def _output_is_what_was_written(evidence: Evidence) -> Violations:
-    yield len(evidence.expected)
     for job_id, written in evidence.expected.items():
         record, position, missing = evidence.records.get(job_id), 0, 0
         if record is None:
             continue
+        yield 1
         for chunk in evidence.stored.get(job_id, ()):
+            if chunk.attempt != record.attempt:
+                continue
             position += chunk.missing
             missing += chunk.missing
             if written[position : position + len(chunk.data)] != chunk.data:
@@ -247,7 +301,8 @@ def _no_secret_is_seen(evidence: Evidence) -> Violations:
 
 CHECKS: Final[tuple[tuple[str, str, Callable[[Evidence], Violations]], ...]] = (
     ("I1", "every job that was accepted ends", _accepted_jobs_end),
-    ("I2", "an end never changes", _ends_stay),
+    ("I2", "an end never changes while it is watched", _watched_ends_stay),
+    ("I2h", "a history has one end, its last row", _histories_have_one_end),
     ("I3", "a history is a path of the machine", _history_is_a_path),
     ("I4", "an attempt starts at most once", _one_start_an_attempt),
     ("I5", "two attempts of a job never overlap", _attempts_do_not_overlap),

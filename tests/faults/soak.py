@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -30,8 +30,8 @@ from oneshot_queue.client.options import JobOptions
 from oneshot_queue.errors import InterruptNotConfirmed, JobNotFound
 from tests import commands, leftovers
 from tests.faults.collecting import check_invariants, until_ended
-from tests.faults.evidence import EndsWatcher
-from tests.faults.faults import kill_connections
+from tests.faults.ends import EndsWatcher
+from tests.faults.faults import kill_connections, pause_clients
 from tests.faults.fleet import Fleet
 from tests.faults.invariants import Verdict
 from tests.faults.troubles import half_open, latency, resets, standstill
@@ -69,7 +69,7 @@ class Soak:
     Attributes:
         accepted: Job -> its kind, of all whose enqueue was answered.
         interrupted: Those whose interrupt was answered.
-        fired: Fault -> how often it happened.
+        fired: Fault -> how often it struck somebody.
     """
 
     deployment: Deployment
@@ -107,10 +107,10 @@ class Soak:
             case _:
                 raise ValueError(kind)
 
-    def produce(self, deadline_s: float, most: int) -> None:
+    def produce(self, deadline_s: float, most: int, dice: random.Random) -> None:
         """Enqueue jobs of all kinds and interrupt the endless ones, until it is time and there were enough."""
-        dice = random.Random(self.dice.random())
-        with self.deployment.new_client() as queue:
+        settings = replace(self.deployment.settings, url=self.wire.url)
+        with SyncQueue(queue=self.deployment.queue_name, settings=settings) as queue:
             while time.monotonic() < deadline_s or len(self.accepted) < LEAST_JOBS:
                 if len(self.accepted) < most and self._waiting(queue) < MOST_WAITING:
                     self._enqueue(queue, dice.choice(KINDS))
@@ -162,56 +162,70 @@ class Soak:
             deck = deck or self.dice.sample(names, len(names))
             name = deck.pop()
             try:
-                FAULTS[name](self)
+                has_struck = FAULTS[name](self)
             except redis.RedisError:
                 continue  # Another fault was faster: it did not happen.
-            self.fired[name] += 1
+            self.fired[name] += bool(has_struck)
 
 
-def _freeze(soak: Soak) -> None:
-    with soak.fleet.standing_still():
-        soak.over.wait(soak.dice.uniform(0.1, 2.0))
+def _freeze(soak: Soak) -> int:
+    frozen_s = soak.dice.uniform(0.1, 2.0)
+    with soak.fleet.standing_still() as pids:
+        soak.over.wait(frozen_s)
+    return len(pids)
 
 
-def _freeze_for_long(soak: Soak) -> None:
-    with soak.fleet.standing_still():
-        soak.over.wait(LEASE_S + soak.dice.uniform(1.0, 2.0))
+def _freeze_for_long(soak: Soak) -> int:
+    frozen_s = LEASE_S + soak.dice.uniform(1.0, 2.0)
+    with soak.fleet.standing_still() as pids:
+        soak.over.wait(frozen_s)
+    return len(pids)
 
 
-def _freeze_server(soak: Soak) -> None:
+def _freeze_server(soak: Soak) -> bool:
     soak.server.pause()
     soak.over.wait(soak.dice.uniform(0.5, 1.5) * LEASE_S)
     soak.server.resume()
+    return True
 
 
-def _restart_server(soak: Soak) -> None:
+def _restart_server(soak: Soak) -> bool:
     soak.server.kill()
     soak.server.start()
     soak.deployment.redis.connection_pool.disconnect()
+    return True
 
 
-def _slow(soak: Soak) -> None:
-    with soak.wire.suffering(latency(soak.dice.uniform(0.01, 0.3))):
+def _slow(soak: Soak) -> int:
+    with soak.wire.suffering(latency(soak.dice.uniform(0.01, 0.3))) as trouble:
         soak.over.wait(1.0)
+    return trouble.fired
 
 
-def _break_replies(soak: Soak) -> None:
+def _break_replies(soak: Soak) -> bool:
     with soak.wire.suffering(resets(soak.dice.randrange(20))) as trouble:
-        trouble.struck.wait(1.0)
+        return trouble.struck.wait(1.0)
 
 
-def _hold(soak: Soak) -> None:
-    with soak.wire.suffering(standstill()):
+def _hold(soak: Soak) -> int:
+    with soak.wire.suffering(standstill()) as trouble:
         soak.over.wait(soak.dice.uniform(0.1, 1.5))
+    return trouble.fired
 
 
-def _deafen(soak: Soak) -> None:
+def _deafen(soak: Soak) -> bool:
     number = soak.dice.randrange(3)
     with soak.wire.suffering(half_open(on=lambda connection: connection.number % 3 == number)) as trouble:
-        trouble.struck.wait(1.0)
+        return trouble.struck.wait(1.0)
 
 
-FAULTS: Final[dict[str, Callable[[Soak], object]]] = {
+def _forget_scripts(soak: Soak) -> int:
+    known = int(soak.deployment.redis.info("memory")["number_of_cached_scripts"])
+    soak.deployment.redis.script_flush()
+    return known
+
+
+FAULTS: Final[dict[str, Callable[[Soak], int]]] = {
     "kill_worker": lambda soak: soak.fleet.kill_worker(),
     "kill_supervisor": lambda soak: soak.fleet.kill_supervisor(),
     "kill_host": lambda soak: soak.fleet.kill_host(),
@@ -226,9 +240,10 @@ FAULTS: Final[dict[str, Callable[[Soak], object]]] = {
     "half_open_wire": _deafen,
     "kill_clients": lambda soak: kill_connections(soak.deployment.redis),
     "kill_subscribers": lambda soak: kill_connections(soak.deployment.redis, "pubsub"),
-    "forget_scripts": lambda soak: soak.deployment.redis.script_flush(),
-    "pause_clients": lambda soak: soak.deployment.redis.client_pause(300),
+    "forget_scripts": _forget_scripts,
+    "pause_clients": lambda soak: pause_clients(soak.deployment.redis, 0.3) > 0,
 }
+"""Name -> makes it happen once, and returns whether it has struck anybody (or how many)."""
 
 
 def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
@@ -252,7 +267,11 @@ def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
         soak = Soak(deployment, server, fleet, wire, dice, mark)
         # The faults happen in this thread: a server that one of them starts anew would die with any other.
         producing = stack.enter_context(ThreadPoolExecutor(1)).submit(
-            soak.produce, time.monotonic() + soak_s, max(LEAST_JOBS, round(soak_s * JOBS_PER_S))
+            soak.produce,
+            time.monotonic() + soak_s,
+            max(LEAST_JOBS, round(soak_s * JOBS_PER_S)),
+            # Drawn in this thread: two that draw from the same dice would never do it in the same order again.
+            random.Random(dice.random()),
         )
         producing.add_done_callback(lambda _: soak.over.set())
         soak.disturb(names)
@@ -268,6 +287,7 @@ def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
             ends=ends,
             expected=dict.fromkeys(noisy[:200], NOISE),
             strays=mark.alive,
+            is_prompt=False,
             limit_s=1.0,
         )
         fleet.stop()

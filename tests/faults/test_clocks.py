@@ -11,7 +11,7 @@ import pytest
 from oneshot_queue import Cause, JobState
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.evidence import EndsWatcher
+from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
 from tests.integration.deployment import Deployment, record_of
 from tests.integration.worker_process import WorkerProcess

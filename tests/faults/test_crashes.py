@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from oneshot_queue import Cause, JobState, Priority
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.evidence import EndsWatcher
+from tests.faults.ends import EndsWatcher
 from tests.faults.faults import frozen, kill_process, states_of_threads
 from tests.faults.invariants import assert_invariants
 from tests.integration.deployment import Deployment, record_of
@@ -134,19 +135,29 @@ def test_a_worker_that_is_started_again_under_its_name_finds_each_of_its_jobs_de
 
 @case("D15")
 @pytest.mark.timeout(120)
-def test_jobs_whose_pending_entries_an_operator_dropped_are_found_and_end(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+def test_a_job_whose_pending_entry_an_operator_dropped_is_found_though_its_worker_is_gone(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark, tmp_path: Path
 ) -> None:
-    worker = own_deployment.start_worker(concurrency=1)
-    running, waiting = own_deployment.enqueue("sleep 1"), own_deployment.enqueue()
-    own_deployment.witness.until("start", running.id)
+    own_deployment.tune(lease_s=3.0)
+    lost_worker = own_deployment.start_worker(concurrency=1)
+    running, waiting = own_deployment.enqueue(mark.sleep), own_deployment.enqueue()
+    wait_until(mark.alive, what="the sleeper")
     (lease,) = own_deployment.leases()
 
     dropped = own_deployment.redis.xgroup_delconsumer(own_deployment.keys.ready(Priority.NORMAL), "workers", lease)
-
+    lost_worker.kill()
     assert dropped == 1, "the fault did not happen"
+    for pid in mark.alive():
+        kill_process(pid)
+    # On another host: there are no notes of what the lost one ran, and no entry says it any more.
+    worker = own_deployment.start_worker(concurrency=1, environment={"XDG_STATE_HOME": str(tmp_path / "elsewhere")})
+
     ids = [running.id, waiting.id]
     assert_invariants(check_invariants(own_deployment, acknowledged=ids, ends=ends, strays=mark.alive, limit_s=70))
+    worker.wait_for(f"decided job {running.id}, which nobody held")
+    record = record_of(running)
+    assert (record.state, record.cause, record.is_confirmed) == (JobState.FAILED, Cause.WORKER_LOST, False)
+    assert record_of(waiting).state is JobState.COMPLETED
     worker.stop()
 
 

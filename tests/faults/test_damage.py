@@ -10,6 +10,7 @@ from oneshot_queue import InterruptResult, JobSpec, JobState, Priority
 from oneshot_queue.wire import pack_spec
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
+from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
 from tests.integration.deployment import Deployment
 from tests.integration.test_malformed import submission
@@ -87,7 +88,7 @@ def test_noise_on_the_control_channel_leaves_interrupts_as_quick_as_ever(
     ],
 )
 def test_a_damaged_record_takes_neither_its_worker_nor_other_jobs_along(
-    own_deployment: Deployment, mark: Mark, field: str, value: str | None
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark, field: str, value: str | None
 ) -> None:
     worker = own_deployment.start_worker(concurrency=3)
     running = own_deployment.enqueue("sleep 0.5; echo late")
@@ -108,5 +109,8 @@ def test_a_damaged_record_takes_neither_its_worker_nor_other_jobs_along(
     )
 
     assert worker.is_alive
-    assert all(count == 1 for count in own_deployment.witness.times("start").values())
+    damaged = [running.id, "waiting"]
+    assert_invariants(
+        check_invariants(own_deployment, acknowledged=others, ends=ends, damaged=damaged, strays=mark.alive)
+    )
     assert own_deployment.redis.type(own_deployment.keys.ready(Priority.NORMAL)) in {b"stream", b"none"}

@@ -1,13 +1,21 @@
-"""A job that is due while nobody is there runs once when somebody is (pending: delays)."""
+"""A job that is due while nobody is there runs once when somebody is."""
 
 from __future__ import annotations
 
+import time
+
 from oneshot_queue import JobState
+from oneshot_queue.store.scripts import script
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
+from tests.faults.faults import Monitor
 from tests.faults.invariants import assert_invariants
 from tests.integration.deployment import Deployment, record_of
+from tests.servers import ServerProcess
 from tests.waiting import wait_until
+
+WORKERS = 10
+DELAY_S = 1.5
 
 
 @case("D11")
@@ -22,6 +30,29 @@ def test_a_job_due_while_no_worker_was_there_runs_once_although_ten_come_at_once
 
     assert_invariants(check_invariants(own_deployment, acknowledged=[job.id]))
     assert own_deployment.witness.times("start") == {job.id: 1}
+
+
+@case("D11")
+def test_a_job_that_ten_workers_promote_at_the_same_instant_stands_and_starts_once(
+    real_deployment: Deployment, fresh_server: ServerProcess
+) -> None:
+    for _ in range(WORKERS):
+        real_deployment.start_worker(concurrency=1)
+    with Monitor(real_deployment.url) as monitor:
+        job = real_deployment.enqueue(delay=DELAY_S)
+        began = time.monotonic()
+
+        # Each asks at least once meanwhile, and no more than once: it waits for the answer before it asks again.
+        fresh_server.pause()
+        wait_until(lambda: time.monotonic() - began, lambda passed_s: passed_s > DELAY_S + 1, what="the job to be due")
+        fresh_server.resume()
+        real_deployment.witness.until("start", job.id)
+        due_s = (record_of(job).created_ms / 1000) + DELAY_S
+        promotions = [at_s for at_s in monitor.instants_of(script("promote").sha) if at_s >= due_s]
+
+    assert len([at_s for at_s in promotions if at_s < promotions[0] + 0.2]) >= 3, "too few promoted at once"
+    assert_invariants(check_invariants(real_deployment, acknowledged=[job.id]))
+    assert real_deployment.witness.times("start") == {job.id: 1}
 
 
 @case("N13")

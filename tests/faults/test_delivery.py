@@ -16,7 +16,7 @@ from oneshot_queue.store.claiming import Claimed
 from oneshot_queue.store.connection import AsyncConnection
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.evidence import EndsWatcher
+from tests.faults.ends import EndsWatcher
 from tests.faults.faults import frozen
 from tests.faults.invariants import assert_invariants
 from tests.faults.troubles import latency, lost_replies

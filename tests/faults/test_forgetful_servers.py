@@ -74,8 +74,13 @@ def test_a_server_that_forgot_the_claims_of_a_worker_that_died_too_hands_none_of
 @case("R15")
 def test_a_worker_refuses_a_server_that_forgets_jobs_when_it_is_full(real_deployment: Deployment) -> None:
     real_deployment.redis.config_set("maxmemory-policy", "allkeys-lru")
+    job = real_deployment.enqueue()
 
     worker = real_deployment.start_worker(until_ready=False)
 
     assert worker.wait() != 0
     assert "allkeys-lru" in "\n".join(worker.lines)
+    assert record_of(job).state is JobState.CREATED
+    real_deployment.redis.config_set("maxmemory-policy", "noeviction")
+    real_deployment.start_worker()
+    assert_invariants(check_invariants(real_deployment, acknowledged=[job.id]))

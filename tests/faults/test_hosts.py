@@ -13,7 +13,7 @@ import pytest
 from oneshot_queue import Cause, JobState
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.evidence import EndsWatcher
+from tests.faults.ends import EndsWatcher
 from tests.faults.hosts import TwoHosts, missing_permission, server_command
 from tests.faults.invariants import assert_invariants
 from tests.integration.deployment import Deployment, output_of, record_of

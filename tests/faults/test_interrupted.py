@@ -12,7 +12,7 @@ import pytest
 from oneshot_queue import InterruptResult, JobState, SyncJob
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.evidence import EndsWatcher
+from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
 from tests.faults.troubles import half_open, subscribers
 from tests.faults.wire import Wire
@@ -20,6 +20,22 @@ from tests.integration.deployment import Deployment, record_of
 from tests.marks import Mark
 from tests.servers import ServerProcess
 from tests.waiting import wait_until
+
+# A job's fields, its entry, its two indexes, its history, four keys that get an end, and those who listen.
+COMMANDS_PER_INTERRUPT = 40
+
+
+def scripts_and_their_commands(deployment: Deployment) -> tuple[int, int]:
+    """How many scripts the server ran since its numbers were reset, and how many commands within and beside them.
+
+    How long they take depends on the machine; how much they do does not.
+    """
+    calls = {
+        name.removeprefix("cmdstat_"): int(each["calls"])
+        for name, each in deployment.redis.info("commandstats").items()
+    }
+    scripts = calls.pop("evalsha", 0) + calls.pop("eval", 0)
+    return scripts, sum(calls.values())
 
 
 def interrupt(deployment: Deployment, *words: str) -> tuple[int, str, float]:
@@ -84,7 +100,7 @@ def test_an_interrupt_while_the_server_is_away_fails_fast_and_leaves_nothing_hal
 
 @pytest.mark.thorough
 @case("N15")
-def test_five_thousand_jobs_are_interrupted_in_one_go_and_no_script_takes_long(
+def test_five_thousand_jobs_are_interrupted_in_one_go_and_no_script_does_much(
     own_deployment: Deployment, ends: EndsWatcher, mark: Mark
 ) -> None:
     own_deployment.start_worker(concurrency=20)
@@ -100,9 +116,8 @@ def test_five_thousand_jobs_are_interrupted_in_one_go_and_no_script_takes_long(
 
     assert code == 0, text[-500:]
     assert mark.alive() == []
-    stats = own_deployment.redis.info("commandstats")
-    calls = [stats[name] for name in ("cmdstat_evalsha", "cmdstat_eval") if name in stats]
-    assert sum(each["calls"] for each in calls) >= 5_000
-    assert all(each["usec_per_call"] < 5_000 for each in calls), "a script takes more than 5 ms"
+    scripts, commands = scripts_and_their_commands(own_deployment)
+    assert scripts >= 5_000
+    assert commands / scripts < COMMANDS_PER_INTERRUPT, "what a script does grows with the number of jobs"
     assert len(own_deployment.witness.of("start")) == 20
     assert_invariants(check_invariants(own_deployment, acknowledged=jobs, interrupted=jobs, ends=ends))

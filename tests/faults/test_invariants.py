@@ -15,17 +15,25 @@ from tests.faults.evidence import Evidence, Footprint
 from tests.faults.invariants import CHECKS, assert_invariants, judge
 from tests.integration import witness
 
-CREATED, RUNNING, IDLE, COMPLETED, FAILED = (
+CREATED, RUNNING, IDLE, COMPLETED, FAILED, INTERRUPTED = (
     JobState.CREATED,
     JobState.RUNNING,
     JobState.IDLE,
     JobState.COMPLETED,
     JobState.FAILED,
+    JobState.INTERRUPTED,
 )
 
 
 def rows(*states: JobState, attempt: int = 1) -> tuple[HistoryRow, ...]:
-    return tuple(HistoryRow(state, 1000 * attempt + number, attempt, None, None) for number, state in enumerate(states))
+    again = {0: "retry"} if attempt > 1 else {}
+    return tuple(
+        HistoryRow(state, 1000 * attempt + number, attempt, again.get(number), None)
+        for number, state in enumerate(states)
+    )
+
+
+GIVEN_BACK = HistoryRow(JobState.CREATED, 1001, 1, "unstarted", None)
 
 
 def a_record(*states: JobState, **changed: Any) -> JobRecord:
@@ -44,8 +52,8 @@ def a_record(*states: JobState, **changed: Any) -> JobRecord:
     return replace(record, **changed)
 
 
-def a_chunk(data: bytes, missing: int = 0) -> OutputChunk:
-    return OutputChunk(stream=OutputStream.STDOUT, data=data, at_ms=1001, cursor="1", missing=missing, attempt=1)
+def a_chunk(data: bytes, missing: int = 0, attempt: int = 1) -> OutputChunk:
+    return OutputChunk(OutputStream.STDOUT, data, at_ms=1001, cursor="1", missing=missing, attempt=attempt)
 
 
 def said(event: str, *, attempt: int = 1, token: str = "100") -> witness.Testimony:
@@ -60,6 +68,8 @@ def sound() -> dict[str, Any]:
         "records": {"a": a_record()},
         "tokens": {"a": "100"},
         "heard": [said("start"), said("end")],
+        "witnessed": ["a"],
+        "watched_ends": 1,
         "expected": {"a": b"hello"},
         "stored": {"a": [a_chunk(b"hello")]},
         "grown": {"worker": (Footprint(10, 4, 1, 0), Footprint(10, 4, 1, 0))},
@@ -74,24 +84,45 @@ VIOLATIONS: list[tuple[str, dict[str, Any]]] = [
     ("I1", {"records": {}, "unreadable": {"a": "no such job"}}),
     ("I1", {"records": {"a": a_record(CREATED, RUNNING)}}),
     ("I2", {"changed_ends": ["a ended COMPLETED and is now FAILED"]}),
-    ("I2", {"records": {"a": a_record(CREATED, RUNNING, COMPLETED, COMPLETED)}}),
-    ("I2", {"records": {"a": a_record(CREATED, RUNNING, COMPLETED, state=FAILED)}}),
+    ("I2h", {"records": {"a": a_record(CREATED, RUNNING, COMPLETED, COMPLETED)}}),
+    ("I2h", {"records": {"a": a_record(CREATED, RUNNING, COMPLETED, state=FAILED)}}),
     ("I3", {"records": {"a": a_record(RUNNING, COMPLETED)}}),
     ("I3", {"records": {"a": a_record(CREATED, COMPLETED)}}),
     ("I3", {"records": {"a": a_record(CREATED, RUNNING, RUNNING, COMPLETED)}}),
     ("I3", {"records": {"a": a_record(history=())}}),
     ("I3", {"records": {"a": a_record(history=(*rows(CREATED, RUNNING), HistoryRow(COMPLETED, 1, 1, None, None)))}}),
     ("I3", {"records": {"a": a_record(history=rows(CREATED, RUNNING) + rows(COMPLETED, attempt=2), attempt=2)}}),
+    *(
+        ("I3", {"records": {"a": a_record(history=former + rows(CREATED, RUNNING, COMPLETED, attempt=2), attempt=2)}})
+        for former in (rows(CREATED, RUNNING, INTERRUPTED), rows(CREATED, RUNNING, COMPLETED), rows(CREATED, RUNNING))
+    ),
+    ("I3", {"records": {"a": a_record(history=(*rows(CREATED, FAILED), GIVEN_BACK), state=CREATED)}}),
+    ("I3", {"records": {"a": a_record(CREATED, RUNNING, CREATED)}}),
     ("I4", {"heard": [said("start"), said("start"), said("end")]}),
+    ("I4", {"heard": []}),
+    ("I4", {"records": {"a": a_record(history=RETRIED, attempt=2)}}),
     ("I4", {"heard": [said("start"), said("start", attempt=2, token="200")], "tokens": {"a": "200"}}),
     ("I5", {"heard": [said("start"), said("overlap", attempt=2)]}),
     ("I5", {"heard": [said("start"), said("start", attempt=2, token="200"), said("end")]}),
     ("I6", {"tokens": {"a": "99"}}),
     ("I6", {"heard": [said("start", token="300"), said("start", attempt=2, token="200")], "tokens": {"a": "300"}}),
     ("I6", {"stored": {"a": [a_chunk(b"token=77\n")]}, "expected": {}}),
+    (
+        "I6",
+        {
+            "records": {"a": a_record(history=RETRIED, attempt=2)},
+            "heard": [said("start"), said("start", attempt=2, token="200")],
+            "tokens": {"a": "200"},
+            "stored": {"a": [a_chunk(b"token=100\n"), a_chunk(b"token=200\ntoken=100\n", attempt=2)]},
+            "expected": {},
+        },
+    ),
     ("I7", {"alive": {"100": [4001]}}),
+    ("I7", {"records": {"a": a_record(interrupt_requested_ms=1000, ended_ms=13_001)}}),
     ("I8", {"alive": {"100": [4001]}}),
     ("I8", {"alive": {"100": [4001]}, "records": {}, "has_worker": False}),
+    ("I8", {"alive": {"100": [4001]}, "records": {}}),
+    ("I8", {"alive": {"100": [4001]}, "records": {"a": a_record(history=RETRIED[:4], state=CREATED, attempt=2)}}),
     ("I8", {"strays": [4002]}),
     ("I9", {"leftovers": ["3 entries in the streams"]}),
     ("I10", {"stored": {"a": [a_chunk(b"hallo")]}}),
@@ -106,14 +137,27 @@ VIOLATIONS: list[tuple[str, dict[str, Any]]] = [
 
 
 def test_sound_evidence_violates_nothing_and_everything_was_looked_at() -> None:
-    evidence = Evidence(
-        **sound() | {"records": {"a": a_record(history=RETRIED, attempt=2)}, "heard": [said("start"), said("end")]}
-    )
-
-    verdict = judge(evidence)
+    verdict = judge(Evidence(**sound()))
 
     assert_invariants(verdict)
     assert [each.name for each in verdict.findings if not each.checked] == ["I5"], "only one attempt was started"
+
+
+def test_evidence_of_nothing_is_no_evidence() -> None:
+    with pytest.raises(AssertionError, match=r"\['I1', 'I4'\]"):
+        assert_invariants(judge(Evidence()))
+    assert_invariants(judge(Evidence()), unseen=["I1", "I4"])
+    with pytest.raises(AssertionError, match="expects"):
+        assert_invariants(judge(Evidence(**sound())), unseen=["I4"])
+
+
+def test_what_was_skipped_does_not_count_as_looked_at() -> None:
+    running = {"records": {"a": a_record(CREATED, RUNNING)}, "leftovers": ["1 entry"], "alive": {"100": [4001]}}
+
+    checked = {each.name: each.checked for each in judge(Evidence(**sound() | running)).findings}
+
+    assert (checked["I8"], checked["I9"]) == (0, 0)
+    assert {each.name: each.checked for each in judge(Evidence(**sound() | {"records": {}})).findings}["I10"] == 0
 
 
 @pytest.mark.parametrize(("name", "changed"), VIOLATIONS)
@@ -124,7 +168,7 @@ def test_violation_is_found(name: str, changed: dict[str, Any]) -> None:
     assert finding.violations
     with pytest.raises(AssertionError, match=f"{name} "):
         assert_invariants(verdict)
-    assert len(verdict.table().splitlines()) == 13
+    assert len(verdict.table().splitlines()) == 1 + len(CHECKS)
 
 
 def test_every_invariant_has_a_violation_that_is_found() -> None:
@@ -136,7 +180,7 @@ def test_every_invariant_has_a_violation_that_is_found() -> None:
     [
         rows(CREATED, RUNNING, IDLE, RUNNING, COMPLETED),
         rows(CREATED, FAILED),
-        rows(CREATED, RUNNING, CREATED, RUNNING, COMPLETED),
+        (*rows(CREATED, RUNNING), GIVEN_BACK, *[replace(each, at_ms=1002) for each in rows(RUNNING, COMPLETED)]),
         RETRIED,
     ],
     ids=["silence", "rejected", "given back", "retried"],

@@ -11,11 +11,12 @@ import pytest
 from oneshot_queue import Cause, JobState
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.evidence import EndsWatcher, Footprint
+from tests.faults.ends import EndsWatcher
+from tests.faults.evidence import Footprint
 from tests.faults.faults import Monitor, kill_process
 from tests.faults.invariants import assert_invariants
 from tests.integration.conftest import SECRETS
-from tests.integration.deployment import Deployment, record_of, until_state
+from tests.integration.deployment import Deployment, until_state
 from tests.marks import Mark
 from tests.repository import ROOT
 from tests.waiting import wait_until
@@ -131,8 +132,6 @@ def test_pipes_that_are_closed_early_or_held_for_ever_hold_no_job_up(
     ]
 
     assert {job.wait(timeout=20).state for job in jobs} == {JobState.COMPLETED}
-    took_ms = [record_of(job) for job in jobs]
-    assert all((each.ended_ms or 0) - (each.started_ms or 0) < 1500 for each in took_ms)
     assert_invariants(
         check_invariants(own_deployment, acknowledged=[job.id for job in jobs], ends=ends, strays=mark.alive)
     )

@@ -9,7 +9,7 @@ import pytest
 from oneshot_queue import JobState
 from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.evidence import EndsWatcher
+from tests.faults.ends import EndsWatcher
 from tests.faults.fleet import Fleet
 from tests.faults.invariants import assert_invariants
 from tests.integration.deployment import Deployment, record_of
@@ -65,8 +65,8 @@ def test_an_interrupt_of_the_first_attempt_leaves_the_second_alone(own_deploymen
 
 @pytest.mark.thorough
 @case("D10")
-def test_a_job_that_is_given_back_again_and_again_ends_as_poison(own_deployment: Deployment) -> None:
-    """Needs crash point before_spawn without a mark: each replacement dies at it too, until the job is poison."""
+def test_a_job_that_is_given_back_again_and_again_ends_as_poison(own_deployment: Deployment, ends: EndsWatcher) -> None:
+    """Without a file that says who died already, each replacement dies where the first one did."""
     own_deployment.tune(lease_s=3.0)
     own_deployment.start_worker(
         concurrency=1, environment={"ONESHOT_TEST_FAULTS": "1", "ONESHOT_CRASH_AT": "before_spawn"}
@@ -77,3 +77,4 @@ def test_a_job_that_is_given_back_again_and_again_ends_as_poison(own_deployment:
 
     assert (record.state, str(record.cause)) == (JobState.FAILED, "poison")
     assert own_deployment.witness.of("start") == []
+    assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], ends=ends), unseen=["I4"])

@@ -10,7 +10,7 @@ import pytest
 
 from oneshot_queue import Cause, JobState
 from tests.faults.collecting import check_invariants
-from tests.faults.evidence import EndsWatcher
+from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
 from tests.integration.deployment import Deployment, record_of
 from tests.marks import Mark

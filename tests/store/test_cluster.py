@@ -23,6 +23,7 @@ from oneshot_queue.store.job_store import Recorded
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.server_facts import ServerFacts
 from tests.clusters import ClusterDeployment, ask, facts_of
+from tests.faults.cases import case
 from tests.servers import ServerProcess
 from tests.store.builders import Store, a_job_id, a_spec, noting
 from tests.store.clients import KINDS, opened_client
@@ -200,6 +201,7 @@ async def test_key_that_is_half_way_is_asked_for_where_it_is(deployment: Cluster
         assert await link.run_many([plain("GET", name, read=bytes.decode) for name in names]) == names
 
 
+@case("R10")
 async def test_queue_that_moves_for_too_long_is_away_for_a_while(
     deployment: ClusterDeployment, keys: QueueKeys
 ) -> None:
@@ -253,6 +255,7 @@ async def answers_of(link: AsyncConnection, call: Any) -> Any:
         return None
 
 
+@case("R10")
 async def test_cluster_that_is_down_is_away_for_a_while(deployment: ClusterDeployment, keys: QueueKeys) -> None:
     owner = deployment.node_of(deployment.slot_of(keys.prefix))
     other = next(node for node in deployment.nodes if node is not owner)

@@ -17,6 +17,7 @@ from oneshot_queue.store import inspection, lease_store
 from oneshot_queue.store.calls import plain
 from oneshot_queue.store.connection import AsyncConnection
 from oneshot_queue.store.refusals import REFUSALS, broker_error, code_of
+from tests.faults.cases import case
 from tests.servers import ServerProcess, kinds_for
 from tests.store.builders import Store
 from tests.waiting import eventually, wait_until
@@ -73,6 +74,7 @@ async def test_server_that_a_script_keeps_busy_is_away_for_a_while(
     await real_store.submit()
 
 
+@case("R10")
 async def test_server_that_reads_its_data_is_away_for_a_while() -> None:
     (kind,) = kinds_for(crossed=False)
     server = ServerProcess(
@@ -182,6 +184,7 @@ async def test_lost_permission_needs_a_person_also_within_a_script(
     await link.aclose()
 
 
+@case("R10")
 async def test_password_that_changed_needs_a_person(real_server: ServerProcess, real_store: Store) -> None:
     await real_store.redis.config_set("requirepass", "new")
 

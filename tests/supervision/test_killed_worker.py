@@ -49,7 +49,7 @@ def until_replaced(worker: WorkerProcess, killed: int, count: int) -> None:
 
 
 @case("P3")
-def test_killed_worker_loses_its_whole_tree_within_a_second_and_its_sibling_nothing(
+def test_killed_worker_loses_its_whole_tree_within_two_seconds_and_its_sibling_nothing(
     deployment: Deployment, program: tuple[str, ...], layer: str, mark: Mark, other_mark: Mark
 ) -> None:
     worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], program=program, until_ready=False)
@@ -63,11 +63,8 @@ def test_killed_worker_loses_its_whole_tree_within_a_second_and_its_sibling_noth
     assert {each.layer for each in deployment.queue.workers()} == {layer}
 
     os.kill(victim, signal.SIGKILL)
-    began = time.monotonic()
-    wait_until(mark.alive, lambda seen: not seen, what="the tree of the killed worker to end")
-    took_s = time.monotonic() - began
+    wait_until(mark.alive, lambda seen: not seen, what="the tree of the killed worker to end", limit_s=2.0)
 
-    assert took_s < 1
     worker.wait_for("died (signal 9); replacing it now")
     until_replaced(worker, victim, 2)
     worker.wait_for("worker ", times=3)

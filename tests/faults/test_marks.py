@@ -1,0 +1,61 @@
+"""A process is found by its mark and its token as long as one of its threads lives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.collecting import live_processes
+from tests.faults.faults import open_pidfd
+from tests.marks import Mark
+from tests.waiting import wait_until
+
+TOKEN = "1-of-a-zombie"
+LEADERLESS = """\
+import ctypes, sys, threading
+threading.Thread(target=sys.stdin.read).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+@pytest.fixture
+def leaderless(mark: Mark, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with our mark and a token, whose leader has exited and whose other thread waits for its stdin."""
+    words = mark.sleep.split()
+    (tmp_path / words[1]).write_text(LEADERLESS)
+    process = subprocess.Popen(
+        words,
+        executable=os.path.realpath(sys.executable),
+        cwd=tmp_path,
+        env={"ONESHOT_TOKEN": TOKEN, "PYTHONHOME": sys.base_prefix},
+        stdin=subprocess.PIPE,
+    )
+    try:
+        folder = Path(f"/proc/{process.pid}")
+        wait_until(lambda: (folder / "stat").read_text().rpartition(")")[2].split()[0], "Z".__eq__, what="its leader")
+        assert (folder / "cmdline").read_bytes() == b"", "it would be found anyway"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_process_whose_leader_has_exited_is_found_until_its_last_thread_has(
+    leaderless: subprocess.Popen[bytes], mark: Mark
+) -> None:
+    assert mark.alive() == [leaderless.pid]
+    assert live_processes([TOKEN]) == {TOKEN: [leaderless.pid]}
+
+    with open_pidfd(leaderless.pid) as pidfd:
+        leaderless.kill()
+        # Unlike wait, this leaves it unreaped.
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
+
+    assert os.path.exists(f"/proc/{leaderless.pid}"), "it was reaped, and there is nothing to be mistaken about"
+    assert mark.alive() == []
+    assert live_processes([TOKEN]) == {}
