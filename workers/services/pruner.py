@@ -17,7 +17,6 @@ from oneshot_queue.store.keys import QueueKeys
 logger = logging.getLogger(__name__)
 
 PERIOD_S: Final = 60.0
-PER_CALL: Final = 100
 
 
 class Pruner:
@@ -48,6 +47,4 @@ class Pruner:
             # Each call is bounded, so that Redis answers others in between.
             while removed := await self._connection.run(job_store.prune(keys, self._settings)):
                 total += removed
-                if removed < PER_CALL:
-                    break
         return total
