@@ -41,6 +41,7 @@ from tests.marks import Mark
 from tests.servers import ServerProcess, kinds_for
 
 LEAST_JOBS: Final = 2_000
+LEAST_FAULTS: Final = 5
 MOST_WAITING: Final = 60
 JOBS_PER_S: Final = 15
 SETTLE_S: Final = 90.0
@@ -70,6 +71,7 @@ class Soak:
         accepted: Job -> its kind, of all whose enqueue was answered.
         interrupted: Those whose interrupt was answered.
         fired: Fault -> how often it struck somebody.
+        struck: How often any of them did; the thread that enqueues looks at it.
     """
 
     deployment: Deployment
@@ -82,6 +84,7 @@ class Soak:
     accepted: dict[str, str] = field(default_factory=dict)
     interrupted: set[str] = field(default_factory=set)
     fired: Counter[str] = field(default_factory=Counter)
+    struck: int = 0
 
     def script(self, kind: str) -> str:
         """What a job of a kind does."""
@@ -108,10 +111,10 @@ class Soak:
                 raise ValueError(kind)
 
     def produce(self, deadline_s: float, most: int, dice: random.Random) -> None:
-        """Enqueue jobs of all kinds and interrupt the endless ones, until it is time and there were enough."""
+        """Enqueue jobs of all kinds and interrupt the endless ones, until it is time and enough has happened."""
         settings = replace(self.deployment.settings, url=self.wire.url)
         with SyncQueue(queue=self.deployment.queue_name, settings=settings) as queue:
-            while time.monotonic() < deadline_s or len(self.accepted) < LEAST_JOBS:
+            while time.monotonic() < deadline_s or not self._has_seen_enough():
                 if len(self.accepted) < most and self._waiting(queue) < MOST_WAITING:
                     self._enqueue(queue, dice.choice(KINDS))
                 else:
@@ -119,6 +122,9 @@ class Soak:
                 self._interrupt_some(queue, dice)
             for job_id in self._endless():
                 self._interrupt(queue, job_id)
+
+    def _has_seen_enough(self) -> bool:
+        return len(self.accepted) >= LEAST_JOBS and self.struck >= LEAST_FAULTS
 
     def _waiting(self, queue: SyncQueue) -> int:
         try:
@@ -166,6 +172,7 @@ class Soak:
             except redis.RedisError:
                 continue  # Another fault was faster: it did not happen.
             self.fired[name] += bool(has_struck)
+            self.struck += bool(has_struck)
 
 
 def _freeze(soak: Soak) -> int:
