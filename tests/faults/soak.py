@@ -259,7 +259,8 @@ def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oq-soak-")))
         commands.provide_missing(folder)
-        server = ServerProcess(kind)
+        # What is answered is on disk: with everysec a kill may lose a little, and that is Redis' to lose, not ours.
+        server = ServerProcess(kind, options=["--appendfsync", "always"])
         stack.callback(server.close)
         server.start()
         unique = uuid.uuid4().hex[:12]
