@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import secrets
 import signal
 import threading
 import time
@@ -160,11 +161,19 @@ class Monitor:
 
     def text(self) -> str:
         """What was said so far."""
+        self._catch_up()
         return "\n".join(words for _, words in self._told)
 
     def instants_of(self, words: str) -> list[float]:
         """When it was told something with these words in it: seconds since 1970, by the server's clock."""
+        self._catch_up()
         return [at_s for at_s, told in self._told if words in told]
+
+    def _catch_up(self) -> None:
+        """What we read may be behind what was said: say something ourselves, and read until we hear it."""
+        marker = secrets.token_hex(8)
+        self._client.echo(marker)
+        wait_until(lambda: any(marker in words for _, words in self._told), what="the monitor to catch up")
 
     def _read(self) -> None:
         with contextlib.suppress(redis.RedisError, OSError, ValueError, AttributeError):
