@@ -26,9 +26,16 @@ class Stage(IntEnum):
     """How urgently a worker is asked to stop."""
 
     RUNNING = 0
-    DRAINING = 1
-    INTERRUPTING = 2
-    KILLING = 3
+    FINISHING = 1
+    """Takes no more jobs; those it has may take as long as they need."""
+    DRAINING = 2
+    """The same, but they may take no longer than the drain timeout."""
+    INTERRUPTING = 3
+    KILLING = 4
+
+    def next_request(self) -> Stage:
+        """Where one more request to stop leads."""
+        return Stage(min(max(self + 1, Stage.DRAINING), Stage.KILLING))
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,19 +47,16 @@ class Departure:
         self._presence = presence
         self._report = report
 
-    async def end_jobs(self, patience_s: float | None) -> None:
+    async def end_jobs(self, drain_timeout_s: float | None) -> None:
         """Let the jobs end; then interrupt, then kill them, as urgently as was asked.
 
         Args:
-            patience_s: What the jobs get when the worker is to drain; ``None`` is as long as they need.
+            drain_timeout_s: What the jobs get when the worker is to drain; ``None`` is as long as they need.
         """
         async with anyio.create_task_group() as urging:
             if self._stopping.stage:
                 self._custody.return_unstarted()
-            if self._orchestrator.tasks and self._stopping.stage is Stage.DRAINING:
-                until = "waiting for " if patience_s is None else f"{patience_s:g} s for "
-                self._report.say(f"stopping: {until}{self._jobs()} to end")
-            urging.start_soon(self._urge, patience_s)
+            urging.start_soon(self._urge, drain_timeout_s)
             await self._orchestrator.wait_until_idle()
             urging.cancel_scope.cancel()
 
@@ -89,8 +86,13 @@ class Departure:
             except BrokerError as problem:
                 self._report.warn(f"could not say goodbye to the broker: {problem}")
 
-    async def _urge(self, patience_s: float | None) -> None:
-        with anyio.move_on_after(patience_s):
+    async def _urge(self, drain_timeout_s: float | None) -> None:
+        if self._stopping.stage is Stage.FINISHING:
+            self._say_it_waits(None)
+        await self._stopping.wait_for(Stage.DRAINING)
+        if self._stopping.stage is Stage.DRAINING:
+            self._say_it_waits(drain_timeout_s)
+        with anyio.move_on_after(drain_timeout_s):
             await self._stopping.wait_for(Stage.INTERRUPTING)
         if self._orchestrator.tasks:
             self._report.say(f"interrupting {self._jobs()}")
@@ -98,6 +100,11 @@ class Departure:
             self._custody.stop(held)
         await self._stopping.wait_for(Stage.KILLING)
         self._orchestrator.kill()
+
+    def _say_it_waits(self, patience_s: float | None) -> None:
+        if self._orchestrator.tasks:
+            until = "waiting for " if patience_s is None else f"{patience_s:g} s for "
+            self._report.say(f"stopping: {until}{self._jobs()} to end")
 
     def _jobs(self) -> str:
         return jobs_in_words(len(self._orchestrator.tasks))

@@ -1,4 +1,4 @@
-"""How a worker is asked to stop: first to drain, then to interrupt its jobs, then to kill them."""
+"""How a worker is asked to stop: to drain, then to interrupt its jobs, then to kill them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Stopping:
 
     def ask(self) -> Stage:
         """Go one stage further."""
-        self.reach(Stage(min(self.stage + 1, Stage.KILLING)))
+        self.reach(self.stage.next_request())
         return self.stage
 
     def reach(self, stage: Stage) -> None:

@@ -286,7 +286,7 @@ class Worker:
                 async with self.orchestrator:
                     await self._claim_until_stopped(stack)
                     self.presence.drain()
-                    await self._departure.end_jobs(self.options.drain_timeout_s if self._refusal is None else None)
+                    await self._departure.end_jobs(self.options.drain_timeout_s)
                 await self._departure.flush()
                 services.cancel_scope.cancel()
         if self._refusal is not None:
@@ -308,13 +308,13 @@ class Worker:
             return
         logger.error("taking no more jobs: %s", refusal)
         self._refusal = refusal
-        self.stopping.reach(Stage.DRAINING)
+        self.stopping.reach(Stage.FINISHING)
 
     async def _claim_until_stopped(self, stack: AsyncExitStack) -> None:
         async with anyio.create_task_group() as claiming:
 
             async def stop_when_asked() -> None:
-                await self.stopping.wait_for(Stage.DRAINING)
+                await self.stopping.wait_for(Stage.FINISHING)
                 claiming.cancel_scope.cancel()
 
             async def claim_all() -> None:

@@ -223,6 +223,32 @@ def test_a_worker_whose_password_is_refused_for_a_while_ends_no_job(
     worker.stop()
 
 
+def test_a_password_that_stays_refused_ends_the_workers_but_no_job_before_its_time(
+    real_deployment: Deployment, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    real_deployment.tune(lease_s=1.8)
+    arguments = ["--processes", "2", "--drain-timeout", "0.5s"]
+    worker = real_deployment.start_worker(concurrency=2, arguments=arguments)
+    job = real_deployment.enqueue(counting(gate))
+    real_deployment.witness.until("start", job.id)
+
+    real_deployment.redis.config_set("requirepass", "changed")
+    with redis.Redis.from_url(real_deployment.url, password="changed", retry=None, protocol=2) as admin:
+        admin.client_kill_filter(skipme=True)
+        # The idle one has ended, and so shall the other when its job has.
+        worker.wait_for("worker: the broker at")
+        told_s = time.monotonic()
+        wait_until(lambda: time.monotonic() - told_s, lambda passed_s: passed_s > 1.5, what="the drain timeout to pass")
+        assert not any("interrupting" in line for line in worker.lines)
+        admin.config_set("requirepass", "")
+    gate.touch()
+
+    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert worker.wait() == 5
+    assert real_deployment.witness.times("start") == {job.id: 1}
+
+
 @case("R6")
 def test_running_jobs_end_and_free_memory_although_the_server_is_full(
     real_deployment: Deployment, tmp_path: Path, mark: Mark

@@ -103,6 +103,12 @@ async def test_stage_is_reached_with_all_before_it_and_never_goes_back() -> None
     assert stopping.ask() is Stage.KILLING
 
 
+def test_request_to_stop_leads_to_a_drain_that_has_a_time_limit_then_further() -> None:
+    assert Stage.RUNNING.next_request() is Stage.DRAINING
+    assert Stage.FINISHING.next_request() is Stage.DRAINING
+    assert Stage.DRAINING.next_request() is Stage.INTERRUPTING
+
+
 def test_group_holds_and_ends_all_that_was_started_in_it() -> None:
     require_groups()
     group = cgroup.make("f" * 32)

@@ -148,7 +148,7 @@ class Supervisor:
     def _count_requests(self) -> None:
         for number in self._signals.take():
             if number in REQUESTS_TO_STOP:
-                self._reach(Stage(min(self._stage + 1, Stage.KILLING)))
+                self._reach(self._stage.next_request())
 
     def _reach(self, stage: Stage) -> None:
         self._stage = max(self._stage, stage)
@@ -264,7 +264,8 @@ class Supervisor:
         if self._exit_code == 0:
             self._exit_code = code
             self._lines.warn(text)
-        self._reach(Stage.DRAINING)
+        # Nobody asked for it: jobs that run have all the time they need.
+        self._reach(Stage.FINISHING)
 
     def _note_status(self, reaped: Reaped) -> None:
         for dead in self._dead:
