@@ -9,6 +9,7 @@ from typing import Final
 import anyio
 
 from oneshot_queue.clock import Clock
+from workers.blocking import run_blocking
 from workers.endings import Ending
 from workers.holdings import HeldJob, ServerClock
 from workers.spool import Record, Spool
@@ -45,7 +46,7 @@ class Safekeeping:
         now_s, now_ms = self._clock.monotonic(), self._server_clock.now_ms()
         records = {held: (ending, now_ms - round((now_s - ending.ended_s) * 1000)) for held, ending in new}
         try:
-            await anyio.to_thread.run_sync(self._spool.keep, list(records.values()))
+            await run_blocking(lambda: self._spool.keep(list(records.values())))
         except OSError as problem:
             if not self._has_failed:
                 logger.error("ends of jobs cannot be kept on disk until the broker takes them: %s", problem)
@@ -67,7 +68,7 @@ class Safekeeping:
 
     async def _forget_stale(self) -> None:
         try:
-            await anyio.to_thread.run_sync(self._spool.replace, list(self._kept.values()))
+            await run_blocking(lambda: self._spool.replace(list(self._kept.values())))
         except OSError as problem:
             # What lies there counts once, however often it is read.
             logger.warning("the spool cannot be cleared: %s", problem)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,19 @@ from workers.spool import Spool
 
 def a_safe(path: Path) -> Safekeeping:
     return Safekeeping(Spool(path), SystemClock(), ServerClock(SystemClock()))
+
+
+@pytest.fixture
+def no_thread() -> Iterator[None]:
+    """No thread can be started, as where a host's or a container's limit of them is reached."""
+    # No address space has room for such a stack.
+    before = threading.stack_size(1 << 47)
+    try:
+        with pytest.raises(RuntimeError):
+            threading.Thread(target=print).start()
+        yield
+    finally:
+        threading.stack_size(before)
 
 
 async def test_file_is_removed_once_nothing_in_it_waits(tmp_path: Path) -> None:
@@ -48,3 +63,16 @@ async def test_file_is_bounded_while_one_end_is_refused_for_ever(
 
     assert max(lengths) <= 1 + safekeeping.MAX_STALE + 1
     assert kept(path)[0].job_id == "refused"
+
+
+async def test_ends_come_to_the_disk_and_leave_it_where_no_thread_can_be_started(
+    tmp_path: Path, no_thread: None
+) -> None:
+    path, held = tmp_path / "spool", a_held_job("a")
+    safe = a_safe(path)
+
+    await safe.keep([(held, an_ending("a"))])
+    assert [each.job_id for each in kept(path)] == ["a"]
+    await safe.release([])
+
+    assert not path.exists()

@@ -27,6 +27,7 @@ from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.refusals import is_damage
 from oneshot_queue.store.sweeping import Swept
 from oneshot_queue.wire import unpack_spec
+from workers.blocking import run_blocking
 from workers.contact import level_of
 from workers.damage import past_damage
 from workers.endings import Ending
@@ -109,7 +110,7 @@ class Heir:
         await self._remind(estate)
         path = estate.spool
         if path is not None:
-            for spooled in await anyio.to_thread.run_sync(lambda: list(read_spool(path, self._keys))):
+            for spooled in await run_blocking(lambda: list(read_spool(path, self._keys))):
                 ago_s = max(0, self._server_clock.now_ms() - spooled.ended_ms) / 1000
                 await self._write(spooled.ending.finish(spooled.ending.ended_s + ago_s, self._settings))
         count = 0
