@@ -44,7 +44,7 @@ test-all: $(dev)
 	$(python) -m pytest -n auto --all-servers $(ARGS)
 
 faults: $(dev)
-	$(python) -m pytest -m '' -n 2 tests/faults $(ARGS)
+	$(python) -m pytest -m '' -n 4 tests/faults $(ARGS)
 
 soak: $(dev)
 	$(python) -m tests.faults.soak
