@@ -14,6 +14,7 @@ everything that leads to a Redis client inside the function that needs it. ``--h
     forms         what --json prints             tables         what people see
     output        a job's output, to where it belongs
     exits         exit codes                     escape, terminal   what may be written where
+    logged        what the library warns of
 """
 
 from __future__ import annotations

@@ -81,8 +81,10 @@ def connected(broker: Broker, queue: str | None = None) -> Iterator[SyncQueue]:
     Raises:
         BrokerError: It does not answer within ``FIRST_CONTACT_S``, or refuses.
     """
+    from oneshot_queue.cli.logged import say_what_is_logged
     from oneshot_queue.client.blocking import SyncQueue
 
+    say_what_is_logged()
     with SyncQueue(queue=queue or DEFAULT_QUEUE, settings=broker.settings) as opened:
         # A local broker has just answered.
         if not broker.is_local:

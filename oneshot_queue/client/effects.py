@@ -6,6 +6,7 @@ written once, in generators that do no I/O. An effect's error is thrown into the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -15,6 +16,8 @@ from oneshot_queue.errors import BrokerUnreachable
 from oneshot_queue.settings import Settings
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.keys import QueueKeys
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -98,7 +101,7 @@ def ask_all(calls: Sequence[Call[T]]) -> Verb[list[T]]:
 
 
 def patiently(context: Context, calls: Sequence[Call[T]], deadline: float | None = None) -> Verb[list[T]]:
-    """As ``ask_all``, but outlast an absence of the broker; only for reads.
+    """As ``ask_all``, but outlast an absence of the broker, which is logged; only for reads.
 
     Args:
         deadline: When the caller's own patience ends, on the context's clock.
@@ -109,11 +112,17 @@ def patiently(context: Context, calls: Sequence[Call[T]], deadline: float | None
     patience_ends: float | None = None
     while True:
         try:
-            return (yield from ask_all(calls))
-        except BrokerUnreachable:
+            answers = yield from ask_all(calls)
+        except BrokerUnreachable as problem:
             now = context.clock.monotonic()
             if patience_ends is None:
                 patience_ends = min(now + OUTAGE_PATIENCE_S, float("inf") if deadline is None else deadline)
+                if now < patience_ends:
+                    logger.warning("%s; waiting %.0f s for it", problem, patience_ends - now)
             if now >= patience_ends:
                 raise
             yield Pause(min(0.5, patience_ends - now))
+        else:
+            if patience_ends is not None:
+                logger.warning("the broker answers again")
+            return answers

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from oneshot_queue.jobs import Cause
 from oneshot_queue.states import JobState
 from tests.cli.command_line import Cli
 from tests.cli.pretend_worker import PretendWorker
+from tests.servers import ServerProcess
 
 OUT, ERR = OutputStream.STDOUT, OutputStream.STDERR
 
@@ -194,3 +197,24 @@ def test_a_reader_that_had_enough_ends_logs_quietly(served: Cli) -> None:
 
     done = running.done()
     assert (done.code, done.err) == (128 + signal.SIGPIPE, "")
+
+
+def test_who_follows_is_told_that_the_broker_is_away_and_that_it_is_back(
+    fresh_server: ServerProcess, namespace: str, tmp_path: Path
+) -> None:
+    if not fresh_server.is_real:
+        pytest.skip("fakeredis keeps no data")
+    user = Cli(fresh_server.url, namespace, tmp_path / "state")
+    job_id = user("enqueue", "true").line
+    with closing(user.start("logs", "-f", job_id)) as running:
+        running.until("no live worker")
+        fresh_server.kill()
+        running.until("waiting 30 s for it")
+        fresh_server.start()
+        running.until("oneshot-queue: the broker answers again")
+        user("interrupt", job_id)
+        done = running.done()
+    user.close()
+
+    assert done.code == 0
+    assert done.err.count("waiting 30 s") == done.err.count("answers again") == 1
