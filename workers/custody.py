@@ -58,9 +58,9 @@ class Custody:
             if task is not None and task.pid is None:
                 self._give_back(held, "drained")
 
-    def stop(self, held: HeldJob) -> None:
+    def stop(self, held: HeldJob, because: str) -> None:
         """This worker does not wait for the job any longer: hand it on if it asked for that, else interrupt it."""
-        held.stop_reason = f"worker {self._worker} was stopped"
+        held.stop_reason = f"worker {self._worker} {because}"
         lost = Outcome(JobState.FAILED, Cause.WORKER_LOST, attempt=held.attempt)
         if held.intent is None and held.spec is not None and held.spec.begins_again(lost):
             held.is_handed_on = True

@@ -97,7 +97,7 @@ class Departure:
         if self._orchestrator.tasks:
             self._report.say(f"interrupting {self._jobs()}")
         for held in self._holdings:
-            self._custody.stop(held)
+            self._custody.stop(held, self._stopping.because)
         await self._stopping.wait_for(Stage.KILLING)
         self._orchestrator.kill()
 

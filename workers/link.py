@@ -39,6 +39,7 @@ class SupervisorLink:
                 continue
             if received is None:
                 logger.error("the supervisor is gone; ending all jobs and this worker")
+                stopping.because = "lost its supervisor"
                 stopping.reach(Stage.INTERRUPTING)
                 return
             message, files = received

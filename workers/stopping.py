@@ -15,10 +15,14 @@ class Stopping:
     """How urgently this worker was asked to stop, by its supervisor or by signals of its own.
 
     SIGTERM, SIGINT and SIGHUP (a closed terminal) go one stage further each.
+
+    Attributes:
+        because: What has happened to the worker, in words that follow its name.
     """
 
     def __init__(self) -> None:
         self.stage = Stage.RUNNING
+        self.because = "was stopped"
         self._reached = {stage: anyio.Event() for stage in Stage}
 
     def ask(self) -> Stage:

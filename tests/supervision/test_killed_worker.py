@@ -165,7 +165,9 @@ def test_killed_supervisor_takes_its_workers_and_their_jobs_with_it(
     worker.wait()
 
     wait_until(mark.alive, lambda seen: not seen, what="the jobs to end")
-    assert [job.wait(timeout=20).state for job in jobs] == [JobState.INTERRUPTED] * 2
+    outcomes = [job.wait(timeout=20) for job in jobs]
+    assert [outcome.state for outcome in outcomes] == [JobState.INTERRUPTED] * 2
+    assert all("lost its supervisor" in (outcome.error or "") for outcome in outcomes)
     wait_until(lambda: deployment.queue.workers() == [], what="the workers to say goodbye")
     for pidfd in workers:
         assert select.select([pidfd], [], [], LIMIT_S)[0] == [pidfd]
