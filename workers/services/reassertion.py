@@ -155,8 +155,8 @@ class Reassertion:
             raise answer
         await self._tell(untold, run_many)
         logger.warning(
-            "queue %s is on another run of its server: told it of the jobs that run here (%d) and that ended lately (%d); "
-            "it hands out no jobs for a few seconds",
+            "queue %s is on another run of its server: told it of the jobs that run here (%d) "
+            "and that ended lately (%d); it hands out no jobs for a few seconds",
             lease.keys.queue,
             *counts,
         )
