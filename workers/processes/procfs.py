@@ -15,6 +15,7 @@ from oneshot_queue.pidfd import pidfd_open, pidfd_send_signal
 
 _READ_BYTES: Final = 65_536
 _GONE: Final = (FileNotFoundError, ProcessLookupError, PermissionError)
+_EXITED: Final = "ZX"
 _NS_PER_TICK: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -22,7 +23,8 @@ class ProcessStatus(NamedTuple):
     """One process at one instant.
 
     Attributes:
-        state: One letter; ``Z`` has exited and waits to be reaped.
+        state: One letter; ``Z`` has exited and waits to be reaped. A process whose main thread alone has exited lives:
+            then it is the state of another thread.
         started: Clock ticks since boot; together with ``pid`` it names one process for ever.
     """
 
@@ -36,7 +38,12 @@ class ProcessStatus(NamedTuple):
     @property
     def is_zombie(self) -> bool:
         """Whether it has exited: nothing of it is left but its number and its status."""
-        return self.state in "ZX"
+        return self.state in _EXITED
+
+
+class _Thread(NamedTuple):
+    number: str
+    state: str
 
 
 class OwnChildren:
@@ -86,11 +93,7 @@ def _children_by_scan() -> set[int]:
 def children_of(pid: int) -> list[int]:
     """The direct children of a process, zombies included; none if it is gone or has none."""
     found: list[int] = []
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except (FileNotFoundError, ProcessLookupError):
-        return found
-    for thread in threads:
+    for thread in _threads_of(pid):
         found.extend(map(int, _read(f"/proc/{pid}/task/{thread}/children").split()))
     return found
 
@@ -102,23 +105,52 @@ def status_of(pid: int) -> ProcessStatus | None:
         return None
     # The name stands in parentheses and may itself contain any of ") (": what counts follows the last one.
     words = text[text.rindex(b")") + 2 :].split()
-    return ProcessStatus(pid, words[0].decode(), int(words[1]), int(words[2]), int(words[3]), int(words[19]))
+    state = words[0].decode()
+    if state in _EXITED and (thread := _live_thread_of(pid)) is not None:
+        state = thread.state
+    return ProcessStatus(pid, state, int(words[1]), int(words[2]), int(words[3]), int(words[19]))
 
 
 def environment_of(pid: int) -> bytes:
     """The environment a process began with, each ``K=V`` between NUL bytes; empty if it may not be read."""
-    return b"\0" + _read(f"/proc/{pid}/environ")
+    found = _read(f"/proc/{pid}/environ")
+    if not found and (thread := _live_thread_of(pid)) is not None:
+        found = _read(f"/proc/{pid}/task/{thread.number}/environ")
+    return b"\0" + found
 
 
 def standard_files_of(pid: int) -> set[str]:
     """What a process has open as descriptors 0, 1 and 2, as ``/proc`` names it: ``pipe:[4711]``."""
+    found = _standard_files_in(f"/proc/{pid}/fd")
+    if not found and (thread := _live_thread_of(pid)) is not None:
+        found = _standard_files_in(f"/proc/{pid}/task/{thread.number}/fd")
+    return found
+
+
+def _standard_files_in(folder: str) -> set[str]:
     found = set()
     for number in (0, 1, 2):
         try:
-            found.add(os.readlink(f"/proc/{pid}/fd/{number}"))
+            found.add(os.readlink(f"{folder}/{number}"))
         except _GONE:
             continue
     return found
+
+
+def _live_thread_of(pid: int) -> _Thread | None:
+    """A thread besides the main one that has not exited: it keeps a process alive whose main thread has."""
+    for number in _threads_of(pid):
+        text = _read(f"/proc/{pid}/task/{number}/stat") if number != str(pid) else b""
+        if text and (state := text[text.rindex(b")") + 2 :].split()[0].decode()) not in _EXITED:
+            return _Thread(number, state)
+    return None
+
+
+def _threads_of(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/task")
+    except _GONE:
+        return []
 
 
 def ticks_now() -> int:
