@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue.states import JobState
-from tests.marks import Mark
+from tests import half_dead
+from tests.marks import Mark, words_of
 from tests.processes.recorder import Recorder, a_guest, a_worker, state_of
 from tests.waiting import eventually
 from workers.orchestrator import AsyncOrchestrator
@@ -38,6 +39,24 @@ async def test_what_outlives_its_command_is_ended_before_the_outcome(
         assert marker.alive() == []
 
     assert (outcome.state, outcome.exit_code) == (JobState.FAILED, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("script", ["setsid {0} &", "(setsid sh -c '({0} &)' </dev/null >/dev/null 2>&1 &)"])
+async def test_process_that_goes_on_without_its_main_thread_is_ended_like_any_other(
+    kind: Callable[[Recorder], AsyncOrchestrator], script: str, recorder: Recorder, tmp_path: Path
+) -> None:
+    said = tmp_path / "pid"
+    other = script.format(f"{half_dead.PROGRAM} {said}")
+    async with kind(recorder) as orchestrator:
+        beside = orchestrator.submit(["sleep", "300"])
+        await recorder.started(beside.task_id)
+        outcome = await orchestrator.submit(["sh", "-c", f"{other}\nwhile [ ! -e {said} ]; do sleep 0.01; done"]).wait()
+        pid = int(said.read_text())
+        assert words_of(pid, "cmdline") == []
+        beside.interrupt()
+
+    assert outcome.state is JobState.COMPLETED
 
 
 async def test_what_outlives_its_command_is_asked_first_and_killed_after_half_a_second(recorder: Recorder) -> None:

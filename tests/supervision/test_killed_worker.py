@@ -12,11 +12,12 @@ from pathlib import Path
 from oneshot_queue import JobState
 from oneshot_queue.jobs import Cause
 from oneshot_queue.pidfd import pidfd_open
+from tests import half_dead
 from tests.faults.cases import case
 from tests.faults.faults import without_descriptors
 from tests.integration.deployment import Deployment, record_of
 from tests.integration.worker_process import WorkerProcess
-from tests.marks import Mark
+from tests.marks import Mark, words_of
 from tests.waiting import LIMIT_S, wait_until
 
 CROWDED = (sys.executable, "-P", str(Path(__file__).with_name("crowded_worker.py")))
@@ -73,6 +74,24 @@ def test_killed_worker_loses_its_whole_tree_within_two_seconds_and_its_sibling_n
     assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
     assert spared.interrupt().state is JobState.INTERRUPTED
     assert other_mark.alive() == []
+    worker.stop()
+
+
+def test_killed_worker_leaves_no_process_that_goes_on_without_its_main_thread(
+    deployment: Deployment, program: tuple[str, ...], tmp_path: Path
+) -> None:
+    said = tmp_path / "pid"
+    worker = deployment.start_worker(program=program)
+    job = deployment.enqueue(f"(setsid {half_dead.PROGRAM} {said} </dev/null >/dev/null 2>&1 &); sleep 300")
+    wait_until(said.exists, what="the main thread to have exited")
+    pid = int(said.read_text())
+    assert words_of(pid, "cmdline"), "the fault did not happen: it is dead"
+
+    os.kill(worker.worker_pid, signal.SIGKILL)
+
+    assert job.wait(timeout=20).cause is Cause.WORKER_LOST
+    assert record_of(job).is_confirmed
+    assert words_of(pid, "cmdline") == []
     worker.stop()
 
 
