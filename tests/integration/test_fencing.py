@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
-from oneshot_queue import JobState
-from oneshot_queue.jobs import Priority
+from oneshot_queue import JobState, SyncJob
+from oneshot_queue.jobs import Cause, Priority
 from tests.faults.cases import case
 from tests.integration.deployment import Deployment, output_of, record_of, until_state
 from tests.marks import Mark
@@ -78,18 +80,40 @@ def test_a_job_that_is_handed_over_once_more_is_not_started_twice_and_no_other_s
     bystander, job = deployment.enqueue(script), deployment.enqueue(script)
     deployment.witness.until_count("start", 2)
 
-    # As after a crash of Redis that lost the claim.
-    with deployment.redis.pipeline(transaction=True) as rollback:
-        rollback.xadd(deployment.keys.ready(Priority.NORMAL), {"id": job.id}, id="9999999999999-0")
-        rollback.hset(deployment.keys.job(job.id), mapping={"state": "CREATED", "entry": "9999999999999-0"})
-        rollback.rpush(deployment.keys.bell, "1")
-        rollback.execute()
+    lose_claim(deployment, job)
     worker.wait_for("the broker forgot that it is ours")
     (tmp_path / "gate").touch()
 
     assert {each.wait(timeout=20).state for each in (bystander, job)} == {JobState.COMPLETED}
     assert output_of(job)[0] == b"done\n"
     assert deployment.witness.times("start") == {bystander.id: 1, job.id: 1}
+    worker.stop()
+
+
+def lose_claim(deployment: Deployment, job: SyncJob) -> None:
+    """As after a crash of Redis that lost the claim."""
+    with deployment.redis.pipeline(transaction=True) as rollback:
+        rollback.xadd(deployment.keys.ready(Priority.NORMAL), {"id": job.id}, id="9999999999999-0")
+        rollback.hset(deployment.keys.job(job.id), mapping={"state": "CREATED", "entry": "9999999999999-0"})
+        rollback.rpush(deployment.keys.bell, "1")
+        rollback.execute()
+
+
+def test_a_job_that_was_handed_over_once_more_is_lost_with_its_worker_and_not_started_again(
+    deployment: Deployment, mark: Mark
+) -> None:
+    worker = deployment.start_worker(concurrency=2)
+    job = deployment.enqueue(mark.sleep)
+    deployment.witness.until("start", job.id)
+    lose_claim(deployment, job)
+    worker.wait_for("the broker forgot that it is ours")
+
+    os.kill(worker.worker_pid, signal.SIGKILL)
+
+    outcome = job.wait(timeout=20)
+    assert (outcome.state, outcome.cause) == (JobState.FAILED, Cause.WORKER_LOST)
+    assert mark.alive() == []
+    assert deployment.witness.times("start") == {job.id: 1}
     worker.stop()
 
 

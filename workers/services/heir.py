@@ -141,11 +141,14 @@ class Heir:
         # First of all: a claim of the dead worker that still is on its way must find its lease lost.
         await self._connection.run_many([sweeping.condemn(keys, note.lease_id)])
         slots = {slot.token: slot for slot in estate.slots}
+        # What was handed over once more, and went on, was started under a former token.
+        begun = {slot.job_id for slot in estate.slots if slot.queue == note.queue}
         known: list[str] = []
         while claims := await self._claimed(keys, note, known):
             for claim in claims:
                 known.append(claim.token)
-                await self._decide_job(keys, note, claim, slots.get(claim.token), is_complete=estate.is_complete)
+                has_not_begun = estate.is_complete and claim.job_id not in begun
+                await self._decide_job(keys, note, claim, slots.get(claim.token), has_not_begun=has_not_begun)
         while True:
             swept = await self._connection.run(
                 sweeping.sweep(
@@ -167,11 +170,11 @@ class Heir:
         return answer.claims if isinstance(answer, Claimed) else ()
 
     async def _decide_job(
-        self, keys: QueueKeys, note: LeaseNote, claim: Claim, slot: Slot | None, *, is_complete: bool
+        self, keys: QueueKeys, note: LeaseNote, claim: Claim, slot: Slot | None, *, has_not_begun: bool
     ) -> None:
         """Decide a job of which more is known than that its worker died; the others are left to the sweep."""
         holder = Holder(claim.token, note.lease_id, self._worker)
-        if slot is None and is_complete:
+        if has_not_begun:
             await self._write(
                 claiming.give_back(
                     keys, claim.job_id, holder, why="unstarted", is_counted=True, settings=self._settings
