@@ -71,7 +71,7 @@ class Departure:
                     flushing.cancel_scope.cancel()
 
                 flushing.start_soon(give_up_when_told)
-                await self._holdings.wait_until_empty()
+                await self._holdings.wait_until_written()
                 flushing.cancel_scope.cancel()
         for held in self._holdings:
             self._report.warn(f"job {held.job_id}: its end could not be written to the broker")

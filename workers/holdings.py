@@ -54,6 +54,7 @@ class HeldJob:
         ending: What has to be written about its end, once that is settled.
         is_unsettled: Whether a server that may have forgotten it did not take it as ours yet: nothing is written now.
         is_told_of_loss: Whether it was said that output of it is dropped.
+        is_damaged: Whether its end cannot be written until somebody mends a key.
         is_fenced: Whether it turned out to be another's: its processes end, nothing more is written.
     """
 
@@ -77,6 +78,7 @@ class HeldJob:
     ending: Ending | None = None
     is_unsettled: bool = False
     is_told_of_loss: bool = False
+    is_damaged: bool = False
     is_fenced: bool = False
 
     def is_of(self, spec: bytes, stdin: bytes) -> bool:
@@ -148,9 +150,14 @@ class Holdings:
         """Wait until a job is added or removed."""
         await self._changed.wait()
 
-    async def wait_until_empty(self) -> None:
-        """Wait until nothing is held."""
-        while self._held:
+    def mark_damaged(self, held: HeldJob) -> None:
+        """Its end cannot be written until somebody mends a key."""
+        held.is_damaged = True
+        self._notify()
+
+    async def wait_until_written(self) -> None:
+        """Wait until nothing is held but what cannot be written."""
+        while not all(held.is_damaged for held in self._held.values()):
             await self._changed.wait()
 
     def _notify(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -79,6 +80,42 @@ def test_a_job_whose_record_is_damaged_takes_none_of_its_neighbours_along(deploy
     starts.pop(damaged.id, None)
     assert starts == {job.id: 1 for job in jobs + later}
     worker.stop()
+
+
+def test_an_end_that_a_damaged_key_holds_up_is_written_once_that_is_mended(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    worker = deployment.start_worker(concurrency=2)
+    job = deployment.enqueue(f"while [ ! -e {tmp_path}/gate ]; do sleep 0.02; done; echo done")
+    deployment.witness.until("start", job.id)
+    stream = deployment.keys.ready(Priority.NORMAL)
+
+    deployment.redis.rename(stream, f"{stream}-saved")
+    deployment.redis.set(stream, "oops")
+    (tmp_path / "gate").touch()
+    worker.wait_for(f"job {job.id}: its end cannot be written")
+    deployment.redis.delete(stream)
+    deployment.redis.rename(f"{stream}-saved", stream)
+
+    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert output_of(job)[0] == b"done\n"
+    assert sum("its end cannot be written" in line for line in worker.lines) == 1
+    worker.stop()
+    assert deployment.entries() == 0
+
+
+def test_a_worker_does_not_wait_for_ever_for_a_damaged_key_when_it_is_stopped(deployment: Deployment) -> None:
+    worker = deployment.start_worker(concurrency=2)
+    job = deployment.enqueue("read -r _ || :; exec sleep 0.2")
+    deployment.witness.until("start", job.id)
+    stream = deployment.keys.ready(Priority.NORMAL)
+    deployment.redis.delete(stream)
+    deployment.redis.set(stream, "oops")
+    worker.wait_for(f"job {job.id}: its end cannot be written")
+
+    worker.stop()
+
+    assert f"job {job.id}: its end could not be written to the broker" in "\n".join(worker.lines)
 
 
 def submission(deployment: Deployment, job_id: str, spec: bytes) -> list[tuple[Any, ...]]:

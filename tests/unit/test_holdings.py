@@ -108,7 +108,7 @@ async def test_whoever_waits_for_nothing_to_be_held_waits_for_all_of_it() -> Non
     seen = []
 
     async def wait() -> None:
-        await holdings.wait_until_empty()
+        await holdings.wait_until_written()
         seen.append(len(holdings))
 
     async with anyio.create_task_group() as group:

@@ -44,6 +44,9 @@ MAX_RECENT: Final = 5_000
 
 FACT_DELAY_S: Final = 0.02
 
+MEND_S: Final = 2.0
+"""How long to wait for somebody to mend a key that is not what we keep there, before an end is written once more."""
+
 
 @dataclass(slots=True)
 class _Plan:
@@ -248,6 +251,9 @@ class Recorder:
                 case BrokerError() if not is_damage(answer):
                     self.look_at(held)
                     return answer
+                case BrokerError() if plan.ends:
+                    self._wait_for_mending(held, answer)
+                    return None
                 case _:
                     # Nothing that could be repeated: the job's record is not what it should be. Its end still counts.
                     logger.error("job %s: the broker took a change amiss: %s", held.job_id, answer)
@@ -262,6 +268,12 @@ class Recorder:
         elif held.changes:
             self.look_at(held)
         return None
+
+    def _wait_for_mending(self, held: HeldJob, problem: BrokerError) -> None:
+        if not held.is_damaged:
+            self._holdings.mark_damaged(held)
+            logger.error("job %s: its end cannot be written, and is tried every %g s: %s", held.job_id, MEND_S, problem)
+        asyncio.get_running_loop().call_later(MEND_S, self.look_at, held)
 
     def recent(self, keys: QueueKeys) -> Iterable[Ending | Return]:
         """What was recorded of a queue's jobs in the last minute: a server that crashes may forget it."""
