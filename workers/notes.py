@@ -158,9 +158,7 @@ class Notes:
 
     def exited(self, index: int, exit_code: int | None) -> None:
         """Note how a job's first process ended: its code, the negative of its signal, or ``None`` if nobody knows."""
-        at = self._first_slot + index * SLOT.size
-        _EXITED.pack_into(self._memory, at + _EXIT_AT, UNKNOWN_EXIT if exit_code is None else exit_code)
-        self._memory[at] = SlotState.EXITED
+        self._note_exit(index, exit_code, SlotState.EXITED)
 
     def free(self, index: int) -> None:
         """Forget a job: its end is on record, or it never began."""
@@ -175,6 +173,11 @@ class Notes:
         at = self._first_slot + index * SLOT.size
         return bool(_NUMBER.unpack_from(self._memory, at + 4) == _NUMBER.unpack_from(self._memory, at + _FENCED_AT))
 
+    def _note_exit(self, index: int, exit_code: int | None, state: SlotState) -> None:
+        at = self._first_slot + index * SLOT.size
+        _EXITED.pack_into(self._memory, at + _EXIT_AT, UNKNOWN_EXIT if exit_code is None else exit_code)
+        self._memory[at] = state
+
     def _count_exclusive(self, change: int) -> None:
         self._exclusive += change
         _NUMBER.pack_into(self._memory, _EXCLUSIVE_AT, self._exclusive)
@@ -185,6 +188,10 @@ class Notes:
     def has_exclusive_jobs(self) -> bool:
         """Whether a job is noted that must end before its lease does; cheap."""
         return bool(_NUMBER.unpack_from(self._memory, _EXCLUSIVE_AT)[0])
+
+    def outlived(self, slot: Slot, exit_code: int | None) -> None:
+        """Note how a job's first process ended that was reaped after the worker's death."""
+        self._note_exit(slot.index, exit_code, SlotState.OUTLIVED)
 
     def fence(self, slot: Slot) -> None:
         """Note that this very job was ended because its lease was about to run out."""

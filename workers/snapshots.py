@@ -38,6 +38,8 @@ class SlotState(IntEnum):
     """It has been started, and its process id is known."""
     EXITED = 3
     """Its first process has ended, and was reaped."""
+    OUTLIVED = 4
+    """The same, but after its worker's death, which it may have ended for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,7 @@ def _lease(fields: tuple[bytes, bytes, float, float]) -> LeaseNote | None:
 def _slot(index: int, fields: tuple[int | bytes, ...]) -> Slot | None:
     state, exclusive, sequence, fenced, attempt, pid, exit_code, first, last = (int(each) for each in fields[:9])
     queue, job_id, token, lease_id = (_text(each) for each in fields[9:] if isinstance(each, bytes))
-    if state > SlotState.EXITED or not all(map(NAME_PATTERN.fullmatch, (queue, job_id, lease_id))):
+    if state > SlotState.OUTLIVED or not all(map(NAME_PATTERN.fullmatch, (queue, job_id, lease_id))):
         return None
     if not _TOKEN.fullmatch(token) or attempt < 1 or pid >= 2**31 or (state > SlotState.SPAWNING) != (pid > 0):
         return None
@@ -216,5 +218,5 @@ def _slot(index: int, fields: tuple[int | bytes, ...]) -> Slot | None:
         is_fenced=fenced == sequence,
         pid=pid or None,
         started=(first, last),
-        exit_code=exit_code if state == SlotState.EXITED and exit_code != UNKNOWN_EXIT else None,
+        exit_code=exit_code if state >= SlotState.EXITED and exit_code != UNKNOWN_EXIT else None,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from oneshot_queue import JobState
 from oneshot_queue.jobs import Cause
-from tests.faults.faults import frozen, without_descriptors
+from tests.faults.faults import frozen, states_of_threads, without_descriptors
 from tests.integration.deployment import Deployment, record_of
 from tests.integration.worker_process import PROGRAM, WorkerProcess
 from tests.marks import Mark
@@ -32,6 +32,12 @@ def victim_of(worker: WorkerProcess, deployment: Deployment, job_id: str) -> tup
     return shown[0].pid, shown[0].id
 
 
+def until_exited(pid: int) -> None:
+    """Wait until a process has exited that nobody reaps."""
+    wait_until(lambda: states_of_threads(pid), lambda states: not states, what="the process to exit")
+    assert Path(f"/proc/{pid}").exists()
+
+
 def test_job_of_a_killed_worker_is_handed_to_the_next_with_no_status(deployment: Deployment, mark: Mark) -> None:
     worker = deployment.start_worker(concurrency=1, program=INHERITING)
     job = deployment.enqueue(mark.sleep)
@@ -41,7 +47,7 @@ def test_job_of_a_killed_worker_is_handed_to_the_next_with_no_status(deployment:
     os.kill(pid, signal.SIGKILL)
 
     said = worker.wait_for(f"estate of {worker_id}")
-    assert f"{job.id} EXITED None in {deployment.state_folder}" in said
+    assert f"{job.id} OUTLIVED None in {deployment.state_folder}" in said
     assert mark.alive() == []
     wait_until(lambda: folders(deployment), lambda names: worker_id not in names, what="its folder to be removed")
     assert len(folders(deployment)) == 1
@@ -58,11 +64,11 @@ def test_status_of_a_job_that_ended_by_itself_while_its_worker_was_dead_is_known
     # Frozen, the worker cannot reap it: the status is still there when the worker dies.
     os.kill(pid, signal.SIGSTOP)
     gate.touch()
-    wait_until(lambda: Path(f"/proc/{leader}/stat").read_text().rpartition(")")[2].split()[0], "Z".__eq__)
+    until_exited(leader)
 
     os.kill(pid, signal.SIGKILL)
 
-    assert f"{job.id} EXITED 7" in worker.wait_for(f"estate of {worker_id}")
+    assert f"{job.id} OUTLIVED 7" in worker.wait_for(f"estate of {worker_id}")
     worker.stop()
 
 
@@ -74,10 +80,28 @@ def test_job_that_dies_of_its_worker_being_gone_is_handed_on_with_no_status(depl
 
     with frozen(worker.pid):
         os.kill(pid, signal.SIGKILL)
-        status = Path(f"/proc/{leader}/stat")
-        wait_until(lambda: status.read_text().rpartition(")")[2].split()[0], "Z".__eq__, what="the job to die of it")
+        until_exited(leader)
 
-    assert f"{job.id} EXITED None" in worker.wait_for(f"estate of {worker_id}")
+    assert f"{job.id} OUTLIVED None" in worker.wait_for(f"estate of {worker_id}")
+    worker.stop()
+
+
+def test_job_that_fails_of_its_worker_being_gone_is_lost_with_it_and_one_that_does_not_is_completed(
+    deployment: Deployment,
+) -> None:
+    worker = deployment.start_worker(concurrency=2)
+    # Each goes on until nobody takes its output, and says so in its own way.
+    script = "trap '' PIPE; while echo on; do :; done 2>/dev/null; exit"
+    failing, content = (deployment.enqueue(f"{script} {code}") for code in (3, 0))
+    leaders = [deployment.witness.until("start", job.id).pid for job in (failing, content)]
+
+    with frozen(worker.pid):
+        os.kill(worker.pids_of_workers[0], signal.SIGKILL)
+        for leader in leaders:
+            until_exited(leader)
+
+    assert failing.wait(timeout=20).cause is Cause.WORKER_LOST
+    assert content.wait(timeout=20).state is JobState.COMPLETED
     worker.stop()
 
 

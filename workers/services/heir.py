@@ -34,7 +34,7 @@ from workers.endings import Ending
 from workers.estates import Estate
 from workers.holdings import ServerClock
 from workers.lines import jobs_in_words
-from workers.snapshots import LeaseNote, Slot
+from workers.snapshots import LeaseNote, Slot, SlotState
 from workers.spool import read_spool
 
 logger = logging.getLogger(__name__)
@@ -182,12 +182,14 @@ class Heir:
             )
         elif slot is not None and slot.exit_code not in (None, -signal.SIGKILL) and not slot.is_fenced:
             # SIGKILL is how the supervisor ends what a dead worker left: it says nothing of the command.
-            await past_damage(self._finish(keys, claim, holder, slot.exit_code), otherwise=None)
+            is_own = slot.state is SlotState.EXITED
+            await past_damage(self._finish(keys, claim, holder, slot.exit_code, is_own=is_own), otherwise=None)
 
-    async def _finish(self, keys: QueueKeys, claim: Claim, holder: Holder, code: int) -> None:
+    async def _finish(self, keys: QueueKeys, claim: Claim, holder: Holder, code: int, *, is_own: bool) -> None:
         remains = await self._connection.run(remains_of(keys, claim.job_id))
         ending = _ending_of(keys, claim, holder, code, remains)
-        if ending is not None:
+        # What failed after its worker had died may have failed for that: nobody took its output any more.
+        if ending is not None and (is_own or ending.outcome.state is JobState.COMPLETED):
             await self._connection.run(ending.finish(0.0, self._settings))
 
     async def _write(self, call: Call[Any]) -> None:

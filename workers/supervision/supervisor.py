@@ -271,7 +271,7 @@ class Supervisor:
         for dead in self._dead:
             slot = dead.running.get(reaped.pid)
             if slot is not None and slot.is_of(reaped.pid, reaped.started):
-                dead.child.notes.exited(slot.index, reaped.exit_code)
+                dead.child.notes.outlived(slot, reaped.exit_code)
                 return
 
     def _settle_dead(self) -> None:
