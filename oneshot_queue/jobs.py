@@ -161,8 +161,8 @@ class JobSpec:
         return self.exclusive or (self.retries > 0 and Cause.WORKER_LOST in self.retry_on)
 
     def begins_again(self, outcome: Outcome) -> bool:
-        """Whether an attempt that ended so is followed by another."""
-        if outcome.state is not JobState.FAILED or outcome.attempt > self.retries:
+        """Whether an attempt that ended so is followed by another: never beside what is left of it."""
+        if outcome.state is not JobState.FAILED or outcome.attempt > self.retries or outcome.survivors:
             return False
         return outcome.cause in self.retry_on or (
             outcome.cause is Cause.EXIT and outcome.exit_code is not None and outcome.exit_code in self.retry_on

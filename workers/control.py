@@ -67,10 +67,15 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Inherit:
-    """Decide about the jobs of a worker that died; its notes come along as a file."""
+    """Decide about the jobs of a worker that died; its notes come along as a file.
+
+    Attributes:
+        survivors: The process ids of what came from it and could not be ended.
+    """
 
     worker_id: str
     folder: str | None
+    survivors: list[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ The notes are the estate: the supervisor adds to them what it saw of the end, an
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ SPOOL: Final = "spool"
 
 @dataclass(frozen=True, slots=True)
 class Estate:
-    """What is known of the jobs of a worker that died. Nothing of their processes is left.
+    """What is known of the jobs of a worker that died. Of their processes nothing is left but the survivors.
 
     Attributes:
         leases: Its leases, with the queue each of them belongs to.
@@ -28,6 +28,7 @@ class Estate:
         is_complete: Whether what it held and is not named here was never started. Notes of before the machine's last
             start may never have reached the disk, or not all of them.
         folder: Where its files are; ``None`` if it had none.
+        survivors: The process ids of what SIGKILL did not end.
     """
 
     worker_id: str
@@ -35,6 +36,7 @@ class Estate:
     slots: tuple[Slot, ...]
     is_complete: bool
     folder: Path | None
+    survivors: Sequence[int]
 
     @property
     def spool(self) -> Path | None:
@@ -47,7 +49,7 @@ OnEstate = Callable[[Estate], bool]
 all of it is on record."""
 
 
-def read_estate(file: int, folder: Path | None) -> Estate:
+def read_estate(file: int, folder: Path | None, survivors: Sequence[int] = ()) -> Estate:
     """Read an estate from the notes of a worker that is dead.
 
     Raises:
@@ -59,4 +61,4 @@ def read_estate(file: int, folder: Path | None) -> Estate:
         raise MalformedData("notes", f"have {size} bytes")
     found = read_notes(os.pread(file, size, 0))
     is_complete = found.boot_id == boot_id() and not found.damaged
-    return Estate(found.worker_id, found.leases, found.slots, is_complete, folder)
+    return Estate(found.worker_id, found.leases, found.slots, is_complete, folder, survivors)

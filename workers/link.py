@@ -73,7 +73,8 @@ def _estate_of(message: Inherit, files: Sequence[int]) -> Estate | None:
         logger.error("no descriptor is free for the estate of worker %s", message.worker_id)
         return None
     try:
-        return read_estate(files[0], None if message.folder is None else Path(message.folder))
+        folder = None if message.folder is None else Path(message.folder)
+        return read_estate(files[0], folder, message.survivors)
     except (MalformedData, OSError) as problem:
         logger.error("the estate of worker %s cannot be read: %s", message.worker_id, problem)
         return None

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from oneshot_queue import JobState
 from oneshot_queue.jobs import Cause
-from tests.faults.faults import frozen, states_of_threads, without_descriptors
+from tests.faults.faults import frozen, kill_process, states_of_threads, without_descriptors
 from tests.integration.deployment import Deployment, record_of
 from tests.integration.worker_process import PROGRAM, WorkerProcess
 from tests.marks import Mark
 from tests.waiting import wait_until
 from workers.snapshots import SlotState, read_notes
 
+HELPLESS = (sys.executable, "-P", str(Path(__file__).with_name("helpless_supervisor.py")))
 INHERITING = (sys.executable, "-P", str(Path(__file__).with_name("inheriting_worker.py")))
 
 
@@ -103,6 +104,33 @@ def test_job_that_fails_of_its_worker_being_gone_is_lost_with_it_and_one_that_do
     assert failing.wait(timeout=20).cause is Cause.WORKER_LOST
     assert content.wait(timeout=20).state is JobState.COMPLETED
     worker.stop()
+
+
+def test_job_whose_processes_cannot_be_ended_says_so_and_does_not_begin_again_beside_them(
+    deployment: Deployment, mark: Mark, other_mark: Mark
+) -> None:
+    worker = deployment.start_worker(concurrency=2, program=HELPLESS)
+    scripts = mark.sleep, f"[ $ONESHOT_ATTEMPT = 2 ] || exec {other_mark.sleep}"
+    resisting, other = (
+        deployment.enqueue(script, retries=1, retry_on=["worker_lost"], retry_delay=0.1) for script in scripts
+    )
+    for found in (mark, other_mark):
+        wait_until(found.alive, what="both to run")
+
+    with frozen(worker.worker_pid):
+        kill_process(*other_mark.alive())
+        os.kill(worker.worker_pid, signal.SIGKILL)
+
+    outcome = resisting.wait(timeout=20)
+    assert (outcome.state, outcome.cause, outcome.attempt) == (JobState.FAILED, Cause.WORKER_LOST, 1)
+    # The shell, and what it waits for.
+    assert record_of(resisting).survivors == 2
+    assert mark.alive()
+    assert other.wait(timeout=20).state is JobState.COMPLETED
+    assert deployment.witness.times("start") == {resisting.id: 1, other.id: 2}
+    worker.stop()
+    for pid in mark.alive():
+        kill_process(pid)
 
 
 def test_estate_whose_heir_dies_goes_to_the_next(deployment: Deployment, mark: Mark) -> None:

@@ -43,7 +43,7 @@ def test_worker_that_lived_a_minute_is_replaced_at_once() -> None:
     [
         ASSIGNMENT,
         Stop(Stage.KILLING),
-        Inherit("w", None),
+        Inherit("w", None, [17]),
         Opened(),
         Failed(5, "nobody there", needs_person=True),
         Decided("w"),

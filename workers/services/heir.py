@@ -34,6 +34,7 @@ from workers.endings import Ending
 from workers.estates import Estate
 from workers.holdings import ServerClock
 from workers.lines import jobs_in_words
+from workers.processes.procfs import environment_of
 from workers.snapshots import LeaseNote, Slot, SlotState
 from workers.spool import read_spool
 
@@ -148,7 +149,9 @@ class Heir:
             for claim in claims:
                 known.append(claim.token)
                 has_not_begun = estate.is_complete and claim.job_id not in begun
-                await self._decide_job(keys, note, claim, slots.get(claim.token), has_not_begun=has_not_begun)
+                slot = slots.get(claim.token)
+                survivors = () if slot is None else _survivors_of(slot, estate)
+                await self._decide_job(keys, note, claim, slot, survivors, has_not_begun=has_not_begun)
         while True:
             swept = await self._connection.run(
                 sweeping.sweep(
@@ -158,7 +161,7 @@ class Heir:
                     by=self._worker,
                     error=DIED,
                     spread=random.uniform(0.5, 1.0),
-                    is_confirmed=True,
+                    is_confirmed=not estate.survivors,
                     settings=self._settings,
                 )
             )
@@ -170,7 +173,14 @@ class Heir:
         return answer.claims if isinstance(answer, Claimed) else ()
 
     async def _decide_job(
-        self, keys: QueueKeys, note: LeaseNote, claim: Claim, slot: Slot | None, *, has_not_begun: bool
+        self,
+        keys: QueueKeys,
+        note: LeaseNote,
+        claim: Claim,
+        slot: Slot | None,
+        survivors: tuple[int, ...],
+        *,
+        has_not_begun: bool,
     ) -> None:
         """Decide a job of which more is known than that its worker died; the others are left to the sweep."""
         holder = Holder(claim.token, note.lease_id, self._worker)
@@ -180,16 +190,13 @@ class Heir:
                     keys, claim.job_id, holder, why="unstarted", is_counted=True, settings=self._settings
                 )
             )
-        elif slot is not None and slot.exit_code not in (None, -signal.SIGKILL) and not slot.is_fenced:
-            # SIGKILL is how the supervisor ends what a dead worker left: it says nothing of the command.
-            is_own = slot.state is SlotState.EXITED
-            await past_damage(self._finish(keys, claim, holder, slot.exit_code, is_own=is_own), otherwise=None)
+        elif slot is not None and (outcome := _outcome(claim, slot, survivors)) is not None:
+            await past_damage(self._finish(keys, claim, holder, outcome), otherwise=None)
 
-    async def _finish(self, keys: QueueKeys, claim: Claim, holder: Holder, code: int, *, is_own: bool) -> None:
+    async def _finish(self, keys: QueueKeys, claim: Claim, holder: Holder, outcome: Outcome) -> None:
         remains = await self._connection.run(remains_of(keys, claim.job_id))
-        ending = _ending_of(keys, claim, holder, code, remains)
-        # What failed after its worker had died may have failed for that: nobody took its output any more.
-        if ending is not None and (is_own or ending.outcome.state is JobState.COMPLETED):
+        if not remains.is_interrupted:
+            ending = _ending_of(keys, claim, holder, outcome, remains)
             await self._connection.run(ending.finish(0.0, self._settings))
 
     async def _write(self, call: Call[Any]) -> None:
@@ -199,17 +206,44 @@ class Heir:
         return QueueKeys(self._settings.namespace, queue)
 
 
-def _ending_of(keys: QueueKeys, claim: Claim, holder: Holder, code: int, remains: Remains) -> Ending | None:
-    """How an attempt ended whose exit status was seen; ``None`` if something else decides it."""
-    if remains.is_interrupted:
+def _survivors_of(slot: Slot, estate: Estate) -> tuple[int, ...]:
+    """What SIGKILL did not end, and is the job's, or nobody knows whose it is."""
+    bearing = {pid: environment_of(pid).strip(b"\0") for pid in estate.survivors}
+    return tuple(pid for pid, variables in bearing.items() if not variables or slot.token.encode() in variables)
+
+
+def _outcome(claim: Claim, slot: Slot, survivors: tuple[int, ...]) -> Outcome | None:
+    """How an attempt ended of which more is known than that its worker died; ``None`` if nothing is."""
+    lost = Outcome(JobState.FAILED, Cause.WORKER_LOST, attempt=claim.attempt, survivors=survivors)
+    if survivors:
+        return replace(lost, error=f"{DIED}, and SIGKILL did not end {', '.join(map(str, survivors))}")
+    code = slot.exit_code
+    # SIGKILL is how the supervisor ends what a dead worker left: it says nothing of the command.
+    spec = None if code in (None, -signal.SIGKILL) or slot.is_fenced else _spec_of(claim)
+    if code is None or spec is None:
         return None
+    error = f"{DIED} before its end was on record; the end of its output may be missing"
+    if code in spec.success_codes:
+        return Outcome(JobState.COMPLETED, Cause.EXIT, exit_code=code, attempt=claim.attempt, error=error)
+    if slot.state is SlotState.OUTLIVED:
+        # It may have failed because its worker had died: nobody took its output any more.
+        return None
+    if code < 0:
+        return Outcome(JobState.FAILED, Cause.SIGNAL, signal=-code, attempt=claim.attempt, error=error)
+    return Outcome(JobState.FAILED, Cause.EXIT, exit_code=code, attempt=claim.attempt, error=error)
+
+
+def _spec_of(claim: Claim) -> JobSpec | None:
     try:
-        spec = unpack_spec(claim.spec, claim.stdin)
+        return unpack_spec(claim.spec, claim.stdin)
     except MalformedData:
         return None
-    outcome = _outcome(spec, claim.attempt, code)
+
+
+def _ending_of(keys: QueueKeys, claim: Claim, holder: Holder, outcome: Outcome, remains: Remains) -> Ending:
+    spec = _spec_of(claim)
     retry_after_s = None
-    if spec.begins_again(outcome):
+    if spec is not None and spec.begins_again(outcome):
         spread = random.uniform(0.5, 1.0)
         retry_after_s = retry_delay(claim.attempt, base_s=spec.retry_delay, cap_s=spec.retry_max_delay, spread=spread)
     return Ending(
@@ -225,11 +259,3 @@ def _ending_of(keys: QueueKeys, claim: Claim, holder: Holder, code: int, remains
         fields={},
         retry_after_s=retry_after_s,
     )
-
-
-def _outcome(spec: JobSpec, attempt: int, code: int) -> Outcome:
-    error = f"{DIED} before its end was on record; the end of its output may be missing"
-    ended = Outcome(JobState.FAILED, Cause.EXIT, exit_code=code, attempt=attempt, error=error)
-    if code < 0:
-        return replace(ended, cause=Cause.SIGNAL, exit_code=None, signal=-code)
-    return replace(ended, state=JobState.COMPLETED) if code in spec.success_codes else ended

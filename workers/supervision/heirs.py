@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +26,13 @@ class _Pending:
     """An estate that is not decided yet.
 
     Attributes:
+        survivors: The process ids of what could not be ended.
         declined: How often a worker did not take it.
         due_s: When it may be given to a worker, monotonic.
     """
 
     incarnation: Incarnation
+    survivors: list[int] = field(default_factory=list)
     heir: Child | None = None
     declined: int = 0
     due_s: float = 0.0
@@ -48,10 +50,10 @@ class Heirs:
         # Most descriptors are for living workers.
         self._room = max(1, min(MAX_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))
 
-    def add(self, incarnation: Incarnation) -> None:
-        """A worker is dead, nothing of its processes is left, and its jobs have to be decided."""
+    def add(self, incarnation: Incarnation, survivors: list[int]) -> None:
+        """A worker is dead, of its processes nothing is left but these, and its jobs have to be decided."""
         if incarnation.folder is None or len(self._pending) < self._room:
-            self._pending[incarnation.worker_id] = _Pending(incarnation)
+            self._pending[incarnation.worker_id] = _Pending(incarnation, survivors)
         else:
             incarnation.close()
             self._lying.append(incarnation.folder)
@@ -97,7 +99,7 @@ class Heirs:
                 heir = heirs[pending.declined % len(heirs)]
                 incarnation = pending.incarnation
                 folder = None if incarnation.folder is None else str(incarnation.folder)
-                if heir.channel.send(Inherit(worker_id, folder), [incarnation.notes]):
+                if heir.channel.send(Inherit(worker_id, folder, pending.survivors), [incarnation.notes]):
                     pending.heir = heir
 
     def close(self) -> None:

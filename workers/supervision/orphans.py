@@ -47,11 +47,17 @@ class Orphans:
         self._let_be = self._own_children.read()
         self._quiet_looks = QUIET_LOOKS
         self._not_before = 0
+        self._alive: set[int] = set()
 
     @property
     def are_ending(self) -> bool:
         """Whether a dead worker's processes may be left."""
         return self._quiet_looks < QUIET_LOOKS
+
+    @property
+    def resisting(self) -> list[int]:
+        """The process ids of what the last look found alive."""
+        return sorted(self._alive) if self.are_ending else []
 
     def end_all(self, not_before: int) -> None:
         """A worker has died: from now on, end what has come from it, until two looks find nothing.
@@ -85,6 +91,7 @@ class Orphans:
                 self._let_be.add(status.pid)
         if self.are_ending:
             self._quiet_looks = 0 if orphans else self._quiet_looks + 1
+            self._alive.clear()
             for status in orphans:
                 self._end(status)
 
@@ -105,6 +112,7 @@ class Orphans:
             if not each.is_zombie:
                 if self._spares(each.pid):
                     continue
+                self._alive.add(each.pid)
                 # What has only just ended by itself keeps its own status: a signal changes nothing for a zombie.
                 send_signal(each, signal.SIGKILL)
             for pid in children_of(each.pid):

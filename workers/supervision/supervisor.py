@@ -217,7 +217,7 @@ class Supervisor:
             return
         try:
             for incarnation in take_over(self._folder, self._options):
-                self._heirs.add(incarnation)
+                self._heirs.add(incarnation, [])
         except OSError as problem:
             self._lines.warn(f"worker: what earlier workers left waits for the next start: {problem.strerror}")
 
@@ -282,7 +282,7 @@ class Supervisor:
             self._dead.remove(dead)
             incarnation = dead.child.incarnation
             if dead.found.slots or incarnation.has_spool or (dead.found.leases and dead.exit_code != 0):
-                self._heirs.add(incarnation)
+                self._heirs.add(incarnation, self._orphans.resisting)
             else:
                 incarnation.remove()
 

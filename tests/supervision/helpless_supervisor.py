@@ -1,0 +1,15 @@
+"""A supervisor whose signals end nothing, as where processes hang in the kernel; not a test, but what tests run."""
+
+from __future__ import annotations
+
+import sys
+
+from oneshot_queue.cli import main
+from workers.processes import cgroup
+from workers.supervision import orphans, supervisor
+
+if __name__ == "__main__":
+    cgroup.make = lambda worker_id: None  # type: ignore[assignment]  # noqa: ARG005
+    orphans.send_signal = lambda *_: None  # type: ignore[attr-defined]
+    supervisor.ENDING_S = 0.5  # type: ignore[misc]
+    sys.exit(main(["worker", *sys.argv[1:]]))
