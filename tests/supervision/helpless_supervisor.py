@@ -9,7 +9,7 @@ from workers.processes import cgroup
 from workers.supervision import orphans, supervisor
 
 if __name__ == "__main__":
-    cgroup.make = lambda worker_id: None  # type: ignore[assignment]  # noqa: ARG005
+    cgroup.make = lambda worker_id: None  # noqa: ARG005
     orphans.send_signal = lambda *_: None  # type: ignore[attr-defined]
     supervisor.ENDING_S = 0.5  # type: ignore[misc]
     sys.exit(main(["worker", *sys.argv[1:]]))

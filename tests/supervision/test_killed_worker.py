@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -92,6 +93,20 @@ def test_killed_worker_leaves_no_process_that_goes_on_without_its_main_thread(
     assert job.wait(timeout=20).cause is Cause.WORKER_LOST
     assert record_of(job).is_confirmed
     assert words_of(pid, "cmdline") == []
+    worker.stop()
+
+
+def test_worker_is_replaced_though_somebody_removed_the_state_folder(deployment: Deployment, mark: Mark) -> None:
+    worker = deployment.start_worker()
+    job = deployment.enqueue(mark.sleep)
+    wait_until(mark.alive, what="the sleeper")
+
+    shutil.rmtree(deployment.state_folder)
+    os.kill(worker.worker_pid, signal.SIGKILL)
+
+    assert job.wait(timeout=20).cause is Cause.WORKER_LOST
+    assert mark.alive() == []
+    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
     worker.stop()
 
 

@@ -194,6 +194,9 @@ class Supervisor:
                     self._lines.warn(f"worker {post.options.name} cannot be started now: {problem.strerror}")
 
     def _started(self, post: Post) -> Child:
+        if self._folder is not None:
+            # Somebody may have removed it.
+            self._folder = self._private_folder()
         child = start_child(
             post.options,
             process=post.process,
