@@ -14,6 +14,7 @@ import pytest
 
 from oneshot_queue.states import JobState
 from tests import half_dead
+from tests.faults.faults import without_descriptors
 from tests.marks import Mark, words_of
 from tests.processes.recorder import Recorder, a_guest, a_worker, state_of
 from tests.waiting import eventually
@@ -230,6 +231,21 @@ async def test_what_survives_sigkill_is_named_and_keeps_its_slot(
         monkeypatch.undo()
         await orchestrator.wait_for_slot()
         assert marker.alive() == []
+
+
+async def test_strays_that_cannot_be_looked_at_take_no_task_along(recorder: Recorder, marker: Mark) -> None:
+    async with a_worker(recorder) as orchestrator:
+        # It may be of either.
+        tasks = [orchestrator.submit(["sh", "-c", f"({FAINT.format(marker.sleep)}); exec sleep 300"]) for _ in range(2)]
+        await eventually(marker.alive, lambda alive: len(alive) == 2, what="the strays")
+        with without_descriptors(os.getpid()):
+            with pytest.raises(OSError, match="Too many open files"):
+                os.open("/dev/null", os.O_RDONLY)
+            orchestrator._heartbeat.run_once()
+
+        assert [task.outcome for task in tasks] == [None, None]
+        for task in tasks:
+            task.interrupt()
 
 
 def _living_members(recorder: Recorder) -> list[int]:

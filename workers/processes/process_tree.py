@@ -164,7 +164,16 @@ class ProcessTree:
         return Remains(alive, is_quiet)
 
     def tend_strays(self) -> None:
-        """Take what has exited off the process table, and end what no attempt is left to answer for."""
+        """Take what has exited off the process table, and end what no attempt is left to answer for.
+
+        Without a descriptor to spare nothing can be looked at; the next call may do better.
+        """
+        try:
+            self._tend_strays()
+        except OSError:
+            return
+
+    def _tend_strays(self) -> None:
         self._spared = {pid for pid in self._spared if (status := status_of(pid)) is not None and not status.is_zombie}
         for pid in self.strays():
             status = status_of(pid)
