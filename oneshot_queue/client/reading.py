@@ -55,7 +55,7 @@ def read_output(
 
     Raises:
         JobNotFound: There is no such job.
-        InvalidSetting: The cursor is none of ours, or there was no such attempt.
+        InvalidSetting: The cursor is none of ours, there was no such attempt, or its output is not kept any more.
         MalformedData: What is stored is no output.
     """
     only = attempt
@@ -69,6 +69,12 @@ def read_output(
             attempt = only or seen.attempt
         if attempt > seen.attempt:
             raise InvalidSetting("attempt", f"job {job_id} has had {seen.attempt}, not {attempt}")
+        if attempt <= seen.forgotten:
+            if only is not None:
+                raise InvalidSetting(
+                    "attempt", f"the output of job {job_id} is kept from attempt {seen.forgotten + 1} on"
+                )
+            attempt, ordinal, ends = seen.forgotten + 1, 0, dict.fromkeys(OutputStream, 0)
         # The state was read before the output: what a final state's output holds is all there will be.
         ended = seen.state.is_final or seen.attempt > attempt
         while chunks := (yield from _next_page(context, job_id, attempt, ordinal, seen)):

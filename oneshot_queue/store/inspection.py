@@ -31,7 +31,11 @@ _ESCAPED: Final = {"\\": "\\", "n": "\n", "t": "\t", "r": "\r"}
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """The little of a job that a waiting verb looks at again and again."""
+    """The little of a job that a waiting verb looks at again and again.
+
+    Attributes:
+        forgotten: Up to which attempt output is not kept any more.
+    """
 
     state: JobState | None
     ended_ms: int | None
@@ -40,6 +44,7 @@ class Glance:
     attempt: int
     output: str
     is_confirmed: bool = True
+    forgotten: int = 0
 
 
 def glance(keys: QueueKeys, job_id: str) -> Call[Glance]:
@@ -47,7 +52,7 @@ def glance(keys: QueueKeys, job_id: str) -> Call[Glance]:
 
     def read(reply: Any) -> Glance:
         known = (text(value) if value is not None else "" for value in reply)
-        state, ended, lease, worker, attempt, output, confirmed = known
+        state, ended, lease, worker, attempt, output, confirmed, forgotten = known
         return Glance(
             JobState(state) if state else None,
             int(ended) if ended else None,
@@ -56,9 +61,10 @@ def glance(keys: QueueKeys, job_id: str) -> Call[Glance]:
             int(attempt or "1"),
             output,
             confirmed != "0",
+            int(forgotten or "0"),
         )
 
-    fields = ("state", "ended", "lease", "worker", "attempt", "output", "confirmed")
+    fields = ("state", "ended", "lease", "worker", "attempt", "output", "confirmed", "forgot")
     return plain("HMGET", keys.job(job_id), *fields, read=read)
 
 

@@ -69,7 +69,8 @@ def test_an_interrupt_arrives_although_nothing_is_heard_from_any_channel(
     took_s = time.monotonic() - began
 
     assert report.result is InterruptResult.INTERRUPTED
-    assert took_s < 6.0 / 6 + 1
+    # The next renewal brings it, a second later at most; nothing else would within a lease.
+    assert took_s < 6.0 / 2
     assert_invariants(
         check_invariants(own_deployment, acknowledged=[job.id], interrupted=[job.id], ends=ends, strays=mark.alive)
     )
@@ -88,7 +89,7 @@ def test_an_interrupt_while_the_server_is_away_fails_fast_and_leaves_nothing_hal
     code, text, took_s = interrupt(real_deployment, job.id)
     fresh_server.start() if how == "stopped" else fresh_server.resume()
 
-    assert (code, took_s < 8) == (5, True), text
+    assert (code, took_s < 20) == (5, True), text
     record = wait_until(lambda: record_of(job), what="the server to be back")
     if how == "stopped":
         assert (record.state, record.interrupt_requested_ms) == (JobState.RUNNING, None)

@@ -8,10 +8,10 @@ import pytest
 from oneshot_queue.jobs import Cause, Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store import job_store, lease_store
-from oneshot_queue.store.claiming import Claimed, Later
+from oneshot_queue.store.claiming import Claimed, Later, Returned
 from oneshot_queue.store.job_store import Ended, Full, Promoted, Recorded, Submitted, When
 from tests.store.builders import NOBODY, Held, Store, a_job_id, a_spec, an_outcome
-from tests.store.recovery import let_come, names_of, promote, rows, standing
+from tests.store.recovery import a_retried_spec, give_back, let_come, names_of, promote, rows, standing
 
 LATER = When(delay_s=60.0)
 IN_TIME = When(expires_s=60.0)
@@ -183,6 +183,32 @@ async def test_started_job_does_not_expire(store: Store) -> None:
     await store.redis.zadd(f"{store.keys.prefix}:expiring", {job_id: 1})
     await promote(store)
     assert await store.state_of(held.id) == "RUNNING"
+
+
+async def test_job_that_comes_back_without_having_begun_still_expires(store: Store) -> None:
+    job_id = await store.submit(when=IN_TIME)
+    expires_ms = (await store.record_of(job_id)).expires_ms
+    held = await store.held(job_id, await store.lease())
+
+    assert await give_back(store, held) == Returned()
+
+    assert (await store.record_of(job_id)).expires_ms == expires_ms
+    assert await store.redis.zscore(f"{store.keys.prefix}:expiring", job_id) == expires_ms
+    held = await store.held(job_id, await store.lease())
+    assert await names_of(store, "expiring") == set()
+    assert (await store.record_of(held.id)).expires_ms is None
+
+
+async def test_next_attempt_of_a_job_that_was_started_in_time_does_not_expire(store: Store) -> None:
+    job_id = await store.submit(a_retried_spec(retries=1), when=IN_TIME)
+    held = await store.held(job_id, await store.lease())
+
+    await store.finish(held, an_outcome(JobState.FAILED), retry_after_s=0.0)
+    held = await store.held(job_id, await store.lease())
+    assert await give_back(store, held) == Returned()
+
+    assert await names_of(store, "expiring") == set()
+    assert (await store.record_of(job_id)).expires_ms is None
 
 
 async def test_claim_never_starts_what_has_expired_however_much_that_is(store: Store) -> None:

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from oneshot_queue import Queue
+from oneshot_queue.errors import InvalidSetting
 from oneshot_queue.jobs import Cause, Outcome
 from oneshot_queue.states import JobState
 from oneshot_queue.store import job_store
 from oneshot_queue.store.job_store import Ended, Fenced, Recorded
 from oneshot_queue.wire import pack_chunks
+from tests.servers import Server
 from tests.store.builders import Held, Store, a_chunk, a_spec, an_outcome
 from tests.store.recovery import FAILED, a_retried_spec, intents, names_of, rows, standing
 
@@ -109,6 +112,27 @@ async def test_every_attempt_has_output_of_its_own_and_all_of_it_counts_and_expi
     for name in await names_of(store, held.id):
         assert await store.redis.ttl(f"{store.keys.prefix}:{name}") > 0
     assert await store.redis.hget(store.keys.counters, "kept") == b"20"
+
+
+async def test_output_of_former_attempts_is_bounded_and_whoever_asks_for_what_is_gone_is_told(
+    store: Store, server: Server
+) -> None:
+    lease = await store.lease()
+    inline = pack_chunks([a_chunk(1, b"kept")])
+    held = await store.running(a_retried_spec(retries=6), lease=lease)
+    for _ in range(5):
+        await next_attempt(store, held, inline_output=inline, kept=10_000_000, output="inline")
+        held = await store.held(held.id, lease)
+
+    # Three of these fit, a fourth does not: that alone stays, and the fifth with it.
+    assert await names_of(store, "output") == {f"output:{held.id}:4", f"output:{held.id}:5"}
+    await store.finish(held, inline_output=inline, kept=5, output="inline")
+    assert await store.redis.hget(store.keys.counters, "kept") == b"20000005"
+    async with Queue(server.url, queue=store.keys.queue, settings=store.settings) as queue:
+        job = await queue.get(held.id)
+        assert b"".join([chunk.data async for chunk in job.output(attempt=4)]) == b"kept"
+        with pytest.raises(InvalidSetting, match="is kept from attempt 4 on"):
+            await anext(job.output(attempt=3))
 
 
 async def test_forgotten_job_takes_the_output_of_all_attempts_along(store: Store) -> None:

@@ -1,11 +1,28 @@
 -- Back to CREATED, the two ways there are: the same attempt once more, because it never began, or the next one. Each is
 -- the start of a new state machine. The caller has begun writing, and has seen that no interrupt is on record.
 --
--- Uses  placing
+-- Uses  placing ending
 
 -- What an attempt leaves in the job's hash, and the next one must not find there.
 local OF_AN_ATTEMPT = { 'entry', 'lease', 'worker', 'host', 'pid', 'started', 'seq', 'ordinal', 'output', 'bytes', 'dropped',
-  'last_output' }
+  'last_output', 'expiry' }
+
+-- Bytes of output of a job's earlier attempts that are kept while it goes on.
+local MOST_BEFORE = 33554432
+
+-- Add up what the attempts have left that are over; beyond the limit, only the output of the last of them stays.
+local function keep_output(id, attempt, kept)
+  local job_key = T .. ':job:' .. id
+  local before = redis.call('HMGET', job_key, 'kept_before', 'forgot')
+  if (tonumber(before[1]) or 0) + kept <= MOST_BEFORE then
+    redis.call('HINCRBY', job_key, 'kept_before', digits(kept))
+    return
+  end
+  for each = math.max(1, (tonumber(before[2]) or 0) + 1), math.min(tonumber(attempt) - 1, MAX_ATTEMPTS) do
+    redis.call('UNLINK', output_keys(id, each))
+  end
+  redis.call('HSET', job_key, 'kept_before', digits(kept), 'forgot', digits(tonumber(attempt) - 1))
+end
 
 local function return_job(id, job, at_ms, attempt)
   step_out(id, job)
@@ -18,7 +35,13 @@ end
 
 -- job: {state, attempt, entry, priority, lease}; cause: why it did not begin
 local function give_job_back(id, job, at_ms, cause, by)
+  local job_key = T .. ':job:' .. id
+  local expiry = redis.call('HGET', job_key, 'expiry')
   return_job(id, job, at_ms, job.attempt)
+  if tonumber(expiry or '') then
+    redis.call('ZADD', T .. ':expiring', expiry, id)
+    redis.call('HSET', job_key, 'expires', expiry)
+  end
   add_history(id, 'CREATED', at_ms, job.attempt, cause, by)
   line_up(id, job.priority)
 end
@@ -30,7 +53,7 @@ local function retry_job(id, job, at_ms, delay_ms, ending)
   add_history(id, 'FAILED', at_ms, job.attempt, ending.cause, ending.by, ending.detail)
   add_history(id, 'CREATED', at_ms, attempt, 'retry', ending.by)
   if ending.kept > 0 then
-    redis.call('HINCRBY', T .. ':job:' .. id, 'kept_before', digits(ending.kept))
+    keep_output(id, job.attempt, ending.kept)
   end
   if delay_ms > 0 then
     wait_until_due(id, at_ms + delay_ms)

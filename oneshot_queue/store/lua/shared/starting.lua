@@ -68,6 +68,7 @@ local function start_job(id, job, spec, stdin, lease, claimer)
   if job.expires then
     redis.call('ZREM', T .. ':expiring', id)
     redis.call('HDEL', T .. ':job:' .. id, 'expires')
+    redis.call('HSET', T .. ':job:' .. id, 'expiry', job.expires) -- should it come back without having begun
   end
   move_state(id, 'CREATED', state, at_ms)
   add_history(id, state, at_ms, job.attempt, '', claimer.worker)
