@@ -17,7 +17,7 @@ from oneshot_queue.store.keys import GROUP
 from tests.properties.jobs import LATE_S, SOON_S, Attempt
 from tests.properties.model import LEASE_S
 from tests.properties.stage import SETTINGS, WORKERS, LastWord, Worker, holder_of, pick
-from tests.properties.work import Work, choices, times, workers
+from tests.properties.work import Work, choices, is_old, times, workers
 from tests.properties.world import foretold
 
 HOUR_MS: Final = 3_600_000
@@ -30,6 +30,7 @@ class Faults(Work):
     # What befalls them.
 
     @rule(worker=workers)
+    @precondition(lambda self: self._active())
     def crash(self, worker: int) -> None:
         for attempt in self.workers[worker].attempts:
             attempt.is_over = True
@@ -73,13 +74,14 @@ class Faults(Work):
         assert (answer.mended, answer.suspects) == (1, ())
         self.model.line_up_again(job_id)
 
-    @rule(choice=choices, times=times)
-    @precondition(lambda self: self._active())
-    def reconnect(self, choice: int, times: int) -> None:
-        """A worker whose connection was cut says what it runs; another's, or nobody's, it ends."""
-        attempt = pick(self._active(), choice)
-        self._begin(attempt)
-        attempt.is_over = not self._adopt(attempt, times)
+    @rule(worker=workers, times=times)
+    def reconnect(self, worker: int, times: int) -> None:
+        """A worker whose connection was cut says what it runs; what is another's, or nobody's, it ends."""
+        who = self.workers[worker]
+        if not self._restore(who, times):
+            self._lease_anew(who)
+        for attempt in who.active:
+            attempt.is_over = not self._adopt(attempt, times)
 
     # What is done without a worker.
 
@@ -135,7 +137,7 @@ class Faults(Work):
         for job_id, lease in answer.suspects if is_decided else ():
             self._decide(job_id, lease, times)
 
-    @rule(choice=choices, is_old=st.booleans(), times=times)
+    @rule(choice=choices, is_old=is_old, times=times)
     @precondition(lambda self: self.attempts)
     def decide(self, choice: int, is_old: bool, times: int) -> None:
         attempt = self._some_attempt(choice, is_old=is_old)
@@ -155,8 +157,9 @@ class Faults(Work):
     def save(self) -> None:
         self._save()
 
-    @rule(order=st.permutations(range(WORKERS)), times=times)
-    def set_back(self, order: list[int], times: int) -> None:
+    @rule(order=st.permutations(range(WORKERS)), is_one_late=st.booleans(), times=times)
+    def set_back(self, order: list[int], is_one_late: bool, times: int) -> None:
+        """One worker may be cut off for so long that the others claim before it says anything."""
         kept, model = self.saved
         self.world.set_back(kept)
         now_ms, self.model = self.model.now_ms, copy.deepcopy(model)
@@ -165,19 +168,28 @@ class Faults(Work):
         assert self.seen == foretold(self.model)
         self.run_id = f"run-{next(self.run_ids)}"
         in_order = [self.workers[index] for index in order]
-        for worker in in_order:
-            for _ in range(times):
-                assert self.world.run(lease_store.restore(self.keys, worker.lease, LEASE_S)) == now_ms
-                self.model.restore(worker.lease)
+        heard, late = (in_order[1:], in_order[0].active) if is_one_late else (in_order, [])
+        for worker in heard:
+            is_live = self._restore(worker, times)
             answer = self.world.run(self._claim_call(worker, 3))
-            if self.model.leases[worker.lease]:
+            if is_live:
                 assert isinstance(answer, Later)
             else:
                 assert answer == Lost()
                 self._lease_anew(worker)
-        on_record = self._tell_all(in_order, times)
+        on_record = self._tell_all(heard, times)
+        for attempt in late:
+            attempt.is_forgotten = not self.model.knows(attempt)
+        on_record += [attempt for attempt in late if not attempt.is_forgotten]
         self.begun &= {(attempt.serial, attempt.number) for attempt in on_record}
         self.world.redis.delete(self.world.key("settling"))
+
+    def _restore(self, who: Worker, times: int) -> bool:
+        """Register a lease that may be forgotten; answers false if it is condemned."""
+        for _ in range(times):
+            assert self.world.run(lease_store.restore(self.keys, who.lease, LEASE_S)) == self.model.now_ms
+            self.model.restore(who.lease)
+        return self.model.leases[who.lease] > 0
 
     def _tell_all(self, workers: list[Worker], times: int) -> list[Attempt]:
         """Every worker says what has ended and what runs, in rounds: what one says may be what another waits for.
@@ -188,8 +200,9 @@ class Faults(Work):
         ended: list[Attempt] = []
         while new := [word.attempt for word in words if word.attempt not in ended and self._repeat(word, times)]:
             ended += new
-        running = [attempt for attempt in self._active() if self._adopt(attempt, times)]
-        for attempt in self._active():
+        active = [attempt for worker in workers for attempt in worker.active]
+        running = [attempt for attempt in active if self._adopt(attempt, times)]
+        for attempt in active:
             attempt.is_over = attempt not in running
         return ended + running
 
@@ -202,6 +215,7 @@ class Faults(Work):
     def _adopt(self, attempt: Attempt, times: int) -> bool:
         call = claiming.adopt(self.keys, attempt.job_id, holder_of(attempt), attempt=attempt.number, host="h", ago_ms=0)
         answer: bool = self._say(call, lambda: self.model.adopt(attempt), times, is_repeatable=False)
+        attempt.is_forgotten = attempt.is_forgotten and not answer
         return answer
 
     def _some_lease(self, choice: int) -> str:

@@ -79,7 +79,11 @@ class Job:
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """What a worker knows of a job that was handed to it."""
+    """What a worker knows of a job that was handed to it.
+
+    Attributes:
+        is_forgotten: Whether the server has forgotten it: then it may hand it out once more.
+    """
 
     worker: str
     job_id: str
@@ -90,6 +94,7 @@ class Attempt:
     sequence: int = 0
     ordinal: int = 0
     has_begun: bool = False
+    is_forgotten: bool = False
     is_over: bool = False
 
 

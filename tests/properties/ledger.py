@@ -44,6 +44,11 @@ class Ledger:
     def pending(self) -> dict[str, str]:
         return {job_id: job.lease or "" for job_id, job in self.jobs.items() if job.is_pending}
 
+    def knows(self, attempt: Attempt) -> bool:
+        """Whether it is on record that this attempt was handed out."""
+        job = self.jobs.get(attempt.job_id)
+        return job is not None and self._holds(job, attempt)
+
     def later(self, seconds: float) -> int:
         """The instant in so many seconds."""
         return self.now_ms + round(seconds * 1000)

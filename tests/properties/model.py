@@ -223,7 +223,8 @@ class Model(Ledger):
         return tuple(LeaseSeen(each, str(ends_ms), LEASE_S) for ends_ms, each in in_order)
 
     def condemn(self, lease: str) -> None:
-        self.leases[lease] = 0
+        if lease in self.leases:
+            self.leases[lease] = 0
 
     def sweep(self, lease: str, *, is_as_seen: bool, is_confirmed: bool) -> Swept | Spared:
         if lease not in self.leases or (self.leases[lease] and not is_as_seen):

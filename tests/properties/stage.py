@@ -55,6 +55,10 @@ class Worker:
         return f"{self.name}.{self.number}"
 
     @property
+    def active(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if not attempt.is_over]
+
+    @property
     def known(self) -> set[str]:
         return {attempt.token for attempt in self.attempts}
 
@@ -138,7 +142,8 @@ class Stage(RuleBasedStateMachine):
 
     def _begin(self, attempt: Attempt) -> None:
         attempt.has_begun = True
-        self.begun.add((attempt.serial, attempt.number))
+        if not attempt.is_forgotten:
+            self.begun.add((attempt.serial, attempt.number))
 
     def _claim_call(self, who: Worker, free: int) -> Call[Claimed | Later | Lost]:
         return claiming.claim(
@@ -187,7 +192,7 @@ class Stage(RuleBasedStateMachine):
         self.model.register(who.lease)
 
     def _active(self) -> list[Attempt]:
-        return [attempt for worker in self.workers for attempt in worker.attempts if not attempt.is_over]
+        return [attempt for worker in self.workers for attempt in worker.active]
 
     def _save(self) -> None:
         self.saved = self.world.save(), copy.deepcopy(self.model)

@@ -17,7 +17,7 @@ from oneshot_queue.store.lease_store import Renewed
 from oneshot_queue.wire import Chunk
 from tests.properties.jobs import LATE_S, SOON_S, Plan
 from tests.properties.model import LEASE_S
-from tests.properties.stage import SETTINGS, WORKERS, Stage, holder_of
+from tests.properties.stage import SETTINGS, WORKERS, Stage, Worker, holder_of
 from tests.store.builders import a_presence
 
 IDS: Final = tuple(f"job-{number}" for number in range(6))
@@ -26,16 +26,17 @@ ids = st.sampled_from(IDS)
 workers = st.integers(0, WORKERS - 1)
 choices = st.integers(0, 1_000)
 times = st.sampled_from((1, 1, 1, 2))
+is_old = st.sampled_from((False, False, False, True))
 agos_ms = st.sampled_from((0, 0, 5_000))
 plans = st.builds(
     Plan,
     priority=st.sampled_from(Priority),
     retries=st.sampled_from((0, 0, 1, 2)),
     retry_s=st.sampled_from((0.0, SOON_S, LATE_S)),
-    delay_s=st.sampled_from((None, None, SOON_S, LATE_S)),
-    expires_s=st.sampled_from((None, None, SOON_S, LATE_S)),
+    delay_s=st.sampled_from((None, None, None, SOON_S, LATE_S)),
+    expires_s=st.sampled_from((None, None, None, SOON_S, LATE_S)),
 )
-events = st.sampled_from((None, "detect_silence", "detect_activity", "finish"))
+events = st.sampled_from((None, "detect_silence", "detect_silence", "detect_activity", "detect_activity", "finish"))
 endings = st.sampled_from(
     (
         (JobState.COMPLETED, Cause.EXIT, None),
@@ -105,7 +106,7 @@ class Work(Stage):
             for claim in () if is_lost else answer.claims:
                 self._receive(who, claim)
 
-    @rule(choice=choices, event=events, ago_ms=agos_ms, is_old=st.booleans(), times=times)
+    @rule(choice=choices, event=events, ago_ms=agos_ms, is_old=is_old, times=times)
     @precondition(lambda self: self.attempts)
     def record(self, choice: int, event: str | None, ago_ms: int, is_old: bool, times: int) -> None:
         attempt = self._some_attempt(choice, is_old=is_old)
@@ -122,7 +123,7 @@ class Work(Stage):
         )
         self._write(attempt, call, lambda: self.model.record(attempt, event, sequence, ago_ms), times)
 
-    @rule(choice=choices, is_old=st.booleans(), times=times)
+    @rule(choice=choices, is_old=is_old, times=times)
     @precondition(lambda self: self.attempts)
     def append(self, choice: int, is_old: bool, times: int) -> None:
         attempt = self._some_attempt(choice, is_old=is_old)
@@ -141,7 +142,7 @@ class Work(Stage):
         )
         self._write(attempt, call, lambda: self.model.append(attempt, ordinal), times)
 
-    @rule(choice=choices, ending=endings, ago_ms=agos_ms, is_old=st.booleans(), times=times)
+    @rule(choice=choices, ending=endings, ago_ms=agos_ms, is_old=is_old, times=times)
     @precondition(lambda self: self.attempts)
     def finish(self, choice: int, ending: Ending, ago_ms: int, is_old: bool, times: int) -> None:
         attempt = self._some_attempt(choice, is_old=is_old)
@@ -163,7 +164,7 @@ class Work(Stage):
             attempt, call, lambda: self.model.finish(attempt, state, cause.value, kept, retry_s, ago_ms), times
         )
 
-    @rule(choice=choices, is_counted=st.booleans(), is_old=st.booleans(), times=times)
+    @rule(choice=choices, is_counted=st.booleans(), is_old=is_old, times=times)
     @precondition(lambda self: self.attempts)
     def give_back(self, choice: int, is_counted: bool, is_old: bool, times: int) -> None:
         attempt = self._some_attempt(choice, is_old=is_old)
@@ -174,9 +175,10 @@ class Work(Stage):
         )
         self._last_word(attempt, call, lambda: self.model.give_back(attempt, is_counted), times, is_end=False)
 
-    @rule(worker=workers)
-    def renew(self, worker: int) -> None:
+    @rule(worker=workers, times=times)
+    def renew(self, worker: int, times: int) -> None:
         who = self.workers[worker]
+        self._show_presence(who, times)
         answer = self.world.run(lease_store.renew(self.keys, who.lease, LEASE_S))
         expected = self.model.renew(who.lease)
         if isinstance(answer, Renewed):
@@ -195,12 +197,11 @@ class Work(Stage):
         if self._say(call, lambda: self.model.unregister(who.lease), times, is_repeatable=False):
             self.workers[worker] = self._new_worker()
 
-    @rule(worker=workers, running=st.lists(ids, unique=True), times=times)
-    def show_presence(self, worker: int, running: list[str], times: int) -> None:
+    def _show_presence(self, who: Worker, times: int) -> None:
         """The only script that knows no queue: what was shown last is seen."""
-        who, namespace = self.workers[worker].name, self.keys.namespace
-        sign = a_presence(id=f"{self.keys.queue}-{who}", running=tuple(running))
+        running = tuple(attempt.job_id for attempt in who.active)
+        sign = a_presence(id=f"{self.keys.queue}-{who.name}", running=running)
         for _ in range(times):
-            self.world.run(lease_store.show_presence(namespace, sign))
-        assert self.world.run(lease_store.presences(namespace, [sign.id])) == [sign]
-        self.world.run(lease_store.end_presence(namespace, sign.id))
+            self.world.run(lease_store.show_presence(self.keys.namespace, sign))
+        assert self.world.run(lease_store.presences(self.keys.namespace, [sign.id])) == [sign]
+        self.world.run(lease_store.end_presence(self.keys.namespace, sign.id))
