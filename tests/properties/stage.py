@@ -77,6 +77,7 @@ class Stage(RuleBasedStateMachine):
     server_url = ""
     answers: ClassVar[set[tuple[str, str]]] = set()
     numbers = itertools.count()
+    saved: tuple[dict[bytes, tuple[int, bytes]], Model]
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +95,6 @@ class Stage(RuleBasedStateMachine):
         self.workers = [self._new_worker() for _ in range(WORKERS)]
         self._claim(self.workers[0], 1)  # the queue knows its server
         self.seen: Seen = self.world.look()
-        self._save()
 
     def teardown(self) -> None:
         self.world.close()
