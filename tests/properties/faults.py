@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from typing import Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -12,10 +14,14 @@ from oneshot_queue.store import claiming, job_store, lease_store, sweeping
 from oneshot_queue.store.claiming import Later, Lost
 from oneshot_queue.store.job_store import Fenced
 from oneshot_queue.store.keys import GROUP
-from tests.properties.jobs import Attempt
+from tests.properties.jobs import LATE_S, SOON_S, Attempt
+from tests.properties.model import LEASE_S
 from tests.properties.stage import SETTINGS, WORKERS, LastWord, Worker, holder_of, pick
-from tests.properties.work import Work, choices, ids, workers
+from tests.properties.work import Work, choices, is_old, times, workers
 from tests.properties.world import foretold
+
+HOUR_MS: Final = 3_600_000
+steps_ms = st.sampled_from((1_000, 60_000, 3 * HOUR_MS, -1, -60_000, -3 * HOUR_MS))
 
 
 class Faults(Work):
@@ -24,6 +30,7 @@ class Faults(Work):
     # What befalls them.
 
     @rule(worker=workers)
+    @precondition(lambda self: self._active())
     def crash(self, worker: int) -> None:
         for attempt in self.workers[worker].attempts:
             attempt.is_over = True
@@ -35,16 +42,15 @@ class Faults(Work):
         call, foretell = pick(self.said, choice)
         self._say(call, foretell, 1)
 
-    @rule(job_id=ids, is_late=st.booleans())
-    def let_time_pass(self, job_id: str, is_late: bool) -> None:
-        scores, name, field = (
-            (self.model.expiring, "expiring", "expires") if is_late else (self.model.delayed, "delayed", "due")
-        )
-        if job_id not in scores:
-            return
-        score = scores[job_id] = next(self.scores)
-        self.world.redis.zadd(self.world.key(name), {job_id: score})
-        self.world.redis.hset(self.keys.job(job_id), field, score)
+    @rule(step_ms=steps_ms)
+    def step_the_clock(self, step_ms: int) -> None:
+        """It may be an hour ahead at once, or behind: that alone does nothing to any job or lease.
+
+        What follows from it the model says: what waits is due as much later as the clock went back, all that ever was
+        written keeps its order, tokens grow all the same, and no lease is over because of it.
+        """
+        self.model.now_ms += step_ms
+        self.world.set_clock(self.model.now_ms)
 
     @rule(choice=choices)
     @precondition(lambda self: self.model.pending())
@@ -68,101 +74,154 @@ class Faults(Work):
         assert (answer.mended, answer.suspects) == (1, ())
         self.model.line_up_again(job_id)
 
+    @rule(worker=workers, times=times)
+    def reconnect(self, worker: int, times: int) -> None:
+        """A worker whose connection was cut says what it runs; what is another's, or nobody's, it ends."""
+        who = self.workers[worker]
+        if not self._restore(who, times):
+            self._lease_anew(who)
+        for attempt in who.active:
+            attempt.is_over = not self._adopt(attempt, times)
+
     # What is done without a worker.
 
-    @rule(choice=choices, is_as_seen=st.booleans(), is_known_dead=st.booleans())
+    @rule(worker=workers, is_turn_over=st.booleans(), times=times)
+    def watch(self, worker: int, is_turn_over: bool, times: int) -> None:
+        lease = self.workers[worker].lease
+        if is_turn_over:
+            self.world.redis.delete(self.world.key("sweeper"))
+            self.model.sweeper = None
+        call = sweeping.watch(self.keys, lease, turn_s=LATE_S)
+        self._say(call, lambda: self.model.watch(lease), times, is_repeatable=False)
+
+    @rule(choice=choices)
     @precondition(lambda self: self.model.leases)
-    def sweep(self, choice: int, is_as_seen: bool, is_known_dead: bool) -> None:
-        lease = pick(sorted(self.model.pending().values()) or sorted(self.model.leases), choice)
+    def condemn(self, choice: int) -> None:
+        """A sweeper condemns a lease, and dies before it has decided a job."""
+        lease = self._some_lease(choice)
+        self.world.run(sweeping.condemn(self.keys, lease))
+        self.model.condemn(lease)
+
+    @rule(choice=choices, is_as_seen=st.booleans(), is_known_dead=st.booleans(), times=times)
+    @precondition(lambda self: self.model.leases)
+    def sweep(self, choice: int, is_as_seen: bool, is_known_dead: bool, times: int) -> None:
+        lease = self._some_lease(choice)
         ends = self.world.redis.zscore(self.keys.workers, lease)
         seen = None if is_known_dead else str(int(ends) - (not is_as_seen))
         call = sweeping.sweep(
-            self.keys, lease, seen=seen, by="sweeper", error="gone", spread=1.0, is_confirmed=False, settings=SETTINGS
+            self.keys,
+            lease,
+            seen=seen,
+            by="sweeper",
+            error="gone",
+            spread=1.0,
+            is_confirmed=is_known_dead,
+            settings=SETTINGS,
         )
-        self._say(call, lambda: self.model.sweep(lease, is_as_seen=is_as_seen or is_known_dead), 1, is_repeatable=False)
+        is_due = is_as_seen or is_known_dead
 
-    @rule()
-    def promote(self) -> None:
-        answer = self.world.run(job_store.promote(self.keys, SETTINGS))
-        assert answer.count == self.model.promote()
+        def foretell() -> object:
+            return self.model.sweep(lease, is_as_seen=is_due, is_confirmed=is_known_dead)
 
-    @rule(state=st.sampled_from(sweeping.AUDITED), is_decided=st.booleans())
-    def audit(self, state: JobState, is_decided: bool) -> None:
+        self._say(call, foretell, times, is_repeatable=False)
+
+    @rule(times=times)
+    def promote(self, times: int) -> None:
+        self._say(job_store.promote(self.keys, SETTINGS), self.model.promote, times, is_repeatable=False)
+
+    @rule(state=st.sampled_from(sweeping.AUDITED), is_decided=st.booleans(), times=times)
+    def audit(self, state: JobState, is_decided: bool, times: int) -> None:
         answer = self.world.run(sweeping.audit(self.keys, state, 0))
         assert answer.mended == 0
         assert set(answer.suspects) == (self.model.suspects(state) if state is not JobState.CREATED else set())
         for job_id, lease in answer.suspects if is_decided else ():
-            self._decide(job_id, lease)
+            self._decide(job_id, lease, times)
 
-    @rule(job_id=ids, choice=choices)
+    @rule(choice=choices, is_old=is_old, times=times)
     @precondition(lambda self: self.attempts)
-    def decide(self, job_id: str, choice: int) -> None:
-        self._decide(job_id, pick(self.attempts, choice).lease)
+    def decide(self, choice: int, is_old: bool, times: int) -> None:
+        attempt = self._some_attempt(choice, is_old=is_old)
+        self._decide(attempt.job_id, attempt.lease, times)
 
-    @rule(job_id=ids)
-    def forget(self, job_id: str) -> None:
-        job = self.model.jobs.get(job_id)
-        if job is None or not job.state.is_final:
-            return
-        self.world.redis.zadd(self.keys.state(job.state), {job_id: 1})
-        assert self.world.run(job_store.prune(self.keys, SETTINGS)) == 1
-        self.model.forget(job_id)
+    @rule(keep_s=st.sampled_from((0.001, SOON_S, LATE_S)), most=st.sampled_from((100, 1)))
+    def prune(self, keep_s: float, most: int) -> None:
+        limits = replace(SETTINGS, keep_completed_s=keep_s, keep_failed_s=keep_s, max_finished_jobs=most)
+        forgotten = self.model.prune(keep_s, most)
+        assert self.world.run(job_store.prune(self.keys, limits)) == len(forgotten)
         for worker in self.workers:
-            worker.sent = [each for each in worker.sent if each.attempt.serial != job.serial]
+            worker.sent = [each for each in worker.sent if each.attempt.serial not in forgotten]
 
     # A server that is set back.
 
     @rule()
     def save(self) -> None:
-        self.saved = self.world.save(), copy.deepcopy(self.model)
+        self._save()
 
-    @rule(order=st.permutations(range(WORKERS)))
-    @precondition(lambda self: self.saved is not None)
-    def set_back(self, order: list[int]) -> None:
-        assert self.saved is not None
+    @rule(order=st.permutations(range(WORKERS)), is_one_late=st.booleans(), times=times)
+    def set_back(self, order: list[int], is_one_late: bool, times: int) -> None:
+        """One worker may be cut off for so long that the others claim before it says anything."""
         kept, model = self.saved
         self.world.set_back(kept)
-        self.model = copy.deepcopy(model)
+        now_ms, self.model = self.model.now_ms, copy.deepcopy(model)
+        self.model.now_ms = now_ms
         self.seen = self.world.look()
         assert self.seen == foretold(self.model)
         self.run_id = f"run-{next(self.run_ids)}"
         in_order = [self.workers[index] for index in order]
-        for worker in in_order:
-            self.world.run(lease_store.restore(self.keys, worker.lease, 30.0))
-            self.model.restore(worker.lease)
+        heard, late = (in_order[1:], in_order[0].active) if is_one_late else (in_order, [])
+        for worker in heard:
+            is_live = self._restore(worker, times)
             answer = self.world.run(self._claim_call(worker, 3))
-            assert isinstance(answer, Later if self.model.leases[worker.lease] else Lost)
-        on_record = self._tell_all(in_order)
+            if is_live:
+                assert isinstance(answer, Later)
+            else:
+                assert answer == Lost()
+                self._lease_anew(worker)
+        on_record = self._tell_all(heard, times)
+        for attempt in late:
+            attempt.is_forgotten = not self.model.knows(attempt)
+        on_record += [attempt for attempt in late if not attempt.is_forgotten]
         self.begun &= {(attempt.serial, attempt.number) for attempt in on_record}
         self.world.redis.delete(self.world.key("settling"))
 
-    def _tell_all(self, workers: list[Worker]) -> list[Attempt]:
+    def _restore(self, who: Worker, times: int) -> bool:
+        """Register a lease that may be forgotten; answers false if it is condemned."""
+        for _ in range(times):
+            assert self.world.run(lease_store.restore(self.keys, who.lease, LEASE_S)) == self.model.now_ms
+            self.model.restore(who.lease)
+        return self.model.leases[who.lease] > 0
+
+    def _tell_all(self, workers: list[Worker], times: int) -> list[Attempt]:
         """Every worker says what has ended and what runs, in rounds: what one says may be what another waits for.
 
         Answers the attempts that are on record then; the others are another's, and end here.
         """
         words = [word for worker in workers for word in worker.sent]
         ended: list[Attempt] = []
-        while new := [word.attempt for word in words if word.attempt not in ended and self._repeat(word)]:
+        while new := [word.attempt for word in words if word.attempt not in ended and self._repeat(word, times)]:
             ended += new
-        running = [attempt for attempt in self._active() if self._adopt(attempt)]
-        for attempt in self._active():
+        active = [attempt for worker in workers for attempt in worker.active]
+        running = [attempt for attempt in active if self._adopt(attempt, times)]
+        for attempt in active:
             attempt.is_over = attempt not in running
         return ended + running
 
-    def _repeat(self, word: LastWord) -> bool:
+    def _repeat(self, word: LastWord, times: int) -> bool:
         if word.is_end:
-            self._adopt(word.attempt)
-        answer, expected = self.world.run(word.call), word.foretell()
-        assert answer == expected
+            self._adopt(word.attempt, times)
+        answer = self._say(word.call, word.foretell, times, is_repeatable=False)
         return not isinstance(answer, Fenced)
 
-    def _adopt(self, attempt: Attempt) -> bool:
+    def _adopt(self, attempt: Attempt, times: int) -> bool:
         call = claiming.adopt(self.keys, attempt.job_id, holder_of(attempt), attempt=attempt.number, host="h", ago_ms=0)
-        answer = self.world.run(call)
-        assert answer == self.model.adopt(attempt)
+        answer: bool = self._say(call, lambda: self.model.adopt(attempt), times, is_repeatable=False)
+        attempt.is_forgotten = attempt.is_forgotten and not answer
         return answer
 
-    def _decide(self, job_id: str, lease: str) -> None:
+    def _some_lease(self, choice: int) -> str:
+        """One that holds jobs, if there is any."""
+        return pick(sorted(self.model.pending().values()) or sorted(self.model.leases), choice)
+
+    def _decide(self, job_id: str, lease: str, times: int) -> None:
         call = sweeping.decide(self.keys, job_id, lease, by="sweeper", error="gone", spread=1.0, settings=SETTINGS)
-        self._say(call, lambda: self.model.decide(job_id, lease), 1, is_repeatable=False)
+        self._say(call, lambda: self.model.decide(job_id, lease), times, is_repeatable=False)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from oneshot_queue.jobs import Priority
 from oneshot_queue.states import JobState
 
-Row = tuple[int, JobState, str | None]
+SOON_S: Final = 30.0
+LATE_S: Final = 10_000.0
+
+
+class Row(NamedTuple):
+    """One row of a job's history."""
+
+    at_ms: int
+    attempt: int
+    state: JobState
+    cause: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +27,16 @@ class Plan:
 
     Attributes:
         retries: How often it may be run again.
-        is_retried_late: Whether that happens after a delay that never passes by itself.
-        is_delayed: Whether it is submitted with such a delay.
-        expires: Whether it need not be started after some time.
+        retry_s: Seconds until that happens.
+        delay_s: Seconds until it is due, if it is to wait.
+        expires_s: Seconds after which it need not be started any more.
     """
 
     priority: Priority = Priority.NORMAL
     retries: int = 0
-    is_retried_late: bool = False
-    is_delayed: bool = False
-    expires: bool = False
+    retry_s: float = 0.0
+    delay_s: float | None = None
+    expires_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -38,10 +49,12 @@ class Job:
         decided: The token of the last attempt that was decided without its worker.
         is_pending: Whether the group holds its entry for its lease.
         is_out_of_turn: Whether it was taken before the group came to its entry.
+        is_confirmed: Whether none of its processes can be left once it has ended.
     """
 
     serial: int
     plan: Plan
+    rows: list[Row]
     state: JobState = JobState.CREATED
     attempt: int = 1
     token: str = ""
@@ -53,15 +66,24 @@ class Job:
     kept_before: int = 0
     returns: int = 0
     is_interrupted: bool = False
+    is_confirmed: bool = True
     place: int = 0
     is_pending: bool = False
     is_out_of_turn: bool = False
-    rows: list[Row] = field(default_factory=lambda: [(1, JobState.CREATED, None)])
+
+    @property
+    def changed_ms(self) -> int:
+        """When it came into its state."""
+        return self.rows[-1].at_ms
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """What a worker knows of a job that was handed to it."""
+    """What a worker knows of a job that was handed to it.
+
+    Attributes:
+        is_forgotten: Whether the server has forgotten it: then it may hand it out once more.
+    """
 
     worker: str
     job_id: str
@@ -72,6 +94,7 @@ class Attempt:
     sequence: int = 0
     ordinal: int = 0
     has_begun: bool = False
+    is_forgotten: bool = False
     is_over: bool = False
 
 

@@ -6,51 +6,51 @@ foretold, but read from what the store answered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from oneshot_queue.jobs import Priority
 from oneshot_queue.states import TRANSITIONS, JobState
 from oneshot_queue.store.claiming import MAX_RETURNS, Later, Lost, Returned
-from oneshot_queue.store.job_store import Fenced, Missing, Recorded, Refused, Submitted
-from oneshot_queue.store.sweeping import Spared, Swept
-from tests.properties.jobs import Attempt, Job, Plan, number_of
+from oneshot_queue.store.job_store import (
+    AlreadyFinal,
+    Ended,
+    Fenced,
+    Full,
+    IntentRecorded,
+    Missing,
+    Promoted,
+    Recorded,
+    Refused,
+    Submitted,
+)
+from oneshot_queue.store.sweeping import LeaseSeen, Spared, Swept
+from tests.properties.jobs import Attempt, Job, Plan, Row, number_of
+from tests.properties.ledger import CREATED, Ledger, reached
 
-CREATED: Final = JobState.CREATED
+LEASE_S: Final = 30.0
+_FINAL: Final = (JobState.INTERRUPTED, JobState.COMPLETED, JobState.FAILED)
 
 
-@dataclass(slots=True)
-class Model:
-    """One queue.
+class Model(Ledger):
+    """One queue: what is done to it, and what it answers."""
 
-    Attributes:
-        delayed: Jobs that are not due, with the score that makes them so, once there is one.
-        expiring: Likewise, jobs that are late.
-        leases: Whether each registered lease lives; a condemned one does not.
-        intents: By lease and job, the attempt that is to be interrupted.
-        kept: Bytes of output of finished jobs.
-    """
-
-    jobs: dict[str, Job] = field(default_factory=dict)
-    delayed: dict[str, int | None] = field(default_factory=dict)
-    expiring: dict[str, int | None] = field(default_factory=dict)
-    leases: dict[str, bool] = field(default_factory=dict)
-    intents: dict[str, dict[str, int]] = field(default_factory=dict)
-    kept: dict[str, int] = field(default_factory=dict)
-    places: int = 0
+    __slots__ = ()
 
     # What an app does.
 
-    def submit(self, job_id: str, plan: Plan, serial: int) -> Submitted:
+    def submit(self, job_id: str, plan: Plan, serial: int, most: int) -> Submitted | Full:
         if job_id in self.jobs:
             return Submitted(created=False)
-        job = self.jobs[job_id] = Job(serial, plan)
-        if plan.is_delayed:
-            self.delayed[job_id] = None
-        else:
+        length = len(self.delayed) + sum(len(self.stream(priority)) for priority in Priority)
+        if length >= most:
+            return Full(length)
+        job = self.jobs[job_id] = Job(serial, plan, [Row(self.now_ms, 1, CREATED, None)])
+        if plan.delay_s is None:
             self._line_up(job)
-        if plan.expires:
-            self.expiring[job_id] = None
+        else:
+            self.delayed[job_id] = self.later(plan.delay_s)
+        if plan.expires_s is not None:
+            self.expiring[job_id] = self.later(plan.expires_s)
         return Submitted(created=True)
 
     def interrupt(self, job_id: str) -> Any:
@@ -58,26 +58,30 @@ class Model:
         if job is None:
             return Missing()
         if job.state.is_final:
-            return "final", job.state
+            return AlreadyFinal(job.state, job.changed_ms)
         job.is_interrupted = True
         if job.state is CREATED or not self.leases.get(job.lease or ""):
             if job.state is not CREATED:
-                job.decided = job.token
+                job.decided, job.is_confirmed = job.token, False
             self._end(job_id, job, JobState.INTERRUPTED, "interrupted", job.bytes)
-            return "ended", JobState.INTERRUPTED
+            return Ended(JobState.INTERRUPTED, job.changed_ms, job.is_confirmed)
         self.intents.setdefault(job.lease or "", {})[job_id] = job.attempt
-        return "recorded", job.state
+        return IntentRecorded(job.state, "w")
 
     # What a worker does with its lease.
 
     def register(self, lease: str) -> None:
-        self.leases[lease] = True
+        self.leases[lease] = self.later(LEASE_S)
 
     def restore(self, lease: str) -> None:
-        self.leases.setdefault(lease, True)
+        self.leases.setdefault(lease, self.later(LEASE_S))
 
     def renew(self, lease: str) -> Any:
-        return dict(self.intents.get(lease, {})) if self.leases.get(lease) else Lost()
+        """No clock condemns a lease: it lives until a sweeper says that it does not."""
+        if not self.leases.get(lease):
+            return Lost()
+        self.leases[lease] = self.later(LEASE_S)
+        return dict(self.intents.get(lease, {}))
 
     def unregister(self, lease: str) -> bool:
         if self._pending(lease):
@@ -111,14 +115,14 @@ class Model:
         if job is None or job.state is not CREATED:
             return []
         if job_id in self.delayed:
-            return Later(0)
+            return Later((self.delayed[job_id] - self.now_ms) / 1000)
         self._start(job_id, lease, is_out_of_turn=True)
         return [job_id]
 
     def reclaim(self, lease: str, known: set[str]) -> set[str]:
         return {job_id for job_id, job in self.jobs.items() if self._is_held(job, lease) and job.token not in known}
 
-    def record(self, attempt: Attempt, event: str | None, sequence: int) -> Any:
+    def record(self, attempt: Attempt, event: str | None, sequence: int, ago_ms: int) -> Any:
         job = self.jobs.get(attempt.job_id)
         if job is None or not self._holds(job, attempt):
             return Fenced()
@@ -129,7 +133,7 @@ class Model:
             return Refused(job.state)
         job.sequence = sequence
         if to is not job.state:
-            job.rows.append((job.attempt, to, None))
+            self._note(job, to, ago_ms=ago_ms)
         job.state = to
         return Recorded(to)
 
@@ -141,8 +145,9 @@ class Model:
         job.ordinal = job.bytes = max(job.ordinal, ordinal)
         return Recorded()
 
-    def finish(self, attempt: Attempt, state: JobState, cause: str, kept: int, retry: str | None) -> Any:
-        """``retry``: ``now``, ``later`` or none."""
+    def finish(
+        self, attempt: Attempt, state: JobState, cause: str, kept: int, retry_s: float | None, ago_ms: int
+    ) -> Any:
         job = self.jobs.get(attempt.job_id)
         if job is None or job.decided == attempt.token:
             return Fenced()
@@ -152,12 +157,12 @@ class Model:
             return Fenced()
         if job.state.is_final:
             return Recorded()
-        if retry is not None and not job.is_interrupted:
-            self._retry(attempt.job_id, job, cause, kept, is_late=retry == "later")
+        if retry_s is not None and not job.is_interrupted:
+            self._retry(attempt.job_id, job, cause, kept, retry_s, ago_ms=ago_ms)
             return Recorded(CREATED)
-        if retry is not None:
+        if retry_s is not None:
             state, cause = JobState.INTERRUPTED, "interrupted"
-        self._end(attempt.job_id, job, state, cause, kept)
+        self._end(attempt.job_id, job, state, cause, kept, ago_ms=ago_ms)
         return Recorded(state)
 
     def give_back(self, attempt: Attempt, is_counted: bool) -> Any:
@@ -175,7 +180,7 @@ class Model:
             self._end(attempt.job_id, job, JobState.FAILED, "poison", 0)
         else:
             self._return(attempt.job_id, job)
-            job.rows.append((job.attempt, CREATED, "unstarted"))
+            self._note(job, CREATED, "unstarted")
             self._line_up(job)
             return Returned()
         return Recorded(job.state)
@@ -200,21 +205,33 @@ class Model:
 
     # What happens without a worker.
 
-    def promote(self) -> int:
-        due, late = _reached(self.delayed), _reached(self.expiring)
+    def promote(self) -> Promoted:
+        due, late = reached(self.delayed, self.now_ms), reached(self.expiring, self.now_ms)
         for job_id in due:
             del self.delayed[job_id]
             self._line_up(self.jobs[job_id])
         for job_id in late:
             self._end(job_id, self.jobs[job_id], JobState.FAILED, "expired", 0)
-        return len(due) + len(late)
+        waits = [at_ms - self.now_ms for at_ms in (*self.delayed.values(), *self.expiring.values())]
+        return Promoted(len(due) + len(late), min(waits) / 1000 if waits else None)
 
-    def sweep(self, lease: str, *, is_as_seen: bool) -> Swept | Spared:
+    def watch(self, lease: str) -> tuple[LeaseSeen, ...] | None:
+        if self.sweeper not in {None, lease}:
+            return None
+        self.sweeper = lease
+        in_order = sorted((ends_ms, each) for each, ends_ms in self.leases.items())
+        return tuple(LeaseSeen(each, str(ends_ms), LEASE_S) for ends_ms, each in in_order)
+
+    def condemn(self, lease: str) -> None:
+        if lease in self.leases:
+            self.leases[lease] = 0
+
+    def sweep(self, lease: str, *, is_as_seen: bool, is_confirmed: bool) -> Swept | Spared:
         if lease not in self.leases or (self.leases[lease] and not is_as_seen):
             return Spared()
         lost = self._pending(lease)
         for job_id in lost:
-            self._lose(job_id, self.jobs[job_id])
+            self._lose(job_id, self.jobs[job_id], is_confirmed=is_confirmed)
         self.leases.pop(lease)
         self.intents.pop(lease, None)
         return Swept(len(lost), is_done=True)
@@ -244,87 +261,24 @@ class Model:
         """An audit finds that a waiting job has no entry."""
         self._line_up(self.jobs[job_id])
 
-    def forget(self, job_id: str) -> None:
-        """Pruning reaches an ended job."""
-        del self.jobs[job_id]
-        self.kept.pop(job_id, None)
+    def prune(self, keep_s: float, most: int) -> list[int]:
+        """Answers the serials of the jobs that are forgotten: first those that are too old, then those too many."""
+        ended = [
+            (job.changed_ms, _FINAL.index(job.state), job_id) for job_id, job in self.jobs.items() if job.state.is_final
+        ]
+        old = [each for each in ended if each[0] <= self.later(-keep_s)]
+        left = sorted(set(ended) - set(old))
+        return [self._forget(job_id) for _, _, job_id in [*old, *left[: max(0, len(left) - most)]]]
 
-    # The parts.
-
-    def stream(self, priority: Priority) -> list[str]:
-        """The ids in a ready stream: what waits, and what is held."""
-        return [job_id for job_id, _ in self._in_order(priority)]
-
-    def pending(self) -> dict[str, str]:
-        return {job_id: job.lease or "" for job_id, job in self.jobs.items() if job.is_pending}
-
-    def _in_order(self, priority: Priority) -> list[tuple[str, Job]]:
-        of_it = [(job_id, job) for job_id, job in self.jobs.items() if job.place and job.plan.priority is priority]
-        return sorted(of_it, key=lambda each: each[1].place)
-
-    def _pending(self, lease: str) -> list[str]:
-        held = self.pending()
-        return [each for priority in Priority for each in self.stream(priority) if held.get(each) == lease]
-
-    @staticmethod
-    def _holds(job: Job, attempt: Attempt) -> bool:
-        return job.token == attempt.token and job.lease == attempt.lease
-
-    @staticmethod
-    def _is_held(job: Job, lease: str) -> bool:
-        return job.is_pending and job.lease == lease
-
-    @staticmethod
-    def _has_returned(job: Job, attempt: Attempt) -> bool:
-        return job.state is CREATED and job.token == attempt.token and job.lease is None
-
-    def _line_up(self, job: Job) -> None:
-        self.places += 1
-        job.place = self.places
-
-    def _start(self, job_id: str, lease: str, *, cause: str | None = None, is_out_of_turn: bool = False) -> None:
-        job = self.jobs[job_id]
-        job.state, job.lease, job.is_pending, job.is_out_of_turn = JobState.RUNNING, lease, True, is_out_of_turn
-        job.rows.append((job.attempt, JobState.RUNNING, cause))
-        self.expiring.pop(job_id, None)
-
-    def _step_out(self, job_id: str, job: Job) -> None:
-        job.place, job.is_pending = 0, False
-        for waiting in (self.delayed, self.expiring):
-            waiting.pop(job_id, None)
-        if job.lease in self.intents:
-            self.intents[job.lease].pop(job_id, None)
-
-    def _end(self, job_id: str, job: Job, state: JobState, cause: str, kept: int) -> None:
-        self._step_out(job_id, job)
-        job.state = state
-        job.rows.append((job.attempt, state, cause))
-        if kept + job.kept_before:
-            self.kept[job_id] = kept + job.kept_before
-
-    def _return(self, job_id: str, job: Job) -> None:
-        self._step_out(job_id, job)
-        job.state, job.lease, job.sequence, job.ordinal, job.bytes = CREATED, None, 0, 0, 0
-
-    def _retry(self, job_id: str, job: Job, cause: str, kept: int, *, is_late: bool) -> None:
-        self._return(job_id, job)
-        job.kept_before += kept
-        job.rows += [(job.attempt, JobState.FAILED, cause), (job.attempt + 1, CREATED, "retry")]
-        job.attempt += 1
-        if is_late:
-            self.delayed[job_id] = None
-        else:
-            self._line_up(job)
-
-    def _lose(self, job_id: str, job: Job) -> None:
-        job.decided = job.token
-        if job.is_interrupted:
-            self._end(job_id, job, JobState.INTERRUPTED, "interrupted", job.bytes)
-        elif job.attempt <= job.plan.retries:
-            self._retry(job_id, job, "worker_lost", job.bytes, is_late=job.plan.is_retried_late)
-        else:
-            self._end(job_id, job, JobState.FAILED, "worker_lost", job.bytes)
-
-
-def _reached(scores: dict[str, int | None]) -> list[str]:
-    return sorted((each for each, score in scores.items() if score is not None), key=lambda each: scores[each] or 0)
+    def examine(self, *, mends: bool) -> set[tuple[str, str]]:
+        """What a doctor comes across although all is well: kind and id of what waits for a sweeper, or a person."""
+        finds = set()
+        for job_id, job in self.jobs.items():
+            if job.state.is_final:
+                finds |= set() if job.is_confirmed else {("unconfirmed", job_id)}
+            elif job.state is not CREATED and not self.leases.get(job.lease or ""):
+                finds.add(("running-without-lease", job_id))
+            elif job.state is not CREATED and not job.is_pending:
+                finds.add(("running-without-entry", job_id))
+                job.is_pending = mends
+        return finds

@@ -17,12 +17,12 @@ def check_alone(seen: Seen) -> None:
     standing = [job_id for ids in seen.streams.values() for job_id in ids]
     assert len(standing) == len(set(standing)), "two entries of one job"
     unfinished = {job_id for job_id, job in seen.jobs.items() if job["state"] in UNFINISHED}
-    assert set(standing) | seen.delayed == unfinished
+    assert set(standing) | set(seen.delayed) == unfinished
     assert set(standing).isdisjoint(seen.delayed)
     assert set(seen.pending) <= set(standing)
     for job_id, job in seen.jobs.items():
         assert is_path(job["rows"]), f"{job_id} has an impossible history: {job['rows']}"
-        assert job["rows"][-1][:2] == (job["attempt"], job["state"])
+        assert (job["rows"][-1].attempt, job["rows"][-1].state) == (job["attempt"], job["state"])
         if job["state"] == CREATED:
             assert job["lease"] is None
             assert job_id not in seen.pending
@@ -45,11 +45,13 @@ def check_step(before: Seen, after: Seen) -> None:
 
 
 def is_path(rows: list[Row]) -> bool:
-    """Whether a history is a path of the state machine, with the two ways back that there are."""
-    if rows[0] != (1, CREATED, None):
+    """Whether a history is a path of the state machine, with the two ways back that there are; time has none."""
+    if rows[0][1:] != (1, CREATED, None):
+        return False
+    if any(later.at_ms < earlier.at_ms for earlier, later in pairwise(rows)):
         return False
     edges = set(TRANSITIONS.items())
-    for (attempt, state, _), (next_attempt, next_state, cause) in pairwise(rows):
+    for (_, attempt, state, _), (_, next_attempt, next_state, cause) in pairwise(rows):
         if next_attempt == attempt + 1:
             if (state, next_state, cause) != (JobState.FAILED, CREATED, "retry"):
                 return False

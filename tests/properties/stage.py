@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
@@ -14,17 +15,14 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store import claiming, lease_store
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.claiming import Claim, Claimed, Later, Lost
-from oneshot_queue.store.job_store import AlreadyFinal, Ended, Fenced, Holder, IntentRecorded
+from oneshot_queue.store.job_store import Fenced, Holder
 from oneshot_queue.store.keys import QueueKeys
 from tests.properties.jobs import Attempt, number_of
-from tests.properties.model import Model
+from tests.properties.model import LEASE_S, Model
 from tests.properties.promises import check_alone, check_step
 from tests.properties.world import Seen, World, foretold
 
 SETTINGS: Final = Settings()
-NEVER_S: Final = 10_000.0
-"""Nothing waits so long: what is due or late in these stories is so because its time was moved into the past."""
-
 WORKERS: Final = 3
 T = TypeVar("T")
 
@@ -57,6 +55,10 @@ class Worker:
         return f"{self.name}.{self.number}"
 
     @property
+    def active(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if not attempt.is_over]
+
+    @property
     def known(self) -> set[str]:
         return {attempt.token for attempt in self.attempts}
 
@@ -68,26 +70,28 @@ class Stage(RuleBasedStateMachine):
         begun: Jobs, by serial, and attempts of them whose command may have been started.
         attempts: All that was ever handed over and received.
         said: What can be said again at any time.
+        answers: Which script has answered what, in all stories.
         saved: A copy of the queue, and of the model.
     """
 
     server_url = ""
+    answers: ClassVar[set[tuple[str, str]]] = set()
     numbers = itertools.count()
+    saved: tuple[dict[bytes, tuple[int, bytes]], Model]
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(self.server_url, QueueKeys("model", f"queue-{next(self.numbers)}"))
+        self.world = World(self.server_url, QueueKeys("model", f"queue-{next(self.numbers)}"), self.answers)
         self.keys = self.world.keys
         self.model = Model()
+        self.world.set_clock(self.model.now_ms)
         self.serials = itertools.count(1)
-        self.scores = itertools.count(1)
         self.names = itertools.count(1)
         self.run_ids = itertools.count(1)
         self.run_id = "run-0"
         self.begun: set[tuple[int, int]] = set()
         self.attempts: list[Attempt] = []
         self.said: list[tuple[Call[Any], Callable[[], Any]]] = []
-        self.saved: tuple[dict[bytes, tuple[int, bytes]], Model] | None = None
         self.workers = [self._new_worker() for _ in range(WORKERS)]
         self._claim(self.workers[0], 1)  # the queue knows its server
         self.seen: Seen = self.world.look()
@@ -112,7 +116,7 @@ class Stage(RuleBasedStateMachine):
         answers = []
         for _ in range(times):
             expected = foretell()
-            answers.append(_plain(self.world.run(call)))
+            answers.append(self.world.run(call))
             assert answers[-1] == expected
         if is_repeatable:
             self.said.append((call, foretell))
@@ -138,7 +142,8 @@ class Stage(RuleBasedStateMachine):
 
     def _begin(self, attempt: Attempt) -> None:
         attempt.has_begun = True
-        self.begun.add((attempt.serial, attempt.number))
+        if not attempt.is_forgotten:
+            self.begun.add((attempt.serial, attempt.number))
 
     def _claim_call(self, who: Worker, free: int) -> Call[Claimed | Later | Lost]:
         return claiming.claim(
@@ -151,7 +156,7 @@ class Stage(RuleBasedStateMachine):
 
     def _take(self, who: Worker, answer: Any, expected: Any, *, is_lost: bool = False) -> None:
         if not isinstance(answer, Claimed):
-            assert type(answer) is type(expected)
+            assert answer == expected
             if isinstance(answer, Lost) and not is_lost:
                 self._lease_anew(who)
             return
@@ -183,11 +188,14 @@ class Stage(RuleBasedStateMachine):
         self._register(who)
 
     def _register(self, who: Worker) -> None:
-        self.world.run(lease_store.register(self.keys, who.lease, 30.0))
+        assert self.world.run(lease_store.register(self.keys, who.lease, LEASE_S)) == self.model.now_ms
         self.model.register(who.lease)
 
     def _active(self) -> list[Attempt]:
-        return [attempt for worker in self.workers for attempt in worker.attempts if not attempt.is_over]
+        return [attempt for worker in self.workers for attempt in worker.active]
+
+    def _save(self) -> None:
+        self.saved = self.world.save(), copy.deepcopy(self.model)
 
     def _some_attempt(self, choice: int, *, is_old: bool) -> Attempt:
         """One that is over, or one that runs; of the other kind if there is none."""
@@ -205,16 +213,3 @@ def holder_of(attempt: Attempt) -> Holder:
 
 def pick(known: list[T], choice: int) -> T:
     return known[choice % len(known)]
-
-
-def _plain(answer: Any) -> Any:
-    """An answer without what the model does not foretell."""
-    match answer:
-        case Ended(state):
-            return "ended", state
-        case IntentRecorded(state):
-            return "recorded", state
-        case AlreadyFinal(state):
-            return "final", state
-        case _:
-            return answer

@@ -15,8 +15,10 @@ from oneshot_queue.store.claiming import Claimed
 from oneshot_queue.store.job_store import When
 from oneshot_queue.store.lease_store import Renewed
 from oneshot_queue.wire import Chunk
-from tests.properties.jobs import Plan
-from tests.properties.stage import NEVER_S, SETTINGS, WORKERS, Stage, holder_of
+from tests.properties.jobs import LATE_S, SOON_S, Plan
+from tests.properties.model import LEASE_S
+from tests.properties.stage import SETTINGS, WORKERS, Stage, Worker, holder_of
+from tests.store.builders import a_presence
 
 IDS: Final = tuple(f"job-{number}" for number in range(6))
 
@@ -24,25 +26,27 @@ ids = st.sampled_from(IDS)
 workers = st.integers(0, WORKERS - 1)
 choices = st.integers(0, 1_000)
 times = st.sampled_from((1, 1, 1, 2))
+is_old = st.sampled_from((False, False, False, True))
+agos_ms = st.sampled_from((0, 0, 5_000))
 plans = st.builds(
     Plan,
     priority=st.sampled_from(Priority),
     retries=st.sampled_from((0, 0, 1, 2)),
-    is_retried_late=st.booleans(),
-    is_delayed=st.sampled_from((False, False, True)),
-    expires=st.sampled_from((False, False, True)),
+    retry_s=st.sampled_from((0.0, SOON_S, LATE_S)),
+    delay_s=st.sampled_from((None, None, None, SOON_S, LATE_S)),
+    expires_s=st.sampled_from((None, None, None, SOON_S, LATE_S)),
 )
-events = st.sampled_from((None, "detect_silence", "detect_activity", "finish"))
+events = st.sampled_from((None, "detect_silence", "detect_silence", "detect_activity", "detect_activity", "finish"))
 endings = st.sampled_from(
     (
         (JobState.COMPLETED, Cause.EXIT, None),
         (JobState.FAILED, Cause.SIGNAL, None),
-        (JobState.FAILED, Cause.SIGNAL, "now"),
-        (JobState.FAILED, Cause.SIGNAL, "later"),
+        (JobState.FAILED, Cause.SIGNAL, 0.0),
+        (JobState.FAILED, Cause.SIGNAL, SOON_S),
         (JobState.INTERRUPTED, Cause.INTERRUPTED, None),
     )
 )
-Ending = tuple[JobState, Cause, str | None]
+Ending = tuple[JobState, Cause, float | None]
 
 
 class Work(Stage):
@@ -51,25 +55,25 @@ class Work(Stage):
     @initialize(asked_for=st.lists(plans, min_size=3, max_size=len(IDS)), free=st.integers(1, 3))
     def begin_with_jobs(self, asked_for: list[Plan], free: int) -> None:
         for job_id, plan in zip(IDS, asked_for, strict=False):
-            self.submit(job_id, plan, 1)
+            self.submit(job_id, plan, 100, 1)
+        self._save()  # a server may forget all that comes after
         for worker in range(2):
             self.claim(worker, free, is_lost=False)
 
     # What an app does.
 
-    @rule(job_id=ids, plan=plans, times=times)
-    def submit(self, job_id: str, plan: Plan, times: int) -> None:
-        delay_s = NEVER_S if plan.is_retried_late else 0.0
+    @rule(job_id=ids, plan=plans, most=st.sampled_from((100, 100, 3)), times=times)
+    def submit(self, job_id: str, plan: Plan, most: int, times: int) -> None:
         spec = JobSpec(
             ["true"],
             priority=plan.priority,
             retries=plan.retries,
-            retry_delay=delay_s,
-            retry_max_delay=delay_s,
+            retry_delay=plan.retry_s,
+            retry_max_delay=plan.retry_s,
         )
-        when = When(delay_s=NEVER_S if plan.is_delayed else None, expires_s=NEVER_S if plan.expires else None)
-        call = job_store.submit(self.keys, job_id, spec, by="app", max_length=100, when=when)
-        self._say(call, lambda: self.model.submit(job_id, plan, next(self.serials)), times, is_repeatable=False)
+        when = When(delay_s=plan.delay_s, expires_s=plan.expires_s)
+        call = job_store.submit(self.keys, job_id, spec, by="app", max_length=most, when=when)
+        self._say(call, lambda: self.model.submit(job_id, plan, next(self.serials), most), times, is_repeatable=False)
 
     @rule(job_id=ids, times=times)
     def interrupt(self, job_id: str, times: int) -> None:
@@ -82,33 +86,44 @@ class Work(Stage):
     def claim(self, worker: int, free: int, is_lost: bool) -> None:
         self._claim(self.workers[worker], free, is_lost=is_lost)
 
-    @rule(worker=workers, job_id=ids)
-    def claim_one(self, worker: int, job_id: str) -> None:
+    @rule(worker=workers, job_id=ids, is_lost=st.booleans())
+    def claim_one(self, worker: int, job_id: str, is_lost: bool) -> None:
         who = self.workers[worker]
-        call = claiming.claim_one(self.keys, job_id, lease=who.lease, worker="w", host="h", settings=SETTINGS)
-        self._take(who, self.world.run(call), self.model.claim_one(job_id, who.lease))
+        call = claiming.claim_one(
+            self.keys, job_id, lease=who.lease, worker="w", host="h", settings=SETTINGS, run_id=self.run_id
+        )
+        self._take(who, self.world.run(call), self.model.claim_one(job_id, who.lease), is_lost=is_lost)
 
-    @rule(worker=workers)
-    def reclaim(self, worker: int) -> None:
+    @rule(worker=workers, times=times)
+    def reclaim(self, worker: int, times: int) -> None:
+        """What a worker does after a claim whose reply was lost, of either sort; this reply may be lost too."""
         who = self.workers[worker]
-        answer = self.world.run(claiming.reclaim(self.keys, lease=who.lease, known=who.known))
-        assert isinstance(answer, Claimed)
-        assert {claim.job_id for claim in answer.claims} == self.model.reclaim(who.lease, who.known)
-        for claim in answer.claims:
-            self._receive(who, claim)
+        call = claiming.reclaim(self.keys, lease=who.lease, known=who.known)
+        for is_lost in [True] * (times - 1) + [False]:
+            answer = self.world.run(call)
+            assert isinstance(answer, Claimed)
+            assert {claim.job_id for claim in answer.claims} == self.model.reclaim(who.lease, who.known)
+            for claim in () if is_lost else answer.claims:
+                self._receive(who, claim)
 
-    @rule(choice=choices, event=events, is_old=st.booleans(), times=times)
+    @rule(choice=choices, event=events, ago_ms=agos_ms, is_old=is_old, times=times)
     @precondition(lambda self: self.attempts)
-    def record(self, choice: int, event: str | None, is_old: bool, times: int) -> None:
+    def record(self, choice: int, event: str | None, ago_ms: int, is_old: bool, times: int) -> None:
         attempt = self._some_attempt(choice, is_old=is_old)
         attempt.sequence += 1
         sequence = attempt.sequence
         call = job_store.record(
-            self.keys, attempt.job_id, holder_of(attempt), sequence=sequence, event=event, ago_ms=0, fields={"pid": 7}
+            self.keys,
+            attempt.job_id,
+            holder_of(attempt),
+            sequence=sequence,
+            event=event,
+            ago_ms=ago_ms,
+            fields={"pid": 7},
         )
-        self._write(attempt, call, lambda: self.model.record(attempt, event, sequence), times)
+        self._write(attempt, call, lambda: self.model.record(attempt, event, sequence, ago_ms), times)
 
-    @rule(choice=choices, is_old=st.booleans(), times=times)
+    @rule(choice=choices, is_old=is_old, times=times)
     @precondition(lambda self: self.attempts)
     def append(self, choice: int, is_old: bool, times: int) -> None:
         attempt = self._some_attempt(choice, is_old=is_old)
@@ -127,27 +142,29 @@ class Work(Stage):
         )
         self._write(attempt, call, lambda: self.model.append(attempt, ordinal), times)
 
-    @rule(choice=choices, ending=endings, is_old=st.booleans(), times=times)
+    @rule(choice=choices, ending=endings, ago_ms=agos_ms, is_old=is_old, times=times)
     @precondition(lambda self: self.attempts)
-    def finish(self, choice: int, ending: Ending, is_old: bool, times: int) -> None:
+    def finish(self, choice: int, ending: Ending, ago_ms: int, is_old: bool, times: int) -> None:
         attempt = self._some_attempt(choice, is_old=is_old)
-        state, cause, retry = ending
+        state, cause, retry_s = ending
         kept = attempt.ordinal
         call = job_store.finish(
             self.keys,
             attempt.job_id,
             holder_of(attempt),
             Outcome(state, cause, signal=9),
-            ago_ms=0,
+            ago_ms=ago_ms,
             inline_output=b"",
             kept=kept,
             fields={},
             settings=SETTINGS,
-            retry_after_s={None: None, "now": 0.0, "later": NEVER_S}[retry],
+            retry_after_s=retry_s,
         )
-        self._last_word(attempt, call, lambda: self.model.finish(attempt, state, cause.value, kept, retry), times)
+        self._last_word(
+            attempt, call, lambda: self.model.finish(attempt, state, cause.value, kept, retry_s, ago_ms), times
+        )
 
-    @rule(choice=choices, is_counted=st.booleans(), is_old=st.booleans(), times=times)
+    @rule(choice=choices, is_counted=st.booleans(), is_old=is_old, times=times)
     @precondition(lambda self: self.attempts)
     def give_back(self, choice: int, is_counted: bool, is_old: bool, times: int) -> None:
         attempt = self._some_attempt(choice, is_old=is_old)
@@ -158,23 +175,33 @@ class Work(Stage):
         )
         self._last_word(attempt, call, lambda: self.model.give_back(attempt, is_counted), times, is_end=False)
 
-    @rule(worker=workers)
-    def renew(self, worker: int) -> None:
+    @rule(worker=workers, times=times)
+    def renew(self, worker: int, times: int) -> None:
         who = self.workers[worker]
-        answer = self.world.run(lease_store.renew(self.keys, who.lease, 30.0))
+        self._show_presence(who, times)
+        answer = self.world.run(lease_store.renew(self.keys, who.lease, LEASE_S))
         expected = self.model.renew(who.lease)
         if isinstance(answer, Renewed):
             assert {intent.job_id: intent.attempt for intent in answer.intents} == expected
+            assert answer.now_ms == self.model.now_ms
         else:
             assert answer == expected
             self._lease_anew(who)
 
-    @rule(worker=workers)
-    def leave(self, worker: int) -> None:
+    @rule(worker=workers, times=times)
+    def leave(self, worker: int, times: int) -> None:
         who = self.workers[worker]
         if not all(attempt.is_over for attempt in who.attempts):
             return
-        is_gone = self.world.run(lease_store.unregister(self.keys, who.lease))
-        assert is_gone == self.model.unregister(who.lease)
-        if is_gone:
+        call = lease_store.unregister(self.keys, who.lease)
+        if self._say(call, lambda: self.model.unregister(who.lease), times, is_repeatable=False):
             self.workers[worker] = self._new_worker()
+
+    def _show_presence(self, who: Worker, times: int) -> None:
+        """The only script that knows no queue: what was shown last is seen."""
+        running = tuple(attempt.job_id for attempt in who.active)
+        sign = a_presence(id=f"{self.keys.queue}-{who.name}", running=running)
+        for _ in range(times):
+            self.world.run(lease_store.show_presence(self.keys.namespace, sign))
+        assert self.world.run(lease_store.presences(self.keys.namespace, [sign.id])) == [sign]
+        self.world.run(lease_store.end_presence(self.keys.namespace, sign.id))

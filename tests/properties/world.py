@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import redis
 
 from oneshot_queue.jobs import Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store.calls import Call
+from oneshot_queue.store.calls import Call, text
 from oneshot_queue.store.connection import SyncConnection
 from oneshot_queue.store.keys import GROUP, QueueKeys
+from tests.properties.clock import by_our_clock, remove_clock, set_clock
 from tests.properties.jobs import Job, Row
-from tests.properties.model import Model
+from tests.properties.model import LEASE_S, Model
 
 T = TypeVar("T")
 
@@ -30,11 +31,11 @@ class Seen:
     jobs: dict[str, dict[str, Any]]
     streams: dict[str, list[str]]
     pending: dict[str, str]
-    states: dict[str, set[str]]
-    delayed: set[str]
-    expiring: set[str]
-    leases: dict[str, bool]
-    terms: set[str]
+    states: dict[str, dict[str, float]]
+    delayed: dict[str, float]
+    expiring: dict[str, float]
+    leases: dict[str, float]
+    terms: dict[str, str]
     intents: dict[str, dict[str, int]]
     kept: dict[str, int]
     kept_total: int
@@ -46,19 +47,19 @@ class Seen:
 
 def foretold(model: Model) -> Seen:
     """What the keys should say."""
-    states: dict[str, set[str]] = {}
+    states: dict[str, dict[str, float]] = {}
     for job_id, job in model.jobs.items():
-        states.setdefault(job.state.value, set()).add(job_id)
+        states.setdefault(job.state.value, {})[job_id] = job.changed_ms
     streams = {priority.value: model.stream(priority) for priority in Priority}
     return Seen(
         jobs={job_id: _facts(job) for job_id, job in model.jobs.items()},
         streams={name: ids for name, ids in streams.items() if ids},
         pending=model.pending(),
         states=states,
-        delayed=set(model.delayed),
-        expiring=set(model.expiring),
+        delayed=dict(model.delayed),
+        expiring=dict(model.expiring),
         leases=dict(model.leases),
-        terms=set(model.leases),
+        terms=dict.fromkeys(model.leases, str(round(LEASE_S * 1000))),
         intents={lease: dict(jobs) for lease, jobs in model.intents.items() if jobs},
         kept=dict(model.kept),
         kept_total=sum(model.kept.values()),
@@ -73,6 +74,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "lease": job.lease,
         "rows": list(job.rows),
         "is_interrupted": job.is_interrupted,
+        "is_confirmed": job.is_confirmed,
         "returns": job.returns,
         "bytes": job.bytes,
         "expires": job.state.is_final,
@@ -80,10 +82,15 @@ def _facts(job: Job) -> dict[str, Any]:
 
 
 class World:
-    """One queue of a server, looked at from behind."""
+    """One queue of a server, looked at from behind.
 
-    def __init__(self, url: str, keys: QueueKeys) -> None:
+    Attributes:
+        answers: Which script has answered what, by the word that an answer begins with.
+    """
+
+    def __init__(self, url: str, keys: QueueKeys, answers: set[tuple[str, str]]) -> None:
         self.keys = keys
+        self.answers = answers
         self.connection = SyncConnection(url)
         self.redis: Any = redis.Redis.from_url(url, protocol=2, decode_responses=True)
         self._raw: Any = redis.Redis.from_url(url, protocol=2)
@@ -91,6 +98,7 @@ class World:
     def close(self) -> None:
         if names := self._names():
             self.redis.delete(*names)
+        remove_clock(self.redis, self.keys)
         for client in (self.redis, self._raw, self.connection):
             client.close()
 
@@ -99,11 +107,26 @@ class World:
 
     def run(self, call: Call[T]) -> T:
         """Carry out one call."""
-        (answer,) = self.connection.run_many([call])
+        (answer,) = self.connection.run_many([self._by_our_clock(call)])
         if isinstance(answer, Exception):
             raise answer
         done: T = answer
         return done
+
+    def set_clock(self, now_ms: int) -> None:
+        """Let it be another time for all scripts."""
+        set_clock(self.redis, self.keys, now_ms)
+
+    def _by_our_clock(self, call: Call[T]) -> Call[T]:
+        script = call.script
+        if script is None:
+            return call
+
+        def read(reply: Any) -> T:
+            self.answers.add((script.name, text(reply[0])))
+            return call.read(reply)
+
+        return replace(call, script=by_our_clock(script), read=read)
 
     def look(self) -> Seen:
         """Read it all."""
@@ -118,11 +141,12 @@ class World:
             pipe.xrange(self.key(f"ready:{priority}"))
             pipe.xpending_range(self.key(f"ready:{priority}"), GROUP, "-", "+", 1000)
         for state in own["state"]:
-            pipe.zrange(self.key(f"state:{state}"), 0, -1)
+            pipe.zrange(self.key(f"state:{state}"), 0, -1, withscores=True)
         for lease in own["intents"]:
             pipe.hgetall(self.keys.intents(lease))
-        pipe.zrange(self.key("delayed"), 0, -1).zrange(self.key("expiring"), 0, -1)
-        pipe.zrange(self.keys.workers, 0, -1, withscores=True).hkeys(self.key("terms"))
+        for name in ("delayed", "expiring", "workers"):
+            pipe.zrange(self.key(name), 0, -1, withscores=True)
+        pipe.hgetall(self.key("terms"))
         pipe.hgetall(self.key("kept")).hgetall(self.keys.counters).llen(self.keys.bell)
         answers = iter(pipe.execute(raise_on_error=False))
         jobs = {job_id: _read(next(answers), next(answers), next(answers)) for job_id in own["job"]}
@@ -133,7 +157,7 @@ class World:
             streams[priority] = list(entries.values())
             for row in [] if isinstance(held, redis.ResponseError) else held:  # no group yet
                 pending[entries.get(row["message_id"], row["message_id"])] = row["consumer"]
-        states = {state: set(next(answers)) for state in own["state"]}
+        states = {state: dict(next(answers)) for state in own["state"]}
         intents = {lease: next(answers) for lease in own["intents"]}
         delayed, expiring, workers, terms, kept, counters, rings = answers
         assert rings <= 64
@@ -145,10 +169,10 @@ class World:
             streams={name: ids for name, ids in streams.items() if ids},
             pending=pending,
             states=states,
-            delayed=set(delayed),
-            expiring=set(expiring),
-            leases={lease: ends > 0 for lease, ends in workers},
-            terms=set(terms),
+            delayed=dict(delayed),
+            expiring=dict(expiring),
+            leases=dict(workers),
+            terms=terms,
             intents={
                 lease: {each: int(raw.partition(" ")[0]) for each, raw in rows.items()}
                 for lease, rows in intents.items()
@@ -183,14 +207,15 @@ class World:
 _KINDS = ("job", "spec", "text", "stdin", "output", "ready", "state", "intents")
 
 
-def _read(fields: dict[str, str], text: str, ttl_ms: int) -> dict[str, Any]:
+def _read(fields: dict[str, str], lines: str, ttl_ms: int) -> dict[str, Any]:
     return {
         "state": fields["state"],
         "attempt": int(fields["attempt"]),
         "token": fields.get("token", ""),
         "lease": fields.get("lease"),
-        "rows": [_row(line) for line in text.splitlines() if not line.startswith("!")],
+        "rows": [_row(line) for line in lines.splitlines() if not line.startswith("!")],
         "is_interrupted": "interrupt" in fields,
+        "is_confirmed": fields.get("confirmed") != "0",
         "returns": int(fields.get("returns", 0)),
         "bytes": int(fields.get("bytes", 0)),
         "expires": ttl_ms > 0,
@@ -198,5 +223,5 @@ def _read(fields: dict[str, str], text: str, ttl_ms: int) -> dict[str, Any]:
 
 
 def _row(line: str) -> Row:
-    _, attempt, state, cause, *_ = line.split("\t")
-    return int(attempt), JobState(state), cause or None
+    at_ms, attempt, state, cause, *_ = line.split("\t")
+    return Row(int(at_ms), int(attempt), JobState(state), cause or None)

@@ -1,0 +1,122 @@
+"""The doctor beside the work: what it finds where nothing befell the queue, and what it mends where something did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from oneshot_queue.jobs import Priority
+from oneshot_queue.states import JobState
+from oneshot_queue.store import examination
+from oneshot_queue.store.examination import Part
+from tests.properties.faults import Faults
+from tests.properties.jobs import Job
+from tests.properties.stage import SETTINGS, pick
+from tests.properties.work import choices
+from tests.properties.world import World
+
+NOBODY: Final = "nobody"
+Harm = Callable[[World, str, Job], str | None]
+"""Does it to a job, and answers the kind of find it makes, or ``None`` where it cannot be done."""
+
+
+def _out_of_its_index(world: World, job_id: str, job: Job) -> str | None:
+    if job.state.is_final:
+        return None  # nothing else leads to it
+    assert world.redis.zrem(world.keys.state(job.state), job_id) == 1
+    return "job-in-no-index"
+
+
+def _in_another_index(world: World, job_id: str, job: Job) -> str | None:
+    other = JobState.IDLE if job.state is not JobState.IDLE else JobState.RUNNING
+    assert world.redis.zadd(world.keys.state(other), {job_id: 1}) == 1
+    return "index-ghost"
+
+
+def _two_entries(world: World, job_id: str, job: Job) -> str | None:
+    assert world.redis.xadd(world.keys.ready(job.plan.priority), {"id": job_id})
+    return "entry-too-many"
+
+
+def _entry_of_nobody(world: World, _job_id: str, job: Job) -> str | None:
+    assert world.redis.xadd(world.keys.ready(job.plan.priority), {"id": NOBODY})
+    return "entry-without-job"
+
+
+def _delay_forgotten(world: World, job_id: str, _job: Job) -> str | None:
+    return "delay-forgotten" if world.redis.zrem(world.key("delayed"), job_id) else None
+
+
+def _expiry_forgotten(world: World, job_id: str, _job: Job) -> str | None:
+    return "expiry-forgotten" if world.redis.zrem(world.key("expiring"), job_id) else None
+
+
+def _delay_of_nobody(world: World, _job_id: str, _job: Job) -> str | None:
+    assert world.redis.zadd(world.key("delayed"), {NOBODY: 1}) == 1
+    return "delayed-ghost"
+
+
+def _output_of_nobody(world: World, _job_id: str, _job: Job) -> str | None:
+    assert world.redis.hset(world.key("kept"), NOBODY, 5) == 1
+    assert world.redis.hincrby(world.keys.counters, "kept", 5) >= 5
+    return "kept-ghost"
+
+
+def _never_forgotten(world: World, job_id: str, job: Job) -> str | None:
+    return "lasting-job" if job.state.is_final and world.redis.persist(world.keys.job(job_id)) else None
+
+
+HARMS: Final[tuple[Harm, ...]] = (
+    _out_of_its_index,
+    _in_another_index,
+    _two_entries,
+    _entry_of_nobody,
+    _delay_forgotten,
+    _expiry_forgotten,
+    _delay_of_nobody,
+    _output_of_nobody,
+    _never_forgotten,
+)
+OF_NOBODY: Final = frozenset({"entry-without-job", "delayed-ghost", "kept-ghost"})
+
+
+class Examined(Faults):
+    """Everything, and the doctor."""
+
+    @rule(mends=st.booleans())
+    def examine(self, mends: bool) -> None:
+        assert self._examined(mends=mends) == self.model.examine(mends=mends)
+        self._change_and_correct_the_sum()
+
+    @rule(choice=choices, harm=st.sampled_from(HARMS))
+    def harm_and_mend(self, choice: int, harm: Harm) -> None:
+        """That it is mended, every fact of the queue says after this step."""
+        expected = self.model.examine(mends=True)
+        if not self.model.jobs:
+            return
+        job_id = pick(sorted(self.model.jobs), choice)
+        code = harm(self.world, job_id, self.model.jobs[job_id])
+        subject = NOBODY if code in OF_NOBODY else job_id
+        assert self._examined(mends=True) == expected | ({(code, subject)} if code else set())
+
+    def _change_and_correct_the_sum(self) -> None:
+        """It is left alone by whoever added up what is no more so."""
+        rows, right = len(self.model.kept), sum(self.model.kept.values())
+        wrong = self.world.redis.hincrby(self.keys.counters, "kept", 7)
+        for read, count, is_so in ((right, rows, False), (wrong, rows + 1, False), (wrong, rows, True)):
+            call = examination.correct_total(self.keys, read=str(read), rows=count, right=right)
+            assert self.world.run(call) == is_so
+
+    def _examined(self, *, mends: bool) -> set[tuple[str, str]]:
+        """Examine everything; answers the kinds and subjects of all finds."""
+        keys, run = self.keys, self.world.run
+        parts: list[Part] = []
+        parts += [run(examination.examine_entries(keys, each, "", mends=mends)) for each in Priority]
+        parts += [run(examination.examine_due(keys, each, 0, mends=mends)) for each in ("delayed", "expiring")]
+        parts += [run(examination.examine_index(keys, each, 0, mends=mends, settings=SETTINGS)) for each in JobState]
+        _, rows = run(examination.kept_rows(keys, "0"))
+        parts.append(run(examination.examine_kept(keys, [job_id for job_id, _ in rows], mends=mends)))
+        return {(find.code, find.subject) for part in parts for find in part.finds}
