@@ -49,6 +49,7 @@ class Job:
         decided: The token of the last attempt that was decided without its worker.
         is_pending: Whether the group holds its entry for its lease.
         is_out_of_turn: Whether it was taken before the group came to its entry.
+        expires_ms: When it expires once more, should it come back without having begun.
         is_confirmed: Whether none of its processes can be left once it has ended.
     """
 
@@ -70,6 +71,7 @@ class Job:
     place: int = 0
     is_pending: bool = False
     is_out_of_turn: bool = False
+    expires_ms: int | None = None
 
     @property
     def changed_ms(self) -> int:

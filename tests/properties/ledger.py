@@ -86,7 +86,8 @@ class Ledger:
         job = self.jobs[job_id]
         job.state, job.lease, job.is_pending, job.is_out_of_turn = JobState.RUNNING, lease, True, is_out_of_turn
         self._note(job, JobState.RUNNING, cause)
-        self.expiring.pop(job_id, None)
+        expires_ms = self.expiring.pop(job_id, None)
+        job.expires_ms = None if cause else expires_ms
 
     def _step_out(self, job_id: str, job: Job) -> None:
         job.place, job.is_pending = 0, False
@@ -104,7 +105,16 @@ class Ledger:
 
     def _return(self, job_id: str, job: Job) -> None:
         self._step_out(job_id, job)
+        job.expires_ms = None
         job.state, job.lease, job.sequence, job.ordinal, job.bytes = CREATED, None, 0, 0, 0
+
+    def _give_back(self, job_id: str, job: Job) -> None:
+        expires_ms = job.expires_ms
+        self._return(job_id, job)
+        if expires_ms is not None:
+            self.expiring[job_id] = expires_ms
+        self._note(job, CREATED, "unstarted")
+        self._line_up(job)
 
     def _retry(self, job_id: str, job: Job, cause: str, kept: int, wait_s: float, *, ago_ms: int = 0) -> None:
         self._return(job_id, job)

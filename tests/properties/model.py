@@ -179,9 +179,7 @@ class Model(Ledger):
         elif is_counted and job.returns >= MAX_RETURNS:
             self._end(attempt.job_id, job, JobState.FAILED, "poison", 0)
         else:
-            self._return(attempt.job_id, job)
-            self._note(job, CREATED, "unstarted")
-            self._line_up(job)
+            self._give_back(attempt.job_id, job)
             return Returned()
         return Recorded(job.state)
 
