@@ -200,11 +200,15 @@ def test_of_ten_thousand_at_once_the_valid_ones_are_stored_and_the_others_named(
 
     refused = [number for number, answer in enumerate(answers) if isinstance(answer, InvalidJob)]
     assert refused == list(range(7, 10_000, 20))
-    assert own_deployment.entries() == len(set(ids_of(answers))) == 9_500
-    some = own_deployment.queue.get(ids_of(answers)[-1])
+    stored = ids_of(answers)
+    assert own_deployment.entries() == len(set(stored)) == 9_500
+    some = own_deployment.queue.get(stored[-1])
     spec = record_of(some).spec
     assert spec is not None
     assert spec.argv == (b"true", b"9999")
+    own_deployment.queue.interrupt(stored)
+    verdict = check_invariants(own_deployment, acknowledged=stored, interrupted=stored, has_worker=False)
+    assert_invariants(verdict, unseen=["I4"])
 
 
 @pytest.mark.thorough
