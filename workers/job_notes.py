@@ -17,7 +17,8 @@ class JobNotes:
     """The engine's ``Starts``, written where the supervisor finds them when this process is dead.
 
     Nothing begins under a lease that may have been given away: a worker that stood still since the claim, or whose
-    claim was answered late, starts nothing that others have decided meanwhile.
+    claim was answered late, starts nothing that others have decided meanwhile. (One command may still begin: if the
+    standstill falls right between this look and the start itself. It is ended as soon as the loss is noticed.)
 
     Args:
         lease_s: Length of a lease.
