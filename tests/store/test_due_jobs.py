@@ -11,7 +11,7 @@ from oneshot_queue.store import job_store, lease_store
 from oneshot_queue.store.claiming import Claimed, Later, Returned
 from oneshot_queue.store.job_store import Ended, Full, Promoted, Recorded, Submitted, When
 from tests.store.builders import NOBODY, Held, Store, a_job_id, a_spec, an_outcome
-from tests.store.recovery import a_retried_spec, give_back, let_come, names_of, promote, rows, standing
+from tests.store.recovery import a_retried_spec, audit, give_back, let_come, names_of, promote, rows, standing
 
 LATER = When(delay_s=60.0)
 IN_TIME = When(expires_s=60.0)
@@ -132,6 +132,31 @@ async def test_claim_of_one_job_says_how_long_it_is_not_due(store: Store) -> Non
     assert isinstance(await store.claim_one(job_id, lease), Claimed)
 
 
+@pytest.mark.parametrize("due", ["soon", "", "nan", "1e400", "-1", "9" * 40])
+async def test_claim_of_one_job_does_not_trip_over_a_due_time_that_is_none(store: Store, due: str) -> None:
+    job_id, lease = await store.submit(when=LATER), await store.lease()
+    await store.redis.hset(store.keys.job(job_id), "due", due)
+
+    assert await store.claim_one(job_id, lease) == Claimed((), 0)
+
+    # It comes when it was to come: the index says when.
+    await store.redis.zadd(store.keys.delayed, {job_id: 1})
+    answer = await store.claim_one(job_id, lease)
+    assert isinstance(answer, Claimed)
+    assert [claim.job_id for claim in answer.claims] == [job_id]
+
+
+@pytest.mark.parametrize("due", ["soon", "nan"])
+async def test_audit_lets_a_job_stand_in_its_stream_that_nothing_says_when_it_is_due(store: Store, due: str) -> None:
+    job_id = await store.submit(when=LATER)
+    await store.redis.zrem(store.keys.delayed, job_id)
+    await store.redis.hset(store.keys.job(job_id), "due", due)
+
+    assert (await audit(store, JobState.CREATED)).mended == 1
+
+    assert [claim.job_id for claim in await store.claim(await store.lease())] == [job_id]
+
+
 @pytest.mark.parametrize("when", [LATER, When(delay_s=60.0, expires_s=90.0)])
 async def test_interrupt_of_a_delayed_job_removes_it_everywhere(store: Store, when: When) -> None:
     job_id = await store.submit(a_spec(stdin=b"in"), when=when)
@@ -197,6 +222,18 @@ async def test_job_that_comes_back_without_having_begun_still_expires(store: Sto
     held = await store.held(job_id, await store.lease())
     assert await names_of(store, "expiring") == set()
     assert (await store.record_of(held.id)).expires_ms is None
+
+
+@pytest.mark.parametrize("expiry", ["soon", "", "nan", "1e400", "-1", "9" * 40])
+async def test_job_comes_back_though_nobody_can_read_when_it_expires(store: Store, expiry: str) -> None:
+    job_id = await store.submit(when=IN_TIME)
+    held = await store.held(job_id, await store.lease())
+    await store.redis.hset(store.keys.job(job_id), "expiry", expiry)
+
+    assert await give_back(store, held) == Returned()
+
+    assert await names_of(store, "expiring") == set()
+    assert [claim.job_id for claim in await store.claim(await store.lease())] == [job_id]
 
 
 async def test_next_attempt_of_a_job_that_was_started_in_time_does_not_expire(store: Store) -> None:

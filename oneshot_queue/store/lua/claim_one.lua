@@ -32,7 +32,7 @@ if spec and is_late(job) then
   end_expired(id, job, tonumber(ARGV[6]))
   return { 'claimed', 0 }
 end
-if spec and job.due then
+if spec and is_number(job.due, 15) then
   return { 'later', digits(math.max(1, tonumber(job.due) - now_ms())) }
 end
 local has_place = spec and ({ high = true, normal = true, low = true })[job.priority]

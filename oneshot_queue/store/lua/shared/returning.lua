@@ -36,9 +36,9 @@ end
 -- job: {state, attempt, entry, priority, lease}; cause: why it did not begin
 local function give_job_back(id, job, at_ms, cause, by)
   local job_key = T .. ':job:' .. id
-  local expiry = redis.call('HGET', job_key, 'expiry')
+  local expiry = string.match(redis.call('HGET', job_key, 'expiry') or '', '^%d+$')
   return_job(id, job, at_ms, job.attempt)
-  if tonumber(expiry or '') then
+  if expiry and #expiry <= 15 then
     redis.call('ZADD', T .. ':expiring', expiry, id)
     redis.call('HSET', job_key, 'expires', expiry)
   end
