@@ -100,7 +100,7 @@ class Admission:
         """
         if not former.is_fenced and former.attempt == claim.attempt and former.is_of(claim.spec, claim.stdin):
             logger.warning("job %s: the broker forgot that it is ours; it goes on", former.job_id)
-            former.holder = holder
+            self._holdings.hand_over(former, holder)
             self._recorder.note(former)
             return True
         self._custody.fence(former, "it was handed over once more, as another")

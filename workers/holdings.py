@@ -104,10 +104,12 @@ class Holdings:
 
     Attributes:
         on_removed: Told of each job that is let go.
+        on_handed_over: Told of each job that goes on under another token.
     """
 
     def __init__(self) -> None:
         self.on_removed: Callable[[HeldJob], None] | None = None
+        self.on_handed_over: Callable[[HeldJob], None] | None = None
         self._held: dict[str, HeldJob] = {}
         self._tokens: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._changed = asyncio.Event()
@@ -121,10 +123,15 @@ class Holdings:
     def add(self, held: HeldJob) -> None:
         """Hold a job."""
         self._held[held.task_id] = held
-        self._tokens[held.task_id, held.holder.token] = None
-        while len(self._tokens) > REMEMBERED_TOKENS:
-            self._tokens.popitem(last=False)
+        self._remember(held)
         self._notify()
+
+    def hand_over(self, held: HeldJob, holder: Holder) -> None:
+        """A held job was handed to this worker once more, and goes on."""
+        held.holder = holder
+        self._remember(held)
+        if self.on_handed_over is not None:
+            self.on_handed_over(held)
 
     def remove(self, held: HeldJob) -> None:
         """Let a job go."""
@@ -159,6 +166,11 @@ class Holdings:
         """Wait until nothing is held but what cannot be written."""
         while not all(held.is_damaged for held in self._held.values()):
             await self._changed.wait()
+
+    def _remember(self, held: HeldJob) -> None:
+        self._tokens[held.task_id, held.holder.token] = None
+        while len(self._tokens) > REMEMBERED_TOKENS:
+            self._tokens.popitem(last=False)
 
     def _notify(self) -> None:
         self._changed.set()

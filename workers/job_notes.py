@@ -35,6 +35,7 @@ class JobNotes:
         self._slots: dict[str, int] = {}
         self._leases: dict[int, str] = {}
         holdings.on_removed = self._forget
+        holdings.on_handed_over = self._handed_over
 
     def begin(self, task_id: str) -> None:
         """A task's command is about to be started.
@@ -95,6 +96,11 @@ class JobNotes:
         lease = self._by_keys[held.keys]
         if lease.id != held.holder.lease or self._clock.boottime() - lease.renewed_s >= self._good_s:
             raise StartForbidden("its lease was not renewed in time")
+
+    def _handed_over(self, held: HeldJob) -> None:
+        slot = self._slots.get(held.task_id)
+        if slot is not None:
+            self._notes.handed_over(slot, held.holder.token, held.holder.lease)
 
     def _forget(self, held: HeldJob) -> None:
         self.withdraw(held.task_id)

@@ -40,6 +40,8 @@ _STARTED: Final = struct.Struct("=IiQQ")
 _FENCED_AT: Final = 8
 _PID_AT: Final = 16
 _EXIT_AT: Final = 20
+_HELD: Final = struct.Struct("=64s64s")
+_HELD_AT: Final = SLOT.size - _HELD.size
 _RENEWED_AT: Final = 136
 _EXCLUSIVE_AT: Final = COUNTS_AT + 20
 
@@ -142,7 +144,7 @@ class Notes:
         index = self._free.pop()
         at = self._first_slot + index * SLOT.size
         self._sequence = self._sequence % 0xFFFF_FFFF + 1
-        texts = (queue.encode(), job_id.encode(), token.encode(), lease_id.encode())
+        texts = (queue.encode(), job_id.encode(), token.encode(), token.encode(), lease_id.encode())
         numbers = (self._sequence, 0, attempt, 0, UNKNOWN_EXIT, first_tick, first_tick)
         SLOT.pack_into(self._memory, at, SlotState.FREE, exclusive, *numbers, *texts)
         if exclusive:
@@ -155,6 +157,11 @@ class Notes:
         at = self._first_slot + index * SLOT.size
         _STARTED.pack_into(self._memory, at + _PID_AT, pid, UNKNOWN_EXIT, first_tick, last_tick)
         self._memory[at] = SlotState.RUNNING
+
+    def handed_over(self, index: int, token: str, lease_id: str) -> None:
+        """Note that a job is held under another token from now on; its processes go on bearing the first."""
+        at = self._first_slot + index * SLOT.size
+        _HELD.pack_into(self._memory, at + _HELD_AT, token.encode(), lease_id.encode())
 
     def exited(self, index: int, exit_code: int | None) -> None:
         """Note how a job's first process ended: its code, the negative of its signal, or ``None`` if nobody knows."""

@@ -11,7 +11,7 @@ from typing import Final
 from oneshot_queue.checks import NAME_PATTERN
 from oneshot_queue.errors import MalformedData
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_SLOTS: Final = 65_536
 MAX_LEASES: Final = 4_096
 MAX_CGROUP_BYTES: Final = 256
@@ -22,7 +22,7 @@ COUNTS: Final = struct.Struct("=QIQI")
 COUNTS_AT: Final = 480
 HEADER_BYTES: Final = 512
 LEASE: Final = struct.Struct("=64s64sdd")
-SLOT: Final = struct.Struct("=BBxxIIIIiQQ64s64s64s64s")
+SLOT: Final = struct.Struct("=BBxxIIIIiQQ64s64s64s64s64s")
 UNKNOWN_EXIT: Final = -(2**31)
 WORKER_ID: Final = re.compile(r"[0-9a-f]{32}")
 _TOKEN: Final = re.compile(r"[!-~]{1,64}")
@@ -51,6 +51,8 @@ class Slot:
         sequence: Tells it from whatever stood there before.
         pid: Its first process, once that is known.
         started: The first and the last clock tick since boot at which that process can have begun.
+        token: What its processes bear in their environment.
+        held_as: The token it is held under: a later one if a server that forgot the job handed it over once more.
         exit_code: How that process ended, negative for a signal; ``None`` while it is not known.
     """
 
@@ -61,6 +63,7 @@ class Slot:
     job_id: str
     attempt: int
     token: str
+    held_as: str
     lease_id: str
     is_exclusive: bool
     is_fenced: bool
@@ -200,10 +203,12 @@ def _lease(fields: tuple[bytes, bytes, float, float]) -> LeaseNote | None:
 
 def _slot(index: int, fields: tuple[int | bytes, ...]) -> Slot | None:
     state, exclusive, sequence, fenced, attempt, pid, exit_code, first, last = (int(each) for each in fields[:9])
-    queue, job_id, token, lease_id = (_text(each) for each in fields[9:] if isinstance(each, bytes))
+    queue, job_id, token, held_as, lease_id = (_text(each) for each in fields[9:] if isinstance(each, bytes))
     if state > SlotState.OUTLIVED or not all(map(NAME_PATTERN.fullmatch, (queue, job_id, lease_id))):
         return None
-    if not _TOKEN.fullmatch(token) or attempt < 1 or pid >= 2**31 or (state > SlotState.SPAWNING) != (pid > 0):
+    if not all(map(_TOKEN.fullmatch, (token, held_as))):
+        return None
+    if attempt < 1 or pid >= 2**31 or (state > SlotState.SPAWNING) != (pid > 0):
         return None
     return Slot(
         index=index,
@@ -213,6 +218,7 @@ def _slot(index: int, fields: tuple[int | bytes, ...]) -> Slot | None:
         job_id=job_id,
         attempt=attempt,
         token=token,
+        held_as=held_as,
         lease_id=lease_id,
         is_exclusive=bool(exclusive),
         is_fenced=fenced == sequence,

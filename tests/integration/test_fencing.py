@@ -117,6 +117,28 @@ def test_a_job_that_was_handed_over_once_more_is_lost_with_its_worker_and_not_st
     worker.stop()
 
 
+@pytest.mark.parametrize("code", [0, 7])
+def test_an_end_that_a_worker_saw_before_it_died_counts_though_the_job_was_handed_over_once_more(
+    deployment: Deployment, tmp_path: Path, code: int
+) -> None:
+    crash = {"ONESHOT_CRASH_AT": "before_finish", "ONESHOT_CRASH_MARK": str(tmp_path / "crashed")}
+    worker = deployment.start_worker(concurrency=2, environment={"ONESHOT_TEST_FAULTS": "1", **crash})
+    job = deployment.enqueue(
+        f"while [ ! -e {tmp_path}/gate ]; do sleep 0.02; done; exit {code}", retries=1, retry_on=["worker_lost"]
+    )
+    deployment.witness.until("start", job.id)
+    lose_claim(deployment, job)
+    worker.wait_for("the broker forgot that it is ours")
+
+    (tmp_path / "gate").touch()
+
+    outcome = job.wait(timeout=20)
+    assert (tmp_path / "crashed").exists()
+    assert (outcome.cause, outcome.exit_code, outcome.attempt) == (Cause.EXIT, code, 1)
+    assert deployment.witness.times("start") == {job.id: 1}
+    worker.stop()
+
+
 def test_a_new_job_under_the_id_of_one_that_the_broker_forgot_is_started_once_that_is_gone(
     own_deployment: Deployment, mark: Mark
 ) -> None:

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from oneshot_queue.errors import MalformedData
 from workers.estates import read_estate
 from workers.notes import Notes
-from workers.snapshots import HEADER, SLOT, SlotState, boot_id, read_notes
+from workers.snapshots import HEADER, LEASE, SLOT, SlotState, boot_id, read_notes
 
 WORKER_ID = "0123456789abcdef" * 2
 
@@ -120,6 +121,19 @@ def test_exit_that_nobody_knows_is_no_code(file: int) -> None:
     assert (found.state, found.exit_code) == (SlotState.EXITED, None)
 
 
+def test_job_that_is_handed_over_once_more_is_noted_as_held_under_the_new_token_too(file: int) -> None:
+    notes = laid_out(file)
+    slots = [reserved(notes, name) for name in ("one", "two")]
+    notes.started(slots[0], 100, 5, 6)
+    (first, other) = sorted(notes.snapshot().slots, key=lambda slot: slot.job_id)
+
+    notes.handed_over(slots[0], "1700000000000001-ab", f"{WORKER_ID}.2")
+
+    held_now = replace(first, held_as="1700000000000001-ab", lease_id=f"{WORKER_ID}.2")
+    assert first.held_as == first.token
+    assert sorted(notes.snapshot().slots, key=lambda slot: slot.job_id) == [held_now, other]
+
+
 def test_exclusive_jobs_are_counted_and_a_fence_is_of_one_job_only(file: int) -> None:
     supervisor, worker = laid_out(file), Notes.open(file)
     assert not supervisor.has_exclusive_jobs
@@ -168,7 +182,9 @@ def test_garbage_is_no_notes(raw: bytes) -> None:
         read_notes(raw)
 
 
-@given(st.lists(st.tuples(st.integers(512, 512 + 2 * 144 + 3 * 296 - 1), st.integers(0, 255)), max_size=200))
+@given(
+    st.lists(st.tuples(st.integers(512, 512 + 2 * LEASE.size + 3 * SLOT.size - 1), st.integers(0, 255)), max_size=200)
+)
 def test_damaged_entries_are_left_out_or_make_sense(damage: list[tuple[int, int]]) -> None:
     file = os.memfd_create("notes")
     try:

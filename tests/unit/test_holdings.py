@@ -44,6 +44,18 @@ def test_an_attempt_is_known_as_received_even_when_it_has_long_ended() -> None:
     assert not holdings.has_received("other", "job", "7")
 
 
+def test_a_job_that_was_handed_over_once_more_is_known_under_both_tokens() -> None:
+    holdings, told = Holdings(), list[HeldJob]()
+    holdings.on_handed_over = told.append
+    held = a_held_job(token="7")
+    holdings.add(held)
+
+    holdings.hand_over(held, Holder("8", "worker.2", "worker"))
+
+    assert (held.holder.token, told, list(holdings)) == ("8", [held], [held])
+    assert all(holdings.has_received("queue", "job", token) for token in ("7", "8"))
+
+
 def test_what_is_remembered_of_ended_jobs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holdings_module, "REMEMBERED_TOKENS", 10)
     holdings = Holdings()

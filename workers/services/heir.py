@@ -126,7 +126,7 @@ class Heir:
             claiming.adopt(
                 self._keys(slot.queue),
                 slot.job_id,
-                Holder(slot.token, slot.lease_id, self._worker),
+                Holder(slot.held_as, slot.lease_id, self._worker),
                 attempt=slot.attempt,
                 host=host,
                 ago_ms=0,
@@ -141,8 +141,8 @@ class Heir:
         keys = self._keys(note.queue)
         # First of all: a claim of the dead worker that still is on its way must find its lease lost.
         await self._connection.run_many([sweeping.condemn(keys, note.lease_id)])
-        slots = {slot.token: slot for slot in estate.slots}
-        # What was handed over once more, and went on, was started under a former token.
+        slots = {slot.held_as: slot for slot in estate.slots}
+        # One that was just being handed over once more may still be noted under its former token.
         begun = {slot.job_id for slot in estate.slots if slot.queue == note.queue}
         known: list[str] = []
         while claims := await self._claimed(keys, note, known):
