@@ -276,6 +276,7 @@ class JobRecord:
         spec: What was asked for, or ``None`` if the stored bytes are malformed. Its ``stdin`` is not read back.
         interrupting: Whether an interrupt is on record that has not ended the job yet.
         history_dropped: Rows left out between the first 20 and the last 200 of ``history``.
+        outputs_dropped: Up to which attempt, from the first on, no output is kept any more.
         due_ms: When a job that waits for its time may be started.
         expires_ms: When a job that nobody has started ends by itself.
         is_confirmed: Whether its worker itself saw that no process was left; false if others had to decide its end.
@@ -306,6 +307,7 @@ class JobRecord:
     usage: Usage | None = None
     history: tuple[HistoryRow, ...] = ()
     history_dropped: int = 0
+    outputs_dropped: int = 0
     due_ms: int | None = None
     expires_ms: int | None = None
     is_confirmed: bool = True

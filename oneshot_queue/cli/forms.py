@@ -63,6 +63,7 @@ def job_form(record: JobRecord) -> Form:
         "interrupting": record.interrupting,
         "interrupt_requested_at": instant(record.interrupt_requested_ms),
         "output": {"bytes": record.output.bytes, "dropped": record.output.dropped},
+        "outputs_dropped": record.outputs_dropped,
         "usage": {
             "cpu_user_s": usage.cpu_user_s if usage else None,
             "cpu_system_s": usage.cpu_system_s if usage else None,

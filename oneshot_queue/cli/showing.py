@@ -248,6 +248,9 @@ def _facts(record: JobRecord) -> list[tuple[str, str]]:
     if record.output.bytes:
         dropped = f", {record.output.dropped} of them not kept" if record.output.dropped else ""
         facts.append(("output", f"{record.output.bytes} bytes{dropped}"))
+    if record.outputs_dropped:
+        which = f"attempts 1 to {record.outputs_dropped}" if record.outputs_dropped > 1 else "attempt 1"
+        facts.append(("dropped", f"the output of {which}"))
     if usage is not None:
         cpu = f"CPU {usage.cpu_user_s:.2f} s user, {usage.cpu_system_s:.2f} s system"
         facts.append(("usage", f"{cpu}; {usage.max_rss_bytes / 1_048_576:.1f} MiB at most"))

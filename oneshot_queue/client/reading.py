@@ -71,9 +71,8 @@ def read_output(
             raise InvalidSetting("attempt", f"job {job_id} has had {seen.attempt}, not {attempt}")
         if attempt <= seen.forgotten:
             if only is not None:
-                raise InvalidSetting(
-                    "attempt", f"the output of job {job_id} is kept from attempt {seen.forgotten + 1} on"
-                )
+                problem = f"the output of attempt {attempt} of job {job_id} was dropped"
+                raise InvalidSetting("attempt", f"{problem}; it is kept from attempt {seen.forgotten + 1} on")
             attempt, ordinal, ends = seen.forgotten + 1, 0, dict.fromkeys(OutputStream, 0)
         # The state was read before the output: what a final state's output holds is all there will be.
         ended = seen.state.is_final or seen.attempt > attempt

@@ -221,6 +221,7 @@ def _record(queue: str, job_id: str, fields: dict[str, str], raw_spec: bytes | N
         usage=usage,
         history=history,
         history_dropped=int(texts.get("dropped", "0")),
+        outputs_dropped=_number(fields, "forgot") or 0,
         due_ms=_instant(fields, "due"),
         expires_ms=_instant(fields, "expires"),
         is_confirmed=fields.get("confirmed") != "0",

@@ -88,7 +88,13 @@ class PretendWorker:
 
     def finish(self, claim: Claim, state: JobState, cause: Cause, **fields: Any) -> None:
         """End a job."""
-        outcome = Outcome(state, cause, usage=Usage(0.25, 0.125, 1_048_576), **fields)
+        self._finish(claim, Outcome(state, cause, usage=Usage(0.25, 0.125, 1_048_576), **fields))
+
+    def retry(self, claim: Claim, *, kept: int) -> None:
+        """End an attempt that left so many bytes of output, and let the next one begin at once."""
+        self._finish(claim, Outcome(JobState.FAILED, Cause.EXIT, exit_code=1), kept=kept, retry_after_s=0.0)
+
+    def _finish(self, claim: Claim, outcome: Outcome, *, kept: int = 0, retry_after_s: float | None = None) -> None:
         self.ask(
             job_store.finish(
                 self.keys,
@@ -97,9 +103,10 @@ class PretendWorker:
                 outcome,
                 ago_ms=0,
                 inline_output=b"",
-                kept=0,
+                kept=kept,
                 fields={},
                 settings=Settings(),
+                retry_after_s=retry_after_s,
             )
         )
 

@@ -19,7 +19,7 @@ KEYS = (
     "id queue name state cause error reason attempt command cwd labels priority retry_of worker host pid created_at "
     "due_at expires_at started_at ended_at last_output_at exit_code signal time_limit_s idle_after_s grace_s "
     "retries exclusive confirmed interrupting "
-    "interrupt_requested_at output usage history"
+    "interrupt_requested_at output outputs_dropped usage history"
 ).split()
 
 
@@ -63,6 +63,7 @@ def test_show_has_every_field_of_a_job_that_ended(served: Cli) -> None:
         "interrupting": False,
         "interrupt_requested_at": None,
         "output": {"bytes": 3, "dropped": 0},
+        "outputs_dropped": 0,
     }
     assert {key: job[key] for key in known} == known
 
@@ -93,6 +94,22 @@ def test_what_a_waiting_job_does_not_have_yet_is_null(cli: Cli) -> None:
     assert job["labels"] == {}
     assert job["output"] == {"bytes": 0, "dropped": 0}
     assert job["usage"] == {"cpu_user_s": None, "cpu_system_s": None, "max_rss_bytes": None}
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "attempt 1"), (3, "attempts 1 to 3")])
+def test_whose_output_was_dropped_is_said_by_show_and_by_logs(
+    cli: Cli, pretender: PretendWorker, count: int, said: str
+) -> None:
+    job_id = cli("enqueue", "--retries", "5", "--retry-delay", "0s", "false").line
+    for _ in range(count + 1):
+        pretender.retry(pretender.claim(job_id), kept=32 * 1_048_576)
+
+    assert f"dropped   the output of {said}\n" in cli("show", job_id).text
+    assert cli.job(job_id)["outputs_dropped"] == count
+    done = cli("logs", "--attempt", str(count), job_id)
+    assert (done.code, done.out) == (2, b"")
+    assert f"the output of attempt {count} of job {job_id} was dropped" in done.err
+    assert cli("logs", "--attempt", str(count + 1), job_id).code == 0
 
 
 def test_signal_error_and_dropped_bytes_are_shown(served: Cli, cli: Cli, pretender: PretendWorker) -> None:

@@ -126,12 +126,14 @@ async def test_output_of_former_attempts_is_bounded_and_whoever_asks_for_what_is
 
     # Three of these fit, a fourth does not: that alone stays, and the fifth with it.
     assert await names_of(store, "output") == {f"output:{held.id}:4", f"output:{held.id}:5"}
+    assert (await store.record_of(held.id)).outputs_dropped == 3
     await store.finish(held, inline_output=inline, kept=5, output="inline")
     assert await store.redis.hget(store.keys.counters, "kept") == b"20000005"
+    assert (await store.record_of(held.id)).outputs_dropped == 3
     async with Queue(server.url, queue=store.keys.queue, settings=store.settings) as queue:
         job = await queue.get(held.id)
         assert b"".join([chunk.data async for chunk in job.output(attempt=4)]) == b"kept"
-        with pytest.raises(InvalidSetting, match="is kept from attempt 4 on"):
+        with pytest.raises(InvalidSetting, match=r"attempt 3 of .* was dropped; it is kept from attempt 4 on"):
             await anext(job.output(attempt=3))
 
 
