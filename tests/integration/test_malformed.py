@@ -100,6 +100,7 @@ def test_an_end_that_a_damaged_key_holds_up_is_written_once_that_is_mended(
     assert job.wait(timeout=20).state is JobState.COMPLETED
     assert output_of(job)[0] == b"done\n"
     assert sum("its end cannot be written" in line for line in worker.lines) == 1
+    worker.wait_for(f"job {job.id}: its end is written now")
     worker.stop()
     assert deployment.entries() == 0
 

@@ -86,8 +86,7 @@ class Ledger:
         job = self.jobs[job_id]
         job.state, job.lease, job.is_pending, job.is_out_of_turn = JobState.RUNNING, lease, True, is_out_of_turn
         self._note(job, JobState.RUNNING, cause)
-        expires_ms = self.expiring.pop(job_id, None)
-        job.expires_ms = None if cause else expires_ms
+        job.expires_ms = self.expiring.pop(job_id, None)
 
     def _step_out(self, job_id: str, job: Job) -> None:
         job.place, job.is_pending = 0, False

@@ -259,15 +259,21 @@ class Recorder:
                     logger.error("job %s: the broker took a change amiss: %s", held.job_id, answer)
         held.changes = [each for each in held.changes if each.sequence > plan.covers]
         if plan.ends:
-            if held.goes_back is not None:
-                self._remember(Return(held.keys, held.job_id, plan.holder, held.goes_back))
-            elif held.ending is not None:
-                self._remember(replace(held.ending, holder=plan.holder))
-            self._due.pop(held, None)
-            self._holdings.remove(held)
+            self._let_go(plan)
         elif held.changes:
             self.look_at(held)
         return None
+
+    def _let_go(self, plan: _Plan) -> None:
+        held = plan.held
+        if held.is_damaged:
+            logger.warning("job %s: its end is written now", held.job_id)
+        if held.goes_back is not None:
+            self._remember(Return(held.keys, held.job_id, plan.holder, held.goes_back))
+        elif held.ending is not None:
+            self._remember(replace(held.ending, holder=plan.holder))
+        self._due.pop(held, None)
+        self._holdings.remove(held)
 
     def _wait_for_mending(self, held: HeldJob, problem: BrokerError) -> None:
         if not held.is_damaged:

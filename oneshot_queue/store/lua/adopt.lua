@@ -30,7 +30,10 @@ end
 local at_ms, to, priority = happened_ms(ARGV[7], job[7]), next_state(state, 'start'), job[6]
 begin_writing()
 step_out(id, { entry = job[5], priority = priority, due = job[8], expires = job[9] })
-redis.call('HDEL', KEYS[2], 'expires')
+if job[9] then
+  redis.call('HDEL', KEYS[2], 'expires')
+  redis.call('HSET', KEYS[2], 'expiry', job[9]) -- should it come back without having begun
+end
 line_up(id, priority)
 hold_entry(T .. ':ready:' .. priority, redis.call('HGET', KEYS[2], 'entry'), ARGV[3])
 redis.call('HSET', KEYS[2], 'state', to, 'token', ARGV[2], 'lease', ARGV[3], 'worker', ARGV[5], 'host', ARGV[6], 'started',
