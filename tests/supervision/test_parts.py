@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import half_dead
 from tests.marks import Mark
 from tests.supervision.conftest import require_groups
 from tests.waiting import wait_until
@@ -132,6 +134,27 @@ def test_group_holds_and_ends_all_that_was_started_in_it() -> None:
         wait_until(lambda: cgroup.remove(group), what="the group to be empty")
         assert command_of(spared).startswith(b"sleep")
         os.kill(spared, 9)
+
+
+def test_group_ends_even_what_goes_on_without_its_main_thread(tmp_path: Path) -> None:
+    require_groups()
+    group = cgroup.make(secrets.token_hex(16))
+    assert group is not None
+    said = tmp_path / "pid"
+    program = (
+        f"import os; from workers.processes import cgroup; assert cgroup.enter({group!r}); "
+        f"os.execvp('sh', ['sh', '-c', 'exec {half_dead.PROGRAM} {said}'])"
+    )
+    with subprocess.Popen([sys.executable, "-P", "-c", program]) as process:
+        try:
+            wait_until(said.exists, what="the main thread to have exited")
+
+            cgroup.end(group, lambda _: False)
+
+            assert process.wait(timeout=20) == -9
+        finally:
+            process.kill()
+    wait_until(lambda: cgroup.remove(group), what="the group to be empty")
 
 
 def command_of(pid: int) -> bytes:

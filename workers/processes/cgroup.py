@@ -7,9 +7,12 @@ any job, and all of the group ends with one write. Where it may not, the subreap
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+
+from workers.processes.procfs import send_signal, status_of
 
 PREFIX: Final = "oneshot-queue-"
 
@@ -52,6 +55,11 @@ def end(group: str, spares: Callable[[int], bool]) -> None:
         if spares(pid):
             _write(path.parent / "cgroup.procs", str(pid))
     _write(path / "cgroup.kill", "1")
+    try:
+        _kill_members(group)
+    except OSError:
+        # No descriptor to spare: as below.
+        return
 
 
 def members(group: str) -> list[int]:
@@ -94,6 +102,16 @@ def own_group() -> Path | None:
         if Path(place).is_relative_to(root):
             return Path(mount) / Path(place).relative_to(root)
     return None
+
+
+def _kill_members(group: str) -> None:
+    """Kill what is left: the kernel signals main threads only, and one that has exited does not pass it on."""
+    left = [status for pid in members(group) if (status := status_of(pid)) is not None]
+    # Looked at again: a number that another process got meanwhile names none of the group's.
+    still = set(members(group))
+    for status in left:
+        if status.pid in still:
+            send_signal(status, signal.SIGKILL)
 
 
 def _mounts() -> list[tuple[str, str]]:
