@@ -133,6 +133,27 @@ def test_job_whose_processes_cannot_be_ended_says_so_and_does_not_begin_again_be
         kill_process(pid)
 
 
+def test_job_whose_processes_the_next_start_cannot_end_says_so_and_does_not_begin_again_beside_them(
+    deployment: Deployment, mark: Mark
+) -> None:
+    killed = deployment.start_worker(program=HELPLESS)
+    job = deployment.enqueue(mark.sleep, retries=1, retry_on=["worker_lost"], retry_delay=0.1)
+    wait_until(mark.alive, what="it to run")
+
+    killed.kill()
+    worker = deployment.start_worker(program=HELPLESS)
+
+    outcome = job.wait(timeout=20)
+    assert (outcome.state, outcome.cause, outcome.attempt) == (JobState.FAILED, Cause.WORKER_LOST, 1)
+    # The shell, and what it waits for.
+    assert record_of(job).survivors == 2
+    assert mark.alive()
+    assert deployment.witness.times("start") == {job.id: 1}
+    worker.stop()
+    for pid in mark.alive():
+        kill_process(pid)
+
+
 def test_estate_whose_heir_dies_goes_to_the_next(deployment: Deployment, mark: Mark) -> None:
     arguments = ["--processes", "2"]
     worker = deployment.start_worker(concurrency=2, program=INHERITING, arguments=arguments, until_ready=False)

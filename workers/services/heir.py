@@ -34,7 +34,7 @@ from workers.endings import Ending
 from workers.estates import Estate
 from workers.holdings import ServerClock
 from workers.lines import jobs_in_words
-from workers.processes.procfs import environment_of
+from workers.processes.procfs import environment_of, status_of
 from workers.snapshots import LeaseNote, Slot, SlotState
 from workers.spool import read_spool
 
@@ -208,7 +208,8 @@ class Heir:
 
 def _survivors_of(slot: Slot, estate: Estate) -> tuple[int, ...]:
     """What SIGKILL did not end, and is the job's, or nobody knows whose it is."""
-    bearing = {pid: environment_of(pid).strip(b"\0") for pid in estate.survivors}
+    alive = [pid for pid in estate.survivors if (status := status_of(pid)) is not None and not status.is_zombie]
+    bearing = {pid: environment_of(pid).strip(b"\0") for pid in alive}
     return tuple(pid for pid, variables in bearing.items() if not variables or slot.token.encode() in variables)
 
 

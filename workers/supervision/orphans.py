@@ -21,9 +21,6 @@ DEATHS_OF_A_WORKER: Final = frozenset({-signal.SIGPIPE, -signal.SIGHUP, -signal.
 """What a command dies of when nobody holds the other end of its pipes or its terminal any more, or by our hand."""
 
 
-MAX_NAMED: Final = 100
-
-
 class Reaped(NamedTuple):
     """An orphan that has ended.
 
@@ -59,8 +56,8 @@ class Orphans:
 
     @property
     def resisting(self) -> list[int]:
-        """The process ids of what the last look found alive; not more of them than a person would read."""
-        return sorted(self._alive)[:MAX_NAMED] if self.are_ending else []
+        """The process ids of what the last look found alive."""
+        return sorted(self._alive) if self.are_ending else []
 
     def end_all(self, not_before: int) -> None:
         """A worker has died: from now on, end what has come from it, until two looks find nothing.

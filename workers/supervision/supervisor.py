@@ -219,8 +219,8 @@ class Supervisor:
         if self._folder is None:
             return
         try:
-            for incarnation in take_over(self._folder, self._options):
-                self._heirs.add(incarnation, [])
+            for incarnation, survivors in take_over(self._folder, self._options):
+                self._heirs.add(incarnation, survivors)
         except OSError as problem:
             self._lines.warn(f"worker: what earlier workers left waits for the next start: {problem.strerror}")
 
