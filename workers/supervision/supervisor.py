@@ -18,12 +18,12 @@ from workers.lines import Lines
 from workers.options import WorkerOptions
 from workers.processes import cgroup
 from workers.processes.subreaper import child_subreaper
-from workers.snapshots import Slot, SlotState, Snapshot
+from workers.snapshots import Snapshot
 from workers.supervision.child import PROGRAM, Child
 from workers.supervision.fencing import fence_overdue
 from workers.supervision.heirs import Heirs
 from workers.supervision.incarnations import private_folder
-from workers.supervision.orphans import Orphans, Reaped
+from workers.supervision.orphans import Orphans
 from workers.supervision.post import Post
 from workers.supervision.predecessors import take_over
 from workers.supervision.signals import REQUESTS_TO_STOP, CaughtSignals, caught_signals
@@ -46,14 +46,12 @@ class _Dead:
 
     Attributes:
         found: What its notes said when it died.
-        running: The jobs among them whose first process nobody had reaped, by the number of that process.
     """
 
     child: Child
     died_s: float
     exit_code: int
     found: Snapshot
-    running: dict[int, Slot]
 
 
 class Supervisor:
@@ -92,7 +90,7 @@ class Supervisor:
         with ExitStack() as stack:
             self._signals = stack.enter_context(caught_signals())
             stack.enter_context(child_subreaper())
-            self._orphans = Orphans(self._note_status)
+            self._orphans = Orphans()
             stack.callback(self._orphans.close)
             stack.callback(self._heirs.close)
             stack.enter_context(self._selector)
@@ -239,8 +237,7 @@ class Supervisor:
             post.child = None
             self._heirs.lost(child)
             found = child.notes.snapshot()
-            running = {slot.pid: slot for slot in found.slots if slot.pid and slot.state is SlotState.RUNNING}
-            self._dead.append(_Dead(child, time.monotonic(), code, found, running))
+            self._dead.append(_Dead(child, time.monotonic(), code, found))
             self._end_processes(child)
             self._replace(post, child, code, found.jobs_taken)
 
@@ -269,13 +266,6 @@ class Supervisor:
             self._lines.warn(text)
         # Nobody asked for it: jobs that run have all the time they need.
         self._reach(Stage.FINISHING)
-
-    def _note_status(self, reaped: Reaped) -> None:
-        for dead in self._dead:
-            slot = dead.running.get(reaped.pid)
-            if slot is not None and slot.is_of(reaped.pid, reaped.started):
-                dead.child.notes.outlived(slot, reaped.exit_code)
-                return
 
     def _settle_dead(self) -> None:
         self._remove_groups()
