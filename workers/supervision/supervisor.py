@@ -27,6 +27,7 @@ from workers.supervision.orphans import Orphans
 from workers.supervision.post import Post
 from workers.supervision.predecessors import take_over
 from workers.supervision.signals import REQUESTS_TO_STOP, CaughtSignals, caught_signals
+from workers.supervision.standstills import Standstills
 from workers.supervision.starting import start_child
 
 KILL_AFTER_S: Final = 3.0
@@ -70,6 +71,7 @@ class Supervisor:
         self._dead: list[_Dead] = []
         self._groups: set[str] = set()
         self._heirs = Heirs()
+        self._standstills = Standstills(options.settings.lease_s)
         self._stage = Stage.RUNNING
         self._kill_at_s: float | None = None
         self._exit_code = 0
@@ -125,6 +127,7 @@ class Supervisor:
         """Look after processes; whether that could be done. Workers go on if there is, say, no descriptor to spare."""
         try:
             self._fence()
+            self._end_standstills()
             self._orphans.look([child.pid for child in self._children()])
         except OSError as problem:
             if not self._is_blind:
@@ -286,3 +289,9 @@ class Supervisor:
         for child in self._children():
             for slot in fence_overdue(child.notes, time.clock_gettime(time.CLOCK_BOOTTIME)):
                 self._lines.warn(f"job {slot.job_id}: killed, its lease is about to run out and its worker is silent")
+
+    def _end_standstills(self) -> None:
+        children = {child.pid: child for child in self._children()}
+        for pid in self._standstills.look(children, time.monotonic()):
+            self._lines.warn(f"worker {children[pid].name} was stopped by a signal and does not go on; killing it")
+            children[pid].kill()
