@@ -16,6 +16,9 @@ from workers.processes.procfs import send_signal, status_of
 
 PREFIX: Final = "oneshot-queue-"
 
+YOUNG_S: Final = 60.0
+"""How long a group may be empty because its worker has not entered it yet."""
+
 
 def make(worker_id: str) -> str | None:
     """Make the group of a worker below this process' own; ``None`` if that cannot be had here."""
@@ -79,6 +82,23 @@ def remove(group: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def remove_abandoned(now_s: float) -> None:
+    """Remove the empty groups of workers that left nothing else, such as notes, by which somebody would find them.
+
+    Args:
+        now_s: Seconds since 1970.
+    """
+    own = own_group()
+    for group in [] if own is None else own.glob(f"{PREFIX}*"):
+        try:
+            # The kernel may take it for younger than it is, never for older.
+            if now_s - group.stat().st_ctime > YOUNG_S:
+                group.rmdir()
+        except OSError:
+            # In use, not ours, or gone by now.
+            continue
 
 
 def is_group_of(group: str, worker_id: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from oneshot_queue.broker import is_local_broker, state_folder
+from oneshot_queue.clock import SystemClock
 from oneshot_queue.errors import BrokerRefused
 from workers.control import Decided, Declined, Failed, Opened, Stage
 from workers.lines import Lines
@@ -99,6 +100,7 @@ class Supervisor:
             self._selector.register(self._signals.file, selectors.EVENT_READ)
             self._folder = self._private_folder()
             self._take_over()
+            cgroup.remove_abandoned(SystemClock().now_ms() / 1000)
             while self._has_work():
                 self._start_workers()
                 self._selector.select(self._patience_s())
