@@ -1,6 +1,6 @@
 """What a worker process leaves behind: the jobs that somebody else has to decide now that it is dead.
 
-The notes are the estate: the supervisor adds to them what it saw of the end, and hands the file to a live worker.
+The notes are the estate: the supervisor hands the file to a live worker.
 """
 
 from __future__ import annotations

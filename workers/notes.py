@@ -1,8 +1,7 @@
 """What a worker process leaves in shared memory, so that its supervisor knows what it was doing when it died.
 
 A header, a small table of leases, and a slot for every job that may have been started and whose end is not on record.
-The worker writes, each field before the byte that makes it count; the supervisor reads while the worker lives, and
-afterwards adds what it saw itself: statuses of orphans that it reaped, and which slots it fenced.
+The worker writes, each field before the byte that makes it count; the supervisor reads, and adds which slots it fenced.
 """
 
 from __future__ import annotations
@@ -165,7 +164,9 @@ class Notes:
 
     def exited(self, index: int, exit_code: int | None) -> None:
         """Note how a job's first process ended: its code, the negative of its signal, or ``None`` if nobody knows."""
-        self._note_exit(index, exit_code, SlotState.EXITED)
+        at = self._first_slot + index * SLOT.size
+        _EXITED.pack_into(self._memory, at + _EXIT_AT, UNKNOWN_EXIT if exit_code is None else exit_code)
+        self._memory[at] = SlotState.EXITED
 
     def free(self, index: int) -> None:
         """Forget a job: its end is on record, or it never began."""
@@ -180,11 +181,6 @@ class Notes:
         at = self._first_slot + index * SLOT.size
         return bool(_NUMBER.unpack_from(self._memory, at + 4) == _NUMBER.unpack_from(self._memory, at + _FENCED_AT))
 
-    def _note_exit(self, index: int, exit_code: int | None, state: SlotState) -> None:
-        at = self._first_slot + index * SLOT.size
-        _EXITED.pack_into(self._memory, at + _EXIT_AT, UNKNOWN_EXIT if exit_code is None else exit_code)
-        self._memory[at] = state
-
     def _count_exclusive(self, change: int) -> None:
         self._exclusive += change
         _NUMBER.pack_into(self._memory, _EXCLUSIVE_AT, self._exclusive)
@@ -195,10 +191,6 @@ class Notes:
     def has_exclusive_jobs(self) -> bool:
         """Whether a job is noted that must end before its lease does; cheap."""
         return bool(_NUMBER.unpack_from(self._memory, _EXCLUSIVE_AT)[0])
-
-    def outlived(self, slot: Slot, exit_code: int | None) -> None:
-        """Note how a job's first process ended that was reaped after the worker's death."""
-        self._note_exit(slot.index, exit_code, SlotState.OUTLIVED)
 
     def fence(self, slot: Slot) -> None:
         """Note that this very job was ended because its lease was about to run out."""

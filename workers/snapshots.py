@@ -37,9 +37,7 @@ class SlotState(IntEnum):
     RUNNING = 2
     """It has been started, and its process id is known."""
     EXITED = 3
-    """Its first process has ended, and was reaped."""
-    OUTLIVED = 4
-    """The same, but after its worker's death, which it may have ended for."""
+    """Its first process has ended, and its worker has seen how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +202,7 @@ def _lease(fields: tuple[bytes, bytes, float, float]) -> LeaseNote | None:
 def _slot(index: int, fields: tuple[int | bytes, ...]) -> Slot | None:
     state, exclusive, sequence, fenced, attempt, pid, exit_code, first, last = (int(each) for each in fields[:9])
     queue, job_id, token, held_as, lease_id = (_text(each) for each in fields[9:] if isinstance(each, bytes))
-    if state > SlotState.OUTLIVED or not all(map(NAME_PATTERN.fullmatch, (queue, job_id, lease_id))):
+    if state > SlotState.EXITED or not all(map(NAME_PATTERN.fullmatch, (queue, job_id, lease_id))):
         return None
     if not all(map(_TOKEN.fullmatch, (token, held_as))):
         return None

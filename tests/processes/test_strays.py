@@ -233,7 +233,9 @@ async def test_what_survives_sigkill_is_named_and_keeps_its_slot(
         assert marker.alive() == []
 
 
-async def test_strays_that_cannot_be_looked_at_take_no_task_along(recorder: Recorder, marker: Mark) -> None:
+async def test_strays_that_cannot_be_looked_at_take_no_task_along_and_are_told_of_once(
+    recorder: Recorder, marker: Mark, caplog: pytest.LogCaptureFixture
+) -> None:
     async with a_worker(recorder) as orchestrator:
         # It may be of either.
         tasks = [orchestrator.submit(["sh", "-c", f"({FAINT.format(marker.sleep)}); exec sleep 300"]) for _ in range(2)]
@@ -241,8 +243,12 @@ async def test_strays_that_cannot_be_looked_at_take_no_task_along(recorder: Reco
         with without_descriptors(os.getpid()):
             with pytest.raises(OSError, match="Too many open files"):
                 os.open("/dev/null", os.O_RDONLY)
-            orchestrator._heartbeat.run_once()
+            for _ in range(3):
+                orchestrator._heartbeat.run_once()
 
+        assert [record.message for record in caplog.records] == [
+            "strays cannot be looked at now, but will be as soon as they can: Too many open files"
+        ]
         assert [task.outcome for task in tasks] == [None, None]
         for task in tasks:
             task.interrupt()

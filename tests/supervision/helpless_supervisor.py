@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from oneshot_queue.cli import main
 from workers.processes import cgroup
-from workers.supervision import orphans, supervisor
+from workers.supervision import orphans, predecessors, supervisor, survivors
 
 if __name__ == "__main__":
     cgroup.make = lambda worker_id: None  # noqa: ARG005
-    orphans.send_signal = lambda *_: None  # type: ignore[attr-defined]
+    orphans.send_signal = survivors.send_signal = lambda *_: None  # type: ignore[attr-defined]
     supervisor.ENDING_S = 0.5  # type: ignore[misc]
+    predecessors.end_survivors = partial(survivors.end_survivors, give_up_s=0.5)  # type: ignore[attr-defined]
     sys.exit(main(["worker", *sys.argv[1:]]))

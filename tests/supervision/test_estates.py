@@ -48,7 +48,7 @@ def test_job_of_a_killed_worker_is_handed_to_the_next_with_no_status(deployment:
     os.kill(pid, signal.SIGKILL)
 
     said = worker.wait_for(f"estate of {worker_id}")
-    assert f"{job.id} OUTLIVED None in {deployment.state_folder}" in said
+    assert f"{job.id} RUNNING None in {deployment.state_folder}" in said
     assert mark.alive() == []
     wait_until(lambda: folders(deployment), lambda names: worker_id not in names, what="its folder to be removed")
     assert len(folders(deployment)) == 1
@@ -56,53 +56,32 @@ def test_job_of_a_killed_worker_is_handed_to_the_next_with_no_status(deployment:
     assert folders(deployment) == []
 
 
-def test_status_of_a_job_that_ended_by_itself_while_its_worker_was_dead_is_known(deployment: Deployment) -> None:
-    worker = deployment.start_worker(concurrency=1, program=INHERITING)
-    gate = deployment.witness.path.with_name("gate")
-    job = deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done; exit 7")
-    leader = deployment.witness.until("start", job.id).pid
-    pid, worker_id = victim_of(worker, deployment, job.id)
-    # Frozen, the worker cannot reap it: the status is still there when the worker dies.
-    os.kill(pid, signal.SIGSTOP)
-    gate.touch()
-    until_exited(leader)
+def test_status_that_a_worker_had_seen_before_it_died_is_the_end_of_its_job(deployment: Deployment) -> None:
+    worker = deployment.start_worker(
+        concurrency=1, environment={"ONESHOT_TEST_FAULTS": "1", "ONESHOT_CRASH_AT": "after_exit"}
+    )
 
-    os.kill(pid, signal.SIGKILL)
+    outcome = deployment.enqueue("exit 7").wait(timeout=20)
 
-    assert f"{job.id} OUTLIVED 7" in worker.wait_for(f"estate of {worker_id}")
+    assert (outcome.state, outcome.cause, outcome.exit_code) == (JobState.FAILED, Cause.EXIT, 7)
+    assert "died before its end was on record" in str(outcome.error)
     worker.stop()
 
 
-def test_job_that_dies_of_its_worker_being_gone_is_handed_on_with_no_status(deployment: Deployment) -> None:
-    worker = deployment.start_worker(concurrency=1, program=INHERITING)
-    job = deployment.enqueue("while :; do echo on; done")
-    leader = deployment.witness.until("start", job.id).pid
-    pid, worker_id = victim_of(worker, deployment, job.id)
-
-    with frozen(worker.pid):
-        os.kill(pid, signal.SIGKILL)
-        until_exited(leader)
-
-    assert f"{job.id} OUTLIVED None" in worker.wait_for(f"estate of {worker_id}")
-    worker.stop()
-
-
-def test_job_that_fails_of_its_worker_being_gone_is_lost_with_it_and_one_that_does_not_is_completed(
-    deployment: Deployment,
-) -> None:
-    worker = deployment.start_worker(concurrency=2)
+def test_job_that_ends_of_its_worker_being_gone_is_lost_with_it_whatever_its_status(deployment: Deployment) -> None:
+    worker = deployment.start_worker(concurrency=3)
     # Each goes on until nobody takes its output, and says so in its own way.
-    script = "trap '' PIPE; while echo on; do :; done 2>/dev/null; exit"
-    failing, content = (deployment.enqueue(f"{script} {code}") for code in (3, 0))
-    leaders = [deployment.witness.until("start", job.id).pid for job in (failing, content)]
+    loop = "while echo on; do :; done 2>/dev/null"
+    jobs = [deployment.enqueue(script) for script in (loop, f"trap '' PIPE; {loop}; exit 3", f"trap '' PIPE; {loop}")]
+    leaders = [deployment.witness.until("start", job.id).pid for job in jobs]
 
     with frozen(worker.pid):
-        os.kill(worker.pids_of_workers[0], signal.SIGKILL)
+        os.kill(worker.worker_pid, signal.SIGKILL)
         for leader in leaders:
             until_exited(leader)
 
-    assert failing.wait(timeout=20).cause is Cause.WORKER_LOST
-    assert content.wait(timeout=20).state is JobState.COMPLETED
+    assert [job.wait(timeout=20).cause for job in jobs] == [Cause.WORKER_LOST] * 3
+    assert [record_of(job).is_confirmed for job in jobs] == [True] * 3
     worker.stop()
 
 
@@ -128,6 +107,27 @@ def test_job_whose_processes_cannot_be_ended_says_so_and_does_not_begin_again_be
     assert mark.alive()
     assert other.wait(timeout=20).state is JobState.COMPLETED
     assert deployment.witness.times("start") == {resisting.id: 1, other.id: 2}
+    worker.stop()
+    for pid in mark.alive():
+        kill_process(pid)
+
+
+def test_job_whose_processes_the_next_start_cannot_end_says_so_and_does_not_begin_again_beside_them(
+    deployment: Deployment, mark: Mark
+) -> None:
+    killed = deployment.start_worker(program=HELPLESS)
+    job = deployment.enqueue(mark.sleep, retries=1, retry_on=["worker_lost"], retry_delay=0.1)
+    wait_until(mark.alive, what="it to run")
+
+    killed.kill()
+    worker = deployment.start_worker(program=HELPLESS)
+
+    outcome = job.wait(timeout=20)
+    assert (outcome.state, outcome.cause, outcome.attempt) == (JobState.FAILED, Cause.WORKER_LOST, 1)
+    # The shell, and what it waits for.
+    assert record_of(job).survivors == 2
+    assert mark.alive()
+    assert deployment.witness.times("start") == {job.id: 1}
     worker.stop()
     for pid in mark.alive():
         kill_process(pid)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from oneshot_queue import JobState
@@ -15,12 +16,13 @@ from oneshot_queue.jobs import Cause
 from oneshot_queue.pidfd import pidfd_open
 from tests import half_dead
 from tests.faults.cases import case
-from tests.faults.faults import without_descriptors
+from tests.faults.faults import states_of_threads, without_descriptors
 from tests.integration.deployment import Deployment, record_of
 from tests.integration.worker_process import WorkerProcess
 from tests.marks import Mark, words_of
 from tests.waiting import LIMIT_S, wait_until
 
+IMPATIENT = (sys.executable, "-P", str(Path(__file__).with_name("impatient_supervisor.py")))
 CROWDED = (sys.executable, "-P", str(Path(__file__).with_name("crowded_worker.py")))
 
 
@@ -107,6 +109,22 @@ def test_worker_is_replaced_though_somebody_removed_the_state_folder(deployment:
     assert job.wait(timeout=20).cause is Cause.WORKER_LOST
     assert mark.alive() == []
     assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    worker.stop()
+
+
+def test_lone_worker_that_a_job_has_stopped_is_killed_and_replaced(deployment: Deployment, mark: Mark) -> None:
+    deployment.tune(lease_s=2.0)
+    worker = deployment.start_worker(program=IMPATIENT)
+    stopped = worker.worker_pid
+    job = deployment.enqueue(f"kill -STOP $PPID; {mark.sleep}")
+    wait_until(partial(states_of_threads, stopped), {"T"}.__eq__, what="the worker to stand still")
+
+    assert job.wait(timeout=20).cause is Cause.WORKER_LOST
+    worker.wait_for("stopped by a signal")
+    assert record_of(job).is_confirmed
+    assert mark.alive() == []
+    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert deployment.witness.times("start")[job.id] == 1
     worker.stop()
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.waiting import wait_until
 from workers.processes.procfs import children_of, status_of, ticks_now
 from workers.processes.subreaper import child_subreaper
-from workers.supervision.orphans import Orphans, Reaped
+from workers.supervision.orphans import Orphans
 
 WORKER = "import subprocess, sys; c = subprocess.Popen(sys.argv[1:]); print(c.pid, flush=True); sys.stdin.read()"
 
@@ -67,8 +67,7 @@ def until_buried(orphans: Orphans, pid: int) -> None:
 
 
 def test_child_of_a_worker_whose_death_was_not_noticed_yet_is_not_let_be() -> None:
-    reaped: list[Reaped] = []
-    orphans = Orphans(reaped.append)
+    orphans = Orphans()
     began = ticks_now()
     worker, child = a_worker("sleep", "300")
     killed(worker)
@@ -79,48 +78,13 @@ def test_child_of_a_worker_whose_death_was_not_noticed_yet_is_not_let_be() -> No
     orphans.end_all(began)
     until_quiet(orphans)
 
-    assert [each.pid for each in reaped] == [child]
-    assert reaped[0].exit_code is None
     assert status_of(child) is None
-    orphans.close()
-
-
-def test_status_of_an_orphan_that_ended_by_itself_is_kept() -> None:
-    reaped: list[Reaped] = []
-    orphans = Orphans(reaped.append)
-    began = ticks_now()
-    worker, child = a_worker("sh", "-c", "exit 7")
-    wait_until(lambda: (status := status_of(child)) is not None and status.is_zombie)
-    killed(worker)
-    closed(worker)
-
-    orphans.end_all(began)
-    until_quiet(orphans)
-
-    assert [(each.pid, each.exit_code) for each in reaped] == [(child, 7)]
-    orphans.close()
-
-
-def test_orphan_that_somebody_else_killed_has_no_status_of_its_own() -> None:
-    reaped: list[Reaped] = []
-    orphans = Orphans(reaped.append)
-    began = ticks_now()
-    worker, child = a_worker("sleep", "300")
-    os.kill(child, signal.SIGKILL)
-    wait_until(lambda: (status := status_of(child)) is not None and status.is_zombie)
-    killed(worker)
-    closed(worker)
-
-    orphans.end_all(began)
-    until_quiet(orphans)
-
-    assert [(each.pid, each.exit_code) for each in reaped] == [(child, None)]
     orphans.close()
 
 
 def test_stranger_that_came_before_the_death_and_one_that_is_older_than_the_worker_are_let_be() -> None:
     older = subprocess.Popen(["sleep", "300"])
-    orphans = Orphans(lambda _: None)
+    orphans = Orphans()
     stranger, its_child = a_worker("sleep", "300")
     killed(stranger)
     closed(stranger)
@@ -146,7 +110,7 @@ def test_stranger_that_came_before_the_death_and_one_that_is_older_than_the_work
 
 def test_what_serves_others_is_spared_with_all_below_it() -> None:
     spared: list[int] = []
-    orphans = Orphans(lambda _: None, spares=lambda pid: pid in spared)
+    orphans = Orphans(spares=lambda pid: pid in spared)
     began = ticks_now()
     worker, child = a_worker("sh", "-c", "sleep 300 & wait")
     (grandchild,) = wait_until(lambda: children_of(child), what="the child of the spared one")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests import half_dead
 from tests.marks import Mark
 from tests.supervision.conftest import require_groups
 from tests.waiting import wait_until
@@ -132,6 +135,57 @@ def test_group_holds_and_ends_all_that_was_started_in_it() -> None:
         wait_until(lambda: cgroup.remove(group), what="the group to be empty")
         assert command_of(spared).startswith(b"sleep")
         os.kill(spared, 9)
+
+
+def test_groups_that_nobody_uses_are_removed_and_young_ones_and_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    require_groups()
+    around = cgroup.make(secrets.token_hex(16))
+    assert around is not None
+    monkeypatch.setattr(cgroup, "own_group", lambda: Path(around))
+    used, empty = (cgroup.make(secrets.token_hex(16)) for _ in range(2))
+    assert used is not None
+    assert empty is not None
+    stranger = Path(around, "stranger")
+    stranger.mkdir()
+    made_s = max(os.stat(group).st_ctime for group in (used, empty))
+    with subprocess.Popen(["sleep", "300"]) as process:
+        try:
+            Path(used, "cgroup.procs").write_text(str(process.pid))
+
+            cgroup.remove_abandoned(made_s + 59.0)
+            assert os.path.isdir(empty)
+            cgroup.remove_abandoned(made_s + 61.0)
+
+            assert not os.path.isdir(empty)
+            assert cgroup.members(used) == [process.pid]
+            assert stranger.is_dir()
+        finally:
+            process.kill()
+    for group in (used, stranger, around):
+        wait_until(partial(cgroup.remove, str(group)), what="the group to be empty")
+
+
+def test_group_ends_even_what_goes_on_without_its_main_thread(tmp_path: Path) -> None:
+    require_groups()
+    group = cgroup.make(secrets.token_hex(16))
+    assert group is not None
+    said = tmp_path / "pid"
+    program = (
+        f"import os; from workers.processes import cgroup; assert cgroup.enter({group!r}); "
+        f"os.execvp('sh', ['sh', '-c', 'exec {half_dead.PROGRAM} {said}'])"
+    )
+    with subprocess.Popen([sys.executable, "-P", "-c", program]) as process:
+        try:
+            wait_until(said.exists, what="the main thread to have exited")
+
+            cgroup.end(group, lambda _: False)
+
+            assert process.wait(timeout=20) == -9
+        finally:
+            process.kill()
+    wait_until(lambda: cgroup.remove(group), what="the group to be empty")
 
 
 def command_of(pid: int) -> bytes:

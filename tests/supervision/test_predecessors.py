@@ -94,9 +94,9 @@ def lowest_free() -> int:
 
 def taken_over(folder: Path) -> list[str]:
     found = list(take_over(folder, OPTIONS))
-    for incarnation in found:
+    for incarnation, _ in found:
         incarnation.close()
-    return [incarnation.worker_id for incarnation in found]
+    return [incarnation.worker_id for incarnation, _ in found]
 
 
 @case("P4")

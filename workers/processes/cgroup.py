@@ -7,11 +7,17 @@ any job, and all of the group ends with one write. Where it may not, the subreap
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from workers.processes.procfs import send_signal, status_of
+
 PREFIX: Final = "oneshot-queue-"
+
+YOUNG_S: Final = 60.0
+"""How long a group may be empty because its worker has not entered it yet."""
 
 
 def make(worker_id: str) -> str | None:
@@ -52,6 +58,11 @@ def end(group: str, spares: Callable[[int], bool]) -> None:
         if spares(pid):
             _write(path.parent / "cgroup.procs", str(pid))
     _write(path / "cgroup.kill", "1")
+    try:
+        _kill_members(group)
+    except OSError:
+        # No descriptor to spare: as below.
+        return
 
 
 def members(group: str) -> list[int]:
@@ -71,6 +82,23 @@ def remove(group: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def remove_abandoned(now_s: float) -> None:
+    """Remove the empty groups of workers that left nothing else, such as notes, by which somebody would find them.
+
+    Args:
+        now_s: Seconds since 1970.
+    """
+    own = own_group()
+    for group in [] if own is None else own.glob(f"{PREFIX}*"):
+        try:
+            # The kernel may take it for younger than it is, never for older.
+            if now_s - group.stat().st_ctime > YOUNG_S:
+                group.rmdir()
+        except OSError:
+            # In use, not ours, or gone by now.
+            continue
 
 
 def is_group_of(group: str, worker_id: str) -> bool:
@@ -94,6 +122,16 @@ def own_group() -> Path | None:
         if Path(place).is_relative_to(root):
             return Path(mount) / Path(place).relative_to(root)
     return None
+
+
+def _kill_members(group: str) -> None:
+    """Kill what is left: the kernel signals main threads only, and one that has exited does not pass it on."""
+    left = [status for pid in members(group) if (status := status_of(pid)) is not None]
+    # Looked at again: a number that another process got meanwhile names none of the group's.
+    still = set(members(group))
+    for status in left:
+        if status.pid in still:
+            send_signal(status, signal.SIGKILL)
 
 
 def _mounts() -> list[tuple[str, str]]:

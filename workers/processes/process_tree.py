@@ -15,6 +15,7 @@ Where the process is somebody else's application, a child that none of the first
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -32,6 +33,8 @@ from workers.processes.procfs import (
     standard_files_of,
     status_of,
 )
+
+logger = logging.getLogger(__name__)
 
 _RESERVED: Final = 4
 
@@ -109,6 +112,7 @@ class ProcessTree:
         self._lineages: set[Lineage] = set()
         self._leaders: set[int] = set()
         self._bystanders = self._own_children.read()
+        self._is_blind = False
         self._reserve: list[int] = []
         self.restore_reserve()
 
@@ -170,8 +174,12 @@ class ProcessTree:
         """
         try:
             self._tend_strays()
-        except OSError:
-            return
+        except OSError as problem:
+            if not self._is_blind:
+                logger.warning("strays cannot be looked at now, but will be as soon as they can: %s", problem.strerror)
+            self._is_blind = True
+        else:
+            self._is_blind = False
 
     def _tend_strays(self) -> None:
         self._spared = {pid for pid in self._spared if (status := status_of(pid)) is not None and not status.is_zombie}

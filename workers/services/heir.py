@@ -34,8 +34,8 @@ from workers.endings import Ending
 from workers.estates import Estate
 from workers.holdings import ServerClock
 from workers.lines import jobs_in_words
-from workers.processes.procfs import environment_of
-from workers.snapshots import LeaseNote, Slot, SlotState
+from workers.processes.procfs import environment_of, status_of
+from workers.snapshots import LeaseNote, Slot
 from workers.spool import read_spool
 
 logger = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ class Heir:
     """Takes on estates, one after the other, and says of each when all of it is on record.
 
     Redis is reminded of what it may have forgotten in a crash. Then, for every job that it believes a dead worker held:
-    an end that lies in its spool is written; an exit status that was seen is its end; what was never started goes back
-    to the queue, counted; the rest was lost with the worker.
+    an end that lies in its spool is written; an exit status that the worker saw is its end; what was never started goes
+    back to the queue, counted; the rest was lost with the worker.
 
     Args:
         worker: This worker's name, for the history.
@@ -208,7 +208,8 @@ class Heir:
 
 def _survivors_of(slot: Slot, estate: Estate) -> tuple[int, ...]:
     """What SIGKILL did not end, and is the job's, or nobody knows whose it is."""
-    bearing = {pid: environment_of(pid).strip(b"\0") for pid in estate.survivors}
+    alive = [pid for pid in estate.survivors if (status := status_of(pid)) is not None and not status.is_zombie]
+    bearing = {pid: environment_of(pid).strip(b"\0") for pid in alive}
     return tuple(pid for pid, variables in bearing.items() if not variables or slot.token.encode() in variables)
 
 
@@ -218,16 +219,13 @@ def _outcome(claim: Claim, slot: Slot, survivors: tuple[int, ...]) -> Outcome | 
     if survivors:
         return replace(lost, error=f"{DIED}, and SIGKILL did not end {', '.join(map(str, survivors))}")
     code = slot.exit_code
-    # SIGKILL is how the supervisor ends what a dead worker left: it says nothing of the command.
+    # SIGKILL is how a worker ends what does not end by itself: it says nothing of the command.
     spec = None if code in (None, -signal.SIGKILL) or slot.is_fenced else _spec_of(claim)
     if code is None or spec is None:
         return None
     error = f"{DIED} before its end was on record; the end of its output may be missing"
     if code in spec.success_codes:
         return Outcome(JobState.COMPLETED, Cause.EXIT, exit_code=code, attempt=claim.attempt, error=error)
-    if slot.state is SlotState.OUTLIVED:
-        # It may have failed because its worker had died: nobody took its output any more.
-        return None
     if code < 0:
         return Outcome(JobState.FAILED, Cause.SIGNAL, signal=-code, attempt=claim.attempt, error=error)
     return Outcome(JobState.FAILED, Cause.EXIT, exit_code=code, attempt=claim.attempt, error=error)

@@ -25,6 +25,7 @@ or no worker has worked yet
 It gives up: the broker is out of reach        ``Failed`` that needs nobody       a replacement; the others go on
 It does not end when told to kill              3 s pass                           SIGKILL, then as above
 It hangs, and an exclusive job's lease ends    its notes are not renewed          the job's group killed, and noted
+It is stopped (SIGSTOP) and not let go on      state T for two leases, a minute   SIGKILL, then as above
 The supervisor has no descriptor to spare      an error of the kernel             the next look; dead workers are
                                                                                   not decided before
 The supervisor is killed                       the end of the channel             workers interrupt jobs, and end
@@ -44,6 +45,7 @@ survivors        processes found by their token, and ended
 orphans          what a dead worker's processes become
 incarnations     folders and locks
 fencing          exclusive jobs whose lease is about to run out
+standstills      workers that somebody has stopped
 signals          what a person or init asks for
 restarts         how long to wait before the next
 ================ ====================================================================================================

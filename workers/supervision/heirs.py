@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,9 @@ from workers.supervision.incarnations import Incarnation, taken_over
 
 MAX_OPEN: Final = 100
 """Estates whose files are open at once, where there are descriptors enough; each costs two."""
+
+MAX_NAMED: Final = 100
+"""Survivors that are handed on; not more of them than a person would read, or a message holds."""
 
 FIRST_S: Final = 1.0
 LONGEST_S: Final = 30.0
@@ -32,7 +35,7 @@ class _Pending:
     """
 
     incarnation: Incarnation
-    survivors: list[int] = field(default_factory=list)
+    survivors: list[int]
     heir: Child | None = None
     declined: int = 0
     due_s: float = 0.0
@@ -46,28 +49,30 @@ class Heirs:
 
     def __init__(self) -> None:
         self._pending: dict[str, _Pending] = {}
-        self._lying: list[Path] = []
+        self._lying: list[tuple[Path, list[int]]] = []
         # Most descriptors are for living workers.
         self._room = max(1, min(MAX_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))
 
     def add(self, incarnation: Incarnation, survivors: list[int]) -> None:
         """A worker is dead, of its processes nothing is left but these, and its jobs have to be decided."""
+        del survivors[MAX_NAMED:]
         if incarnation.folder is None or len(self._pending) < self._room:
             self._pending[incarnation.worker_id] = _Pending(incarnation, survivors)
         else:
             incarnation.close()
-            self._lying.append(incarnation.folder)
+            self._lying.append((incarnation.folder, survivors))
 
     def take_up(self) -> None:
         """Open the estates that lie, as far as there is room; what cannot be opened now may be with the next call."""
         while self._lying and len(self._pending) < self._room:
+            folder, survivors = self._lying[-1]
             try:
-                incarnation = taken_over(self._lying[-1])
+                incarnation = taken_over(folder)
             except OSError:
                 return
             self._lying.pop()
             if incarnation is not None:
-                self._pending[incarnation.worker_id] = _Pending(incarnation)
+                self._pending[incarnation.worker_id] = _Pending(incarnation, survivors)
 
     def lost(self, heir: Child) -> None:
         """A worker has died: what it was to decide goes to the next one."""

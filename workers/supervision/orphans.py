@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Collection
-from typing import Final, NamedTuple
+from typing import Final
 
 from oneshot_queue.broker import is_local_broker
 from workers.processes.procfs import OwnChildren, ProcessStatus, children_of, send_signal, status_of
@@ -17,35 +17,16 @@ from workers.processes.procfs import OwnChildren, ProcessStatus, children_of, se
 QUIET_LOOKS: Final = 2
 """Looks in a row that must find nothing; one would do, were ``/proc`` a snapshot."""
 
-DEATHS_OF_A_WORKER: Final = frozenset({-signal.SIGPIPE, -signal.SIGHUP, -signal.SIGKILL})
-"""What a command dies of when nobody holds the other end of its pipes or its terminal any more, or by our hand."""
-
-
-MAX_NAMED: Final = 100
-
-
-class Reaped(NamedTuple):
-    """An orphan that has ended.
-
-    Attributes:
-        exit_code: Its code, the negative of its signal, or ``None`` if we, or its worker's death, may have ended it.
-    """
-
-    pid: int
-    started: int
-    exit_code: int | None
-
 
 class Orphans:
     """The unknown children of this process; those that exist now are let be.
 
-    Args:
-        on_reaped: Told of each orphan of a dead worker that was taken off the process table.
+    Nobody is told how they ended: whatever their status, it may have been of their worker's death. Commands fail, or
+    just stop, when nobody takes their output any more.
     """
 
-    def __init__(self, on_reaped: Callable[[Reaped], None], spares: Callable[[int], bool] = is_local_broker) -> None:
+    def __init__(self, spares: Callable[[int], bool] = is_local_broker) -> None:
         self._own_children = OwnChildren()
-        self._on_reaped = on_reaped
         self._spares = spares
         self._let_be = self._own_children.read()
         self._quiet_looks = QUIET_LOOKS
@@ -59,8 +40,8 @@ class Orphans:
 
     @property
     def resisting(self) -> list[int]:
-        """The process ids of what the last look found alive; not more of them than a person would read."""
-        return sorted(self._alive)[:MAX_NAMED] if self.are_ending else []
+        """The process ids of what the last look found alive."""
+        return sorted(self._alive) if self.are_ending else []
 
     def end_all(self, not_before: int) -> None:
         """A worker has died: from now on, end what has come from it, until two looks find nothing.
@@ -84,7 +65,7 @@ class Orphans:
         orphans = []
         for status in strangers:
             if status.pid in self._let_be:
-                self._bury(status, None)
+                self._bury(status)
             elif self._is_spared(status):
                 self._let_be.add(status.pid)
             elif self.are_ending and status.started >= self._not_before:
@@ -106,7 +87,7 @@ class Orphans:
         return not status.is_zombie and self._spares(status.pid)
 
     def _end(self, orphan: ProcessStatus) -> None:
-        if self._bury(orphan, self._on_reaped):
+        if self._bury(orphan):
             return
         seen = {orphan.pid}
         pending = [orphan]
@@ -116,7 +97,6 @@ class Orphans:
                 if self._spares(each.pid):
                     continue
                 self._alive.add(each.pid)
-                # What has only just ended by itself keeps its own status: a signal changes nothing for a zombie.
                 send_signal(each, signal.SIGKILL)
             for pid in children_of(each.pid):
                 status = status_of(pid)
@@ -124,21 +104,17 @@ class Orphans:
                     seen.add(pid)
                     pending.append(status)
 
-    def _bury(self, status: ProcessStatus, on_reaped: Callable[[Reaped], None] | None) -> bool:
+    def _bury(self, status: ProcessStatus) -> bool:
         # By number, never any child: nobody may take the status of a worker from who waits for it.
         if not status.is_zombie:
             return False
         try:
-            pid, wait_status = os.waitpid(status.pid, os.WNOHANG)
+            pid, _ = os.waitpid(status.pid, os.WNOHANG)
         except ChildProcessError:
             return True
         if pid == 0:
             return False
         self._let_be.discard(status.pid)
-        if on_reaped is not None:
-            exit_code = os.waitstatus_to_exitcode(wait_status)
-            known = None if exit_code in DEATHS_OF_A_WORKER else exit_code
-            on_reaped(Reaped(status.pid, status.started, known))
         return True
 
 

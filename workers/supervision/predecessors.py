@@ -16,10 +16,11 @@ from workers.supervision.incarnations import Incarnation, abandoned
 from workers.supervision.survivors import end_survivors
 
 
-def take_over(workers_folder: Path, options: WorkerOptions) -> Iterator[Incarnation]:
+def take_over(workers_folder: Path, options: WorkerOptions) -> Iterator[tuple[Incarnation, list[int]]]:
     """End what survived dead workers of this user, and give back those whose jobs these workers can decide.
 
-    A worker of another broker left nothing that could be decided here; it waits for a worker of its own.
+    With each comes what of its processes could not be ended. A worker of another broker left nothing that could be
+    decided here; it waits for a worker of its own.
 
     Raises:
         OSError: There is no descriptor to spare; what was not looked at is left as it is.
@@ -33,13 +34,11 @@ def take_over(workers_folder: Path, options: WorkerOptions) -> Iterator[Incarnat
             # It says nothing, so nothing can be done about it; ends of jobs that may lie there are kept.
             incarnation.close() if incarnation.has_spool else incarnation.remove()
             continue
-        if found.boot_id == boot_id():
-            _end_group(found)
-            end_survivors(found.slots)
+        survivors = _end_processes(found) if found.boot_id == boot_id() else []
         if not (found.slots or found.leases or incarnation.has_spool):
             incarnation.remove()
         elif (found.broker, found.namespace) == (broker_mark(options.url), options.settings.namespace):
-            yield incarnation
+            yield incarnation, survivors
         else:
             incarnation.close()
 
@@ -59,7 +58,10 @@ def _read(file: int) -> Snapshot:
     return read_notes(os.pread(file, size, 0))
 
 
-def _end_group(found: Snapshot) -> None:
-    if found.cgroup and cgroup.is_group_of(found.cgroup, found.worker_id):
-        cgroup.end(found.cgroup, is_local_broker)
-        cgroup.remove(found.cgroup)
+def _end_processes(found: Snapshot) -> list[int]:
+    if not found.cgroup or not cgroup.is_group_of(found.cgroup, found.worker_id):
+        return end_survivors(found.slots)
+    cgroup.end(found.cgroup, is_local_broker)
+    survivors = end_survivors(found.slots, cgroup.members(found.cgroup))
+    cgroup.remove(found.cgroup)
+    return survivors

@@ -12,21 +12,23 @@ from pathlib import Path
 from typing import Final
 
 from oneshot_queue.broker import is_local_broker, state_folder
+from oneshot_queue.clock import SystemClock
 from oneshot_queue.errors import BrokerRefused
 from workers.control import Decided, Declined, Failed, Opened, Stage
 from workers.lines import Lines
 from workers.options import WorkerOptions
 from workers.processes import cgroup
 from workers.processes.subreaper import child_subreaper
-from workers.snapshots import Slot, SlotState, Snapshot
+from workers.snapshots import Snapshot
 from workers.supervision.child import PROGRAM, Child
 from workers.supervision.fencing import fence_overdue
 from workers.supervision.heirs import Heirs
 from workers.supervision.incarnations import private_folder
-from workers.supervision.orphans import Orphans, Reaped
+from workers.supervision.orphans import Orphans
 from workers.supervision.post import Post
 from workers.supervision.predecessors import take_over
 from workers.supervision.signals import REQUESTS_TO_STOP, CaughtSignals, caught_signals
+from workers.supervision.standstills import Standstills
 from workers.supervision.starting import start_child
 
 KILL_AFTER_S: Final = 3.0
@@ -46,14 +48,12 @@ class _Dead:
 
     Attributes:
         found: What its notes said when it died.
-        running: The jobs among them whose first process nobody had reaped, by the number of that process.
     """
 
     child: Child
     died_s: float
     exit_code: int
     found: Snapshot
-    running: dict[int, Slot]
 
 
 class Supervisor:
@@ -72,6 +72,7 @@ class Supervisor:
         self._dead: list[_Dead] = []
         self._groups: set[str] = set()
         self._heirs = Heirs()
+        self._standstills = Standstills(options.settings.lease_s)
         self._stage = Stage.RUNNING
         self._kill_at_s: float | None = None
         self._exit_code = 0
@@ -92,13 +93,14 @@ class Supervisor:
         with ExitStack() as stack:
             self._signals = stack.enter_context(caught_signals())
             stack.enter_context(child_subreaper())
-            self._orphans = Orphans(self._note_status)
+            self._orphans = Orphans()
             stack.callback(self._orphans.close)
             stack.callback(self._heirs.close)
             stack.enter_context(self._selector)
             self._selector.register(self._signals.file, selectors.EVENT_READ)
             self._folder = self._private_folder()
             self._take_over()
+            cgroup.remove_abandoned(SystemClock().now_ms() / 1000)
             while self._has_work():
                 self._start_workers()
                 self._selector.select(self._patience_s())
@@ -127,6 +129,7 @@ class Supervisor:
         """Look after processes; whether that could be done. Workers go on if there is, say, no descriptor to spare."""
         try:
             self._fence()
+            self._end_standstills()
             self._orphans.look([child.pid for child in self._children()])
         except OSError as problem:
             if not self._is_blind:
@@ -219,8 +222,8 @@ class Supervisor:
         if self._folder is None:
             return
         try:
-            for incarnation in take_over(self._folder, self._options):
-                self._heirs.add(incarnation, [])
+            for incarnation, survivors in take_over(self._folder, self._options):
+                self._heirs.add(incarnation, survivors)
         except OSError as problem:
             self._lines.warn(f"worker: what earlier workers left waits for the next start: {problem.strerror}")
 
@@ -239,8 +242,7 @@ class Supervisor:
             post.child = None
             self._heirs.lost(child)
             found = child.notes.snapshot()
-            running = {slot.pid: slot for slot in found.slots if slot.pid and slot.state is SlotState.RUNNING}
-            self._dead.append(_Dead(child, time.monotonic(), code, found, running))
+            self._dead.append(_Dead(child, time.monotonic(), code, found))
             self._end_processes(child)
             self._replace(post, child, code, found.jobs_taken)
 
@@ -270,13 +272,6 @@ class Supervisor:
         # Nobody asked for it: jobs that run have all the time they need.
         self._reach(Stage.FINISHING)
 
-    def _note_status(self, reaped: Reaped) -> None:
-        for dead in self._dead:
-            slot = dead.running.get(reaped.pid)
-            if slot is not None and slot.is_of(reaped.pid, reaped.started):
-                dead.child.notes.outlived(slot, reaped.exit_code)
-                return
-
     def _settle_dead(self) -> None:
         self._remove_groups()
         for dead in list(self._dead):
@@ -296,3 +291,9 @@ class Supervisor:
         for child in self._children():
             for slot in fence_overdue(child.notes, time.clock_gettime(time.CLOCK_BOOTTIME)):
                 self._lines.warn(f"job {slot.job_id}: killed, its lease is about to run out and its worker is silent")
+
+    def _end_standstills(self) -> None:
+        children = {child.pid: child for child in self._children()}
+        for pid in self._standstills.look(children, time.monotonic()):
+            self._lines.warn(f"worker {children[pid].name} was stopped by a signal and does not go on; killing it")
+            children[pid].kill()

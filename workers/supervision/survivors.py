@@ -26,29 +26,33 @@ _LOOK_AGAIN_S: Final = 0.05
 Process = tuple[int, int]
 
 
-def end_survivors(slots: Iterable[Slot], *, grace_s: float = GRACE_S, give_up_s: float = GIVE_UP_S) -> int:
+def end_survivors(
+    slots: Iterable[Slot], members: Iterable[int] = (), *, grace_s: float = GRACE_S, give_up_s: float = GIVE_UP_S
+) -> list[int]:
     """End every process of these jobs: TERM, the grace, KILL, until none is left or it is time to give up.
 
     Args:
+        members: Processes that are known to be theirs, whatever their environment.
         give_up_s: Seconds after which what still lives is let be; this blocks until then.
 
     Returns:
-        How many processes there were.
+        The process ids of what still lives.
 
     Raises:
         OSError: They could not be looked at, or signalled: no descriptor to spare.
     """
     # A job without a known process may have been started by then; its token alone tells.
     tokens = {_entry(slot.token): slot.started[0] for slot in slots if slot.state is not SlotState.FREE}
-    if not tokens:
-        return 0
-    known: dict[Process, ProcessStatus] = {}
+    statuses = [status for pid in members if (status := status_of(pid)) is not None]
+    known: dict[Process, ProcessStatus] = {(status.pid, status.started): status for status in statuses}
+    if not (tokens or known):
+        return []
     began = time.monotonic()
     asked: set[Process] = set()
     while True:
         living = _living(tokens, known)
         if not living or time.monotonic() - began > give_up_s:
-            return len(known)
+            return [status.pid for status in living]
         is_killing = time.monotonic() - began >= grace_s
         for status in living:
             key = (status.pid, status.started)
