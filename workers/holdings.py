@@ -42,6 +42,7 @@ class HeldJob:
 
     Attributes:
         holder: Proves to Redis that this worker may write.
+        token: What its processes bear in their environment; the holder's may be a later one.
         sequence: Number of the last change.
         changes: What happened and is not on record yet, oldest first.
         next_append_s: When output may be sent again, monotonic.
@@ -80,6 +81,10 @@ class HeldJob:
     is_told_of_loss: bool = False
     is_damaged: bool = False
     is_fenced: bool = False
+    token: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.token = self.holder.token
 
     def is_of(self, spec: bytes, stdin: bytes) -> bool:
         """Whether this is the job that is stored so."""
@@ -154,8 +159,13 @@ class Holdings:
         return (f"{queue}/{job_id}", token) in self._tokens
 
     async def wait_for_change(self) -> None:
-        """Wait until a job is added or removed."""
+        """Wait until a job is added or removed, or its end is held up."""
         await self._changed.wait()
+
+    @property
+    def are_written(self) -> bool:
+        """Whether nothing is held but what cannot be written."""
+        return all(held.is_damaged for held in self._held.values())
 
     def mark_damaged(self, held: HeldJob) -> None:
         """Its end cannot be written until somebody mends a key."""
@@ -164,7 +174,7 @@ class Holdings:
 
     async def wait_until_written(self) -> None:
         """Wait until nothing is held but what cannot be written."""
-        while not all(held.is_damaged for held in self._held.values()):
+        while not self.are_written:
             await self._changed.wait()
 
     def _remember(self, held: HeldJob) -> None:

@@ -51,11 +51,13 @@ class JobNotes:
                 queue=held.keys.queue,
                 job_id=held.job_id,
                 attempt=held.attempt,
-                token=held.holder.token,
+                token=held.token,
                 lease_id=held.holder.lease,
                 exclusive=held.is_exclusive,
                 first_tick=ticks_now(),
             )
+            if held.token != held.holder.token:
+                self._handed_over(held)
 
     def withdraw(self, task_id: str) -> None:
         """Nothing was started after all."""

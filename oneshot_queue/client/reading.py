@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from oneshot_queue.events import OutputStream
 from oneshot_queue.store import inspection, output
 from oneshot_queue.store.inspection import Glance
 from oneshot_queue.wire import Chunk
+
+logger = logging.getLogger(__name__)
 
 _CURSOR: Final = re.compile(r"([0-9]{1,9})\.([0-9]{1,18})\.([0-9]{1,18})\.([0-9]{1,18})")
 
@@ -73,6 +76,7 @@ def read_output(
             if only is not None:
                 problem = f"the output of attempt {attempt} of job {job_id} was dropped"
                 raise InvalidSetting("attempt", f"{problem}; it is kept from attempt {seen.forgotten + 1} on")
+            logger.warning("the output of attempts %d to %d of job %s was dropped", attempt, seen.forgotten, job_id)
             attempt, ordinal, ends = seen.forgotten + 1, 0, dict.fromkeys(OutputStream, 0)
         # The state was read before the output: what a final state's output holds is all there will be.
         ended = seen.state.is_final or seen.attempt > attempt

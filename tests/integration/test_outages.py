@@ -238,6 +238,7 @@ def test_a_password_that_stays_refused_ends_the_workers_but_no_job_before_its_ti
         admin.client_kill_filter(skipme=True)
         # The idle one has ended, and so shall the other when its job has.
         worker.wait_for("worker: the broker at")
+        worker.wait_for("stopping: waiting for 1 job to end")
         told_s = time.monotonic()
         wait_until(lambda: time.monotonic() - told_s, lambda passed_s: passed_s > 1.5, what="the drain timeout to pass")
         assert not any("interrupting" in line for line in worker.lines)

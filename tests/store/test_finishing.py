@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from oneshot_queue.errors import BrokerError
 from oneshot_queue.jobs import Cause, Outcome, Usage
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
@@ -47,6 +48,29 @@ async def test_survivors_are_counted(store: Store) -> None:
     await store.finish(held, an_outcome(JobState.INTERRUPTED, survivors=(7, 8)))
 
     assert (await store.record_of(held.id)).survivors == 2
+
+
+@pytest.mark.parametrize("damaged", ["ready:normal", "text", "state:COMPLETED", "counters"])
+async def test_all_that_is_known_of_an_end_is_on_record_once_a_damaged_key_is_mended(
+    store: Store, damaged: str
+) -> None:
+    held = await store.running()
+    key = f"{store.keys.prefix}:{damaged}" + (f":{held.id}" if damaged == "text" else "")
+    there = await store.redis.exists(key)
+    if there:
+        await store.redis.rename(key, f"{key}-saved")
+    await store.redis.rpush(key, "oops")
+    end = {"inline_output": pack_chunks([a_chunk(1, b"all of it")]), "kept": 9, "output": "inline", "bytes": 9}
+
+    with pytest.raises(BrokerError):
+        await store.finish(held, an_outcome(), **end)
+    await store.redis.delete(key)
+    if there:
+        await store.redis.rename(f"{key}-saved", key)
+    assert isinstance(await store.finish(held, an_outcome(), **end), Recorded)
+
+    known = await store.record_of(held.id)
+    assert (known.state, known.outcome(), known.output.bytes) == (JobState.COMPLETED, an_outcome(), 9)
 
 
 @pytest.mark.parametrize("state", FINAL)

@@ -134,6 +134,21 @@ async def test_whoever_waits_for_nothing_to_be_held_waits_for_all_of_it() -> Non
     assert seen == [0]
 
 
+async def test_nobody_waits_for_an_end_that_a_damaged_key_holds_up() -> None:
+    holdings = Holdings()
+    held = a_held_job("one")
+    holdings.add(held)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(holdings.wait_until_written)
+        await asyncio.sleep(0)
+        assert not holdings.are_written
+        holdings.mark_damaged(held)
+
+    assert holdings.are_written
+    assert len(holdings) == 1
+
+
 @dataclass
 class ManualClock:
     """A clock that stands where it is put."""

@@ -105,7 +105,7 @@ class Claimer:
                 if self._wait_s:
                     await anyio.sleep(min(self._wait_s, BELL_S))
                 elif claimed == 0 and self._is_burst:
-                    if len(self._holdings) == 0:
+                    if self._holdings.are_written:
                         return
                     await self._holdings.wait_for_change()
                 elif claimed == 0 and self._slots.free_slots:

@@ -6,7 +6,8 @@ import logging
 import random
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -41,6 +42,9 @@ from workers.spool import read_spool
 logger = logging.getLogger(__name__)
 
 MAX_ESTATES: Final = 1_000
+LOOK_S: Final = 0.5
+MAX_NAMED: Final = 20
+"""Survivors that a person is told of."""
 DIED: Final = "its worker process died"
 
 
@@ -144,13 +148,14 @@ class Heir:
         slots = {slot.held_as: slot for slot in estate.slots}
         # One that was just being handed over once more may still be noted under its former token.
         begun = {slot.job_id for slot in estate.slots if slot.queue == note.queue}
+        environments = await _environments_of(estate.survivors)
         known: list[str] = []
         while claims := await self._claimed(keys, note, known):
             for claim in claims:
                 known.append(claim.token)
                 has_not_begun = estate.is_complete and claim.job_id not in begun
                 slot = slots.get(claim.token)
-                survivors = () if slot is None else _survivors_of(slot, estate)
+                survivors = () if slot is None else _survivors_of(slot, environments)
                 await self._decide_job(keys, note, claim, slot, survivors, has_not_begun=has_not_begun)
         while True:
             swept = await self._connection.run(
@@ -161,7 +166,7 @@ class Heir:
                     by=self._worker,
                     error=DIED,
                     spread=random.uniform(0.5, 1.0),
-                    is_confirmed=not estate.survivors,
+                    is_confirmed=all(environments.values()),
                     settings=self._settings,
                 )
             )
@@ -195,7 +200,9 @@ class Heir:
 
     async def _finish(self, keys: QueueKeys, claim: Claim, holder: Holder, outcome: Outcome) -> None:
         remains = await self._connection.run(remains_of(keys, claim.job_id))
-        if not remains.is_interrupted:
+        if remains.is_interrupted and outcome.survivors:
+            outcome = replace(outcome, state=JobState.INTERRUPTED, cause=Cause.INTERRUPTED)
+        if not remains.is_interrupted or outcome.survivors:
             ending = _ending_of(keys, claim, holder, outcome, remains)
             await self._connection.run(ending.finish(0.0, self._settings))
 
@@ -206,18 +213,32 @@ class Heir:
         return QueueKeys(self._settings.namespace, queue)
 
 
-def _survivors_of(slot: Slot, estate: Estate) -> tuple[int, ...]:
-    """What SIGKILL did not end, and is the job's, or nobody knows whose it is."""
-    alive = [pid for pid in estate.survivors if (status := status_of(pid)) is not None and not status.is_zombie]
-    bearing = {pid: environment_of(pid).strip(b"\0") for pid in alive}
-    return tuple(pid for pid, variables in bearing.items() if not variables or slot.token.encode() in variables)
+async def _environments_of(survivors: Sequence[int]) -> dict[int, bytes]:
+    """What SIGKILL did not end and still lives, each with its environment; with nothing where that cannot be read."""
+    found = {}
+    for pid in survivors:
+        status = status_of(pid)
+        if status is None or status.is_zombie:
+            continue
+        found[pid] = b""
+        # Whoever hangs in the kernel may keep its memory locked, and whoever reads there hangs too.
+        with anyio.move_on_after(LOOK_S), suppress(OSError, RuntimeError):
+            raw = await anyio.to_thread.run_sync(environment_of, pid, abandon_on_cancel=True)
+            found[pid] = raw.strip(b"\0")
+    return found
+
+
+def _survivors_of(slot: Slot, environments: Mapping[int, bytes]) -> tuple[int, ...]:
+    """Those that are the job's, and those of which nobody knows whose they are."""
+    return tuple(pid for pid, raw in environments.items() if not raw or slot.token.encode() in raw)
 
 
 def _outcome(claim: Claim, slot: Slot, survivors: tuple[int, ...]) -> Outcome | None:
     """How an attempt ended of which more is known than that its worker died; ``None`` if nothing is."""
     lost = Outcome(JobState.FAILED, Cause.WORKER_LOST, attempt=claim.attempt, survivors=survivors)
     if survivors:
-        return replace(lost, error=f"{DIED}, and SIGKILL did not end {', '.join(map(str, survivors))}")
+        named = ", ".join(map(str, survivors[:MAX_NAMED])) + (", …" if len(survivors) > MAX_NAMED else "")
+        return replace(lost, error=f"{DIED}, and SIGKILL did not end {named}")
     code = slot.exit_code
     # SIGKILL is how a worker ends what does not end by itself: it says nothing of the command.
     spec = None if code in (None, -signal.SIGKILL) or slot.is_fenced else _spec_of(claim)

@@ -45,7 +45,7 @@ MAX_RECENT: Final = 5_000
 FACT_DELAY_S: Final = 0.02
 
 MEND_S: Final = 2.0
-"""How long to wait for somebody to mend a key that is not what we keep there, before an end is written once more."""
+"""How long to wait for somebody to mend a key that is not what we keep there, before an end is tried again."""
 
 
 @dataclass(slots=True)
@@ -94,6 +94,7 @@ class Recorder:
         self._safe = safe
         self._due: dict[HeldJob, None] = {}
         self._recent: deque[tuple[float, Ending | Return]] = deque(maxlen=MAX_RECENT)
+        self._mending: set[HeldJob] = set()
         self._wanted = anyio.Event()
 
     def note(self, held: HeldJob, event: str | None = None) -> None:
@@ -134,10 +135,12 @@ class Recorder:
                 failures += 1
                 logger.log(level_of(problem, failures), "cannot record: %s", problem)
                 await anyio.sleep(retry_delay(failures, base_s=0.05, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
+            if self._mending:
+                await self.keep_safe()
             await self._safe.release(self._holdings)
 
     async def keep_safe(self) -> None:
-        """The broker is away: bring the ends that it has not taken to the disk, also those that wait for output."""
+        """Bring the ends to the disk that the broker does not take now, also those that wait for output."""
         await self._safe.keep((held, self._settled(held)) for held in self._holdings if _has_end(held))
 
     async def run_once(self) -> int:
@@ -251,7 +254,7 @@ class Recorder:
                 case BrokerError() if not is_damage(answer):
                     self.look_at(held)
                     return answer
-                case BrokerError() if plan.ends:
+                case BrokerError() if plan.ends and answer is answers[-1]:
                     self._wait_for_mending(held, answer)
                     return None
                 case _:
@@ -279,7 +282,13 @@ class Recorder:
         if not held.is_damaged:
             self._holdings.mark_damaged(held)
             logger.error("job %s: its end cannot be written, and is tried every %g s: %s", held.job_id, MEND_S, problem)
-        asyncio.get_running_loop().call_later(MEND_S, self.look_at, held)
+        if held not in self._mending:
+            self._mending.add(held)
+            asyncio.get_running_loop().call_later(MEND_S, self._try_again, held)
+
+    def _try_again(self, held: HeldJob) -> None:
+        self._mending.discard(held)
+        self.look_at(held)
 
     def recent(self, keys: QueueKeys) -> Iterable[Ending | Return]:
         """What was recorded of a queue's jobs in the last minute: a server that crashes may forget it."""

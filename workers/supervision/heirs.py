@@ -16,8 +16,8 @@ from workers.supervision.incarnations import Incarnation, taken_over
 MAX_OPEN: Final = 100
 """Estates whose files are open at once, where there are descriptors enough; each costs two."""
 
-MAX_NAMED: Final = 100
-"""Survivors that are handed on; not more of them than a person would read, or a message holds."""
+MAX_NAMED: Final = 10_000
+"""Survivors that are handed on: what a message holds."""
 
 FIRST_S: Final = 1.0
 LONGEST_S: Final = 30.0

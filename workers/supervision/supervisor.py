@@ -197,8 +197,8 @@ class Supervisor:
                     self._lines.warn(f"worker {post.options.name} cannot be started now: {problem.strerror}")
 
     def _started(self, post: Post) -> Child:
-        if self._folder is not None:
-            # Somebody may have removed it.
+        if self._folder is not None and not self._folder.exists():
+            # Somebody has removed it.
             self._folder = self._private_folder()
         child = start_child(
             post.options,

@@ -67,11 +67,7 @@ end
 if to == 'INTERRUPTED' and job[7] then
   by = job[7]
 end
-end_job(id, held, { to = to, at_ms = at_ms, cause = cause, by = by, keep_ms = keep_ms, kept = kept })
--- Not before: a key that is damaged ends the script above, and then nothing shall have been written.
-if #ARGV >= 17 then
-  redis.call('HSET', KEYS[2], unpack(ARGV, 17))
-end
-add_text(id, 'error', ARGV[8])
+end_job(id, held, { to = to, at_ms = at_ms, cause = cause, by = by, keep_ms = keep_ms, kept = kept, error = ARGV[8],
+  fields = { unpack(ARGV, 17) } })
 prune_beyond(tonumber(ARGV[13]), tonumber(ARGV[14]), MAX_REMOVALS, id)
 return { 'finished', to }

@@ -89,10 +89,18 @@ end
 --
 -- The caller has begun writing.
 --
--- job: {state, attempt, entry, priority, lease, due, expires}; ending: {to, at_ms, cause, by, keep_ms, kept}
+-- Where a key is damaged the script ends there. So what is known of the end is written with the state, or before it: what
+-- is final is not written once more.
+--
+-- job: {state, attempt, entry, priority, lease, due, expires}; ending: {to, at_ms, cause, by, keep_ms, kept}, and, if there
+-- are any, error: a text for people, and fields: field, value, ... of the job
 local function end_job(id, job, ending)
   step_out(id, job)
   local job_key = T .. ':job:' .. id
+  add_text(id, 'error', ending.error or '')
+  if ending.fields and #ending.fields > 0 then
+    redis.call('HSET', job_key, unpack(ending.fields))
+  end
   redis.call('HSET', job_key, 'state', ending.to, 'cause', ending.cause, 'ended', digits(ending.at_ms), 'changed',
     digits(ending.at_ms))
   move_state(id, job.state, ending.to, ending.at_ms)

@@ -14,12 +14,14 @@ local MOST_BEFORE = 33554432
 local function keep_output(id, attempt, kept)
   local job_key = T .. ':job:' .. id
   local before = redis.call('HMGET', job_key, 'kept_before', 'forgot')
-  if (tonumber(before[1]) or 0) + kept <= MOST_BEFORE then
-    redis.call('HINCRBY', job_key, 'kept_before', digits(kept))
+  local together = (tonumber(before[1]) or 0) + kept
+  if together <= MOST_BEFORE then
+    redis.call('HSET', job_key, 'kept_before', digits(together))
     return
   end
   for each = math.max(1, (tonumber(before[2]) or 0) + 1), math.min(tonumber(attempt) - 1, MAX_ATTEMPTS) do
     redis.call('UNLINK', output_keys(id, each))
+    outputs = outputs + 1
   end
   redis.call('HSET', job_key, 'kept_before', digits(kept), 'forgot', digits(tonumber(attempt) - 1))
 end
