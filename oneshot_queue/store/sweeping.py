@@ -21,18 +21,13 @@ class LeaseSeen:
     """A registered lease at one instant.
 
     Attributes:
-        ends: Its end as it is stored, to be compared with an earlier one and nothing else.
+        ends: Its end as it is stored, to be compared with an earlier one and nothing else; "0" is condemned.
         length_s: How long it lasts without a renewal; 0 where nobody said.
     """
 
     id: str
     ends: str
     length_s: float
-
-    @property
-    def is_condemned(self) -> bool:
-        """Whether a sweeper has begun to decide its jobs."""
-        return self.ends == "0"
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,18 +126,24 @@ async def test_own_lease_is_never_condemned() -> None:
     assert place.condemned == []
 
 
-async def test_condemned_lease_is_swept_on_at_once() -> None:
-    place = Place(LeaseSeen("other.1", "0", LEASE_S))
+async def test_lease_that_somebody_else_has_condemned_is_theirs_to_decide_for_its_whole_length() -> None:
+    place = Place(silent())
+    await place.look(times=6)
+    place.leases = [LeaseSeen("other.1", "0", LEASE_S)]
 
+    await place.look(times=6)
+    assert place.condemned == []
     await place.look()
 
     assert place.condemned == [("other.1", "0")]
 
 
 async def test_lease_is_swept_until_nothing_is_left_of_it() -> None:
-    place = Place(LeaseSeen("other.1", "0", LEASE_S))
+    place = Place(silent())
     answers = [Swept(100, is_done=False), Swept(100, is_done=False), Swept(7, is_done=True)]
     place.broker.answers["sweep"] = lambda _: answers.pop(0)
+    await place.look(times=6)
+    place.clock.seconds += STEP_S
 
     assert await place.sweeper.run_once() == 207
 

@@ -63,7 +63,8 @@ class Sweeper:
 
     A lease is condemned only after its end has not moved for its whole length by this worker's own clock, while this
     worker saw Redis answer all the time: so neither an outage, nor a full memory, nor a clock that jumps, nor a pause
-    of this worker itself condemns anybody. The same holds for a running job whose lease nobody has registered.
+    of this worker itself condemns anybody. The same holds for a running job whose lease nobody has registered, and for
+    a lease that somebody else has condemned: whoever did has that long to decide its jobs, and may know more of them.
 
     Args:
         worker: This worker's name, for the history.
@@ -127,16 +128,14 @@ class Sweeper:
         watch.leases = {each.id: self._since(watch, each, read_s) for each in seen if each.id != own.id}
         count = 0
         for each in seen:
-            if each.id in watch.leases and self._is_over(each, asked_s - watch.leases[each.id][1]):
+            length_s = each.length_s or self._settings.lease_s
+            if each.id in watch.leases and asked_s - watch.leases[each.id][1] >= length_s:
                 count += await past_damage(self._decide_all(own.keys, each), otherwise=0)
         return count + await self._audit(own.keys, watch)
 
     def _since(self, watch: _Watch, seen: LeaseSeen, now: float) -> tuple[str, float]:
         before = watch.leases.get(seen.id)
         return before if before is not None and before[0] == seen.ends else (seen.ends, now)
-
-    def _is_over(self, lease: LeaseSeen, unchanged_s: float) -> bool:
-        return lease.is_condemned or unchanged_s >= (lease.length_s or self._settings.lease_s)
 
     async def _decide_all(self, keys: QueueKeys, lease: LeaseSeen) -> int:
         silent_s = lease.length_s or self._settings.lease_s
