@@ -183,8 +183,8 @@ def test_keys_of_another_type_in_the_place_of_a_jobs_hurt_no_other_job(deploymen
         "output": deployment.keys.output_head(victim.id, 1),
     }[what]
 
-    deployment.redis.delete(key)
-    deployment.redis.lpush(key, "not ours")
+    # At once: a worker that finds no job in between is told, rightly, that it is not its own any more.
+    deployment.redis.pipeline(transaction=True).delete(key).lpush(key, "not ours").execute()
     gate.touch()
     worker.wait_for(f"end   {victim.id}")
     others = [deployment.enqueue("seq 20000") for _ in range(10)]
