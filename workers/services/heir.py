@@ -42,7 +42,7 @@ from workers.spool import read_spool
 logger = logging.getLogger(__name__)
 
 MAX_ESTATES: Final = 1_000
-LOOK_S: Final = 0.5
+LOOK_S: Final = 1.0
 MAX_NAMED: Final = 20
 """Survivors that a person is told of."""
 DIED: Final = "its worker process died"
@@ -215,14 +215,11 @@ class Heir:
 
 async def _environments_of(survivors: Sequence[int]) -> dict[int, bytes]:
     """What SIGKILL did not end and still lives, each with its environment; with nothing where that cannot be read."""
-    found = {}
-    for pid in survivors:
-        status = status_of(pid)
-        if status is None or status.is_zombie:
-            continue
-        found[pid] = b""
-        # Whoever hangs in the kernel may keep its memory locked, and whoever reads there hangs too.
-        with anyio.move_on_after(LOOK_S), suppress(OSError, RuntimeError):
+    living = [pid for pid in survivors if (status := status_of(pid)) is not None and not status.is_zombie]
+    found = dict.fromkeys(living, b"")
+    # Whoever hangs in the kernel may keep its memory locked, and whoever reads there hangs too.
+    with anyio.move_on_after(LOOK_S), suppress(OSError, RuntimeError):
+        for pid in living:
             raw = await anyio.to_thread.run_sync(environment_of, pid, abandon_on_cancel=True)
             found[pid] = raw.strip(b"\0")
     return found
