@@ -140,13 +140,16 @@ def test_a_replica_that_was_promoted_without_the_last_claims_and_ends_starts_non
             gate = tmp_path / "gate"
             real_deployment.tune(lease_s=LEASE_S)
             claimed_before = real_deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done", priority="high")
-            jobs = [real_deployment.enqueue(f"sleep 0.{number % 4}; echo token=$ONESHOT_TOKEN") for number in range(20)]
+            script = f"while [ ! -e {tmp_path}/promoted ]; do sleep 0.02; done; echo token=$ONESHOT_TOKEN"
+            jobs = [real_deployment.enqueue("echo token=$ONESHOT_TOKEN") for _ in range(5)]
+            jobs += [real_deployment.enqueue(script) for _ in range(15)]
             claimed_after = real_deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done")
             worker = real_deployment.start_worker(url=wire.url, concurrency=4)
             real_deployment.witness.until_count("end", 5)
             until_copied(fresh_server)
 
             ask(replica, "REPLICAOF", "NO", "ONE")
+            (tmp_path / "promoted").touch()
             real_deployment.witness.until("start", claimed_after.id)
             wait_until(lambda: real_deployment.entries() == 2, what="all but two to have ended on the old primary")
             real_deployment.look_at(replica.url)
