@@ -18,7 +18,8 @@ class JobNotes:
 
     Nothing begins under a lease that may have been given away: a worker that stood still since the claim, or whose
     claim was answered late, starts nothing that others have decided meanwhile. (One command may still begin: if the
-    standstill falls right between this look and the start itself. It is ended as soon as the loss is noticed.)
+    standstill falls right between this look and the start itself. It is ended as soon as the loss is noticed. Where the
+    job is exclusive, the supervisor ends the worker first.)
 
     Args:
         lease_s: Length of a lease.

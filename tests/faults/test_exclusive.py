@@ -28,7 +28,7 @@ def test_an_exclusive_job_whose_worker_is_stuck_is_gone_before_anybody_can_start
 ) -> None:
     own_deployment.tune(lease_s=LEASE_S)
     stuck = tmp_path / "stuck"
-    worker = own_deployment.start_worker(concurrency=2, program=(sys.executable, "-P", str(STUCK), str(stuck)))
+    worker = own_deployment.start_worker(concurrency=2, program=_stuck_in("renewal", stuck))
     script = f'[ "$ONESHOT_ATTEMPT" = 2 ] && exit; setsid {mark.sleep} & {mark.sleep}'
     job = own_deployment.enqueue(script, exclusive=True, retries=retries, retry_on=["worker_lost"], retry_delay=0.1)
     other = own_deployment.enqueue(mark.sleep)
@@ -53,6 +53,30 @@ def test_an_exclusive_job_whose_worker_is_stuck_is_gone_before_anybody_can_start
     sweeping.stop()
     after = own_deployment.enqueue()
     assert after.wait(timeout=20).state is JobState.COMPLETED
+
+
+@case("D6")
+@pytest.mark.parametrize("retries", [pytest.param(0, marks=pytest.mark.thorough), 1])
+def test_an_exclusive_job_whose_worker_is_stuck_in_its_start_does_not_begin_late(
+    own_deployment: Deployment, ends: EndsWatcher, mark: Mark, tmp_path: Path, retries: int
+) -> None:
+    own_deployment.tune(lease_s=LEASE_S)
+    stuck = tmp_path / "stuck"
+    stuck.touch()
+    worker = own_deployment.start_worker(concurrency=2, program=_stuck_in("start", stuck))
+    job = own_deployment.enqueue(exclusive=True, retries=retries, retry_on=["worker_lost"], retry_delay=0.1)
+    worker.wait_for("stuck")
+    own_deployment.start_worker(concurrency=1)
+
+    worker.wait_for(f"stands still while it starts job {job.id}, whose lease is about to run out; killing it")
+    stuck.unlink()
+    decided = wait_until(lambda: record_of(job), lambda seen: seen.state.is_final, what="the job to be decided")
+
+    verdict = check_invariants(own_deployment, acknowledged=[job.id], ends=ends, strays=mark.alive)
+    assert_invariants(verdict, unseen=set() if retries else {"I4"})
+    expected = (JobState.COMPLETED, Cause.EXIT) if retries else (JobState.FAILED, Cause.WORKER_LOST)
+    assert (decided.state, decided.cause) == expected
+    assert [each.attempt for each in own_deployment.witness.of("start")] == [2] * retries
 
 
 @pytest.mark.parametrize("retries", [0, pytest.param(1, marks=pytest.mark.thorough)])
@@ -80,3 +104,7 @@ def test_an_exclusive_job_ends_before_its_lease_while_its_server_is_away_and_the
     assert (record_of(job).state, record_of(job).cause) == expected
     assert record_of(other).state is JobState.COMPLETED
     assert real_deployment.witness.times("start") == {job.id: 1 + retries, other.id: 1}
+
+
+def _stuck_in(place: str, file: Path) -> tuple[str, ...]:
+    return (sys.executable, "-P", str(STUCK), place, str(file))

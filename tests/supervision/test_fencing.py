@@ -16,7 +16,7 @@ from tests.supervision.test_notes import WORKER_ID, laid_out
 from workers.margin import margin_s
 from workers.notes import Notes
 from workers.processes.procfs import ticks_now
-from workers.supervision.fencing import fence_overdue
+from workers.supervision.fencing import LONGEST_START_S, OverdueStarts, fence_overdue
 
 LEASE_S = 30.0
 
@@ -100,6 +100,34 @@ def test_another_process_that_got_the_number_is_not_killed() -> None:
 
         assert not is_killed(pid)
         assert notes.was_fenced(slot)
+
+
+@pytest.mark.parametrize(
+    ("renewed_s_ago", "exclusive", "is_overdue"),
+    [(LEASE_S, True, True), (LEASE_S - margin_s(LEASE_S) - 1, True, False), (10 * LEASE_S, False, False)],
+)
+def test_a_start_that_takes_too_long_is_found_where_it_may_overlap(
+    renewed_s_ago: float, exclusive: bool, is_overdue: bool
+) -> None:
+    notes, starts, now_s = laid_out(os.memfd_create("notes")), OverdueStarts(), 1_000.0
+    notes.set_lease(0, "builds", f"{WORKER_ID}.1", LEASE_S)
+    notes.renewed(0, now_s - renewed_s_ago)
+
+    def begin(job_id: str) -> int:
+        lease_id = f"{WORKER_ID}.1"
+        return notes.reserve(
+            queue="builds", job_id=job_id, attempt=1, token="1", lease_id=lease_id, exclusive=exclusive
+        )
+
+    former = begin("former")
+    assert starts.look(notes, now_s) is None, "it may have begun in time"
+    notes.free(former)
+    begin("job")
+    assert starts.look(notes, now_s + LONGEST_START_S) is None, "another start has no time limit of this one's"
+
+    found = starts.look(notes, now_s + 2 * LONGEST_START_S)
+
+    assert (found is not None and found.job_id == "job") is is_overdue
 
 
 @pytest.mark.parametrize(("lease_s", "expected"), [(30.0, 5.0), (6.0, 1.0), (1.2, 0.2)])

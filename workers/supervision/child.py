@@ -12,6 +12,7 @@ from typing import Final
 from workers.control import Assignment, Channel, Failed, Message, Stage, Stop
 from workers.notes import Notes
 from workers.processes.procfs import ticks_now
+from workers.supervision.fencing import OverdueStarts
 from workers.supervision.incarnations import Incarnation
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "workers.supervised")
@@ -32,6 +33,7 @@ class Child:
         self.notes = notes
         self.is_open = False
         self.failure: Failed | None = None
+        self.overdue_starts = OverdueStarts()
         self.started = ticks_now()
         self._began_s = time.monotonic()
         self._told = Stage.RUNNING

@@ -16,6 +16,9 @@ from workers.processes.procfs import status_of
 from workers.snapshots import LeaseNote, Slot, SlotState, Snapshot
 from workers.supervision.survivors import end_survivors
 
+LONGEST_START_S: Final = 0.1
+"""How long a start may take that has begun in time; usually it is a millisecond."""
+
 RESISTANCE_S: Final = 0.5
 """How long the supervisor looks after what resists; it has other work."""
 
@@ -41,8 +44,7 @@ def fence_overdue(notes: Notes, now_s: float) -> list[Slot]:
     for slot in snapshot.slots:
         if not slot.is_exclusive or slot.is_fenced or not _must_end(snapshot, slot, now_s):
             continue
-        # Noted first: the worker, if it wakes, must know why its job died. One that is just being started is ended
-        # when its number is known.
+        # Noted first: the worker, if it wakes, must know why its job died.
         if slot.state is SlotState.RUNNING:
             notes.fence(slot)
             fenced.append(slot)
@@ -56,6 +58,35 @@ def fence_overdue(notes: Notes, now_s: float) -> list[Slot]:
             notes.unfence(slot)
         raise
     return fenced
+
+
+class OverdueStarts:
+    """Finds a worker that stands still in the middle of starting an exclusive job.
+
+    Nobody else knows that process yet, or it begins when the worker goes on: only the worker's own end ends it in time.
+    """
+
+    def __init__(self) -> None:
+        self._seen_s: dict[int, float] = {}
+
+    def look(self, notes: Notes, now_s: float) -> Slot | None:
+        """Look once; returns the job whose start takes too long, under a lease that is about to run out.
+
+        A start that is only late ends by itself: under such a lease no worker begins another.
+
+        Args:
+            now_s: By ``CLOCK_BOOTTIME``.
+        """
+        before, self._seen_s = self._seen_s, {}
+        if not notes.has_exclusive_jobs:
+            return None
+        snapshot = notes.snapshot()
+        for slot in snapshot.slots:
+            if slot.is_exclusive and slot.state is SlotState.SPAWNING and _must_end(snapshot, slot, now_s):
+                since_s = self._seen_s[slot.sequence] = before.get(slot.sequence, now_s)
+                if now_s - since_s >= LONGEST_START_S:
+                    return slot
+        return None
 
 
 def _must_end(snapshot: Snapshot, slot: Slot, now_s: float) -> bool:

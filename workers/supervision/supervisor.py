@@ -288,9 +288,15 @@ class Supervisor:
         self._groups = {group for group in self._groups if not cgroup.remove(group)}
 
     def _fence(self) -> None:
+        now_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         for child in self._children():
-            for slot in fence_overdue(child.notes, time.clock_gettime(time.CLOCK_BOOTTIME)):
+            for slot in fence_overdue(child.notes, now_s):
                 self._lines.warn(f"job {slot.job_id}: killed, its lease is about to run out and its worker is silent")
+            stuck = child.overdue_starts.look(child.notes, now_s)
+            if stuck is not None:
+                problem = f"stands still while it starts job {stuck.job_id}, whose lease is about to run out"
+                self._lines.warn(f"worker {child.name} {problem}; killing it")
+                child.kill()
 
     def _end_standstills(self) -> None:
         children = {child.pid: child for child in self._children()}
