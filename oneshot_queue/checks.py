@@ -94,7 +94,7 @@ def _encoded(what: str, value: object) -> bytes:
         raise InvalidJob(what, f"{value!r} is not encodable; pass bytes") from None
 
 
-def checked_cwd(cwd: object) -> str:
+def checked_cwd(_: str, cwd: object) -> str:
     """An absolute path."""
     raw = _encoded("cwd", cwd)
     if not raw.startswith(b"/"):
@@ -104,7 +104,7 @@ def checked_cwd(cwd: object) -> str:
     return os_text(raw)
 
 
-def checked_env(env: object) -> dict[str, str]:
+def checked_env(_: str, env: object) -> dict[str, str]:
     """Names and values that ``execve`` takes, within the limits, and none that is ours."""
     if not isinstance(env, Mapping):
         raise InvalidJob("env", f"must be a mapping of names to values, not {type(env).__name__}")
@@ -127,7 +127,7 @@ def checked_env(env: object) -> dict[str, str]:
     return dict(env)
 
 
-def checked_labels(labels: object) -> dict[str, str]:
+def checked_labels(_: str, labels: object) -> dict[str, str]:
     """Names and short printable texts."""
     if not isinstance(labels, Mapping):
         raise InvalidJob("labels", f"must be a mapping of names to text, not {type(labels).__name__}")
@@ -140,12 +140,13 @@ def checked_labels(labels: object) -> dict[str, str]:
     return dict(labels)
 
 
-def check_stdin(stdin: object) -> None:
+def checked_stdin(_: str, stdin: object) -> bytes | None:
     """``None``, or bytes within the limit."""
-    if stdin is not None and not isinstance(stdin, bytes):
-        raise InvalidJob("stdin", f"must be bytes, not {type(stdin).__name__}")
-    if stdin is not None and len(stdin) > MAX_STDIN_BYTES:
-        raise InvalidJob("stdin", f"has {len(stdin)} bytes; the limit is {MAX_STDIN_BYTES}: pass a path instead")
+    if stdin is None or isinstance(stdin, bytes):
+        if stdin is not None and len(stdin) > MAX_STDIN_BYTES:
+            raise InvalidJob("stdin", f"has {len(stdin)} bytes; the limit is {MAX_STDIN_BYTES}: pass a path instead")
+        return stdin
+    raise InvalidJob("stdin", f"must be bytes, not {type(stdin).__name__}")
 
 
 def checked_duration(field_name: str, value: object) -> float | None:
@@ -159,19 +160,21 @@ def checked_duration(field_name: str, value: object) -> float | None:
     return float(value)
 
 
-def check_flag(field_name: str, value: object) -> None:
+def checked_flag(field_name: str, value: object) -> bool:
     """True or false, and nothing that only counts as one of them."""
     if not isinstance(value, bool):
         raise InvalidJob(field_name, f"must be True or False, not {value!r}")
+    return value
 
 
-def check_count(field_name: str, value: object, *, most: int) -> None:
+def checked_count(field_name: str, value: object, *, most: int) -> int:
     """A whole number from 0 on."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
         raise InvalidJob(field_name, f"{value!r} must be a whole number from 0 to {most}")
+    return value
 
 
-def checked_codes(codes: object) -> tuple[int, ...]:
+def checked_codes(_: str, codes: object) -> tuple[int, ...]:
     """Exit codes in order, each once."""
     if isinstance(codes, str | bytes) or not isinstance(codes, Collection) or not codes:
         raise InvalidJob("success_codes", "must be one or more exit codes")

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from oneshot_queue.checks import (
-    check_count,
-    check_flag,
-    check_stdin,
     checked_codes,
     checked_command,
+    checked_count,
     checked_cwd,
     checked_duration,
     checked_env,
+    checked_flag,
     checked_id,
     checked_labels,
     checked_name,
+    checked_stdin,
     os_bytes,
 )
 from oneshot_queue.errors import InvalidJob
@@ -69,7 +69,13 @@ DEFAULT_RETRY_ON: Final = (Cause.EXIT, Cause.SIGNAL, Cause.TIME_LIMIT, Cause.IDL
 
 def new_job_id() -> str:
     """Draw an id: 16 random characters of lower-case base32 (80 bits)."""
-    return base64.b32encode(secrets.token_bytes(10)).decode("ascii").lower()
+    return new_job_ids(1)[0]
+
+
+def new_job_ids(count: int) -> list[str]:
+    """Draw many ids, which costs little more than one."""
+    drawn = base64.b32encode(secrets.token_bytes(10 * count)).decode("ascii").lower()
+    return [drawn[start : start + 16] for start in range(0, 16 * count, 16)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,26 +135,11 @@ class JobSpec:
         # A frozen dataclass can only be normalised through object.__setattr__.
         put = object.__setattr__
         put(self, "command", checked_command(self.command))
-        if self.name is not None:
-            checked_name("name", self.name)
-        if self.cwd is not None:
-            put(self, "cwd", checked_cwd(self.cwd))
-        put(self, "env", checked_env(self.env))
-        put(self, "labels", checked_labels(self.labels))
-        put(self, "priority", _checked_priority(self.priority))
-        check_stdin(self.stdin)
-        for limit in ("time_limit", "idle_after", "idle_timeout"):
-            put(self, limit, checked_duration(limit, getattr(self, limit)) or None)
-        put(self, "grace", checked_duration("grace", self.grace) or 0.0)
-        put(self, "success_codes", checked_codes(self.success_codes))
-        check_flag("pty", self.pty)
-        check_flag("exclusive", self.exclusive)
-        check_count("retries", self.retries, most=MAX_RETRIES)
-        put(self, "retry_on", _checked_retry_on(self.retry_on))
-        for wait in ("retry_delay", "retry_max_delay"):
-            put(self, wait, checked_duration(wait, getattr(self, wait)) or 0.0)
-        if self.retry_of is not None:
-            checked_id(self.retry_of)
+        for name, default, checked in _CHECKS:
+            value = getattr(self, name)
+            # Most fields of most jobs have their defaults, which are valid.
+            if value is not default:
+                put(self, name, checked(name, value))
 
     @property
     def argv(self) -> tuple[bytes, ...]:
@@ -325,7 +316,7 @@ class JobRecord:
         )
 
 
-def _checked_retry_on(given: object) -> tuple[str | int, ...]:
+def _checked_retry_on(_: str, given: object) -> tuple[str | int, ...]:
     if isinstance(given, str) or not isinstance(given, Collection):
         raise InvalidJob("retry_on", f"{given!r} must be a list of causes and exit codes")
     for each in given:
@@ -336,8 +327,48 @@ def _checked_retry_on(given: object) -> tuple[str | int, ...]:
     return tuple(dict.fromkeys(each if isinstance(each, int) else Cause(each) for each in given))
 
 
-def _checked_priority(priority: object) -> Priority:
+def _checked_priority(_: str, priority: object) -> Priority:
     try:
         return Priority(priority)  # type: ignore[arg-type]  # whatever it is, it is one of these or refused
     except ValueError:
         raise InvalidJob("priority", f"{priority!r} must be one of {', '.join(Priority)}") from None
+
+
+def _checked_limit(field_name: str, value: object) -> float | None:
+    return checked_duration(field_name, value) or None
+
+
+def _checked_wait(field_name: str, value: object) -> float:
+    return checked_duration(field_name, value) or 0.0
+
+
+def _checked_retries(field_name: str, value: object) -> int:
+    return checked_count(field_name, value, most=MAX_RETRIES)
+
+
+def _checked_retry_of(_: str, value: Any) -> str:
+    return checked_id(value)
+
+
+_CHECK_OF: Final[Mapping[str, Callable[[str, Any], object]]] = {
+    "name": checked_name,
+    "cwd": checked_cwd,
+    "env": checked_env,
+    "labels": checked_labels,
+    "priority": _checked_priority,
+    "stdin": checked_stdin,
+    "time_limit": _checked_limit,
+    "idle_after": _checked_limit,
+    "idle_timeout": _checked_limit,
+    "grace": _checked_wait,
+    "success_codes": checked_codes,
+    "pty": checked_flag,
+    "retries": _checked_retries,
+    "retry_on": _checked_retry_on,
+    "retry_delay": _checked_wait,
+    "retry_max_delay": _checked_wait,
+    "exclusive": checked_flag,
+    "retry_of": _checked_retry_of,
+}
+_CHECKS: Final = tuple((each.name, each.default, _CHECK_OF[each.name]) for each in fields(JobSpec)[1:])
+"""Field, default, and the check that every other value has to pass."""

@@ -9,7 +9,7 @@ from oneshot_queue.checks import checked_id
 from oneshot_queue.client.effects import Ask, Context, Verb
 from oneshot_queue.client.finding import found
 from oneshot_queue.errors import BrokerError, InvalidJob, JobNotFound, QueueFull
-from oneshot_queue.jobs import JobSpec, new_job_id
+from oneshot_queue.jobs import JobSpec, new_job_id, new_job_ids
 from oneshot_queue.store import inspection, job_store, lease_store
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.job_store import AT_ONCE, Full, Submitted, When
@@ -45,16 +45,16 @@ def enqueue_many(context: Context, jobs: Sequence[Words | JobSpec]) -> Verb[list
         QueueFull: The limit was reached; the jobs before it are stored.
     """
     results: list[str | InvalidJob] = []
+    ids = new_job_ids(len(jobs))
 
     def calls() -> Iterator[Call[Any]]:
         yield lease_store.add_queue(context.namespace, context.queue)
-        for job in jobs:
+        for job, job_id in zip(jobs, ids, strict=True):
             try:
                 spec = job if isinstance(job, JobSpec) else JobSpec(job)
             except InvalidJob as refusal:
                 results.append(refusal)
                 continue
-            job_id = new_job_id()
             results.append(job_id)
             yield _submit(context, job_id, spec)
 

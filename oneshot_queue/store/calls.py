@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+import hiredis
+
 from oneshot_queue.store.scripts import Script, script
 
 T = TypeVar("T")
@@ -62,13 +64,16 @@ def scripted(name: str, keys: tuple[str, ...], args: tuple[Word, ...], read: Cal
 
 def packed(commands: Iterable[tuple[Word, ...]]) -> bytes:
     """Write commands as the Redis protocol has them: arrays of byte strings."""
-    parts: list[bytes] = []
-    for words in commands:
-        parts.append(b"*%d\r\n" % len(words))
-        for word in words:
-            raw = word if isinstance(word, bytes) else str(word).encode("utf-8", "replace")
-            parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
-    return b"".join(parts)
+    return b"".join(map(_packed_one, commands))
+
+
+def _packed_one(words: tuple[Word, ...]) -> bytes:
+    try:
+        raw: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub allows one word only
+    except UnicodeEncodeError:
+        # A text may hold what stands for a byte that is no text.
+        return _packed_one(tuple(w.encode("utf-8", "replace") if isinstance(w, str) else w for w in words))
+    return raw
 
 
 def text(value: bytes | str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from oneshot_queue.jobs import MAX_TEXT_CHARS, Cause, JobSpec, Outcome
@@ -102,6 +103,7 @@ def one_line(value: str, limit: int = MAX_TEXT_CHARS) -> str:
     return cut.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
 
 
+@lru_cache(maxsize=256)
 def field(value: str) -> str:
     """Make a name safe and short enough for a history row and for the job's hash."""
     safe = "".join(each if each.isprintable() else "?" for each in value)[:MAX_FIELD_CHARS]
