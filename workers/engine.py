@@ -13,6 +13,7 @@ from oneshot_queue.events import Event, Observer
 from oneshot_queue.states import OneshotStateMachine, Terminable
 from workers.output import HEAD_BYTES, TAIL_BYTES, OutputCapture
 from workers.processes.process_tree import ProcessTree
+from workers.processes.readiness import Readiness
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Engine:
         survive_s: Seconds after SIGKILL until what still lives is reported as a survivor.
         starts: Where each start is written down before it happens.
         reuses_machines: A state machine serves one task after another; nobody may look at that of a task that ended.
+        is_sealed: Whether no descriptor of this process but 0, 1 and 2 outlives an ``exec``.
     """
 
     clock: Clock = field(default_factory=SystemClock)
@@ -78,7 +80,9 @@ class Engine:
     tail_bytes: int = TAIL_BYTES
     survive_s: float = 30.0
     reuses_machines: bool = False
+    is_sealed: bool = False
     tree: ProcessTree = field(default_factory=lambda: ProcessTree(owns_children=False))
+    readiness: Readiness = field(default_factory=Readiness)
     starts: Starts = field(default_factory=Unnoted)
     _idle_machines: list[OneshotStateMachine] = field(default_factory=list)
 

@@ -22,6 +22,8 @@ from workers.engine import Engine, Starts, Unnoted, guarded
 from workers.heartbeat import Heartbeat
 from workers.platform_checks import has_running_loop, require_asyncio, require_pidfds, usable_concurrency
 from workers.processes.process_tree import ProcessTree
+from workers.processes.readiness import Readiness
+from workers.processes.spawning import seal_descriptors
 from workers.processes.subreaper import child_statuses, child_subreaper
 from workers.task import OnEnd, OneshotTask
 
@@ -35,7 +37,8 @@ class AsyncOrchestrator:
     Args:
         max_concurrent: How many run at once; the usable CPUs if not given.
         observers: Called with every event, synchronously and in order.
-        owns_children: This process runs jobs and nothing else: every unknown child that turns up is some job's.
+        owns_children: This process runs jobs and nothing else: every unknown child that turns up is some job's, and no
+            descriptor but 0, 1 and 2 is meant for any.
         spares: Says of a process id that it serves others than the job that happened to start it, and lives on.
         environment: What each process gets before its own variables; everything this process has, if not given.
         heartbeat_s: How often silence and limits are judged; faster while a task's limits ask for it.
@@ -81,6 +84,7 @@ class AsyncOrchestrator:
         self._waiting: OrderedDict[str, OneshotTask] = OrderedDict()
         self._on_ends: dict[str, OnEnd] = {}
         self._running: dict[str, OneshotTask] = {}
+        self._resting: list[asyncio.Future[OneshotTask]] = []
         self._is_open = False
         self._changed = asyncio.Event()
         self._exits = ExitStack()
@@ -95,9 +99,13 @@ class AsyncOrchestrator:
         with ExitStack() as exits:
             exits.enter_context(child_statuses())
             exits.enter_context(child_subreaper())
+            if self._owns_children:
+                seal_descriptors()
             tree = ProcessTree(owns_children=self._owns_children, spares=self._spares)
             exits.callback(tree.close)
             exits.callback(tree.tend_strays)
+            readiness = Readiness()
+            exits.callback(readiness.close)
             self._engine = Engine(
                 clock=self._clock,
                 observers=self._observers,
@@ -105,7 +113,9 @@ class AsyncOrchestrator:
                 capture=self._capture,
                 survive_s=self._survive_s,
                 reuses_machines=self._reuses_machines,
+                is_sealed=self._owns_children,
                 tree=tree,
+                readiness=readiness,
                 starts=self._starts,
             )
             self._limiter = anyio.CapacityLimiter(self.max_concurrent)
@@ -232,7 +242,20 @@ class AsyncOrchestrator:
         while self._waiting and self._limiter.available_tokens >= 1:
             _, task = self._waiting.popitem(last=False)
             self._limiter.acquire_on_behalf_of_nowait(task)
-            self._group.start_soon(self._run, task)
+            while self._resting and self._resting[-1].done():
+                del self._resting[-1]  # cancelled
+            if self._resting:
+                self._resting.pop().set_result(task)
+            else:
+                self._group.start_soon(self._run_one_by_one, task)
+
+    async def _run_one_by_one(self, task: OneshotTask) -> None:
+        # What ran one task runs the next: a new asyncio task for each would cost more than most else here.
+        while True:
+            await self._run(task)
+            rest = asyncio.get_running_loop().create_future()
+            self._resting.append(rest)
+            task = await rest
 
     async def _run(self, task: OneshotTask) -> None:
         self._running[task.task_id] = task

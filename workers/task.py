@@ -28,10 +28,11 @@ from workers.engine import Engine, StartForbidden
 from workers.outcomes import outcome_of
 from workers.processes.environment import job_environment
 from workers.processes.pipes import OutputPipes, StdinFeeder
-from workers.processes.process import Process, SpawnPostponed, spawn
+from workers.processes.process import Process
 from workers.processes.process_tree import Lineage
 from workers.processes.procfs import ticks_now
 from workers.processes.spawn_errors import SpawnRefused
+from workers.processes.spawning import SpawnPostponed, spawn
 from workers.processes.termination import Termination
 
 _SPAWN_DELAYS_S: Final = (0.05, 5.0)
@@ -200,6 +201,7 @@ class OneshotTask:
                     env=environment,
                     with_stdin=self.spec.stdin is not None,
                     with_terminal=self.spec.pty,
+                    is_sealed=self._engine.is_sealed,
                 )
             except SpawnRefused as refused:
                 self._engine.starts.withdraw(self.task_id)
@@ -222,8 +224,11 @@ class OneshotTask:
         self._process = process
         self._lineage = Lineage.of(process, not_before, job_id=self.job_id, token=self.token)
         self._engine.tree.register(self._lineage)
-        self._termination = Termination(process, self._lineage, self._engine.tree, survive_s=self._engine.survive_s)
-        self._pipes = OutputPipes(process, self._read_stream)
+        engine = self._engine
+        self._termination = Termination(
+            process, self._lineage, engine.tree, engine.readiness, survive_s=engine.survive_s
+        )
+        self._pipes = OutputPipes(process, self._read_stream, engine.readiness)
         self._started_at = self._last_output_at = self._engine.clock.monotonic()
         self.machine.start()
         self._engine.notify(TaskStarted(self.task_id, process.pid))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workers.processes.process import spawn
+from workers.processes.spawning import spawn
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ import workers.main
 from oneshot_queue.cli import main
 from workers import task
 from workers.control import Channel
-from workers.processes import process
+from workers.processes import process, spawning
 from workers.services.lease_keeper import LeaseKeeper
 from workers.supervised import run_supervised
 
@@ -26,7 +26,7 @@ def run(place: str, path: Path, words: list[str]) -> int:
     if words[0] != "workers.supervised":
         workers.main.WORKER_PROGRAM = (sys.executable, "-P", __file__, place, str(path), "workers.supervised")
         return main(["worker", *words])
-    original, original_spawn = LeaseKeeper.run_once, process.spawn
+    original, original_spawn = LeaseKeeper.run_once, spawning.spawn
 
     def block() -> None:
         if path.exists():

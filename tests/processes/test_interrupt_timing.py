@@ -16,7 +16,7 @@ from tests.processes.recorder import ManualClock, Recorder, a_worker, state_of
 from tests.waiting import eventually
 from workers import task as task_module
 from workers.orchestrator import AsyncOrchestrator
-from workers.processes.process import SpawnPostponed
+from workers.processes.spawning import SpawnPostponed
 
 
 async def test_interrupt_of_a_waiting_task_ends_it_at_once_without_a_process(recorder: Recorder) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,9 +178,37 @@ async def test_a_task_ends_and_leaves_nothing_though_descriptors_have_run_out(
 
 
 @case("P17")
-async def test_a_command_has_three_descriptors_and_no_others() -> None:
+@pytest.mark.parametrize("owns_children", [True, False])
+@pytest.mark.parametrize("cwd", [None, "/"])
+async def test_a_command_has_three_descriptors_and_no_others(*, owns_children: bool, cwd: str | None) -> None:
+    inherited = os.memfd_create("inherited", 0)
+    try:
+        found = await _stdout_of(JobSpec(["ls", "/proc/self/fd"], cwd=cwd), owns_children=owns_children)
+    finally:
+        os.close(inherited)
+
     # The fourth is the folder that ls reads.
-    assert await _stdout_of(JobSpec(["ls", "/proc/self/fd"])) == "0\n1\n2\n3\n"
+    assert found == "0\n1\n2\n3\n"
+
+
+async def test_a_command_is_looked_for_in_its_own_path_beyond_what_cannot_be_run_there(tmp_path: Path) -> None:
+    for folder, content, mode in [
+        ("a", "", 0o644),
+        ("b", "#!/bin/sh\necho b", 0o755),
+        ("c", "#!/bin/sh\necho c", 0o755),
+    ]:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tool").write_text(content)
+        (tmp_path / folder / "tool").chmod(mode)
+    path = os.pathsep.join(str(tmp_path / folder) for folder in ("none", "a", "b", "c"))
+
+    assert await _stdout_of(JobSpec(["tool"], env={"PATH": path})) == "b\n"
+
+
+async def test_a_command_finds_no_signal_ignored_that_python_ignores() -> None:
+    ignored = await _stdout_of(JobSpec(["sh", "-c", "grep SigIgn /proc/self/status"]))
+
+    assert int(ignored.split()[1], 16) & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1) == 0
 
 
 async def test_a_command_leads_a_session_of_its_own() -> None:

@@ -9,12 +9,14 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import anyio
 
 from oneshot_queue.events import OutputStream
 from workers.processes.process import Process
+from workers.processes.readiness import Readiness
 
 CHUNK_BYTES: Final = 65_536
 
@@ -33,13 +35,13 @@ class OutputPipes:
             whether there was one. A command that writes without pause gets its turn and no more.
     """
 
-    def __init__(self, process: Process, on_readable: Callable[[OutputStream], bool]) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, process: Process, on_readable: Callable[[OutputStream], bool], readiness: Readiness) -> None:
+        self._readiness = readiness
         self._files = process.outputs
         self._ended = asyncio.Event()
         self._on_readable = on_readable
         for stream, fd in self._files.items():
-            self._loop.add_reader(fd, on_readable, stream)
+            readiness.watch(fd, partial(on_readable, stream))
 
     def read(self, stream: OutputStream) -> bytes | None:
         """One chunk; empty at the end of the stream, which is then closed; ``None`` if there is nothing to read now."""
@@ -75,7 +77,7 @@ class OutputPipes:
 
     def _close(self, stream: OutputStream) -> None:
         fd = self._files.pop(stream)
-        self._loop.remove_reader(fd)
+        self._readiness.forget(fd)
         os.close(fd)
         if not self._files:
             self._ended.set()

@@ -1,36 +1,14 @@
-"""One real process: how it is started, signalled as a group, and reaped.
-
-``subprocess.Popen`` with nothing that would cost its ``vfork``: no ``preexec_fn``, no user or group. The child gets a
-session of its own and the descriptors 0, 1 and 2, and no others.
-"""
+"""One real process: how it is signalled as a group, and reaped."""
 
 from __future__ import annotations
 
-import errno
 import os
-import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
 
 from oneshot_queue.events import OutputStream
 from oneshot_queue.jobs import Usage
-from oneshot_queue.pidfd import P_PIDFD, pidfd_open
-from workers.processes.spawn_errors import NOT_EXECUTABLE, SpawnRefused, refusal
-from workers.processes.terminal import open_terminal
-
-OUR_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC})
-"""What this machine lacks, whatever the command is: the start may succeed later."""
-
-
-class SpawnPostponed(Exception):
-    """The machine could not start a process now; nothing was started."""
-
-    def __init__(self, problem: OSError) -> None:
-        self.problem = problem
-        super().__init__(f"cannot start a process now: {problem.strerror}; it will be tried again")
+from oneshot_queue.pidfd import P_PIDFD
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +41,14 @@ class Process:
 
     def __init__(
         self,
-        popen: subprocess.Popen[bytes],
+        pid: int,
         pidfd: int,
         outputs: dict[OutputStream, int],
-        stdin: int | None,
-        terminal: str | None,
+        stdin: int | None = None,
+        terminal: str | None = None,
+        popen: subprocess.Popen[bytes] | None = None,
     ) -> None:
-        self.pid = popen.pid
+        self.pid = pid
         self.pidfd = pidfd
         self.outputs = outputs
         self.stdin = stdin
@@ -129,73 +108,7 @@ class Process:
             self.pidfd = -1
 
     def _forget(self, code: int) -> None:
-        # Popen would otherwise wait for this number later, when it may be another child's.
-        self._popen.returncode = code
+        if self._popen is not None:
+            # It would otherwise wait for this number later, when it may be another child's.
+            self._popen.returncode = code
         self.is_reaped = True
-
-
-def spawn(
-    argv: Sequence[bytes], *, cwd: str | None, env: Mapping[str, str], with_stdin: bool, with_terminal: bool
-) -> Process:
-    """Start a command as the leader of a new session, with a pipe for each output or a terminal for both.
-
-    Raises:
-        SpawnRefused: The command cannot be run here; no process is left of the attempt.
-        SpawnPostponed: This machine cannot start any process now.
-    """
-    try:
-        with ExitStack() as ours, ExitStack() as theirs:
-            process = _spawn(argv, cwd, env, with_stdin, with_terminal, ours, theirs)
-            ours.pop_all()
-            return process
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in OUR_LIMITS:
-            raise SpawnPostponed(error) from error
-        raise refusal(error, argv, cwd=cwd, env=env) from error
-
-
-def _spawn(
-    argv: Sequence[bytes],
-    cwd: str | None,
-    env: Mapping[str, str],
-    with_stdin: bool,
-    with_terminal: bool,
-    ours: ExitStack,
-    theirs: ExitStack,
-) -> Process:
-    stdin = subprocess.DEVNULL
-    our_stdin = None
-    if with_stdin:
-        stdin, our_stdin = _opened(os.pipe2(os.O_CLOEXEC), theirs, ours)
-        os.set_blocking(our_stdin, False)
-    outputs = {}
-    if with_terminal:
-        outputs[OutputStream.STDOUT], stdout = _opened(open_terminal(), ours, theirs)
-        stderr = stdout
-    else:
-        outputs[OutputStream.STDOUT], stdout = _opened(os.pipe2(os.O_CLOEXEC), ours, theirs)
-        outputs[OutputStream.STDERR], stderr = _opened(os.pipe2(os.O_CLOEXEC), ours, theirs)
-    for fd in outputs.values():
-        os.set_blocking(fd, False)
-    terminal = os.ttyname(stdout) if with_terminal else None
-    popen = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env, start_new_session=True)
-    # Popen has just closed two descriptors of its own, so there is room for this one.
-    return Process(popen, _watched(popen), outputs, our_stdin, terminal)
-
-
-def _opened(ends: tuple[int, int], first: ExitStack, second: ExitStack) -> tuple[int, int]:
-    """Two descriptors, and who closes which of them."""
-    first.callback(os.close, ends[0])
-    second.callback(os.close, ends[1])
-    return ends
-
-
-def _watched(popen: subprocess.Popen[bytes]) -> int:
-    try:
-        return pidfd_open(popen.pid)
-    except OSError as error:
-        # It has begun, so it may not be started again, and it cannot be watched.
-        os.killpg(popen.pid, signal.SIGKILL)
-        popen.wait()
-        problem = f"its process was started but could not be watched, and was killed: {error}"
-        raise SpawnRefused(problem, NOT_EXECUTABLE) from error

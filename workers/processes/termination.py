@@ -14,6 +14,7 @@ from typing import Final
 from workers.processes.process import Process
 from workers.processes.process_tree import Lineage, ProcessTree
 from workers.processes.procfs import ProcessStatus
+from workers.processes.readiness import Readiness
 from workers.processes.sweep import Sweep, end_processes
 
 STRAY_GRACE_S: Final = 0.5
@@ -27,18 +28,21 @@ class Termination:
         survive_s: Seconds after SIGKILL until what still lives is called a survivor.
     """
 
-    def __init__(self, process: Process, lineage: Lineage, tree: ProcessTree, *, survive_s: float) -> None:
+    def __init__(
+        self, process: Process, lineage: Lineage, tree: ProcessTree, readiness: Readiness, *, survive_s: float
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._process = process
         self._lineage = lineage
         self._tree = tree
+        self._readiness = readiness
         self._survive_s = survive_s
         self._leader_done = asyncio.Event()
         self._kill_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sweep: Sweep | None = None
         self._is_over = False
-        self._loop.add_reader(process.pidfd, self._on_leader_done)
+        readiness.watch(process.pidfd, self._on_leader_done)
 
     def has_exited(self) -> bool:
         """Whether the leader has ended, though perhaps nobody was told yet."""
@@ -84,12 +88,12 @@ class Termination:
         """After ``finish`` named survivors: keep killing until they are gone, however long that takes."""
         if not self._process.is_reaped:
             exited = asyncio.Event()
-            self._loop.add_reader(self._process.pidfd, exited.set)
+            self._readiness.watch(self._process.pidfd, exited.set)
             try:
                 self._process.signal_group(signal.SIGKILL)
                 await exited.wait()
             finally:
-                self._loop.remove_reader(self._process.pidfd)
+                self._readiness.forget(self._process.pidfd)
             self._tree.release_leader(self._lineage)
             self._process.reap()
         await Sweep(self._tree, self._lineage, kill_at=0.0, survive_s=None).run()
@@ -119,7 +123,7 @@ class Termination:
 
     def _on_leader_done(self) -> None:
         """The leader is a zombie now, or not even SIGKILL ended it in time."""
-        self._loop.remove_reader(self._process.pidfd)
+        self._readiness.forget(self._process.pidfd)
         self._stop_timer()
         self._leader_done.set()
 
