@@ -10,12 +10,12 @@ class Lines:
     """Writes lines; quiet, only what needs a person."""
 
     def __init__(self, *, is_quiet: bool, stream: TextIO | None = None) -> None:
-        self._is_quiet = is_quiet
+        self.is_quiet = is_quiet
         self._stream = stream or sys.stderr
 
     def say(self, line: str) -> None:
         """One line, unless quiet."""
-        if not self._is_quiet:
+        if not self.is_quiet:
             self.warn(line)
 
     def warn(self, line: str) -> None:
@@ -26,7 +26,7 @@ class Lines:
             self._stream.flush()
         except OSError:
             # The terminal or pipe is gone. The jobs are not, and their states tell the same.
-            self._is_quiet = True
+            self.is_quiet = True
 
 
 def printable(line: str) -> str:

@@ -25,6 +25,8 @@ class Report(Lines):
 
     def started(self, held: HeldJob) -> None:
         """A job's process exists."""
+        if self.is_quiet:
+            return
         self.say(f"{_now()} start {held.job_id} · {held.keys.queue} · {_command(held)}")
 
     def ending(self, held: HeldJob, cause: str) -> None:
@@ -33,12 +35,14 @@ class Report(Lines):
 
     def ended(self, held: HeldJob, outcome: Outcome, seconds: float | None) -> None:
         """A job's end."""
+        if outcome.survivors:
+            self.warn(f"{_now()} job {held.job_id}: SIGKILL did not end {', '.join(map(str, outcome.survivors))}")
+        if self.is_quiet:
+            return
         took = "" if seconds is None else f" after {seconds:.2f} s"
         error = f" · {outcome.error}" if outcome.error else ""
         again = " · to be retried" if held.spec is not None and held.spec.begins_again(outcome) else ""
         self.say(f"{_now()} end   {held.job_id} · {outcome.state} · {_how(outcome)}{took}{error}{again}")
-        if outcome.survivors:
-            self.warn(f"{_now()} job {held.job_id}: SIGKILL did not end {', '.join(map(str, outcome.survivors))}")
 
     def let_go(self, held: HeldJob) -> None:
         """The processes are gone of a job that is not this worker's any more."""

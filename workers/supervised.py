@@ -5,6 +5,7 @@ Only a supervisor starts it; people start ``oneshot-queue worker``.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -54,6 +55,8 @@ def run_supervised(channel: Channel) -> int:
     notes.set_process(os.getpid(), own.started if own else 0)
     layer = "cgroup" if assignment.cgroup is not None and cgroup.enter(assignment.cgroup) else "subreaper"
     link = SupervisorLink(channel)
+    # What is loaded by now stays; looking through it again and again for garbage would cost every job.
+    gc.freeze()
     try:
         anyio.run(Worker(assignment, link=link, notes=notes, layer=layer).run, backend="asyncio")
     except BaseExceptionGroup as group:

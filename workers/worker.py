@@ -128,7 +128,7 @@ class Worker:
             starts=self.job_notes,
         )
         self._slots = Slots(self.orchestrator, self._clock, notes, max_jobs=options.max_jobs)
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self.custody = Custody(self.holdings, self.orchestrator, self._slots, worker=self.name)
         bridge.attach(self._report, self.custody.postpone, self.job_notes.was_fenced)
         orders = Orders(self.holdings, self.custody.interrupt, self._clock, patience_s=options.settings.lease_s)

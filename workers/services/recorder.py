@@ -43,6 +43,7 @@ RECENT_S: Final = 60.0
 MAX_RECENT: Final = 5_000
 
 FACT_DELAY_S: Final = 0.02
+"""How long a fact waits at least for the end of its job; at most twice as long."""
 
 MEND_S: Final = 2.0
 """How long to wait for somebody to mend a key that is not what we keep there, before an end is tried again."""
@@ -95,6 +96,9 @@ class Recorder:
         self._due: dict[HeldJob, None] = {}
         self._recent: deque[tuple[float, Ending | Return]] = deque(maxlen=MAX_RECENT)
         self._mending: set[HeldJob] = set()
+        self._new_facts: list[HeldJob] = []
+        self._old_facts: list[HeldJob] = []
+        self._fact_timer: asyncio.TimerHandle | None = None
         self._wanted = anyio.Event()
 
     def note(self, held: HeldJob, event: str | None = None) -> None:
@@ -106,13 +110,23 @@ class Recorder:
             del held.changes[1:3]
         if event is None:
             # A fact can wait a little: that of a short job travels with its end.
-            asyncio.get_running_loop().call_later(FACT_DELAY_S, self._look_if_unrecorded, held)
+            self._new_facts.append(held)
+            if self._fact_timer is None:
+                self._set_fact_timer()
         else:
             self.look_at(held)
 
-    def _look_if_unrecorded(self, held: HeldJob) -> None:
-        if held.changes:
-            self.look_at(held)
+    def _set_fact_timer(self) -> None:
+        self._fact_timer = asyncio.get_running_loop().call_later(FACT_DELAY_S, self._look_at_facts)
+
+    def _look_at_facts(self) -> None:
+        # One timer for all; what came while it ran has its whole turn still before it.
+        for held in self._old_facts:
+            if held.changes:
+                self.look_at(held)
+        self._old_facts, self._new_facts, self._fact_timer = self._new_facts, [], None
+        if self._old_facts:
+            self._set_fact_timer()
 
     def look_at(self, held: HeldJob) -> None:
         """There may be something to write about this job."""
@@ -193,7 +207,7 @@ class Recorder:
         if held.goes_back is not None:
             return Return(held.keys, held.job_id, held.holder, held.goes_back).give_back(self._settings)
         held.ending = held.ending or self._ending(held, inline)
-        return replace(held.ending, holder=held.holder).finish(self._clock.monotonic(), self._settings)
+        return _told_by(held.ending, held.holder).finish(self._clock.monotonic(), self._settings)
 
     def _settled(self, held: HeldJob) -> Ending:
         """How a job ended, as far as it is known while its output may still be on its way."""
@@ -274,7 +288,7 @@ class Recorder:
         if held.goes_back is not None:
             self._remember(Return(held.keys, held.job_id, plan.holder, held.goes_back))
         elif held.ending is not None:
-            self._remember(replace(held.ending, holder=plan.holder))
+            self._remember(_told_by(held.ending, plan.holder))
         self._due.pop(held, None)
         self._holdings.remove(held)
 
@@ -303,6 +317,10 @@ class Recorder:
 
     def _ago_ms(self, at_s: float) -> int:
         return max(0, round((self._clock.monotonic() - at_s) * 1000))
+
+
+def _told_by(ending: Ending, holder: Holder) -> Ending:
+    return ending if ending.holder == holder else replace(ending, holder=holder)
 
 
 def _has_end(held: HeldJob) -> bool:
