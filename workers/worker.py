@@ -90,7 +90,7 @@ class Worker:
         self.job_notes = JobNotes(
             notes, self.holdings, leases=self.leases, clock=self._clock, lease_s=options.settings.lease_s
         )
-        self._commands = AsyncConnection(options.url, watches_server=True)
+        self._commands = AsyncConnection(options.url, watches_server=True, gathers=True)
         spool = Spool(None if assignment.folder is None else Path(assignment.folder) / SPOOL)
         self._announcements = Announcements(self._commands)
         self.recorder = Recorder(

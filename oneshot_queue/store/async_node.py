@@ -15,6 +15,7 @@ from redis import exceptions
 from oneshot_queue.errors import QueueClosed
 from oneshot_queue.store.calls import Call, Word, packed
 from oneshot_queue.store.driver import BLOCK, CLOSE_TIMEOUT_S, MAX_CONNECTIONS, commands
+from oneshot_queue.store.gathering import Gatherer
 from oneshot_queue.store.introductions import Introduction
 from oneshot_queue.store.refusals import DRIVER_ERRORS
 from oneshot_queue.store.routes import Failed, Said, settled, unknown_scripts
@@ -34,6 +35,7 @@ class AsyncNode:
         reply_timeout_s: Seconds that a block of commands may take.
         connect_timeout_s: Seconds until a connection must be there, login and introduction included.
         greet: Called with every new run of this server, and a way to speak to it before anybody else does.
+        gathers: Calls of one turn of the loop go together, but for those that are made while they are asked for.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class AsyncNode:
         reply_timeout_s: float,
         connect_timeout_s: float,
         greet: Greet | None = None,
+        gathers: bool = False,
     ) -> None:
         # The driver only makes connections: the bookkeeping of its pools and its time limit for every single reply
         # cost more than the exchange itself, and a cancellation at the wrong instant makes it lose one.
@@ -52,6 +55,7 @@ class AsyncNode:
         self._reply_timeout_s = reply_timeout_s
         self._connect_timeout_s = connect_timeout_s
         self._greet = greet
+        self._gatherer = Gatherer(self._exchange) if gathers else None
         self._meeting = anyio.Lock()
         self._places = anyio.Semaphore(MAX_CONNECTIONS, fast_acquire=True)
         self._told: dict[Any, set[str]] = {}  # every open connection, and the scripts that were sent on it
@@ -62,6 +66,11 @@ class AsyncNode:
 
     async def exchange(self, calls: Iterable[Call[Any]]) -> Said | Failed:
         """Say calls in order, pipelined; those that are made while they are asked for are made while others travel."""
+        if self._gatherer is not None and isinstance(calls, Sequence):
+            return await self._gatherer.say(calls)
+        return await self._exchange(calls)
+
+    async def _exchange(self, calls: Iterable[Call[Any]]) -> Said | Failed:
         made: list[Call[Any]] = []
         try:
             connection = await self._borrow()

@@ -44,9 +44,17 @@ class AsyncConnection:
     Args:
         reply_timeout_s: Seconds that a block of commands may take; a blocking reader needs more than its wait.
         watches_server: Each new connection asks the server for ``ServerFacts`` before it carries its first call.
+        gathers: Calls of one turn of the loop go together, see ``Gatherer``: for whoever seldom cancels one.
     """
 
-    def __init__(self, url: str, *, reply_timeout_s: float = REPLY_TIMEOUT_S, watches_server: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        reply_timeout_s: float = REPLY_TIMEOUT_S,
+        watches_server: bool = False,
+        gathers: bool = False,
+    ) -> None:
         self.url = url
         self.server: ServerFacts | None = None
         """What the server said that was connected to last, if it is watched."""
@@ -58,6 +66,7 @@ class AsyncConnection:
         self._route = _route_to(self._broker, patience_s=min(reply_timeout_s, REPLY_TIMEOUT_S))
         self._nodes: dict[Peer | None, AsyncNode] = {}
         self._watches_server = watches_server
+        self._gathers = gathers
         self._watcher: Greet | None = None
         self._on_contact: Callable[[BrokerUnreachable | None], None] | None = None
         self._is_closed = False
@@ -169,6 +178,7 @@ class AsyncConnection:
                 reply_timeout_s=reply_s,
                 connect_timeout_s=min(reply_s, REPLY_TIMEOUT_S),
                 greet=self._meet,
+                gathers=self._gathers,
             )
         return node
 

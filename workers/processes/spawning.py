@@ -145,7 +145,9 @@ def _posix_spawn(argv: Sequence[bytes], env: Mapping[str, str], files: Sequence[
     problem: OSError | None = None
     for path in _candidates(argv[0], env):
         try:
-            return os.posix_spawn(path, list(argv), env, file_actions=actions, setsid=True, setsigdef=_IGNORED_BY_PYTHON)
+            return os.posix_spawn(
+                path, list(argv), env, file_actions=actions, setsid=True, setsigdef=_IGNORED_BY_PYTHON
+            )
         except OSError as error:
             # As a shell does: what is there and cannot be run counts for more than what is not there.
             if problem is None or error.errno not in _NOT_THERE:
