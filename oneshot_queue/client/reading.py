@@ -104,8 +104,10 @@ def _next_page(context: Context, job_id: str, attempt: int, after: int, seen: Gl
     match kind:
         case "stream":
             return output.merged((yield from patiently(context, output.pages(context.keys, job_id, attempt, after))))
-        case "inline":
-            call = output.inline_chunks(context.keys, job_id, attempt)
+        case "field" | "inline":
+            keys = context.keys
+            is_field = kind == "field"
+            call = output.chunks_of_field(keys, job_id) if is_field else output.inline_chunks(keys, job_id, attempt)
             (chunks,) = yield from patiently(context, [call])
             return [chunk for chunk in chunks if chunk.ordinal > after]
         case _:

@@ -71,8 +71,10 @@ def retry(context: Context, job_id: str) -> Verb[tuple[Context, str]]:
         JobNotFound: There is no such job, or its spec can no longer be read.
     """
     where, job_id = yield from found(context, job_id)
-    spec, stdin = yield Ask(inspection.spec_and_stdin(where.keys, job_id))
-    if not isinstance(spec, bytes):
+    calls = [*inspection.packed_spec(where.keys, job_id), inspection.packed_stdin(where.keys, job_id)]
+    *specs, stdin = yield Ask(calls)
+    spec = next((each for each in specs if isinstance(each, bytes)), None)
+    if spec is None:
         raise JobNotFound(job_id, [where.queue])
     again = unpack_spec(spec, stdin if isinstance(stdin, bytes) else b"").as_retry_of(job_id)
     new_id, _ = yield from enqueue(where, again)

@@ -193,7 +193,8 @@ def confirmed(report: InterruptReport, queue: str, timeout: float | None) -> Int
 def _longest_grace(context: Context, ids: Sequence[str], grace: float | None) -> Verb[float]:
     if grace is not None:
         return grace
-    graces = yield from ask_all([inspection.grace(context.keys, job_id) for job_id in ids])
+    specs = yield from ask_all([call for job_id in ids for call in inspection.packed_spec(context.keys, job_id)])
+    graces = [inspection.grace(specs[at : at + 2]) for at in range(0, len(specs), 2)]
     return max(DEFAULT_GRACE_S, *graces)
 
 

@@ -6,9 +6,8 @@ callers that list many leave it out and say so.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +23,16 @@ NEWEST: Final = 1_000
 
 _LAST_MS: Final = 253_402_300_799_999
 """The end of the year 9999; there is no way to write a later date."""
+
+STATES_BY_LETTER: Final = {
+    "c": JobState.CREATED,
+    "r": JobState.RUNNING,
+    "i": JobState.IDLE,
+    "I": JobState.INTERRUPTED,
+    "C": JobState.COMPLETED,
+    "F": JobState.FAILED,
+}
+"""By the letters of a log."""
 
 _ESCAPE: Final = re.compile(r"\\([\\ntr])")
 _ESCAPED: Final = {"\\": "\\", "n": "\n", "t": "\t", "r": "\r"}
@@ -52,19 +61,19 @@ def glance(keys: QueueKeys, job_id: str) -> Call[Glance]:
 
     def read(reply: Any) -> Glance:
         known = (text(value) if value is not None else "" for value in reply)
-        state, ended, lease, worker, attempt, output, confirmed, forgotten = known
+        state, ended, lease, worker, attempt, output, confirmed, forgotten, written = known
         return Glance(
             JobState(state) if state else None,
             int(ended) if ended else None,
             lease,
             worker,
             int(attempt or "1"),
-            output,
+            "field" if written else output,
             confirmed != "0",
             int(forgotten or "0"),
         )
 
-    fields = ("state", "ended", "lease", "worker", "attempt", "output", "confirmed", "forgot")
+    fields = ("state", "ended", "lease", "worker", "attempt", "output", "confirmed", "forgot", "written")
     return plain("HMGET", keys.job(job_id), *fields, read=read)
 
 
@@ -131,19 +140,23 @@ def record_parts(keys: QueueKeys, job_id: str) -> list[Call[Any]]:
     ]
 
 
-def spec_and_stdin(keys: QueueKeys, job_id: str) -> list[Call[bytes | None]]:
-    """What a retry needs: the packed spec and the stdin."""
-    return [plain("GET", key, read=lambda raw: raw) for key in (keys.spec(job_id), keys.stdin(job_id))]
+def packed_spec(keys: QueueKeys, job_id: str) -> list[Call[bytes | None]]:
+    """The packed spec of a job, in whichever of the two answers is none of ``None``: short ones lie in the hash."""
+    return [
+        plain("HGET", keys.job(job_id), "spec", read=lambda raw: raw),
+        plain("GET", keys.spec(job_id), read=lambda raw: raw),
+    ]
 
 
-def grace(keys: QueueKeys, job_id: str) -> Call[float]:
-    """Seconds between a job's SIGTERM and its SIGKILL; 0 if its spec cannot be read."""
+def packed_stdin(keys: QueueKeys, job_id: str) -> Call[bytes | None]:
+    """The stdin of a job, or ``None``."""
+    return plain("GET", keys.stdin(job_id), read=lambda raw: raw)
 
-    def read(raw: bytes | None) -> float:
-        spec = _spec(raw)
-        return spec.grace if spec is not None else 0.0
 
-    return plain("GET", keys.spec(job_id), read=read)
+def grace(answers: Sequence[Any]) -> float:
+    """Seconds between a job's SIGTERM and its SIGKILL, by the answers of ``packed_spec``; 0 if it cannot be read."""
+    spec = _spec(next((raw for raw in answers if isinstance(raw, bytes)), None))
+    return spec.grace if spec is not None else 0.0
 
 
 def newest(keys: QueueKeys, state: JobState, start: int, count: int) -> Call[list[tuple[int, str]]]:
@@ -180,6 +193,7 @@ def parsed_record(keys: QueueKeys, job_id: str, answers: list[Any]) -> JobRecord
     fields, spec, lines = answers
     if not fields:
         return None
+    spec = fields.get(b"spec", spec)
     try:
         return _record(
             keys.queue, job_id, {text(name): text(value) for name, value in fields.items()}, spec, lines or b""
@@ -189,19 +203,21 @@ def parsed_record(keys: QueueKeys, job_id: str, answers: list[Any]) -> JobRecord
 
 
 def _record(queue: str, job_id: str, fields: dict[str, str], raw_spec: bytes | None, lines: bytes) -> JobRecord:
-    history, texts = _text_lines(lines)
+    rows, texts = _text_lines(lines)
+    history = (*_log_rows(fields), *rows)
     state = JobState(fields["state"])
     requested = _instant(fields, "interrupt")
     usage = None
-    if "max_rss" in fields:
-        usage = Usage(_seconds(fields["cpu_user"]), _seconds(fields["cpu_system"]), int(fields["max_rss"]))
+    if "usage" in fields:
+        user_us, system_us, max_rss = map(int, fields["usage"].split(" "))
+        usage = Usage(user_us / 1e6, system_us / 1e6, max_rss)
     return JobRecord(
         id=job_id,
         queue=queue,
         state=state,
         attempt=int(fields["attempt"]),
         created_ms=_checked_ms(fields["created"]),
-        changed_ms=_checked_ms(fields["changed"]),
+        changed_ms=_checked_ms(fields.get("changed") or fields.get("ended") or fields["created"]),
         spec=_spec(raw_spec),
         cause=Cause(fields["cause"]) if "cause" in fields else None,
         error=texts.get("error"),
@@ -249,10 +265,14 @@ def _checked_ms(value: str) -> int:
     return at_ms
 
 
-def _seconds(value: str) -> float:
-    if not math.isfinite(seconds := float(value)):
-        raise ValueError(f"{value} is no span")
-    return seconds
+def _log_rows(fields: Mapping[str, str]) -> Iterator[HistoryRow]:
+    """The history of a short life, which lies in the hash; see ``base.lua``."""
+    for line in fields.get("log", "").splitlines():
+        since, cause, by = [*line.split("\t"), "", ""][:3]
+        at_ms = _checked_ms(str(int(fields["created"]) + int(since[1:])))
+        yield HistoryRow(
+            STATES_BY_LETTER[since[:1]], at_ms, 1, cause or None, (fields.get("worker") if by == "*" else by) or None
+        )
 
 
 def _text_lines(raw: bytes) -> tuple[tuple[HistoryRow, ...], dict[str, str]]:

@@ -13,11 +13,13 @@ Written ``T`` below:
 ``T:epoch``                             string        run id of the server that the queue knows
 ``T:settling``                          string, TTL   while it is there, claims wait for what workers have to say
 ``T:intents:<lease>``                   hash          job id -> ``<attempt> <grace ms or ->``: interrupts to carry out
-``T:job:<id>``                          hash          small fields only (no value over 64 bytes)
-``T:spec:<id>``                         string        the packed spec, immutable
+``T:job:<id>``                          hash          small fields only: no value is over 64 bytes
+``T:spec:<id>``                         string        the packed spec, immutable; a short one is the field ``spec``
 ``T:stdin:<id>``                        string        what the command is to read, immutable
-``T:text:<id>``                         string        history, a line a row; lines ``!error``, ``!reason``, ``!dropped``
-``T:output:<id>:<attempt>``             stream        beginning of the output; a packed string if there was little
+``T:text:<id>``                         string        history, a row a line; lines ``!error``, ``!reason``, ``!dropped``
+                                                      a short one is the field ``log``
+``T:output:<id>:<attempt>``             stream        beginning of the output; a packed string if there was little; the
+                                                      field ``written`` if that is short, and it is the last attempt's
 ``T:output:<id>:<attempt>:stdout``      stream        end of stdout (``:stderr`` likewise)
 ``T:state:<STATE>``                     sorted set    job id -> time of entering
 ``T:kept``                              hash          finished job id -> bytes of output kept

@@ -32,6 +32,14 @@ def inline_chunks(keys: QueueKeys, job_id: str, attempt: int) -> Call[list[Chunk
     return plain("GET", keys.output_head(job_id, attempt), read=lambda raw: unpack_chunks(raw) if raw else [])
 
 
+def chunks_of_field(keys: QueueKeys, job_id: str) -> Call[list[Chunk]]:
+    """The whole output of a job whose newest attempt wrote so little that it lies in the hash.
+
+    Its reader raises ``MalformedData`` for bytes that are no output.
+    """
+    return plain("HGET", keys.job(job_id), "written", read=lambda raw: unpack_chunks(raw) if raw else [])
+
+
 def pages(keys: QueueKeys, job_id: str, attempt: int, after: int) -> list[Call[list[Chunk]]]:
     """The next page of the head and of both tails, behind the chunk with ordinal ``after``."""
     sources = (

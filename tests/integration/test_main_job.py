@@ -70,17 +70,17 @@ def test_a_large_output_arrives_byte_for_byte_too(served: Deployment) -> None:
     assert served.redis.type(served.keys.output_head(job.id, 1)) == b"stream"
 
 
-def test_a_small_output_is_stored_as_one_string_and_no_output_not_at_all(served: Deployment) -> None:
-    small = served.queue.enqueue(["echo", "small"])
-    silent = served.queue.enqueue(["true"])
+@pytest.mark.parametrize(("size", "kind"), [(100, b"string"), (40, b"none"), (0, b"none")])
+def test_a_small_output_is_stored_as_one_string_and_a_tiny_one_in_the_jobs_hash(
+    served: Deployment, size: int, kind: bytes
+) -> None:
+    job = served.queue.enqueue(["printf", "%s", "x" * size])
 
-    small.wait(timeout=20)
-    silent.wait(timeout=20)
+    assert job.wait(timeout=20).state is JobState.COMPLETED
 
-    assert output_of(small) == (b"small\n", b"")
-    assert served.redis.type(served.keys.output_head(small.id, 1)) == b"string"
-    assert not served.redis.exists(served.keys.output_head(silent.id, 1))
-    assert output_of(silent) == (b"", b"")
+    assert output_of(job) == (b"x" * size, b"")
+    assert served.redis.type(served.keys.output_head(job.id, 1)) == kind
+    assert served.redis.hexists(served.keys.job(job.id), "written") is (size == 40)
 
 
 def test_output_that_trickles_in_byte_by_byte_is_whole(served: Deployment) -> None:

@@ -69,6 +69,7 @@ def test_a_job_whose_record_is_damaged_takes_none_of_its_neighbours_along(deploy
     jobs = [deployment.enqueue("echo fine") for _ in range(5)]
     damaged = jobs.pop(2)
     deployment.redis.hset(deployment.keys.job(damaged.id), "rows", "many")
+    deployment.redis.hdel(deployment.keys.job(damaged.id), "log")
 
     worker = deployment.start_worker(concurrency=5)
 

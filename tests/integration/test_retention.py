@@ -47,7 +47,7 @@ def test_the_oldest_finished_jobs_go_when_their_output_is_too_much(deployment: D
 async def test_the_number_of_keys_returns_to_where_it_was(deployment: Deployment, mark: Mark) -> None:
     deployment.tune(keep_completed_s=0.1, keep_failed_s=0.1)
     worker = deployment.start_worker(concurrency=4)
-    first = deployment.enqueue("echo hello")
+    first = deployment.enqueue("seq 100")
     first.wait(timeout=20)
     await forget_finished(deployment)
     baseline = standing(deployment)

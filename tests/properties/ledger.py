@@ -63,7 +63,8 @@ class Ledger:
 
     @staticmethod
     def _holds(job: Job, attempt: Attempt) -> bool:
-        return job.token == attempt.token and job.lease == attempt.lease
+        # Once it has ended, nobody asks under which lease.
+        return job.token == attempt.token and (job.lease == attempt.lease or job.state.is_final)
 
     @staticmethod
     def _is_held(job: Job, lease: str) -> bool:

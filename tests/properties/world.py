@@ -70,8 +70,9 @@ def _facts(job: Job) -> dict[str, Any]:
     return {
         "state": job.state.value,
         "attempt": job.attempt,
-        "token": job.token,
-        "lease": job.lease,
+        # Of a job that has ended no more is known than which attempt was its last.
+        "token": job.token.partition("-")[0] if job.state.is_final else job.token,
+        "lease": None if job.state.is_final else job.lease,
         "rows": list(job.rows),
         "is_interrupted": job.is_interrupted,
         "is_confirmed": job.is_confirmed,
@@ -92,7 +93,7 @@ class World:
         self.keys = keys
         self.answers = answers
         self.connection = SyncConnection(url)
-        self.redis: Any = redis.Redis.from_url(url, protocol=2, decode_responses=True)
+        self.redis: Any = redis.Redis.from_url(url, protocol=2, decode_responses=True, encoding_errors="replace")
         self._raw: Any = redis.Redis.from_url(url, protocol=2)
 
     def close(self) -> None:
@@ -162,8 +163,8 @@ class World:
         delayed, expiring, workers, terms, kept, counters, rings = answers
         assert rings <= 64
         assert set(counters) <= {"kept"}, "something was set aside"
-        for kind in ("spec", "text"):
-            assert set(own[kind]) == set(jobs)
+        for kind in ("spec", "text", "stdin"):
+            assert set(own[kind]) <= set(jobs)
         return Seen(
             jobs=jobs,
             streams={name: ids for name, ids in streams.items() if ids},
@@ -207,19 +208,26 @@ class World:
 _KINDS = ("job", "spec", "text", "stdin", "output", "ready", "state", "intents")
 
 
-def _read(fields: dict[str, str], lines: str, ttl_ms: int) -> dict[str, Any]:
+def _read(fields: dict[str, str], lines: str | None, ttl_ms: int) -> dict[str, Any]:
+    rows = [_log_row(line, int(fields["created"])) for line in fields.get("log", "").splitlines()]
     return {
         "state": fields["state"],
         "attempt": int(fields["attempt"]),
         "token": fields.get("token", ""),
         "lease": fields.get("lease"),
-        "rows": [_row(line) for line in lines.splitlines() if not line.startswith("!")],
+        "rows": rows + [_row(line) for line in (lines or "").splitlines() if not line.startswith("!")],
         "is_interrupted": "interrupt" in fields,
         "is_confirmed": fields.get("confirmed") != "0",
         "returns": int(fields.get("returns", 0)),
         "bytes": int(fields.get("bytes", 0)),
         "expires": ttl_ms > 0,
     }
+
+
+def _log_row(line: str, created_ms: int) -> Row:
+    since, cause, *_ = [*line.split("\t"), ""]
+    state = {"c": "CREATED", "r": "RUNNING", "i": "IDLE", "I": "INTERRUPTED", "C": "COMPLETED", "F": "FAILED"}[since[0]]
+    return Row(created_ms + int(since[1:]), 1, JobState(state), cause or None)
 
 
 def _row(line: str) -> Row:

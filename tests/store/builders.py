@@ -122,10 +122,15 @@ class Store:
         return list(answer.claims)
 
     async def running(
-        self, spec: JobSpec | None = None, *, lease: str | None = None, job_id: str | None = None
+        self,
+        spec: JobSpec | None = None,
+        *,
+        lease: str | None = None,
+        job_id: str | None = None,
+        by: str = "app@host",
     ) -> Held:
         """A job that has just been claimed."""
-        job_id = await self.submit(spec, job_id=job_id)
+        job_id = await self.submit(spec, job_id=job_id, by=by)
         return await self.held(job_id, lease or await self.lease())
 
     async def held(self, job_id: str, lease: str) -> Held:
@@ -329,6 +334,15 @@ def a_lease() -> str:
 
 def a_spec(command: Sequence[str | bytes] = ("true",), **options: Any) -> JobSpec:
     return JobSpec(list(command), **options)
+
+
+def a_long_spec(**options: Any) -> JobSpec:
+    """One that has a key of its own."""
+    return a_spec(["true", "x" * 64], **options)
+
+
+LONG_NAME = "n" * 64
+"""Of somebody who enqueues jobs whose history has a key of its own."""
 
 
 def an_outcome(state: JobState = JobState.COMPLETED, **facts: Any) -> Outcome:

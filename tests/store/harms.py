@@ -9,7 +9,7 @@ from oneshot_queue.jobs import Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store.job_store import When
 from oneshot_queue.store.keys import GROUP
-from tests.store.builders import Held, Store, a_job_id, an_outcome
+from tests.store.builders import Held, Store, a_job_id, a_long_spec, an_outcome
 
 Harm = Callable[[Store], Awaitable[set[str]]]
 
@@ -24,8 +24,8 @@ async def entry_of(store: Store, job_id: str) -> str:
 
 
 async def with_output(store: Store) -> Held:
-    held = await store.running()
-    await store.finish(held, an_outcome(), inline_output=b"x" * 10, kept=10)
+    held = await store.running(a_long_spec())
+    await store.finish(held, an_outcome(), inline_output=b"x" * 100, kept=100)
     return held
 
 
@@ -214,7 +214,7 @@ async def record_of_another_type(store: Store) -> set[str]:
 
 
 async def spec_of_another_type(store: Store) -> set[str]:
-    job_id = await store.submit()
+    job_id = await store.submit(a_long_spec())
     await store.redis.delete(store.keys.spec(job_id))
     await store.redis.rpush(store.keys.spec(job_id), "x")
     return {"unreadable-job"}

@@ -12,7 +12,7 @@ from oneshot_queue.store import examination
 from oneshot_queue.store.job_store import Fenced, Recorded, When
 from oneshot_queue.store.keys import GROUP
 from oneshot_queue.store.sweeping import Audited, Swept
-from tests.store.builders import Store, a_lease, a_spec
+from tests.store.builders import Store, a_lease, a_long_spec, a_spec
 from tests.store.recovery import a_retried_spec, audit, decide, give_back, names_of, rows, standing, sweep
 
 Harm = Callable[[Store, str], Awaitable[object]]
@@ -163,7 +163,7 @@ async def test_job_in_the_index_of_a_state_it_left_goes_to_its_own(store: Store,
 @pytest.mark.parametrize("kind", ["spec", "stdin"])
 @pytest.mark.parametrize("is_too_large", [True, False])
 async def test_job_whose_texts_no_claim_would_take_gets_no_place(store: Store, kind: str, is_too_large: bool) -> None:
-    job_id = await store.submit()
+    job_id = await store.submit(a_long_spec(stdin=b"in"))
     key = f"{store.keys.prefix}:{kind}:{job_id}"
     await store.redis.delete(key)
     if is_too_large:

@@ -13,7 +13,7 @@ from oneshot_queue.store import lease_store
 from oneshot_queue.store.keys import QueueKeys
 from tests.faults.cases import case
 from tests.servers import Server
-from tests.store.builders import Store, a_spec, opened
+from tests.store.builders import Store, a_long_spec, a_spec, opened
 from tests.store.clients import OpenQueue, by_one_client
 
 
@@ -216,9 +216,11 @@ HOSTILE_FIELDS: dict[str, dict[str, str]] = {
     "a number of 5,000 digits": {"pid": "9" * 5_000},
     "an unknown cause": {"cause": "bogus"},
     "an exit code that is no number": {"exit_code": "zero"},
-    "CPU time that is no time": {"max_rss": "1", "cpu_user": "nan", "cpu_system": "0"},
-    "endless CPU time": {"max_rss": "1", "cpu_user": "inf", "cpu_system": "0"},
-    "usage with parts missing": {"max_rss": "1"},
+    "CPU time that is no time": {"usage": "nan 0 1"},
+    "endless CPU time": {"usage": "inf 0 1"},
+    "usage with parts missing": {"usage": "1"},
+    "a history that is none": {"log": "x"},
+    "a history of an unknown state": {"log": "z0\n"},
 }
 
 
@@ -270,7 +272,7 @@ async def test_damaged_history_is_malformed_alone_and_left_out_of_lists(
 async def test_damaged_spec_leaves_the_rest_of_the_record_readable(
     open_queue: OpenQueue, store: Store, raw: bytes
 ) -> None:
-    job_id = await store.submit()
+    job_id = await store.submit(a_long_spec())
     await store.redis.set(store.keys.spec(job_id), raw)
 
     async with open_queue() as queue:

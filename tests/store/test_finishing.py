@@ -13,7 +13,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store import inspection
 from oneshot_queue.store.job_store import AlreadyFinal, IntentRecorded, Recorded, Refused, one_line
 from oneshot_queue.wire import pack_chunks
-from tests.store.builders import NOBODY, Held, Store, a_chunk, a_spec, an_outcome
+from tests.store.builders import LONG_NAME, NOBODY, Held, Store, a_chunk, a_long_spec, an_outcome
 
 FINAL = [state for state in JobState if state.is_final]
 
@@ -54,7 +54,7 @@ async def test_survivors_are_counted(store: Store) -> None:
 async def test_all_that_is_known_of_an_end_is_on_record_once_a_damaged_key_is_mended(
     store: Store, damaged: str
 ) -> None:
-    held = await store.running()
+    held = await store.running(by=LONG_NAME)
     key = f"{store.keys.prefix}:{damaged}" + (f":{held.id}" if damaged == "text" else "")
     there = await store.redis.exists(key)
     if there:
@@ -98,7 +98,7 @@ async def test_end_takes_the_entry_and_the_intent_away(store: Store) -> None:
 
 @pytest.mark.parametrize("state", FINAL)
 async def test_all_keys_of_an_ended_job_expire(store: Store, state: JobState) -> None:
-    held = await store.running(a_spec(stdin=b"in"))
+    held = await store.running(a_long_spec(stdin=b"in"), by=LONG_NAME)
     await store.append(held, a_chunk(1, b"head"))
     await store.append(held, a_chunk(2, b"tail", offset=4), in_head=False)
 
@@ -112,7 +112,7 @@ async def test_all_keys_of_an_ended_job_expire(store: Store, state: JobState) ->
 
 
 async def test_inline_output_expires_too(store: Store) -> None:
-    held = await store.finished(inline_output=pack_chunks([a_chunk(1)]), kept=1, output="inline")
+    held = await store.finished(inline_output=pack_chunks([a_chunk(1, b"x" * 64)]), kept=64)
 
     assert await store.redis.ttl(store.keys.output_head(held.id, 1)) > 0
 

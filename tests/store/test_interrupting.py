@@ -10,7 +10,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store import claiming, lease_store
 from oneshot_queue.store.job_store import AlreadyFinal, Ended, IntentRecorded, Missing
 from oneshot_queue.store.lease_store import Intent, Renewed
-from tests.store.builders import Store, a_spec, an_outcome
+from tests.store.builders import LONG_NAME, Store, a_long_spec, a_spec, an_outcome
 
 
 async def intents(store: Store, lease: str) -> tuple[Intent, ...]:
@@ -47,7 +47,7 @@ async def test_first_who_asked_is_named_when_a_second_ends_the_job(store: Store)
 
 
 async def test_all_keys_of_an_interrupted_waiting_job_expire(store: Store) -> None:
-    job_id = await store.submit(a_spec(stdin=b"in"))
+    job_id = await store.submit(a_long_spec(stdin=b"in"), by=LONG_NAME)
 
     await store.interrupt(job_id)
 

@@ -10,7 +10,7 @@ from oneshot_queue.jobs import Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store.claiming import Claimed
 from oneshot_queue.store.keys import GROUP
-from tests.store.builders import Store, a_job_id, a_spec
+from tests.store.builders import LONG_NAME, Store, a_job_id, a_long_spec
 
 Poison = Callable[[Store], Awaitable[object]]
 
@@ -44,7 +44,7 @@ def replaced(name: str) -> Poison:
     """A job of which one key is of another type."""
 
     async def damage(store: Store) -> None:
-        key = getattr(store.keys, name)(await store.submit(a_spec(stdin=b"x")))
+        key = getattr(store.keys, name)(await store.submit(a_long_spec(stdin=b"x"), by=LONG_NAME))
         await store.redis.delete(key)
         await (store.redis.set(key, "x") if name == "job" else store.redis.sadd(key, "x"))
 
@@ -59,7 +59,7 @@ def oversized(key: str) -> Poison:
     """A job that carries more than any of ours."""
 
     async def poison(store: Store) -> None:
-        job_id = await store.submit(a_spec(stdin=b"x"))
+        job_id = await store.submit(a_long_spec(stdin=b"x"))
         await store.redis.set(getattr(store.keys, key)(job_id), b"x" * 2_000_000)
 
     return poison
@@ -174,7 +174,7 @@ async def test_damaged_job_that_is_claimed_by_its_id_stays_as_it_is(store: Store
 async def test_damaged_pending_entries_do_not_stop_a_reclaim(store: Store) -> None:
     lease = await store.lease()
     held = await store.running(lease=lease)
-    replaced_job, replaced_spec = await store.running(lease=lease), await store.running(lease=lease)
+    replaced_job, replaced_spec = await store.running(lease=lease), await store.running(a_long_spec(), lease=lease)
     for key in (store.keys.job(replaced_job.id), store.keys.spec(replaced_spec.id)):
         await store.redis.delete(key)
         await store.redis.sadd(key, "x")
@@ -190,7 +190,7 @@ async def test_damaged_pending_entries_do_not_stop_a_reclaim(store: Store) -> No
 
 async def test_claim_of_a_job_without_a_spec_hands_over_an_empty_one(store: Store) -> None:
     """Its worker refuses it by name, so that the job gets an end that its owner can read."""
-    job_id = await store.submit(job_id=a_job_id())
+    job_id = await store.submit(a_long_spec(), job_id=a_job_id())
     await store.redis.delete(store.keys.spec(job_id))
 
     (claim,) = await store.claim(await store.lease())

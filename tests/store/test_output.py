@@ -139,12 +139,19 @@ async def test_chunks_bear_the_time_they_were_read_by_the_servers_clock(store: S
 
 async def test_inline_output_is_read_back(store: Store) -> None:
     chunks = [a_chunk(1, b"out", at_ms=5), a_chunk(2, b"err", stream=ERR, at_ms=6)]
-    held = await store.finished(inline_output=pack_chunks(chunks), kept=6, output="inline", bytes=6)
+    held = await store.finished(inline_output=pack_chunks(chunks), kept=6, bytes=6)
 
-    found = await store.run(output.inline_chunks(store.keys, held.id, 1))
-
-    assert found == chunks
+    assert len(pack_chunks(chunks)) <= 64
+    assert await store.run(output.chunks_of_field(store.keys, held.id)) == chunks
     assert (await store.record_of(held.id)).output.bytes == 6
+
+
+async def test_inline_output_that_would_make_the_hash_large_is_read_back_from_its_own_key(store: Store) -> None:
+    chunks = [a_chunk(1, b"o" * 64, at_ms=5)]
+    held = await store.finished(inline_output=pack_chunks(chunks), kept=64, bytes=64)
+
+    assert await store.run(output.chunks_of_field(store.keys, held.id)) == []
+    assert await store.run(output.inline_chunks(store.keys, held.id, 1)) == chunks
 
 
 async def test_job_without_output_has_none(store: Store) -> None:
@@ -174,10 +181,13 @@ async def test_entry_that_is_no_chunk_is_malformed(store: Store, fields: dict[st
 
 
 async def test_inline_output_of_foreign_bytes_is_malformed(store: Store) -> None:
-    held = await store.finished(inline_output=b"\xc1garbage", kept=1, output="inline")
+    short = await store.finished(inline_output=b"\xc1garbage", kept=1)
+    long = await store.finished(inline_output=b"\xc1garbage" * 64, kept=1)
 
     with pytest.raises(MalformedData):
-        await store.run(output.inline_chunks(store.keys, held.id, 1))
+        await store.run(output.chunks_of_field(store.keys, short.id))
+    with pytest.raises(MalformedData):
+        await store.run(output.inline_chunks(store.keys, long.id, 1))
 
 
 async def test_attempts_do_not_share_their_output(store: Store) -> None:

@@ -201,7 +201,7 @@ async def test_after_all_is_forgotten_only_the_queue_itself_is_left(store: Store
         await store.interrupt(held.id)
         await store.finish(held, an_outcome(state), kept=8)
         inline = await store.running(lease=lease)
-        await store.finish(inline, an_outcome(state), inline_output=pack_chunks([a_chunk(1)]), kept=1, output="inline")
+        await store.finish(inline, an_outcome(state), inline_output=pack_chunks([a_chunk(1, b"x" * 64)]), kept=1)
         await store.interrupt(await store.submit())
     await store.redis.xadd(store.keys.ready(Priority.LOW), {"foreign": "entry"})
     await store.claim(lease, free=5)

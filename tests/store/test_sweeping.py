@@ -14,7 +14,7 @@ from oneshot_queue.store.claiming import Lost, Returned
 from oneshot_queue.store.job_store import Fenced, Recorded
 from oneshot_queue.store.keys import GROUP
 from oneshot_queue.store.sweeping import LeaseSeen, Spared, Swept
-from tests.store.builders import Held, Store, a_chunk, a_lease, a_spec
+from tests.store.builders import LONG_NAME, Held, Store, a_chunk, a_lease, a_spec
 from tests.store.recovery import FAILED, a_retried_spec, give_back, intents, names_of, rows, standing, sweep, watch
 
 
@@ -419,7 +419,7 @@ async def test_damaged_job_does_not_save_the_others_of_its_lease(store: Store, f
 
 @pytest.mark.parametrize("kind", ["job", "text"])
 async def test_job_with_a_key_of_another_type_does_not_save_the_others_of_its_lease(store: Store, kind: str) -> None:
-    damaged = await store.running()
+    damaged = await store.running(by=LONG_NAME)
     held = await store.running(lease=damaged.holder.lease)
     key = getattr(store.keys, kind)(damaged.id)
     await store.redis.delete(key)

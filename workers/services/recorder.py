@@ -231,9 +231,11 @@ class Recorder:
             outcome = replace(outcome, error=held.stop_reason)
         fields: dict[str, Word] = {} if held.pid is None else {"pid": held.pid}
         if held.outgoing.total:
-            fields |= {"bytes": held.outgoing.total, "dropped": held.outgoing.dropped}
+            fields["bytes"] = held.outgoing.total
+        if held.outgoing.dropped:
+            fields["dropped"] = held.outgoing.dropped
         if inline:
-            fields |= {"output": "inline", "last_output": inline[-1].at_ms}
+            fields["last_output"] = inline[-1].at_ms
         return Ending(
             held.keys,
             held.job_id,

@@ -15,7 +15,7 @@
 -- Returns {"kept"} if it is on record, {"adopted"} if it is again, or {"fenced"} if the job is another's, or has ended
 
 local job = redis.call('HMGET', KEYS[2], 'token', 'lease', 'state', 'attempt', 'entry', 'priority', 'changed', 'due',
-  'expires')
+  'expires', 'created')
 local id, state = ARGV[1], job[3]
 if state and not IS_FINAL[state] and job[1] == ARGV[2] and job[2] == ARGV[3] then
   return { 'kept' }
@@ -27,7 +27,7 @@ if state ~= 'CREATED' or job[4] ~= ARGV[4] or number_of(job[1]) >= number_of(ARG
   return { 'fenced' }
 end
 
-local at_ms, to, priority = happened_ms(ARGV[7], job[7]), next_state(state, 'start'), job[6]
+local at_ms, to, priority = happened_ms(ARGV[7], job[7] or job[10]), next_state(state, 'start'), job[6]
 begin_writing()
 step_out(id, { entry = job[5], priority = priority, due = job[8], expires = job[9] })
 if job[9] then
@@ -39,6 +39,6 @@ hold_entry(T .. ':ready:' .. priority, redis.call('HGET', KEYS[2], 'entry'), ARG
 redis.call('HSET', KEYS[2], 'state', to, 'token', ARGV[2], 'lease', ARGV[3], 'worker', ARGV[5], 'host', ARGV[6], 'started',
   digits(at_ms), 'changed', digits(at_ms))
 move_state(id, state, to, at_ms)
-add_history(id, to, at_ms, ARGV[4], 'adopted', ARGV[5])
+add_history(id, { state = to, at_ms = at_ms, attempt = ARGV[4], cause = 'adopted', by = ARGV[5] })
 announce(id, to)
 return { 'adopted' }

@@ -28,7 +28,7 @@ local function mend_place(id, job)
   local due = redis.call('HGET', T .. ':job:' .. id, 'due')
   if not job.entry and is_number(due, 15) then
     wait_until_due(id, tonumber(due))
-  elseif has_texts(id) then -- without them a claim would set its entry aside again
+  elseif has_texts(id, job) then -- without them a claim would set its entry aside again
     step_out(id, { entry = job.entry, priority = job.priority })
     line_up(id, job.priority)
   else

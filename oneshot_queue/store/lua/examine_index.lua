@@ -45,9 +45,8 @@ end
 
 local function examine_waiting(id, job)
   local facts = redis.call('HMGET', T .. ':job:' .. id, 'due', 'expires')
-  local length = redis.pcall('STRLEN', T .. ':spec:' .. id)
-  local is_readable = has_texts(id)
-  if not is_readable or length == 0 then
+  local is_readable = has_texts(id, job)
+  if not is_readable or #(job.spec or '') + redis.call('STRLEN', T .. ':spec:' .. id) == 0 then
     tell(reply, 'unreadable-job', id, 'its spec', false)
   end
   if is_readable then -- otherwise a claim would set its entry aside again

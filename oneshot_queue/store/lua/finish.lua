@@ -27,7 +27,7 @@
 -- decided without its worker, or {"refused", state}
 
 local job = redis.call('HMGET', KEYS[2], 'token', 'lease', 'state', 'attempt', 'entry', 'priority', 'interrupt_by',
-  'changed', 'due', 'expires', 'decided')
+  'changed', 'due', 'expires', 'decided', 'spec', 'stdin', 'output', 'log', 'created', 'worker')
 local id, state = ARGV[1], job[3]
 if job[11] == ARGV[2] then
   return { 'fenced' }
@@ -35,11 +35,11 @@ end
 if job[1] == ARGV[2] and state == 'CREATED' and not job[2] then
   return { 'done', state }
 end
+if IS_FINAL[state] and job[1] == string.match(ARGV[2], '^%d+') then
+  return { 'done', state }
+end
 if (job[1] or '') ~= ARGV[2] or (job[2] or '') ~= ARGV[3] or not state then
   return { 'fenced' }
-end
-if IS_FINAL[state] then
-  return { 'done', state }
 end
 local event, cause = ARGV[4], ARGV[5]
 local begins_again = ARGV[15] ~= ''
@@ -54,13 +54,20 @@ end
 local keep_ms, kept = tonumber(to == 'COMPLETED' and ARGV[11] or ARGV[12]), tonumber(ARGV[10])
 local at_ms, by = happened_ms(ARGV[6], job[8]), ARGV[7]
 local held = { state = state, attempt = job[4], entry = job[5], priority = job[6], lease = job[2],
-  due = job[9], expires = job[10] }
+  due = job[9], expires = job[10], spec = job[12], stdin = job[13], output = job[14], log = job[15], created = job[16],
+  worker = job[17], token = job[1], interrupt_by = job[7] }
 begin_writing()
-if ARGV[9] ~= '' then
+local fields = { unpack(ARGV, 17) }
+if ARGV[9] ~= '' and #ARGV[9] <= MOST_FIELD and not begins_again then
+  held.output, kept = false, 0
+  fields[#fields + 1], fields[#fields + 2] = 'written', ARGV[9]
+elseif ARGV[9] ~= '' then
   local head = output_keys(id, job[4])
   redis.call('SET', head, ARGV[9])
+  fields[#fields + 1], fields[#fields + 2], held.output = 'output', 'inline', 'inline'
 end
 if begins_again then
+  held.interrupt_by = nil
   retry_job(id, held, at_ms, tonumber(ARGV[15]), { cause = cause, by = by, detail = ARGV[16], kept = kept })
   return { 'finished', 'CREATED' }
 end
@@ -68,6 +75,6 @@ if to == 'INTERRUPTED' and job[7] then
   by = job[7]
 end
 end_job(id, held, { to = to, at_ms = at_ms, cause = cause, by = by, keep_ms = keep_ms, kept = kept, error = ARGV[8],
-  fields = { unpack(ARGV, 17) } })
+  fields = fields })
 prune_beyond(tonumber(ARGV[13]), tonumber(ARGV[14]), MAX_REMOVALS, id)
 return { 'finished', to }

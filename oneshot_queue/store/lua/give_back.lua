@@ -28,7 +28,7 @@ if job[1] ~= ARGV[2] or job[2] ~= ARGV[3] or not state or IS_FINAL[state] then
   return { 'fenced' }
 end
 
-local held = { state = state, attempt = job[4], entry = job[5], priority = job[6], lease = job[2] }
+local held = { state = state, attempt = job[4], entry = job[5], priority = job[6], lease = job[2], token = job[1] }
 local at_ms = happened_ms(0, job[8])
 begin_writing()
 local returns = ARGV[6] == '' and 0 or redis.call('HINCRBY', KEYS[2], 'returns', 1)

@@ -19,7 +19,7 @@
 
 local id = ARGV[1]
 local job = redis.call('HMGET', KEYS[2], 'state', 'attempt', 'entry', 'priority', 'lease', 'ended', 'interrupt', 'worker',
-  'changed', 'due', 'expires', 'bytes', 'dropped', 'token', 'interrupt_by')
+  'changed', 'due', 'expires', 'bytes', 'dropped', 'token', 'interrupt_by', 'spec', 'stdin', 'output', 'log', 'created')
 local state = job[1]
 if not state then
   return { 'missing' }
@@ -29,7 +29,7 @@ if not next_state(state, 'interrupt') then
 end
 
 begin_writing()
-local at_ms = happened_ms(0, job[9])
+local at_ms = happened_ms(0, job[9] or job[20])
 if not job[7] then
   redis.call('HSET', KEYS[2], 'interrupt', digits(at_ms), 'interrupt_by', ARGV[3])
   add_text(id, 'reason', ARGV[4])
@@ -40,8 +40,9 @@ if state == 'CREATED' or not is_live(job[5] or '') then
     redis.call('HSET', KEYS[2], 'confirmed', '0', 'decided', job[14] or '')
   end
   end_job(id, { state = state, attempt = job[2], entry = job[3], priority = job[4], lease = job[5], due = job[10],
-    expires = job[11] }, { to = to, at_ms = at_ms, cause = 'interrupted', by = job[15] or ARGV[3], keep_ms = tonumber(ARGV[5]),
-    kept = (tonumber(job[12]) or 0) - (tonumber(job[13]) or 0) })
+    expires = job[11], spec = job[16], stdin = job[17], output = job[18], log = job[19], created = job[20],
+    worker = job[8], token = job[14] }, { to = to, at_ms = at_ms, cause = 'interrupted', by = job[15] or ARGV[3],
+    keep_ms = tonumber(ARGV[5]), kept = (tonumber(job[12]) or 0) - (tonumber(job[13]) or 0) })
   prune_beyond(tonumber(ARGV[6]), tonumber(ARGV[7]), MAX_REMOVALS, id)
   return { 'ended', to, digits(at_ms), state == 'CREATED' and 1 or 0 }
 end

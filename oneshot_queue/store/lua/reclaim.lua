@@ -27,10 +27,10 @@ for _, priority in ipairs(PRIORITIES) do
     local id = entry and entry[2][2]
     -- A damaged job is answered with an error here, which has none of these fields.
     local job = id and redis.pcall('HMGET', T .. ':job:' .. id, 'state', 'lease', 'attempt', 'token', 'entry',
-      'priority') or {}
+      'priority', 'spec', 'stdin') or {}
     local is_held = (job[1] == 'RUNNING' or job[1] == 'IDLE') and job[2] == ARGV[1]
     if is_held and job[5] == row[1] and job[6] == priority and not known[job[4]] then
-      local spec, stdin = read_texts(id)
+      local spec, stdin = read_texts(id, { spec = job[7], stdin = job[8] })
       if spec and is_number(job[3], 9) and is_token(job[4]) then
         bytes = bytes + #spec + #stdin
         claimed[#claimed + 1] = { id, job[3], job[4], spec, stdin }

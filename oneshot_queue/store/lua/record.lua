@@ -15,7 +15,9 @@
 -- Returns {"recorded", state}, {"done"} if it was recorded before, {"fenced"}, or {"refused", state}
 
 local job = redis.call('HMGET', KEYS[2], 'token', 'lease', 'state', 'seq', 'attempt', 'changed')
-if job[1] ~= ARGV[2] or job[2] ~= ARGV[3] or not job[3] then
+-- Of a job that has ended no more is known than which attempt was its last.
+local is_its_end = IS_FINAL[job[3]] and job[1] == string.match(ARGV[2], '^%d+')
+if not is_its_end and (job[1] ~= ARGV[2] or job[2] ~= ARGV[3] or not job[3]) then
   return { 'fenced' }
 end
 if tonumber(ARGV[4]) <= (tonumber(job[4]) or 0) then
@@ -36,7 +38,7 @@ if to ~= state then
   local at_ms = happened_ms(ARGV[6], job[6])
   redis.call('HSET', KEYS[2], 'state', to, 'changed', digits(at_ms))
   move_state(id, state, to, at_ms)
-  add_history(id, to, at_ms, job[5], '', ARGV[7])
+  add_history(id, { state = to, at_ms = at_ms, attempt = job[5], cause = '', by = ARGV[7] })
   announce(id, to)
 end
 return { 'recorded', to }

@@ -12,15 +12,15 @@
 -- ARGV[8]  ms from now until it need not be started any more, or ''
 -- ARGV[9]  when to run it again: "<retries> <first ms> <longest ms> <1 if also when its worker is lost>", or ''
 --
--- Builds  ready:, delayed, expiring, state:, spec:, stdin:, text:, bell
+-- Builds  ready:, delayed, expiring, state:, job:, spec:, stdin:, text:, bell
 -- Returns {"created"}, {"exists"} or {"full", length}
 
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return { 'exists' }
 end
-local length = redis.call('ZCARD', T .. ':delayed')
-for _, priority in ipairs(PRIORITIES) do
-  length = length + redis.call('XLEN', T .. ':ready:' .. priority)
+local length = 0
+for _, state in ipairs({ 'CREATED', 'RUNNING', 'IDLE' }) do
+  length = length + redis.call('ZCARD', T .. ':state:' .. state)
 end
 if length >= tonumber(ARGV[6]) then
   return { 'full', digits(length) }
@@ -38,21 +38,37 @@ if due_ms > at_ms then
 else
   at = redis.call('XADD', T .. ':ready:' .. ARGV[3], '*', 'id', id)
 end
-redis.call('HSET', KEYS[2], 'state', 'CREATED', 'attempt', '1', 'priority', ARGV[3], place, at, 'created',
-  digits(at_ms), 'changed', digits(at_ms), 'rows', '1')
+local job = { 'state', 'CREATED', 'attempt', '1', 'priority', ARGV[3], place, at, 'created', digits(at_ms) }
+local row = { state = 'CREATED', at_ms = at_ms, attempt = '1', cause = '', by = ARGV[5] }
+local function set(field, value)
+  job[#job + 1] = field
+  job[#job + 1] = value
+end
+local log = log_with({ log = '', created = digits(at_ms) }, row)
+if log then
+  set('log', log)
+end
+if #ARGV[2] <= MOST_FIELD then
+  set('spec', ARGV[2])
+else
+  redis.call('SET', T .. ':spec:' .. id, ARGV[2])
+end
+if ARGV[4] ~= '' then
+  set('stdin', '1')
+  redis.call('SET', T .. ':stdin:' .. id, ARGV[4])
+end
 if ARGV[8] ~= '' then
   local expires = digits(at_ms + tonumber(ARGV[8]))
   redis.call('ZADD', T .. ':expiring', expires, id)
-  redis.call('HSET', KEYS[2], 'expires', expires)
+  set('expires', expires)
 end
 if ARGV[9] ~= '' then
-  redis.call('HSET', KEYS[2], 'retry', ARGV[9])
+  set('retry', ARGV[9])
 end
-redis.call('SET', T .. ':spec:' .. id, ARGV[2])
-if ARGV[4] ~= '' then
-  redis.call('SET', T .. ':stdin:' .. id, ARGV[4])
+redis.call('HSET', KEYS[2], unpack(job))
+if not log then
+  add_row(id, row)
 end
-redis.call('SET', T .. ':text:' .. id, table.concat({ digits(at_ms), '1', 'CREATED', '', ARGV[5] }, '\t') .. '\n')
 redis.call('ZADD', T .. ':state:CREATED', digits(at_ms), id)
 ring_bell()
 return { 'created' }

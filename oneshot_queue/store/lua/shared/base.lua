@@ -10,9 +10,15 @@ local T = KEYS[1]
 local GROUP = 'workers'
 local PRIORITIES = { 'high', 'normal', 'low' }
 
+-- A script happens at one instant.
+local instant_us
+
 local function time_us()
-  local t = redis.call('TIME')
-  return t[1] * 1000000 + t[2]
+  if not instant_us then
+    local t = redis.call('TIME')
+    instant_us = t[1] * 1000000 + t[2]
+  end
+  return instant_us
 end
 
 local function now_ms()
@@ -40,6 +46,26 @@ local function next_state(state, event)
   return TRANSITIONS[state .. ' ' .. event]
 end
 
+-- A hash is small as long as no field of it is longer.
+local MOST_FIELD = 64
+
+local LETTERS = { CREATED = 'c', RUNNING = 'r', IDLE = 'i', INTERRUPTED = 'I', COMPLETED = 'C', FAILED = 'F' }
+
+-- The history of a short life is the field `log` of the job: rows of `<letter><ms since it was created>`, cause and by,
+-- with '*' for the worker that is named in the hash. With one more row it is what this returns; nil if that does not fit.
+--
+-- job: {log, created}; row: {state, at_ms, attempt, cause, by}, and detail if there is any
+local function log_with(job, row, worker)
+  local since_ms = row.at_ms - (tonumber(job.created or '') or math.huge)
+  if not job.log or since_ms < 0 or row.attempt ~= '1' or row.detail or row.by == '*' then
+    return nil
+  end
+  local by = row.by == worker and '*' or row.by
+  local text = LETTERS[row.state] .. digits(since_ms) .. '\t' .. row.cause .. '\t' .. by
+  local log = job.log .. string.gsub(text, '\t+$', '') .. '\n'
+  return #log <= MOST_FIELD and log or nil
+end
+
 local KEEP_FIRST, KEEP_LAST = 20, 200
 
 -- Forget the oldest row behind the first 20, and count it.
@@ -61,14 +87,52 @@ local function drop_row(text_key)
   redis.call('SET', text_key, table.concat(kept, '\n') .. '\n')
 end
 
--- Add a row to a job's history; `cause`, `by` and `detail` (may be left out) are free of tabs and newlines.
-local function add_history(id, state, at_ms, attempt, cause, by, detail)
+local function text_row(row)
+  return table.concat({ digits(row.at_ms), row.attempt, row.state, row.cause, row.by, row.detail }, '\t') .. '\n'
+end
+
+-- Let a history that begins in the hash lie with the texts, where it may be as long as it likes.
+local function unfold_history(id)
+  local job_key = T .. ':job:' .. id
+  local job = redis.call('HMGET', job_key, 'log', 'created', 'worker')
+  local text, rows, states = '', 0, {}
+  for state, letter in pairs(LETTERS) do
+    states[letter] = state
+  end
+  for letter, since_ms, rest in string.gmatch(job[1] or '', '(%a)(%d+)([^\n]*)\n') do
+    local cause, by = string.match(rest .. '\t\t', '^\t?([^\t]*)\t([^\t]*)')
+    local at_ms = (tonumber(job[2] or '') or 0) + tonumber(since_ms)
+    text = text .. text_row({ state = states[letter] or letter, at_ms = at_ms, attempt = '1', cause = cause,
+      by = by == '*' and job[3] or by })
+    rows = rows + 1
+  end
+  if job[1] then
+    redis.call('APPEND', T .. ':text:' .. id, text)
+    redis.call('HSET', job_key, 'rows', rows)
+    redis.call('HDEL', job_key, 'log')
+  end
+end
+
+-- Add a row to a history that does not fit into the hash.
+local function add_row(id, row)
+  unfold_history(id)
   local text_key = T .. ':text:' .. id
-  local row = table.concat({ digits(at_ms), attempt, state, cause, by, detail }, '\t')
-  redis.call('APPEND', text_key, row .. '\n')
+  redis.call('APPEND', text_key, text_row(row))
   if redis.call('HINCRBY', T .. ':job:' .. id, 'rows', 1) > KEEP_FIRST + KEEP_LAST then
     drop_row(text_key)
     redis.call('HINCRBY', T .. ':job:' .. id, 'rows', -1)
+  end
+end
+
+-- Add a row to a job's history. row: {state, at_ms, attempt, cause, by, detail (may be left out)}, texts free of tabs and
+-- newlines
+local function add_history(id, row)
+  local job = redis.call('HMGET', T .. ':job:' .. id, 'log', 'created', 'worker')
+  local log = log_with({ log = job[1], created = job[2] }, row, job[3])
+  if log then
+    redis.call('HSET', T .. ':job:' .. id, 'log', log)
+  else
+    add_row(id, row)
   end
 end
 

@@ -85,6 +85,9 @@ local function prune_beyond(max_jobs, max_bytes, most, spared)
   return removed
 end
 
+-- What is of no use any more when a job has ended; that it changed then is said by `ended`.
+local OF_A_LIFE = { 'entry', 'lease', 'changed', 'ordinal', 'expiry' }
+
 -- Take a job into its final state: out of the stream, into the index, with an end to all its keys.
 --
 -- The caller has begun writing.
@@ -92,19 +95,30 @@ end
 -- Where a key is damaged the script ends there. So what is known of the end is written with the state, or before it: what
 -- is final is not written once more.
 --
--- job: {state, attempt, entry, priority, lease, due, expires}; ending: {to, at_ms, cause, by, keep_ms, kept}, and, if there
--- are any, error: a text for people, and fields: field, value, ... of the job
+-- job: {state, attempt, entry, priority, lease, due, expires}, and, as they stand in its hash, or nil if that is not known:
+-- {spec, stdin, output, log, created, worker, token}; ending: {to, at_ms, cause, by, keep_ms, kept}, and, if there are any,
+-- error: a text for people, and fields: field, value, ... of the job
 local function end_job(id, job, ending)
   step_out(id, job)
   local job_key = T .. ':job:' .. id
   add_text(id, 'error', ending.error or '')
-  if ending.fields and #ending.fields > 0 then
-    redis.call('HSET', job_key, unpack(ending.fields))
+  local row = { state = ending.to, at_ms = ending.at_ms, attempt = job.attempt, cause = ending.cause, by = ending.by }
+  local fields, log = ending.fields or {}, log_with(job, row, job.worker)
+  for _, word in ipairs({ 'state', ending.to, 'cause', ending.cause, 'ended', digits(ending.at_ms),
+    unpack(log and { 'log', log } or {}) }) do
+    fields[#fields + 1] = word
   end
-  redis.call('HSET', job_key, 'state', ending.to, 'cause', ending.cause, 'ended', digits(ending.at_ms), 'changed',
-    digits(ending.at_ms))
+  local number = string.match(job.token or '', '^%d+')
+  if number then
+    -- No two attempts of a job have the same. The rest marks processes, and there are none.
+    fields[#fields + 1], fields[#fields + 2] = 'token', number
+  end
+  redis.call('HSET', job_key, unpack(fields))
+  redis.call('HDEL', job_key, unpack(OF_A_LIFE))
   move_state(id, job.state, ending.to, ending.at_ms)
-  add_history(id, ending.to, ending.at_ms, job.attempt, ending.cause, ending.by)
+  if not log then
+    add_history(id, row)
+  end
   local ttl_ms = digits(ending.keep_ms + SLACK_MS)
   local kept = ending.kept
   if tonumber(job.attempt) > 1 then
@@ -119,9 +133,16 @@ local function end_job(id, job, ending)
     redis.call('HSET', T .. ':kept', id, digits(kept))
     redis.call('HINCRBY', T .. ':counters', 'kept', digits(kept - before))
   end
-  for _, key in ipairs({ job_key, T .. ':spec:' .. id, T .. ':text:' .. id, T .. ':stdin:' .. id }) do
-    redis.call('PEXPIRE', key, ttl_ms)
+  redis.call('PEXPIRE', job_key, ttl_ms)
+  redis.call('PEXPIRE', T .. ':text:' .. id, ttl_ms)
+  if not job.spec then
+    redis.call('PEXPIRE', T .. ':spec:' .. id, ttl_ms)
   end
-  expire_output(id, job.attempt, ttl_ms)
+  if job.stdin ~= false then
+    redis.call('PEXPIRE', T .. ':stdin:' .. id, ttl_ms)
+  end
+  if job.output ~= false then
+    expire_output(id, job.attempt, ttl_ms)
+  end
   announce(id, ending.to)
 end

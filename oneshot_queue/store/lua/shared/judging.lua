@@ -16,17 +16,18 @@ end
 -- What a verdict needs to know of a job, or nil if there is none that can be read.
 local function held_job(id)
   local job = redis.pcall('HMGET', T .. ':job:' .. id, 'state', 'attempt', 'entry', 'priority', 'lease', 'interrupt_by',
-    'changed', 'retry', 'bytes', 'dropped', 'token')
+    'changed', 'retry', 'bytes', 'dropped', 'token', 'spec', 'stdin', 'log', 'output', 'created', 'ended')
   if job.err or not job[1] or not ({ high = true, normal = true, low = true })[job[4]] then
     return nil
   end
-  local text_length = redis.pcall('STRLEN', T .. ':text:' .. id)
+  local text_length = job[14] and 0 or redis.pcall('STRLEN', T .. ':text:' .. id)
   local attempt, entry = string.match(job[2] or '', '^%d%d?%d?%d?$'), string.match(job[3] or '', '^%d+%-%d+$')
   if not attempt or type(text_length) == 'table' then
     return nil
   end
   return { state = job[1], attempt = attempt, entry = entry, priority = job[4], lease = job[5], interrupt_by = job[6],
-    changed = job[7], retry = job[8], token = job[11] or '', kept = (tonumber(job[9]) or 0) - (tonumber(job[10]) or 0) }
+    changed = job[7] or job[17] or job[16], retry = job[8], token = job[11] or '', spec = job[12], stdin = job[13],
+    output = job[15], kept = (tonumber(job[9]) or 0) - (tonumber(job[10]) or 0) }
 end
 
 -- End a RUNNING or IDLE job without its worker, or let it begin again. verdict: {by, error, spread, confirmed ('1' if its

@@ -13,13 +13,14 @@ local function wait_until_due(id, due_ms)
   redis.call('HSET', T .. ':job:' .. id, 'due', digits(due_ms))
 end
 
--- Take a job out of wherever it stands. job: {entry, priority, lease, due, expires}, each false or nil if there is none
+-- Take a job out of wherever it stands. job: {entry, priority, lease, due, expires}, each false or nil if there is none, and
+-- interrupt_by: false if it is known that nobody ever asked for its end
 local function step_out(id, job)
   if job.entry then
     redis.call('XACK', T .. ':ready:' .. job.priority, GROUP, job.entry)
     redis.call('XDEL', T .. ':ready:' .. job.priority, job.entry)
   end
-  if job.lease then
+  if job.lease and job.interrupt_by ~= false then
     redis.call('HDEL', T .. ':intents:' .. job.lease, id)
   end
   if job.due then

@@ -37,11 +37,12 @@ end
 local function end_what_expired(keep_ms)
   local late = due_members(T .. ':expiring')
   for _, id in ipairs(late) do
-    local job = redis.pcall('HMGET', T .. ':job:' .. id, 'state', 'attempt', 'entry', 'priority', 'changed', 'due')
+    local job = redis.pcall('HMGET', T .. ':job:' .. id, 'state', 'attempt', 'entry', 'priority', 'created', 'due',
+      'changed', 'token')
     redis.call('ZREM', T .. ':expiring', id)
     if job[1] == 'CREATED' then
-      end_expired(id, { state = job[1], attempt = job[2], entry = job[3], priority = job[4], changed = job[5],
-        due = job[6] }, keep_ms)
+      end_expired(id, { state = job[1], attempt = job[2], entry = job[3], priority = job[4], changed = job[7] or job[5],
+        due = job[6], token = job[8] }, keep_ms)
     end
   end
   return #late

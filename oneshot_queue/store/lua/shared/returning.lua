@@ -29,6 +29,7 @@ end
 local function return_job(id, job, at_ms, attempt)
   step_out(id, job)
   local job_key = T .. ':job:' .. id
+  unfold_history(id) -- while the hash says which worker it was
   redis.call('HDEL', job_key, unpack(OF_AN_ATTEMPT))
   redis.call('HSET', job_key, 'state', 'CREATED', 'attempt', attempt, 'changed', digits(at_ms))
   move_state(id, job.state, 'CREATED', at_ms)
@@ -44,7 +45,7 @@ local function give_job_back(id, job, at_ms, cause, by)
     redis.call('ZADD', T .. ':expiring', expiry, id)
     redis.call('HSET', job_key, 'expires', expiry)
   end
-  add_history(id, 'CREATED', at_ms, job.attempt, cause, by)
+  add_row(id, { state = 'CREATED', at_ms = at_ms, attempt = job.attempt, cause = cause, by = by })
   line_up(id, job.priority)
 end
 
@@ -52,8 +53,9 @@ end
 local function retry_job(id, job, at_ms, delay_ms, ending)
   local attempt = digits(tonumber(job.attempt) + 1)
   return_job(id, job, at_ms, attempt)
-  add_history(id, 'FAILED', at_ms, job.attempt, ending.cause, ending.by, ending.detail)
-  add_history(id, 'CREATED', at_ms, attempt, 'retry', ending.by)
+  add_row(id, { state = 'FAILED', at_ms = at_ms, attempt = job.attempt, cause = ending.cause, by = ending.by,
+    detail = ending.detail })
+  add_row(id, { state = 'CREATED', at_ms = at_ms, attempt = attempt, cause = 'retry', by = ending.by })
   if ending.kept > 0 then
     keep_output(id, job.attempt, ending.kept)
   end

@@ -19,12 +19,13 @@ end
 -- What a claim needs to know of a job, or nil if there is none that can be read.
 local function read_job(job_key)
   local job = redis.pcall('HMGET', job_key, 'state', 'entry', 'lease', 'priority', 'attempt', 'token', 'changed',
-    'due', 'expires')
+    'due', 'expires', 'spec', 'stdin', 'log', 'created')
   if job.err or not job[1] or not (IS_FINAL[job[1]] or next_state(job[1], 'interrupt')) then
     return nil
   end
   return { state = job[1], entry = job[2], lease = job[3], priority = job[4], attempt = job[5], token = job[6],
-    changed = job[7], due = job[8], expires = job[9] }
+    changed = job[7] or job[13], due = job[8], expires = job[9], spec = job[10], stdin = job[11], log = job[12],
+    created = job[13] }
 end
 
 local MOST_SPEC, MOST_STDIN = 1048576, 1048576
@@ -39,39 +40,46 @@ local function has_text(key, most)
   return type(length) ~= 'table' and length <= most
 end
 
-local function has_texts(id)
-  return has_text(T .. ':spec:' .. id, MOST_SPEC) and has_text(T .. ':stdin:' .. id, MOST_STDIN)
+-- Whether the spec and the stdin of a job can be read. job: {spec, stdin}, as they stand in its hash
+local function has_texts(id, job)
+  return (job.spec or has_text(T .. ':spec:' .. id, MOST_SPEC))
+      and (not job.stdin or has_text(T .. ':stdin:' .. id, MOST_STDIN))
 end
 
 -- The spec and the stdin of a job, each '' if there is none; nil if one of them cannot be one.
-local function read_texts(id)
-  if has_texts(id) then
-    return redis.call('GET', T .. ':spec:' .. id) or '', redis.call('GET', T .. ':stdin:' .. id) or ''
+local function read_texts(id, job)
+  if has_texts(id, job) then
+    return job.spec or redis.call('GET', T .. ':spec:' .. id) or '',
+      job.stdin and redis.call('GET', T .. ':stdin:' .. id) or ''
   end
 end
 
 -- The spec and the stdin of a waiting job, or nil if it is none or a part of it is damaged: then it must not be started.
 local function read_spec(id, job)
   if not job or job.state ~= 'CREATED' or not is_number(job.attempt, 9)
-      or type(redis.pcall('STRLEN', T .. ':text:' .. id)) == 'table' then
+      or (not job.log and type(redis.pcall('STRLEN', T .. ':text:' .. id)) == 'table') then
     return nil
   end
-  return read_texts(id)
+  return read_texts(id, job)
 end
 
 -- Give a CREATED job to a lease. claimer: {worker, host, seed}. Returns what the worker needs: id, attempt, token, spec, stdin.
 local function start_job(id, job, spec, stdin, lease, claimer)
   local token, at_ms = next_token(job.token, claimer.seed), happened_ms(0, job.changed)
-  local state = next_state('CREATED', 'start')
-  redis.call('HSET', T .. ':job:' .. id, 'state', state, 'token', token, 'lease', lease, 'worker',
-    claimer.worker, 'host', claimer.host, 'started', digits(at_ms), 'changed', digits(at_ms))
+  local state, job_key = next_state('CREATED', 'start'), T .. ':job:' .. id
+  local row = { state = state, at_ms = at_ms, attempt = job.attempt, cause = '', by = claimer.worker }
+  local log = log_with(job, row, claimer.worker)
+  redis.call('HSET', job_key, 'state', state, 'token', token, 'lease', lease, 'worker', claimer.worker, 'host',
+    claimer.host, 'started', digits(at_ms), 'changed', digits(at_ms), unpack(log and { 'log', log } or {}))
   if job.expires then
     redis.call('ZREM', T .. ':expiring', id)
-    redis.call('HDEL', T .. ':job:' .. id, 'expires')
-    redis.call('HSET', T .. ':job:' .. id, 'expiry', job.expires) -- should it come back without having begun
+    redis.call('HDEL', job_key, 'expires')
+    redis.call('HSET', job_key, 'expiry', job.expires) -- should it come back without having begun
   end
   move_state(id, 'CREATED', state, at_ms)
-  add_history(id, state, at_ms, job.attempt, '', claimer.worker)
+  if not log then
+    add_row(id, row)
+  end
   announce(id, state)
   return { id, job.attempt, token, spec, stdin }
 end
