@@ -218,13 +218,18 @@ class Worker:
             decided=link.decided,
         )
         link.on_estate = self.heir.take
-        self.promoter = Promoter(connection=self._commands, queues=self._keys, settings=options.settings)
         self.sweeper = Sweeper(
             connection=self._commands,
             leases=self.leases,
             clock=self._clock,
             settings=options.settings,
             worker=self.name,
+        )
+        self.promoter = Promoter(
+            connection=self._commands,
+            queues=self._keys,
+            settings=options.settings,
+            is_in_charge=self.sweeper.is_in_charge,
         )
         self.reconciler = Reconciler(
             connection=self._commands,

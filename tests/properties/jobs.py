@@ -100,6 +100,12 @@ class Attempt:
     is_over: bool = False
 
 
+def short(token: str) -> str:
+    """What a job that has ended still has of its token."""
+    number, dash, random = token.partition("-")
+    return number + dash + random[:8]
+
+
 def number_of(token: str) -> int:
     """The part of a token that only grows."""
     return int(token.partition("-")[0] or 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from oneshot_queue.states import TRANSITIONS, JobState
-from tests.properties.jobs import Row, number_of
+from tests.properties.jobs import Row, number_of, short
 from tests.properties.world import UNFINISHED, Seen
 
 CREATED = JobState.CREATED
@@ -40,7 +40,7 @@ def check_step(before: Seen, after: Seen) -> None:
             continue
         if was["state"] not in UNFINISHED:
             assert now == was, f"{job_id} had ended"
-        if now["token"] not in (was["token"], str(number_of(was["token"]))):
+        if now["token"] not in (was["token"], short(was["token"])):
             assert number_of(now["token"]) > number_of(was["token"])
 
 

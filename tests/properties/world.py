@@ -13,7 +13,7 @@ from oneshot_queue.store.calls import Call, text
 from oneshot_queue.store.connection import SyncConnection
 from oneshot_queue.store.keys import GROUP, QueueKeys
 from tests.properties.clock import by_our_clock, remove_clock, set_clock
-from tests.properties.jobs import Job, Row
+from tests.properties.jobs import Job, Row, short
 from tests.properties.model import LEASE_S, Model
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "state": job.state.value,
         "attempt": job.attempt,
         # Of a job that has ended no more is known than which attempt was its last.
-        "token": job.token.partition("-")[0] if job.state.is_final else job.token,
+        "token": short(job.token) if job.state.is_final else job.token,
         "lease": None if job.state.is_final else job.lease,
         "rows": list(job.rows),
         "is_interrupted": job.is_interrupted,

@@ -67,3 +67,21 @@ async def test_refusal_of_one_queue_keeps_no_other_waiting() -> None:
         await a_promoter(broker, queues=2).run_once()
 
     assert len(broker.asked) == 2
+
+
+async def test_queues_that_another_worker_is_in_charge_of_are_left_to_it() -> None:
+    broker = ScriptedBroker(promote=lambda _: Promoted(1, None))
+    keys = [QueueKeys("oq", f"queue{number}") for number in range(3)]
+    in_charge = {keys[1]}
+    promoter = Promoter(
+        connection=broker,  # type: ignore[arg-type]
+        queues=keys,
+        settings=Settings(),
+        is_in_charge=in_charge.__contains__,
+    )
+
+    assert await promoter.run_once() == 1
+    in_charge.clear()
+    assert await promoter.run_once() == 0
+
+    assert [words[1] for _, words in broker.asked] == ["{oq:queue1}"]

@@ -281,3 +281,16 @@ async def test_audit_walks_through_an_index_of_many_pages() -> None:
 
 def _raise(error: Exception) -> Any:
     raise error
+
+
+QUEUE = QueueKeys("oq", "queue0")
+
+
+async def test_whoever_does_not_know_of_another_sweeper_is_in_charge() -> None:
+    place = Place()
+    assert place.sweeper.is_in_charge(QUEUE)
+
+    for is_others in (True, False, True):
+        place.is_other_sweeping = is_others
+        await place.look()
+        assert place.sweeper.is_in_charge(QUEUE) is not is_others

@@ -24,7 +24,7 @@ from workers.leases import Lease
 
 logger = logging.getLogger(__name__)
 
-BELL_S: Final = 5.0
+BELL_S: Final = 10.0
 """How long an idle worker waits at the doorbell before it looks for itself."""
 
 Admit = Callable[[Lease, str, Claim], Awaitable[None]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import anyio
@@ -22,15 +22,27 @@ PERIOD_S: Final = 1.0
 
 
 class Promoter:
-    """Every worker does it, about once a second and when the next job is due: no leader, and nothing done twice.
+    """Does it about once a second and when the next job is due, for the queues that this worker is in charge of.
 
-    A claim does the same first, so a worker with free slots is never behind.
+    A claim does the same first, so a worker that finds a slot free is never behind; and should two believe to be in
+    charge, nothing is done twice.
+
+    Args:
+        is_in_charge: Whether no other worker is known to look after this queue.
     """
 
-    def __init__(self, *, connection: AsyncConnection, queues: Sequence[QueueKeys], settings: Settings) -> None:
+    def __init__(
+        self,
+        *,
+        connection: AsyncConnection,
+        queues: Sequence[QueueKeys],
+        settings: Settings,
+        is_in_charge: Callable[[QueueKeys], bool] = lambda _: True,
+    ) -> None:
         self._connection = connection
         self._queues = queues
         self._settings = settings
+        self._is_in_charge = is_in_charge
         self._next_s = PERIOD_S
 
     async def run(self) -> None:
@@ -48,15 +60,14 @@ class Promoter:
                 logger.log(level_of(problem, failures), "cannot promote: %s", problem)
 
     async def run_once(self) -> int:
-        """Promote what is due in every queue, at most 200 jobs each; returns how many.
+        """Promote what is due in every queue of ours, at most 200 jobs each; returns how many.
 
         Raises:
             BrokerError: The broker is out of reach or refuses.
         """
         count, self._next_s = 0, PERIOD_S
-        for answer in await self._connection.run_many(
-            [job_store.promote(keys, self._settings) for keys in self._queues]
-        ):
+        calls = [job_store.promote(keys, self._settings) for keys in self._queues if self._is_in_charge(keys)]
+        for answer in await self._connection.run_many(calls) if calls else ():
             if isinstance(answer, Exception):
                 raise answer
             count += answer.count

@@ -42,6 +42,7 @@ class _Watch:
         found: Those of them that the present walk through the state's index came across.
         offsets: Where the audit of each state's index goes on.
         looked_s: When this worker last looked.
+        is_others: Whether another worker sweeps this queue, as far as is known.
     """
 
     leases: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class _Watch:
     found: dict[JobState, Suspects] = field(default_factory=lambda: {state: {} for state in AUDITED})
     offsets: dict[JobState, int] = field(default_factory=lambda: dict.fromkeys(AUDITED, 0))
     looked_s: float | None = None
+    is_others: bool = False
 
     def forget(self) -> None:
         """Begin anew: what was seen before proves nothing any more."""
@@ -80,6 +82,10 @@ class Sweeper:
         self._worker = worker
         self._watches = {lease.keys.queue: _Watch() for lease in leases}
         self._period_s = min(settings.lease_s / PASSES_PER_LEASE, LONGEST_PERIOD_S)
+
+    def is_in_charge(self, keys: QueueKeys) -> bool:
+        """Whether no other worker is known to sweep this queue."""
+        return not self._watches[keys.queue].is_others
 
     async def run(self) -> None:
         """Sweep for ever."""
@@ -119,6 +125,7 @@ class Sweeper:
         if watch.looked_s is not None and asked_s - watch.looked_s > turn_s:
             watch.forget()
         seen = await self._connection.run(sweeping.watch(own.keys, own.id, turn_s=turn_s))
+        watch.is_others = seen is None
         if seen is None:
             watch.forget()
             return 0

@@ -35,7 +35,7 @@ end
 if job[1] == ARGV[2] and state == 'CREATED' and not job[2] then
   return { 'done', state }
 end
-if IS_FINAL[state] and job[1] == string.match(ARGV[2], '^%d+') then
+if IS_FINAL[state] and job[1] == short_token(ARGV[2]) then
   return { 'done', state }
 end
 if (job[1] or '') ~= ARGV[2] or (job[2] or '') ~= ARGV[3] or not state then

@@ -16,7 +16,7 @@
 
 local job = redis.call('HMGET', KEYS[2], 'token', 'lease', 'state', 'seq', 'attempt', 'changed')
 -- Of a job that has ended no more is known than which attempt was its last.
-local is_its_end = IS_FINAL[job[3]] and job[1] == string.match(ARGV[2], '^%d+')
+local is_its_end = IS_FINAL[job[3]] and job[1] == short_token(ARGV[2])
 if not is_its_end and (job[1] ~= ARGV[2] or job[2] ~= ARGV[3] or not job[3]) then
   return { 'fenced' }
 end

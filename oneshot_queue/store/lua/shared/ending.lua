@@ -108,10 +108,8 @@ local function end_job(id, job, ending)
     unpack(log and { 'log', log } or {}) }) do
     fields[#fields + 1] = word
   end
-  local number = string.match(job.token or '', '^%d+')
-  if number then
-    -- No two attempts of a job have the same. The rest marks processes, and there are none.
-    fields[#fields + 1], fields[#fields + 2] = 'token', number
+  if (job.token or '') ~= '' then
+    fields[#fields + 1], fields[#fields + 2] = 'token', short_token(job.token)
   end
   redis.call('HSET', job_key, unpack(fields))
   redis.call('HDEL', job_key, unpack(OF_A_LIFE))

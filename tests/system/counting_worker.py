@@ -1,0 +1,45 @@
+"""A worker that counts what its processes do; not a test, but what a test runs as a process.
+
+Usage: ``counting_worker.py FILE WORD…``, the words being those of the real worker's command line. When a worker process
+ends, the file holds how many functions it has called, and how many blocks of memory it has, as JSON.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import gc
+import json
+import pstats
+import sys
+from pathlib import Path
+
+import workers.main
+from oneshot_queue.cli import main
+from workers.control import Channel
+from workers.supervised import run_supervised
+from workers.worker import Worker
+
+
+def run(path: Path, words: list[str]) -> int:
+    """Run the worker."""
+    if words[0] != "workers.supervised":
+        workers.main.WORKER_PROGRAM = (sys.executable, "-P", __file__, str(path), "workers.supervised")
+        return main(["worker", *words])
+    original = Worker.run
+    blocks = 0
+
+    async def run_and_count(self: Worker) -> None:
+        nonlocal blocks
+        await original(self)
+        gc.collect()
+        blocks = sys.getallocatedblocks()
+
+    Worker.run = run_and_count  # type: ignore[method-assign]
+    profile = cProfile.Profile()
+    code = profile.runcall(run_supervised, Channel.inherited(int(words[1])))
+    path.write_text(json.dumps({"function_calls": pstats.Stats(profile).total_calls, "blocks_kept": blocks}))  # type: ignore[attr-defined]  # missing in its stub
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(run(Path(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,135 @@
+"""What one ``/bin/true`` costs, counted rather than timed: the same on every machine.
+
+One slot, so that every job has a claim and an end of its own. Each figure is the difference of two runs that differ in
+their number of jobs, so that starts and ends of the worker cancel out. The budgets are in ``budgets.toml``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.integration.deployment import Deployment
+from tests.integration.worker_process import PROGRAM
+from tests.waiting import wait_until
+
+BUDGETS: Final = tomllib.loads(Path(__file__).with_name("budgets.toml").read_text("utf-8"))
+FEW, MANY = 100, 500
+LIMIT_S: Final = 90.0
+COUNTING: Final = (sys.executable, "-P", str(Path(__file__).with_name("counting_worker.py")))
+IDLE_S: Final = 20.0
+OTHERS: Final = 5
+
+Counts = Mapping[str, float]
+
+
+def test_a_job_costs_its_server_no_more_than_its_budget(real_deployment: Deployment) -> None:
+    run_jobs(real_deployment, 10)  # from now on the server knows the scripts
+
+    few, many = run_jobs(real_deployment, FEW), run_jobs(real_deployment, MANY)
+
+    check("enqueue", per_job(few[0], many[0]))
+    check("run", per_job(few[1], many[1]))
+
+
+def test_a_job_costs_its_worker_no_more_than_its_budget(real_deployment: Deployment, tmp_path: Path) -> None:
+    counts = []
+    for count in (FEW, MANY):
+        run_jobs(real_deployment, count, program=(*COUNTING, str(tmp_path / "counts")))
+        counts.append(json.loads((tmp_path / "counts").read_text()))
+
+    check("worker", per_job(*counts))
+
+
+def test_a_job_costs_the_kernel_no_more_than_its_budget(real_deployment: Deployment, tmp_path: Path) -> None:
+    strace = shutil.which("strace")
+    if strace is None or subprocess.run([strace, "-qq", "-o", "/dev/null", "true"], check=False).returncode != 0:
+        pytest.skip("there is no strace here that may count system calls")
+    counts = []
+    for count in (FEW, MANY):
+        counting = (strace, "-f", "-qq", "-c", "-U", "calls,name", "-o", str(tmp_path / "calls"))
+        run_jobs(real_deployment, count, program=(*counting, *PROGRAM))
+        *_, total = (tmp_path / "calls").read_text().splitlines()
+        counts.append({"system_calls": float(total.split()[0])})
+
+    check("kernel", per_job(*counts))
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(120)
+def test_an_idle_worker_asks_no_more_than_its_budget(real_deployment: Deployment) -> None:
+    def calls_in_a_while() -> float:
+        before = made()
+        time.sleep(IDLE_S)  # it is what happens in this time that counts
+        return made() - before
+
+    def made() -> float:
+        stats: dict[str, dict[str, int]] = real_deployment.redis.info("commandstats")
+        return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("eval", "evalsha", "blpop"))
+
+    real_deployment.start_worker(concurrency=1)
+    calls_in_a_while()  # it is in charge of the queue by now
+    alone = calls_in_a_while()
+    real_deployment.start_worker(concurrency=OTHERS, arguments=["--processes", str(OTHERS)])
+    wait_until(real_deployment.queue.workers, lambda live: len(live) == 1 + OTHERS, what="all workers")
+    calls_in_a_while()
+    together = calls_in_a_while()
+
+    check("idle", {"calls": (together - alone) / OTHERS / IDLE_S})
+
+
+def run_jobs(deployment: Deployment, count: int, *, program: Sequence[str] = PROGRAM) -> tuple[Counts, Counts]:
+    """Enqueue jobs, and run them in one worker process; what the server had to do for the one and for the other."""
+    at_first = server_counts(deployment)
+    deployment.queue.enqueue_many([["/bin/true"]] * count)
+    stored = server_counts(deployment)
+    worker = deployment.start_worker(
+        concurrency=1, arguments=["--burst", "--quiet"], program=program, until_ready=False
+    )
+    assert worker.wait(LIMIT_S) == 0
+    ended = server_counts(deployment)
+    return (
+        {name: stored[name] - at_first[name] for name in stored},
+        {name: ended[name] - stored[name] for name in stored},
+    )
+
+
+def server_counts(deployment: Deployment) -> Counts:
+    """What a server has done so far."""
+    stats: dict[str, Any] = deployment.redis.info("stats")
+    calls = {name: each["calls"] for name, each in deployment.redis.info("commandstats").items()}
+    return {
+        "commands": sum(calls.values()),
+        "scripts": calls.get("cmdstat_evalsha", 0) + calls.get("cmdstat_eval", 0),
+        "exchanges": stats["total_reads_processed"],
+        "bytes_received": stats["total_net_input_bytes"],
+        "bytes_sent": stats["total_net_output_bytes"],
+    }
+
+
+def per_job(few: Counts, many: Counts) -> Counts:
+    """What one job more cost."""
+    return {name: (many[name] - few[name]) / (MANY - FEW) for name in many}
+
+
+def check(kind: str, cost: Counts) -> None:
+    """Compare what was counted with the budgets of its kind.
+
+    Raises:
+        AssertionError: A budget is passed.
+    """
+    budget = BUDGETS[kind]
+    assert set(cost) == set(budget), "each figure has a budget"
+    passed = [
+        f"{kind}: {cost[name]:.2f} {name}, allowed are {budget[name]}" for name in cost if cost[name] > budget[name]
+    ]
+    assert not passed, "; ".join(passed)
