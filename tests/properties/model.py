@@ -6,6 +6,7 @@ foretold, but read from what the store answered.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from oneshot_queue.jobs import Priority
@@ -103,9 +104,11 @@ class Model(Ledger):
             for job_id, job in self._in_order(priority)
             if job.state is CREATED and job.place
         ]
-        for job_id in waiting[:free]:
+        share = max(1, math.ceil(len(waiting) / len(self.leases)))
+        taken = waiting[: min(free, share)]
+        for job_id in taken:
             self._start(job_id, lease)
-        return waiting[:free]
+        return taken
 
     def claim_one(self, job_id: str, lease: str) -> list[str] | Later | Lost:
         if not self.leases.get(lease):

@@ -100,11 +100,14 @@ class Store:
         return lease
 
     async def claim(self, lease: str, free: int = 1) -> list[Claim]:
-        """Take waiting jobs under a live lease."""
-        return list((await self.claimed(lease, free)).claims)
+        """Take waiting jobs under a live lease, until its slots are full or nothing is left."""
+        claims: list[Claim] = []
+        while len(claims) < free and (more := (await self.claimed(lease, free - len(claims))).claims):
+            claims += more
+        return claims
 
     async def claimed(self, lease: str, free: int = 1) -> Claimed:
-        """The same, with what was set aside."""
+        """Claim once; with what was set aside."""
         who = {"lease": lease, "worker": "worker", "host": "host"}
         answer = await self.run(claiming.claim(self.keys, free=free, settings=self.settings, **who))
         assert isinstance(answer, Claimed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import anyio
 import pytest
 
@@ -9,7 +11,7 @@ from oneshot_queue.jobs import Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store import claiming
 from oneshot_queue.store.claiming import MAX_CLAIM_BYTES, Claim, Claimed, Lost
-from oneshot_queue.store.job_store import Recorded
+from oneshot_queue.store.job_store import Recorded, When
 from oneshot_queue.store.keys import GROUP
 from tests.faults.cases import case
 from tests.store.builders import Store, a_job_id, a_lease, a_spec
@@ -21,7 +23,7 @@ def number_of(token: str) -> int:
     return int(number)
 
 
-def ids(claims: list[Claim]) -> list[str]:
+def ids(claims: Iterable[Claim]) -> list[str]:
     return [claim.job_id for claim in claims]
 
 
@@ -38,6 +40,32 @@ async def test_high_goes_before_normal_before_low_and_each_in_order(store: Store
     assert ids(second) == normal[2:] + low
 
 
+@pytest.mark.parametrize(
+    ("workers", "waiting", "free", "taken"),
+    [(1, 4, 4, 4), (2, 4, 4, 2), (2, 5, 4, 3), (3, 1, 4, 1), (2, 100, 4, 4), (5, 2, 1, 1)],
+)
+async def test_claim_takes_its_share_and_wakes_another_for_the_rest(
+    store: Store, workers: int, waiting: int, free: int, taken: int
+) -> None:
+    leases = [await store.lease() for _ in range(workers)]
+    await store.submit_many(waiting)
+    await store.submit(when=When(delay_s=60.0))  # nobody's share
+    await store.redis.delete(store.keys.bell)
+
+    answer = await store.claimed(leases[0], free)
+
+    assert len(answer.claims) == taken
+    assert await store.redis.exists(store.keys.bell) == (taken < waiting)
+
+
+async def test_jobs_are_handed_over_though_their_index_is_gone(store: Store) -> None:
+    leases = [await store.lease() for _ in range(2)]
+    (job_id,) = await store.submit_many(1)
+    await store.redis.delete(store.keys.state(JobState.CREATED))
+
+    assert [claim.job_id for claim in await store.claim(leases[0], free=4)] == [job_id]
+
+
 async def test_no_more_than_the_free_slots_are_handed_over(store: Store) -> None:
     submitted = await store.submit_many(5)
     lease = await store.lease()
@@ -52,9 +80,9 @@ async def test_no_more_than_the_free_slots_are_handed_over(store: Store) -> None
 async def test_no_more_than_100_are_handed_over_whatever_is_asked(store: Store) -> None:
     submitted = await store.submit_many(120)
 
-    claims = await store.claim(await store.lease(), free=1_000_000)
+    answer = await store.claimed(await store.lease(), free=1_000_000)
 
-    assert ids(claims) == submitted[:100]
+    assert ids(answer.claims) == submitted[:100]
 
 
 async def test_claim_ends_with_the_job_that_reaches_the_limit_of_bytes(store: Store) -> None:
@@ -62,7 +90,7 @@ async def test_claim_ends_with_the_job_that_reaches_the_limit_of_bytes(store: St
     submitted = await store.submit_many(3, a_spec(stdin=half))
     lease = await store.lease()
 
-    first, second = await store.claim(lease, free=10), await store.claim(lease, free=10)
+    first, second = [(await store.claimed(lease, free=10)).claims for _ in range(2)]
 
     assert (ids(first), ids(second)) == (submitted[:2], submitted[2:])
 
@@ -71,7 +99,7 @@ async def test_job_beyond_the_limit_of_bytes_is_handed_over_alone(store: Store) 
     submitted = await store.submit_many(2, a_spec(["x" * 100_000] * 2, stdin=b"x" * MAX_CLAIM_BYTES))
     lease = await store.lease()
 
-    claims = [ids(await store.claim(lease, free=10)) for _ in range(2)]
+    claims = [ids((await store.claimed(lease, free=10)).claims) for _ in range(2)]
 
     assert claims == [[submitted[0]], [submitted[1]]]
 

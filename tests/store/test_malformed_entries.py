@@ -116,9 +116,7 @@ async def test_an_entry_of_the_same_id_in_another_stream_is_not_the_jobs_own(sto
     for priority in (Priority.HIGH, Priority.LOW):
         await store.redis.xadd(store.keys.ready(priority), {"id": job_id}, id=own)
 
-    answer = await store.claimed(lease, free=5)
-
-    assert [claim.job_id for claim in answer.claims] == [job_id]
+    assert [claim.job_id for claim in await store.claim(lease, free=5)] == [job_id]
     assert [await store.redis.xlen(store.keys.ready(priority)) for priority in Priority] == [0, 1, 0]
 
 

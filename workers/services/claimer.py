@@ -104,11 +104,13 @@ class Claimer:
                 claimed = await self.run_once()
                 if self._wait_s:
                     await anyio.sleep(min(self._wait_s, BELL_S))
-                elif claimed == 0 and self._is_burst:
-                    if self._holdings.are_written:
+                elif self._is_burst:
+                    if claimed == 0 and self._holdings.are_written:
                         return
-                    await self._holdings.wait_for_change()
-                elif claimed == 0 and self._slots.free_slots:
+                    if claimed == 0:
+                        await self._holdings.wait_for_change()
+                elif self._slots.free_slots:
+                    # Nothing waits; or the rest is for others, and the bell was rung for whoever has waited longest.
                     await self._wait_for_bell()
                 failures = 0
             except OneshotQueueError as problem:

@@ -1,4 +1,4 @@
--- Hand waiting jobs to a live lease, high priority first; never more than its free slots.
+-- Hand waiting jobs to a live lease, high priority first; never more than its free slots, or its share of what waits.
 --
 -- The entry stays in the stream, pending under the lease's own consumer, until the job ends. What is found on the way
 -- and is no waiting job is put right: entries of ended jobs go, entries of running jobs return to their owner, and what
@@ -40,7 +40,15 @@ local function next_entry(stream, lease)
   return streams[2][1]
 end
 
-local lease, free = ARGV[1], math.min(tonumber(ARGV[4]), 100)
+-- How many of the waiting jobs to take at most: where few wait, no worker takes so many that another has none.
+local function share_of(waiting, free)
+  if free == 1 then
+    return 1
+  end
+  return math.min(free, math.max(1, math.ceil(waiting / redis.call('ZCARD', T .. ':workers'))))
+end
+
+local lease = ARGV[1]
 if not is_live(lease) then
   return { 'lost' }
 end
@@ -50,13 +58,15 @@ if settling_ms > 0 then
 end
 promote_due()
 end_what_expired(tonumber(ARGV[8]))
+local waiting = redis.call('ZCARD', T .. ':state:CREATED') - redis.call('ZCARD', T .. ':delayed')
+local share = share_of(waiting, math.min(tonumber(ARGV[4]), 100))
 local claimer = { worker = ARGV[2], host = ARGV[3], seed = ARGV[6] }
 
 local aside, bytes, seen, claimed = 0, 0, 0, {}
 for _, priority in ipairs(PRIORITIES) do
   local stream = T .. ':ready:' .. priority
   -- 200 looks bound the work when a queue is full of entries that are no waiting jobs.
-  while #claimed < free and bytes < tonumber(ARGV[5]) and seen < 200 do
+  while #claimed < share and bytes < tonumber(ARGV[5]) and seen < 200 do
     local entry = next_entry(stream, lease)
     if not entry then
       break
@@ -86,7 +96,7 @@ for _, priority in ipairs(PRIORITIES) do
     end
   end
 end
-if #claimed >= free or bytes >= tonumber(ARGV[5]) or seen >= 200 then
+if (#claimed >= share and #claimed ~= waiting) or bytes >= tonumber(ARGV[5]) or seen >= 200 then
   ring_bell()
 end
 return { 'claimed', aside, unpack(claimed) }
