@@ -181,7 +181,9 @@ def test_two_hundred_jobs_run_once_each_while_all_connections_are_killed_again_a
             killed = int(killer.client_kill_filter(_type="normal", skipme=True))
             return killed > 0
 
-        jobs = own_deployment.queue.enqueue_many([own_deployment.witness.command("echo $ONESHOT_JOB_ID")] * 200)
+        # So long that they are not over before the kills.
+        command = own_deployment.witness.command("sleep 0.05; echo $ONESHOT_JOB_ID")
+        jobs = own_deployment.queue.enqueue_many([command] * 200)
         ids = [job.id for job in jobs if isinstance(job, SyncJob)]
         for ended in range(0, 200, 20):
             own_deployment.witness.until_count("end", ended)
