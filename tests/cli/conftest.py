@@ -11,7 +11,6 @@ pretender      A worker on the queue ``default`` of ``cli`` that only keeps the 
 from __future__ import annotations
 
 import shutil
-import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,14 +22,6 @@ from tests.cli.command_line import Cli
 from tests.cli.pretend_worker import PretendWorker
 from tests.integration.worker_process import WorkerProcess
 from tests.servers import Server, ServerKind, ServerProcess
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _signals_are_heard() -> None:
-    """A test run in the background of a script has Ctrl-C ignored, and every program it starts would inherit that."""
-    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, usual)
 
 
 @pytest.fixture
