@@ -101,7 +101,7 @@ class Claimer:
         while True:
             try:
                 await self._slots.wait_for_slot()
-                claimed = await self.run_once()
+                asked, claimed = await self._claim_once()
                 if self._wait_s:
                     await anyio.sleep(min(self._wait_s, BELL_S))
                 elif self._is_burst:
@@ -109,7 +109,7 @@ class Claimer:
                         return
                     if claimed == 0:
                         await self._holdings.wait_for_change()
-                elif self._slots.free_slots:
+                elif claimed < asked and self._slots.free_slots:
                     # Nothing waits; or the rest is for others, and the bell was rung for whoever has waited longest.
                     await self._wait_for_bell()
                 failures = 0
@@ -124,16 +124,16 @@ class Claimer:
             # A job of another queue took the last slot meanwhile: what it rang for is for another worker.
             await self._commands.run(lease_store.ring(self._lease.keys))
 
-    async def run_once(self) -> int:
-        """Claim for the slots that are free now; returns how many jobs were started, or entries set aside for them."""
+    async def _claim_once(self) -> tuple[int, int]:
+        # For how many slots it was asked, and how many jobs were started or entries set aside.
         async with self._turn:
             free = min(self._slots.free_slots, claiming.MAX_CLAIM)
             if free == 0:
-                return 0
+                return 0, 0
             started = 0  # the type checker must assume that a scope can swallow
             with anyio.CancelScope(shield=True) as self._claiming:
                 started += await self._claim(free)
-            return started
+            return free, started
 
     def abandon(self) -> None:
         """Do not wait for the reply to a claim under way: this worker is about to kill all that it holds."""
