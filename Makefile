@@ -18,7 +18,7 @@ endif
 
 # An install must not run twice at once.
 .NOTPARALLEL:
-.PHONY: help demo test test-all faults soak check format format-check lint types imports bench outdated clean again
+.PHONY: help demo test test-all faults soak check format format-check lint types imports bench bench-peers outdated clean again
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo 'make format    format the code and sort its imports'
 	@echo 'make lint | types | imports    one of these checks alone'
 	@echo 'make bench     measure speed and memory'
+	@echo 'make bench-peers    measure the same work through eleven other systems, which it installs apart'
 	@echo 'make outdated  list newer releases of the pinned packages, and known advisories'
 	@echo 'make clean     remove what make made'
 
@@ -70,11 +71,14 @@ imports: $(dev)
 bench: $(dev)
 	$(python) -m tests.bench $(ARGS)
 
+bench-peers: $(dev)
+	$(python) -m tests.bench.peers $(ARGS)
+
 outdated: $(dev)
 	@sh .ci/outdated
 
 clean:
-	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .bench-venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf $(foreach package,oneshot_queue workers tests,$(package)/__pycache__ $(package)/*/__pycache__)
 
 $(local): requirements.txt pyproject.toml .ci/install $(again)

@@ -1,0 +1,52 @@
+"""This project, in the same place as the others."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from oneshot_queue import __version__
+from tests.bench.fleet import Fleet, a_fleet
+from tests.bench.peers.driving import SLOTS, TRUE
+from tests.bench.peers.peer import Turn, Work, check, tree_cpu_s
+
+
+@dataclass(frozen=True, slots=True)
+class OwnQueue:
+    """One worker with so many processes."""
+
+    processes: int
+
+    @property
+    def name(self) -> str:
+        """With its processes: there are two of them."""
+        return f"oneshot-queue, {self.processes} process{'es' if self.processes > 1 else ''}"
+
+    def describe(self) -> tuple[str, str]:
+        """Always here."""
+        return __version__, f"worker --processes {self.processes} -c {SLOTS}; SyncQueue.enqueue_many"
+
+    def take_turn(self, work: Work) -> Turn:
+        """Do the work on a fresh server, by warm workers."""
+        with a_fleet() as fleet:
+            fleet.start_worker(self.processes, concurrency=SLOTS, warm_up=work.warm_up)
+            commands = [TRUE] * work.commands
+            before_s, began = _cpu_s(fleet), time.perf_counter()
+            jobs = fleet.enqueue(commands)
+            took_s = fleet.wait_until_drained() - began
+            used_s = _cpu_s(fleet) - before_s
+            stored = fleet.fields(jobs, "state", "exit_code", "bytes")
+            check(Counter(_outcome(*fields) for fields in stored), work.commands)
+            return Turn(took_s, used_s)
+
+
+def _outcome(state: str | None, exit_code: str | None, written: str | None) -> tuple[int, str, str]:
+    if state != "COMPLETED":
+        return -1, state or "no such job", ""
+    return int(exit_code or 0), f"{written} bytes" if int(written or 0) else "", ""
+
+
+def _cpu_s(fleet: Fleet) -> float:
+    # Whoever enqueues is this process.
+    return tree_cpu_s([worker.pid for worker in fleet.workers] + [fleet.server.pid]) + time.process_time()
