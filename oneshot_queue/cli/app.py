@@ -11,6 +11,7 @@ import typer
 
 from oneshot_queue._version import __version__
 from oneshot_queue.cli import (
+    benching,
     brokering,
     doctor,
     fleet,
@@ -74,7 +75,19 @@ def application() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(_before_the_verb)
-    for family in (submitting, running, following, showing, waiting, stopping, fleet, serving, brokering, doctor):
+    for family in (
+        submitting,
+        running,
+        following,
+        showing,
+        waiting,
+        stopping,
+        fleet,
+        serving,
+        brokering,
+        doctor,
+        benching,
+    ):
         family.add_to(app)
     return app
 

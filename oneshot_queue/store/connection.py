@@ -201,6 +201,18 @@ class SyncConnection:
         self._changing = threading.Lock()
         self.is_closed = False
 
+    def run(self, call: Call[T]) -> T:
+        """Carry out one call.
+
+        Raises:
+            BrokerUnreachable, BrokerRefused: Whether the call was carried out is unknown in the first case.
+        """
+        (answer,) = self.run_many([call])
+        if isinstance(answer, Exception):
+            raise answer
+        result: T = answer
+        return result
+
     def run_many(self, calls: Iterable[Call[Any]]) -> list[Any]:
         """As ``AsyncConnection.run_many``."""
         answers: list[Any] = self._drive(self._route.carry_out(calls))

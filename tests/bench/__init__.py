@@ -1,12 +1,12 @@
 """How fast, how quick and how small: ``make bench``. Numbers to read and compare, never a test that is timed.
 
+All that ``oneshot-queue bench`` measures (``oneshot_queue/bench/``), and besides:
+
 ============== ======================================================================================================
-throughput     commands a second through one worker process and through two, next to ``xargs -P4 -n1`` in the same run
-enqueue        jobs a second of one ``enqueue_many``; one ``enqueue`` next to one bare round trip of redis-py
-latency        from ``enqueue`` to the result on an idle queue; from ``interrupt`` to the death of the whole group
+roundtrip      one ``enqueue`` next to one bare round trip of redis-py
 recovery       from a fault to the moment when all is right again: killed workers, lost hosts, deaf ones, a restart
-memory         a worker, idle and with many running jobs, and its supervisor; Redis, for each queued and finished job
 local          ``run_commands`` in parallel next to the same commands one after another
+peers          the same work through eleven other systems: ``make bench-peers``
 ============== ======================================================================================================
 
 How it is measured:

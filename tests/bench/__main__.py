@@ -9,21 +9,23 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from tests.bench import enqueueing, latency, local, memory, recovery, throughput
-from tests.bench.fleet import MeasurementSpoilt
-from tests.bench.report import Line, machine, print_lines, print_machine, print_verdict
-from tests.bench.sizes import FULL, QUICK, Sizes
+from oneshot_queue.bench import measuring
+from oneshot_queue.bench.figures import Line, MeasurementSpoilt
+from oneshot_queue.bench.sizes import FULL, QUICK, Sizes
+from tests.bench import local, recovery, roundtrip
+from tests.bench.fleet import a_fleet
+from tests.bench.report import machine, print_lines, print_machine, print_verdict
 
+# What `oneshot-queue bench` measures, each on a fresh server of its own; then what needs such a server.
 FAMILIES: Final[dict[str, Callable[[Sizes], Iterable[Line]]]] = {
-    "throughput": throughput.measure,
-    "enqueue": enqueueing.measure,
-    "latency": latency.measure,
+    **{name: partial(family, a_fleet) for name, family in measuring.FAMILIES.items()},
+    "roundtrip": roundtrip.measure,
     "recovery": recovery.measure,
-    "memory": memory.measure,
     "local": local.measure,
 }
 

@@ -6,10 +6,10 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 
+from oneshot_queue.bench.figures import Line, MeasurementSpoilt, median_of
+from oneshot_queue.bench.fleet import TRUE
+from oneshot_queue.bench.sizes import Sizes
 from oneshot_queue.states import JobState
-from tests.bench.fleet import TRUE, MeasurementSpoilt
-from tests.bench.report import Line, median_of
-from tests.bench.sizes import Sizes
 from workers.orchestrator import run_commands
 
 NAP_S = 0.05

@@ -9,15 +9,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from oneshot_queue.bench import recovery as killed_workers
+from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt
+from oneshot_queue.bench.fleet import Fleet, WorkerProcess
+from oneshot_queue.bench.sizes import Sizes
 from oneshot_queue.client.blocking import SyncJob
 from oneshot_queue.states import JobState
-from tests.bench.fleet import Fleet, MeasurementSpoilt, WorkerProcess, a_fleet
-from tests.bench.report import Line, Mark
-from tests.bench.sizes import Sizes
+from tests.bench.fleet import a_fleet, a_private_fleet
 from tests.faults.troubles import half_open, subscribers
 from tests.faults.wire import Wire
 from tests.integration.witness import Witness
@@ -30,7 +31,6 @@ LEASE: Final = ("--lease", f"{LEASE_S:g}s")
 JOBS: Final = 4
 RESTART_JOBS: Final = 50
 
-KILLED_MARK = Mark.at_most(2.0)
 LOST_HOST_MARK = Mark.at_most(2 * LEASE_S + 5)
 DEAF_MARK = Mark.at_most(RENEW_S + 1)
 RESTART_MARK = Mark.at_most(0)
@@ -38,9 +38,7 @@ RESTART_MARK = Mark.at_most(0)
 
 def measure(sizes: Sizes) -> Iterator[Line]:
     """Each with faults that really happen."""
-    yield from _spans(
-        list(_killed_workers(sizes)), "SIGKILL of a worker to no process and no job of it left", KILLED_MARK
-    )
+    yield from killed_workers.measure(a_fleet, sizes)
     lost_s = list(_lost_hosts(sizes))
     yield from _spans(lost_s, f"loss of a host to its jobs decided, lease {LEASE_S:g} s", LOST_HOST_MARK)
     deaf_s = list(_deaf_workers(sizes))
@@ -54,18 +52,6 @@ def _spans(spans_s: list[float], name: str, mark: Mark) -> Iterator[Line]:
     """The longest has the mark: a promise binds every time."""
     yield Line(f"{name}, p50", statistics.median(spans_s), "s", (min(spans_s), max(spans_s)))
     yield Line(f"{name}, longest of {len(spans_s)}", max(spans_s), "s", mark=mark)
-
-
-def _killed_workers(sizes: Sizes) -> Iterator[float]:
-    processes = ProcessMark()
-    for _ in range(sizes.kills):
-        # A fresh supervisor each time: one whose workers keep dying replaces them ever more slowly.
-        with a_fleet() as fleet:
-            fleet.start_worker(1, concurrency=JOBS, warm_up=1)
-            jobs = _running(fleet, processes)
-            began = time.perf_counter()
-            os.kill(fleet.workers[0].worker_pids[0], signal.SIGKILL)
-            yield _until_over(fleet, jobs, processes) - began
 
 
 def _lost_hosts(sizes: Sizes) -> Iterator[float]:
@@ -85,7 +71,8 @@ def _lost_hosts(sizes: Sizes) -> Iterator[float]:
 
 def _deaf_workers(sizes: Sizes) -> Iterator[float]:
     processes = ProcessMark()
-    with a_fleet() as fleet, Wire(fleet.server.socket_path, fleet.server.folder / "w") as wire:
+    with a_private_fleet() as private, Wire(private.server.socket_path, private.folder / "w") as wire:
+        fleet = private.fleet
         fleet.start_worker(1, concurrency=JOBS, warm_up=1, arguments=LEASE, url=wire.url)
         with wire.suffering(half_open(on=subscribers)) as deafness:
             for _ in range(sizes.losses):
@@ -97,15 +84,16 @@ def _deaf_workers(sizes: Sizes) -> Iterator[float]:
 
 
 def _restart_of_redis() -> int:
-    with a_fleet() as fleet, TemporaryDirectory() as folder:
-        witness = Witness(Path(folder) / "witness")
-        gate = Path(folder) / "gate"
+    with a_private_fleet() as private:
+        fleet = private.fleet
+        witness = Witness(private.folder / "witness")
+        gate = private.folder / "gate"
         fleet.start_worker(1, concurrency=RESTART_JOBS, warm_up=1)
         jobs = fleet.enqueue([witness.command(f"until [ -e {gate} ]; do sleep 0.1; done")] * RESTART_JOBS)
         witness.until_count("start", RESTART_JOBS)
 
-        fleet.server.stop()
-        fleet.server.start()
+        private.server.stop()
+        private.server.start()
         gate.touch()
         fleet.wait_until_drained()
 

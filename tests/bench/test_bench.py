@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, quantiles_of
+from oneshot_queue.bench.fleet import TRUE
+from oneshot_queue.bench.sizes import Sizes
 from oneshot_queue.states import JobState
 from tests.bench import local
 from tests.bench.__main__ import main
-from tests.bench.fleet import TRUE, MeasurementSpoilt, a_fleet
-from tests.bench.report import Line, Mark, quantiles_of
-from tests.bench.sizes import Sizes
+from tests.bench.fleet import a_fleet
 
 TINY = Sizes(
     rounds=1,
@@ -20,6 +21,7 @@ TINY = Sizes(
     enqueued=50,
     enqueues=3,
     results=3,
+    lines=3,
     interrupts=2,
     running=3,
     stored=20,
@@ -27,15 +29,16 @@ TINY = Sizes(
     losses=1,
     naps=4,
     trues=4,
+    written_mb=1,
 )
-FLEETS = ("1 worker process (-c 4)", "2 worker processes (-c 4)")
+FLEETS = ("1 worker process (-c 4)", "2 worker processes (-c 4)", "2 worker processes (-c 32)")
 FLEET_LINES = (
     ("enqueue to last end", "commands/s"),
-    ("enqueue to last end", "of xargs"),
     ("drain of a full queue", "commands/s"),
-    ("drain of a full queue", "of xargs"),
     ("CPU of the workers", "µs/command"),
     ("CPU of Redis", "µs/command"),
+    ("enqueue to last end", "of xargs"),
+    ("drain of a full queue", "of xargs"),
     ("CPU of it all, commands included", "of xargs"),
 )
 LINES = {
@@ -44,9 +47,15 @@ LINES = {
         ("CPU of xargs and its commands", "µs/command"),
         *((f"{fleet}, {name}", unit) for fleet in FLEETS for name, unit in FLEET_LINES),
     ],
-    "enqueue": [
+    "enqueueing": [
         ("Queue.enqueue_many of 50", "jobs/s"),
         ("SyncQueue.enqueue_many of 50", "jobs/s"),
+        ("SyncQueue.enqueue, p50 of 3", "ms"),
+        ("SyncQueue.enqueue, p99", "ms"),
+        ("SyncQueue.ping, a bare round trip, p50 of 3", "ms"),
+        ("SyncQueue.ping, a bare round trip, p99", "ms"),
+    ],
+    "roundtrip": [
         ("Queue.enqueue, p50 of 3", "ms"),
         ("Queue.enqueue, p99", "ms"),
         ("Queue.enqueue, p50 in bare round trips (PING) of redis-py", "PINGs"),
@@ -57,16 +66,24 @@ LINES = {
     "latency": [
         ("enqueue to result, p50 of 3", "ms"),
         ("enqueue to result, p99", "ms"),
+        ("lag of a line that is followed, p50 of 3", "ms"),
+        ("lag of a line that is followed, p99", "ms"),
+    ],
+    "interrupts": [
         ("interrupt to group dead, p50 of 2", "ms"),
         ("interrupt to group dead, p99", "ms"),
         ("interrupt to its confirmation, p50 of 2", "ms"),
         ("interrupt to its confirmation, p99", "ms"),
     ],
+    "output": [
+        ("one job that writes 1 MB", "MB/s"),
+        ("enqueue to result beside a job that never stops writing, p50", "times that alone"),
+    ],
     "memory": [
         ("worker, RSS at 0 running jobs", "MB"),
         ("worker, RSS at 3 running jobs", "MB"),
-        ("supervisor, RSS", "MB"),
         ("worker, RSS for each running job", "KB/job"),
+        ("supervisor, RSS", "MB"),
         ("Redis, for each queued job", "B/job"),
         ("Redis, for each finished job with 40 B of output", "B/job"),
     ],
@@ -89,14 +106,26 @@ LINES = {
     ],
 }
 MARKS: dict[str, dict[str, object]] = {
-    "throughput": {"2 worker processes (-c 4), enqueue to last end": {"at_least": 0.5}},
-    "enqueue": {
-        "Queue.enqueue_many of 50": {"at_least": 20_000},
-        "SyncQueue.enqueue_many of 50": {"at_least": 20_000},
+    "throughput": {
+        "1 worker process (-c 4), enqueue to last end": {"at_least": 0.7},
+        "2 worker processes (-c 4), enqueue to last end": {"at_least": 1.0},
+    },
+    "enqueueing": {
+        "Queue.enqueue_many of 50": {"at_least": 50_000},
+        "SyncQueue.enqueue_many of 50": {"at_least": 50_000},
+    },
+    "roundtrip": {
+        "Queue.enqueue, p50 in bare round trips (PING) of redis-py": {"at_most": 1.3},
+        "SyncQueue.enqueue, p50 in bare round trips (PING) of redis-py": {"at_most": 1.3},
     },
     "latency": {
-        "enqueue to result, p50 of 3": {"at_most": 10.0},
-        "interrupt to group dead, p50 of 2": {"at_most": 15.0},
+        "enqueue to result, p50 of 3": {"at_most": 4.0},
+        "enqueue to result, p99": {"at_most": 10.0},
+        "lag of a line that is followed, p50 of 3": {"at_most": 30.0},
+    },
+    "interrupts": {
+        "interrupt to group dead, p50 of 2": {"at_most": 3.0},
+        "interrupt to group dead, p99": {"at_most": 10.0},
     },
     "recovery": {
         "SIGKILL of a worker to no process and no job of it left, longest of 1": {"at_most": 2.0},
@@ -104,11 +133,12 @@ MARKS: dict[str, dict[str, object]] = {
         "interrupt without pub/sub to group dead, renewal every 0.5 s, longest of 1": {"at_most": 1.5},
         "jobs killed, lost or started twice by a restart of Redis, of 50": {"at_most": 0},
     },
+    "output": {"enqueue to result beside a job that never stops writing, p50": {"at_most": 2.0}},
     "memory": {
-        "worker, RSS at 0 running jobs": {"at_most": 60.0},
-        "worker, RSS at 3 running jobs": {"at_most": 60.3},
-        "Redis, for each queued job": {"at_most": 1_500},
-        "Redis, for each finished job with 40 B of output": {"at_most": 1_500},
+        "worker, RSS at 0 running jobs": {"at_most": 45.0},
+        "worker, RSS for each running job": {"at_most": 40.0},
+        "Redis, for each queued job": {"at_most": 450.0},
+        "Redis, for each finished job with 40 B of output": {"at_most": 750.0},
     },
     "local": {},
 }

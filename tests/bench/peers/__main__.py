@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from tests.bench.fleet import MeasurementSpoilt
+from oneshot_queue.bench.figures import MeasurementSpoilt
 from tests.bench.peers.environments import FOR_ARQ, SHARED
 from tests.bench.peers.own import OwnQueue
 from tests.bench.peers.peer import Peer, Work

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from oneshot_queue import __version__
-from tests.bench.fleet import Fleet, a_fleet
+from tests.bench.fleet import PrivateFleet, a_private_fleet
 from tests.bench.peers.driving import SLOTS, TRUE
 from tests.bench.peers.peer import Turn, Work, check, tree_cpu_s
 
@@ -29,13 +29,14 @@ class OwnQueue:
 
     def take_turn(self, work: Work) -> Turn:
         """Do the work on a fresh server, by warm workers."""
-        with a_fleet() as fleet:
+        with a_private_fleet() as private:
+            fleet = private.fleet
             fleet.start_worker(self.processes, concurrency=SLOTS, warm_up=work.warm_up)
             commands = [TRUE] * work.commands
-            before_s, began = _cpu_s(fleet), time.perf_counter()
+            before_s, began = _cpu_s(private), time.perf_counter()
             jobs = fleet.enqueue(commands)
             took_s = fleet.wait_until_drained() - began
-            used_s = _cpu_s(fleet) - before_s
+            used_s = _cpu_s(private) - before_s
             stored = fleet.fields(jobs, "state", "exit_code", "bytes")
             check(Counter(_outcome(*fields) for fields in stored), work.commands)
             return Turn(took_s, used_s)
@@ -47,6 +48,6 @@ def _outcome(state: str | None, exit_code: str | None, written: str | None) -> t
     return int(exit_code or 0), f"{written} bytes" if int(written or 0) else "", ""
 
 
-def _cpu_s(fleet: Fleet) -> float:
+def _cpu_s(private: PrivateFleet) -> float:
     # Whoever enqueues is this process.
-    return tree_cpu_s([worker.pid for worker in fleet.workers] + [fleet.server.pid]) + time.process_time()
+    return tree_cpu_s([worker.pid for worker in private.fleet.workers] + [private.server.pid]) + time.process_time()

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tests.bench.fleet import MeasurementSpoilt
+from oneshot_queue.bench.figures import MeasurementSpoilt
+from oneshot_queue.bench.procfs import cpu_s
 from tests.bench.peers.driving import Outcome
-from tests.bench.procfs import cpu_s
 from workers.processes.procfs import children_of
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.bench.fleet import MeasurementSpoilt
+from oneshot_queue.bench.figures import MeasurementSpoilt
+from oneshot_queue.bench.procfs import cpu_s
 from tests.bench.peers.driving import SLOTS, TRUE
 from tests.bench.peers.peer import PeerMissing, Turn, Work, check
-from tests.bench.procfs import cpu_s
 
 # GNU parallel's examples for fast jobs: let a GNU parallel start others, which take the work in turns; each writes
 # down what its jobs ended with (--joblog), and captures their output (--group, the default).

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench.fleet import MeasurementSpoilt
+from oneshot_queue.bench.figures import MeasurementSpoilt
+from tests.bench.fleet import a_server
 from tests.bench.peers.driving import ENDING_WITH_PARENT, STOP_S, URL
 from tests.bench.peers.environments import ROOT, Environment
 from tests.bench.peers.peer import PeerMissing, Turn, Work, check, tree_cpu_s
-from tests.servers import ServerProcess, kinds_for
+from tests.servers import ServerProcess
 from tests.waiting import wait_until
 
 ANSWER_S: Final = 300.0
@@ -154,18 +155,6 @@ class _Driver:
         except BrokenPipeError:
             pass  # Its last words are read below.
         return self.answer()
-
-
-@contextmanager
-def a_server() -> Iterator[ServerProcess]:
-    """A fresh server, as durable as in production."""
-    (kind,) = kinds_for(crossed=False)
-    server = ServerProcess(kind, options=("--appendfsync", "everysec"))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
 
 
 def _wait_for_rest(roots: tuple[int, ...]) -> None:

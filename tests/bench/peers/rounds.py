@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.bench.fleet import MeasurementSpoilt
+from oneshot_queue.bench.figures import MeasurementSpoilt
 from tests.bench.peers.peer import Peer, PeerMissing, Turn, Work
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.fleet import MeasurementSpoilt
+from oneshot_queue.bench.figures import MeasurementSpoilt
 from tests.bench.peers.__main__ import PEERS, main
 from tests.bench.peers.environments import Environment
 from tests.bench.peers.own import OwnQueue

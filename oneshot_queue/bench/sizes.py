@@ -17,6 +17,7 @@ class Sizes:
         enqueued: Jobs of one ``enqueue_many``.
         enqueues: Samples of a single ``enqueue``, and of a bare round trip.
         results: Samples from ``enqueue`` to the result.
+        lines: Samples of lines that are followed.
         interrupts: Samples from ``interrupt`` to the death of the group.
         running: Jobs that run at once while a worker's memory is read.
         stored: Jobs in Redis while its memory is read.
@@ -24,6 +25,7 @@ class Sizes:
         losses: Hosts that are lost, and interrupts of workers that hear no announcement.
         naps: Commands that sleep, for ``run_commands``.
         trues: Commands that do nothing, for ``run_commands``.
+        written_mb: MB that one job writes.
     """
 
     rounds: int
@@ -32,6 +34,7 @@ class Sizes:
     enqueued: int
     enqueues: int
     results: int
+    lines: int
     interrupts: int
     running: int
     stored: int
@@ -39,6 +42,7 @@ class Sizes:
     losses: int
     naps: int
     trues: int
+    written_mb: int
 
 
 FULL: Final = Sizes(
@@ -48,6 +52,7 @@ FULL: Final = Sizes(
     enqueued=20_000,
     enqueues=1_000,
     results=300,
+    lines=100,
     interrupts=150,
     running=200,
     stored=5_000,
@@ -55,6 +60,7 @@ FULL: Final = Sizes(
     losses=5,
     naps=40,
     trues=500,
+    written_mb=100,
 )
 QUICK: Final = Sizes(
     rounds=2,
@@ -63,6 +69,7 @@ QUICK: Final = Sizes(
     enqueued=5_000,
     enqueues=200,
     results=100,
+    lines=30,
     interrupts=50,
     running=100,
     stored=1_000,
@@ -70,4 +77,5 @@ QUICK: Final = Sizes(
     losses=1,
     naps=16,
     trues=100,
+    written_mb=20,
 )

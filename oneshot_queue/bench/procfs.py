@@ -1,4 +1,4 @@
-"""What a process has used so far, by ``/proc``."""
+"""What a process has used so far, and its children, by ``/proc``."""
 
 from __future__ import annotations
 
@@ -22,3 +22,11 @@ def rss_bytes(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     raise ProcessLookupError(pid)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that its main thread has started and that are not reaped; none if it is gone."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []

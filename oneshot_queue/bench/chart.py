@@ -1,0 +1,50 @@
+"""Measured values as people see them: a table, and on a terminal a bar for each value. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from oneshot_queue.bench.figures import Line, number
+
+_NARROWEST_BAR: Final = 10
+_WIDEST_BAR: Final = 40
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
+_KEPT: Final = {True: "✓", False: "✗", None: ""}
+
+
+def table(lines: Sequence[Line], width: int | None = None) -> Iterator[str]:
+    """Lay measured values out below each other.
+
+    Args:
+        width: Columns of the terminal: what the cells leave is for bars, the longest of each unit fills it. ``None``:
+            it is no terminal.
+    """
+    rows = [(line.name, f"{number(line.value)} {line.unit}", _spread(line), _mark(line)) for line in lines]
+    widths = [max((len(cell) for cell in column), default=0) for column in zip(*rows, strict=True)]
+    room = 0 if width is None else min(_WIDEST_BAR, width - sum(widths) - 2 * (len(widths) + 1))
+    longest: dict[str, float] = {}
+    for line in lines:
+        longest[line.unit] = max(longest.get(line.unit, 0.0), line.value)
+    for line, row in zip(lines, rows, strict=True):
+        cells = [cell.ljust(size) for cell, size in zip(row, widths, strict=True)]
+        if room >= _NARROWEST_BAR:
+            cells.append(bar(line.value, longest[line.unit], room))
+        yield f"  {'  '.join(cells)}".rstrip()
+
+
+def bar(value: float, longest: float, width: int) -> str:
+    """A bar for ``value``, where ``longest`` has ``width`` columns."""
+    eighths = round(8 * width * max(0.0, value) / longest) if longest > 0 else 0
+    full, rest = divmod(eighths, 8)
+    return "█" * full + (_EIGHTHS[rest] if rest else "")
+
+
+def _spread(line: Line) -> str:
+    return "" if line.spread is None else f"{number(line.spread[0])} … {number(line.spread[1])}"
+
+
+def _mark(line: Line) -> str:
+    if line.mark is None:
+        return ""
+    return f"{'≥' if line.mark.is_floor else '≤'} {number(line.mark.bound)} {_KEPT[line.is_kept]}"

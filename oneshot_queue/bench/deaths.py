@@ -1,0 +1,44 @@
+"""When processes die, to the microsecond."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from oneshot_queue.bench.figures import MeasurementSpoilt
+from oneshot_queue.pidfd import pidfd_open
+
+PATIENCE_S: Final = 60.0
+
+
+class Deaths:
+    """Sees processes exit, through descriptors that stand for them and nobody else; made while they live."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._alive = [pidfd_open(pid) for pid in pids]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._alive:
+            os.close(self._alive.pop())
+
+    def wait(self) -> float:
+        """Wait until all are dead; when that was seen, by ``time.perf_counter``.
+
+        Raises:
+            MeasurementSpoilt: One still lives after a minute.
+        """
+        for fd in self._alive:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            if not poll.poll(PATIENCE_S * 1e3):
+                raise MeasurementSpoilt(f"a process of an ended job still lives after {PATIENCE_S:g} s")
+        return time.perf_counter()

@@ -1,0 +1,77 @@
+"""How fast jobs are accepted: many at once, and one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import anyio
+
+from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, median_of, quantiles_of
+from oneshot_queue.bench.fleet import QUEUE, TRUE, Fleet, Place, accepted
+from oneshot_queue.bench.sizes import Sizes
+from oneshot_queue.client.aio import Job, Queue
+
+MANY_MARK: Final = Mark.at_least(50_000)
+
+
+def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
+    """Let the asynchronous and the blocking client take turns, each without workers; then single jobs."""
+    ways: dict[str, Callable[[Fleet, int], float]] = {"Queue": _many, "SyncQueue": _many_blocking}
+    rates: dict[str, list[float]] = {client: [] for client in ways}
+    for _ in range(sizes.rounds):
+        for client, way in ways.items():
+            with place() as fleet:
+                rates[client].append(sizes.enqueued / way(fleet, sizes.enqueued))
+                check_waiting(fleet, sizes.enqueued)
+    for client, found in rates.items():
+        yield median_of(found, f"{client}.enqueue_many of {sizes.enqueued:,}", "jobs/s", MANY_MARK)
+    with place() as fleet:
+        spans_s = [_single(fleet) for _ in range(sizes.enqueues)]
+        check_waiting(fleet, sizes.enqueues)
+    yield from quantiles_of([enqueue_s for enqueue_s, _ in spans_s], "SyncQueue.enqueue")
+    yield from quantiles_of([ping_s for _, ping_s in spans_s], "SyncQueue.ping, a bare round trip")
+
+
+def check_waiting(fleet: Fleet, count: int) -> None:
+    """Make sure that so many jobs wait.
+
+    Raises:
+        MeasurementSpoilt: It is another number.
+    """
+    if fleet.unfinished() != count:
+        raise MeasurementSpoilt(f"{fleet.unfinished()} jobs wait instead of {count}")
+
+
+def _many(fleet: Fleet, count: int) -> float:
+    async def measured() -> float:
+        async with Queue(queue=QUEUE, settings=fleet.settings) as queue:
+            await queue.ping()
+            commands = [TRUE] * count
+            began = time.perf_counter()
+            answers = await queue.enqueue_many(commands)
+            took_s = time.perf_counter() - began
+            if not all(isinstance(each, Job) for each in answers):
+                raise MeasurementSpoilt("jobs were refused")
+            return took_s
+
+    return anyio.run(measured)
+
+
+def _many_blocking(fleet: Fleet, count: int) -> float:
+    fleet.queue.ping()
+    commands = [TRUE] * count
+    began = time.perf_counter()
+    answers = fleet.queue.enqueue_many(commands)
+    took_s = time.perf_counter() - began
+    accepted(answers)
+    return took_s
+
+
+def _single(fleet: Fleet) -> tuple[float, float]:
+    began = time.perf_counter()
+    fleet.queue.enqueue(TRUE)
+    enqueued = time.perf_counter()
+    fleet.queue.ping()
+    return enqueued - began, time.perf_counter() - enqueued

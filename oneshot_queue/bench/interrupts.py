@@ -1,0 +1,58 @@
+"""From ``interrupt`` to the death of a whole process group."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from oneshot_queue.bench.deaths import Deaths
+from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, quantiles_of
+from oneshot_queue.bench.fleet import Fleet, Place
+from oneshot_queue.bench.procfs import children_of
+from oneshot_queue.bench.sizes import Sizes
+from oneshot_queue.client.blocking import SyncJob
+from oneshot_queue.states import JobState
+
+GROUP: Final = ("/bin/sh", "-c", "sleep 300 & wait")
+"""A leader and a child: the group is dead when both are."""
+P50_MARK: Final = Mark.at_most(3.0)
+P99_MARK: Final = Mark.at_most(10.0)
+SLOTS: Final = 4
+
+
+def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
+    """One after another, on an idle queue."""
+    with place() as fleet:
+        fleet.start_worker(1, concurrency=SLOTS, warm_up=sizes.warm_up)
+        spans = [_interrupt(fleet) for _ in range(sizes.interrupts)]
+    yield from quantiles_of([dead_s for dead_s, _ in spans], "interrupt to group dead", P50_MARK, P99_MARK)
+    yield from quantiles_of([said_s for _, said_s in spans], "interrupt to its confirmation")
+
+
+def _interrupt(fleet: Fleet) -> tuple[float, float]:
+    # Seconds to the death of the last process, and to the return of ``interrupt``.
+    (job,) = fleet.enqueue([GROUP])
+    pids = group_of(fleet, job)
+    # Long enough for a worker to be at rest; of uneven length, lest it fall in step with something.
+    time.sleep(random.uniform(0.005, 0.02))
+    with Deaths(pids) as deaths, ThreadPoolExecutor(1) as watcher:
+        dead = watcher.submit(deaths.wait)
+        began = time.perf_counter()
+        (report,) = fleet.queue.interrupt([job.id])
+        said = time.perf_counter()
+        if report.state is not JobState.INTERRUPTED:
+            raise MeasurementSpoilt(f"an interrupted job ended {report.state}")
+        return dead.result() - began, said - began
+
+
+def group_of(fleet: Fleet, job: SyncJob) -> list[int]:
+    """Wait until both processes of a ``GROUP`` run."""
+
+    def group() -> list[int]:
+        ((pid,),) = fleet.fields([job], "pid")
+        return [] if pid is None else [int(pid), *children_of(int(pid))]
+
+    return fleet.until(group, lambda pids: len(pids) == 2, "the job's two processes")

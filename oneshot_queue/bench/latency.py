@@ -1,0 +1,62 @@
+"""How long one waits for one job on an idle queue, and for what a job has just written."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, quantiles_of
+from oneshot_queue.bench.fleet import TRUE, Fleet, Place
+from oneshot_queue.bench.sizes import Sizes
+from oneshot_queue.states import JobState
+
+RESULT_MARKS: Final = Mark.at_most(4.0), Mark.at_most(10.0)
+LAG_MARK: Final = Mark.at_most(30.0)
+SLOTS: Final = 4
+# A line now and then: more than ten a second are sent together. Each says when it was written, by the clock that all
+# processes of a machine share.
+_TALKER: Final = """
+import random, sys, time
+for _ in range(int(sys.argv[1])):
+    print(time.monotonic(), flush=True)
+    time.sleep(random.uniform(0.1, 0.2))
+"""
+
+
+def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
+    """One after another, so that the queue is idle whenever a clock starts."""
+    with place() as fleet:
+        fleet.start_worker(1, concurrency=SLOTS, warm_up=sizes.warm_up)
+        spans_s = [result_s(fleet) for _ in range(sizes.results)]
+        yield from quantiles_of(spans_s, "enqueue to result", *RESULT_MARKS)
+        yield from quantiles_of(_lags(fleet, sizes.lines), "lag of a line that is followed", LAG_MARK)
+
+
+def result_s(fleet: Fleet) -> float:
+    """Seconds from the enqueue of ``/bin/true`` to its result.
+
+    Raises:
+        MeasurementSpoilt: It failed.
+    """
+    # Long enough for a worker to be back at its doorbell; of uneven length, lest it fall in step with something.
+    time.sleep(random.uniform(0.005, 0.02))
+    began = time.perf_counter()
+    outcome = fleet.queue.enqueue(TRUE).wait()
+    took_s = time.perf_counter() - began
+    if outcome.state is not JobState.COMPLETED:
+        raise MeasurementSpoilt(f"a job ended {outcome.state}: {outcome.error}")
+    return took_s
+
+
+def _lags(fleet: Fleet, count: int) -> list[float]:
+    job = fleet.queue.enqueue([sys.executable, "-I", "-S", "-c", _TALKER, str(count)])
+    lags_s = []
+    for chunk in job.output(follow=True):
+        now = time.monotonic()
+        lags_s += [now - float(line) for line in chunk.data.split()]
+    if len(lags_s) != count:
+        raise MeasurementSpoilt(f"a job wrote {count} lines, and {len(lags_s)} came")
+    return lags_s

@@ -1,0 +1,43 @@
+"""What one job may write a second, and what that does to the others."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, median_of
+from oneshot_queue.bench.fleet import Fleet, Place
+from oneshot_queue.bench.latency import result_s
+from oneshot_queue.bench.sizes import Sizes
+from oneshot_queue.states import JobState
+
+SLOTS: Final = 4
+ENDLESS: Final = ("/bin/sh", "-c", "exec cat /dev/zero")
+SLOWDOWN_MARK: Final = Mark.at_most(2.0)
+
+
+def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
+    """Both with one worker."""
+    with place() as fleet:
+        fleet.start_worker(1, concurrency=SLOTS, warm_up=sizes.warm_up)
+        rates = [_rate(fleet, sizes.written_mb) for _ in range(sizes.rounds)]
+        yield median_of(rates, f"one job that writes {sizes.written_mb} MB", "MB/s")
+        alone_s = statistics.median(result_s(fleet) for _ in range(sizes.results))
+        (job,) = fleet.enqueue([ENDLESS])
+        fleet.until(lambda: fleet.fields([job], "output")[0][0], bool, "the job's output")
+        beside_s = statistics.median(result_s(fleet) for _ in range(sizes.results))
+        (report,) = fleet.queue.interrupt([job.id], grace=0.0)
+        if report.state is not JobState.INTERRUPTED:
+            raise MeasurementSpoilt(f"an interrupted job ended {report.state}")
+        name = "enqueue to result beside a job that never stops writing, p50"
+        yield Line(name, beside_s / alone_s, "times that alone", mark=SLOWDOWN_MARK)
+
+
+def _rate(fleet: Fleet, megabytes: int) -> float:
+    began = time.perf_counter()
+    (job,) = fleet.enqueue([("/bin/sh", "-c", f"exec head -c {megabytes * 1_000_000} /dev/zero")])
+    took_s = fleet.wait_until_drained() - began
+    fleet.check([job], output_bytes=megabytes * 1_000_000)
+    return megabytes / took_s
