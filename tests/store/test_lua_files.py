@@ -13,7 +13,7 @@ import oneshot_queue.store
 from oneshot_queue.jobs import JobSpec, Priority
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
-from oneshot_queue.store import claiming, examination, job_store, lease_store, sweeping
+from oneshot_queue.store import claiming, erasing, examination, job_store, lease_store, sweeping
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.keys import QueueKeys
 from tests.store.builders import NOBODY, a_chunk, a_presence, an_outcome
@@ -32,6 +32,7 @@ WRAPPERS: dict[str, Call[Any]] = {
     "adopt": claiming.adopt(KEYS, "id", NOBODY, attempt=1, host="h", ago_ms=0),
     "audit": sweeping.audit(KEYS, JobState.RUNNING, 0),
     "correct_total": examination.correct_total(KEYS, read="1", rows=1, right=2),
+    "erase": erasing.erase_queue(KEYS),
     "examine_due": examination.examine_due(KEYS, "delayed", 0, mends=False),
     "examine_entries": examination.examine_entries(KEYS, Priority.NORMAL, "", mends=False),
     "examine_index": examination.examine_index(KEYS, JobState.CREATED, 0, mends=False, settings=SETTINGS),
@@ -203,7 +204,8 @@ def test_work_is_bounded(name: str) -> None:
     commands = re.findall(r"redis\.p?call\('([A-Z]+)'", code)
 
     assert len(commands) == len(re.findall(r"redis\.p?call\(", code))
-    assert not {"KEYS", "SCAN", "SMEMBERS", "HKEYS", "HSCAN", "ZSCAN", "SORT", "EVAL"} & set(commands)
+    assert not {"KEYS", "SMEMBERS", "HKEYS", "HSCAN", "ZSCAN", "SORT", "EVAL"} & set(commands)
+    assert all(re.search(r"'COUNT', \d+", call) for call in re.findall(r"'SCAN'.*", code))
     assert all("'LIMIT'" in call for call in re.findall(r"'ZRANGEBYSCORE'.*", code))
     assert all(re.search(r"'-', '\+', \d+|entry, entry, 1\b", call) for call in re.findall(r"'XPENDING'.*", code))
     assert all("'COUNT', 1," in call for call in re.findall(r"'XREADGROUP'.*", code))

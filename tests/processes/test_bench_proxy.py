@@ -1,0 +1,98 @@
+"""The long way to the broker: it takes its time, keeps the order, and ends as the short one does."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from oneshot_queue.bench.proxy import delayed
+
+RTT_S = 0.1
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+        listening.settimeout(20)
+        yield listening
+
+
+@contextmanager
+def connected(listener: socket.socket) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a connection through the proxy: the client's, the server's."""
+    with delayed(f"unix://{listener.getsockname()}", RTT_S) as url:
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port or 0), timeout=20) as client:
+            server, _ = listener.accept()
+            server.settimeout(20)
+            with server:
+                yield client, server
+
+
+def test_each_way_takes_half_of_the_time(listener: socket.socket) -> None:
+    with connected(listener) as (client, server):
+        for source, target in ((client, server), (server, client)):
+            began = time.monotonic()
+            source.sendall(b"x")
+            assert target.recv(1) == b"x"
+            assert time.monotonic() - began >= RTT_S / 2
+
+
+def test_bytes_keep_their_order_and_many_are_on_their_way_at_once(listener: socket.socket) -> None:
+    with connected(listener) as (client, server):
+        began = time.monotonic()
+        for number in range(100):
+            client.sendall(bytes([number]))
+        got = b""
+        while len(got) < 100:
+            got += server.recv(100)
+
+        assert got == bytes(range(100))
+        assert time.monotonic() - began < 100 * RTT_S / 2
+
+
+def test_who_has_no_more_to_say_still_hears_the_answer(listener: socket.socket) -> None:
+    with connected(listener) as (client, server):
+        client.sendall(b"question")
+        client.shutdown(socket.SHUT_WR)
+        question = b""
+        while piece := server.recv(100):
+            question += piece
+        server.sendall(b"answer")
+
+        assert question == b"question"
+        assert client.recv(100) == b"answer"
+
+
+def test_a_server_that_is_not_there_hangs_up(tmp_path: Path) -> None:
+    with delayed(f"unix://{tmp_path / 'nothing'}", RTT_S) as url:
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port or 0), timeout=20) as client:
+            assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("url", "through"),
+    [
+        ("redis://user:p%40ss@broker:6380/3?protocol=2", "redis://user:p%40ss@127.0.0.1:PORT/3?protocol=2"),
+        ("unix:///run/s.sock?db=3", "redis://127.0.0.1:PORT?db=3"),
+        ("unix://user:pw@/run/s.sock", "redis://user:pw@127.0.0.1:PORT"),
+    ],
+)
+def test_all_but_the_address_stays_as_it_is(url: str, through: str) -> None:
+    with delayed(url, RTT_S) as found:
+        assert found == through.replace("PORT", str(urlsplit(found).port))
+
+
+@pytest.mark.parametrize("url", ["rediss://broker", "redis+cluster://broker", "redis+sentinel://broker/main"])
+def test_there_is_no_long_way_to_others(url: str) -> None:
+    with pytest.raises(ValueError, match="cannot be measured from afar"), delayed(url, RTT_S):
+        pass
