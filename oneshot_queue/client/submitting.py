@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from itertools import chain
 
 from oneshot_queue.checks import checked_id
 from oneshot_queue.client.effects import Ask, Context, Verb
@@ -11,8 +11,7 @@ from oneshot_queue.client.finding import found
 from oneshot_queue.errors import BrokerError, InvalidJob, JobNotFound, QueueFull
 from oneshot_queue.jobs import JobSpec, new_job_id, new_job_ids
 from oneshot_queue.store import inspection, job_store, lease_store
-from oneshot_queue.store.calls import Call
-from oneshot_queue.store.job_store import AT_ONCE, Full, Submitted, When
+from oneshot_queue.store.job_store import AT_ONCE, Full, NewJob, Submitted, When
 from oneshot_queue.store.refusals import is_out_of_memory
 from oneshot_queue.wire import unpack_spec
 
@@ -30,7 +29,8 @@ def enqueue(context: Context, spec: JobSpec, job_id: str | None = None, when: Wh
         QueueFull: The queue or the server's memory is at its limit.
     """
     job_id = new_job_id() if job_id is None else checked_id(job_id)
-    submit = _submit(context, job_id, spec, when)
+    limit = context.settings.max_queue_length
+    submit = job_store.submit(context.keys, job_id, spec, by=context.by, max_length=limit, when=when)
     answers = yield Ask([lease_store.add_queue(context.namespace, context.queue), submit])
     return job_id, _created(context, answers[1])
 
@@ -47,8 +47,7 @@ def enqueue_many(context: Context, jobs: Sequence[Words | JobSpec]) -> Verb[list
     results: list[str | InvalidJob] = []
     ids = new_job_ids(len(jobs))
 
-    def calls() -> Iterator[Call[Any]]:
-        yield lease_store.add_queue(context.namespace, context.queue)
+    def valid() -> Iterator[NewJob]:
         for job, job_id in zip(jobs, ids, strict=True):
             try:
                 spec = job if isinstance(job, JobSpec) else JobSpec(job)
@@ -56,11 +55,14 @@ def enqueue_many(context: Context, jobs: Sequence[Words | JobSpec]) -> Verb[list
                 results.append(refusal)
                 continue
             results.append(job_id)
-            yield _submit(context, job_id, spec)
+            yield NewJob(job_id, spec)
 
-    _, *answers = yield Ask(calls())
+    limit = context.settings.max_queue_length
+    submits = job_store.submit_many(context.keys, valid(), by=context.by, max_length=limit)
+    _, *answers = yield Ask(chain([lease_store.add_queue(context.namespace, context.queue)], submits))
     for answer in answers:
-        _created(context, answer)
+        for each in [answer] if isinstance(answer, Exception) else answer:
+            _created(context, each)
     return results
 
 
@@ -79,11 +81,6 @@ def retry(context: Context, job_id: str) -> Verb[tuple[Context, str]]:
     again = unpack_spec(spec, stdin if isinstance(stdin, bytes) else b"").as_retry_of(job_id)
     new_id, _ = yield from enqueue(where, again)
     return where, new_id
-
-
-def _submit(context: Context, job_id: str, spec: JobSpec, when: When = AT_ONCE) -> Call[Submitted | Full]:
-    limit = context.settings.max_queue_length
-    return job_store.submit(context.keys, job_id, spec, by=context.by, max_length=limit, when=when)
 
 
 def _created(context: Context, answer: Submitted | Full | Exception) -> bool:

@@ -6,7 +6,7 @@ Every function says which replies it can give; what a script refuses is a value 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -129,28 +129,56 @@ class When:
 
 AT_ONCE: Final = When()
 
+MAX_SUBMIT: Final = 10
+"""Jobs that one call submits: enough to share what a call costs; while the server stores some, others are packed."""
+
+_SUBMIT_ARGS: Final = 2 + 7 * MAX_SUBMIT
+
+MAX_SUBMIT_BYTES: Final = 262_144
+"""A call ends with the job that reaches them."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that is to be accepted."""
+
+    id: str
+    spec: JobSpec
+    when: When = AT_ONCE
+
 
 def submit(
     keys: QueueKeys, job_id: str, spec: JobSpec, *, by: str, max_length: int, when: When = AT_ONCE
 ) -> Call[Submitted | Full]:
     """Accept a job. Idempotent by its id, so it may be repeated when its reply was lost."""
+    (several,) = submit_many(keys, [NewJob(job_id, spec, when)], by=by, max_length=max_length)
+    return Call(several.words, lambda reply: several.read(reply)[0], several.script)
 
-    def read(reply: Any) -> Submitted | Full:
-        match reply:
-            case [b"created"]:
-                return Submitted(True)
-            case [b"exists"]:
-                return Submitted(False)
-            case _:
-                return Full(int(reply[1]))
 
-    due: Word = "" if when.at_ms is None else when.at_ms
-    if when.delay_s is not None:
-        due = f"+{math.ceil(when.delay_s * 1000)}"
-    expires: Word = "" if when.expires_s is None else math.ceil(when.expires_s * 1000)
-    stored = (job_id, pack_spec(spec), spec.priority, spec.stdin or b"", field(by), max_length)
-    args: tuple[Word, ...] = (*stored, due, expires, _retry_policy(spec))
-    return scripted("submit", (keys.prefix, keys.job(job_id)), args, read)
+def submit_many(
+    keys: QueueKeys, jobs: Iterable[NewJob], *, by: str, max_length: int
+) -> Iterator[Call[list[Submitted | Full]]]:
+    """Accept jobs in this order, each whole or not at all; some of them with each call, so that none takes long.
+
+    Jobs are asked for as they are needed.
+    """
+    args: list[Word] = [field(by), max_length]
+    size = 0
+    for job in jobs:
+        spec, when = job.spec, job.when
+        packed, stdin = pack_spec(spec), spec.stdin or b""
+        due: Word = "" if when.at_ms is None else when.at_ms
+        if when.delay_s is not None:
+            due = f"+{math.ceil(when.delay_s * 1000)}"
+        expires: Word = "" if when.expires_s is None else math.ceil(when.expires_s * 1000)
+        args += (job.id, packed, spec.priority, stdin, due, expires, _retry_policy(spec))
+        size += len(packed) + len(stdin)
+        if len(args) >= _SUBMIT_ARGS or size >= MAX_SUBMIT_BYTES:
+            yield scripted("submit", keys.nameless, tuple(args), _read_submitted)
+            del args[2:]
+            size = 0
+    if len(args) > 2:
+        yield scripted("submit", keys.nameless, tuple(args), _read_submitted)
 
 
 def record(
@@ -285,6 +313,13 @@ def promote(keys: QueueKeys, settings: Settings) -> Call[Promoted]:
 def prune(keys: QueueKeys, settings: Settings) -> Call[int]:
     """Forget at most 100 finished jobs that are too old or too many; answers how many it forgot."""
     return scripted("prune", keys.nameless, _retention(settings), lambda reply: int(reply[1]))
+
+
+def _read_submitted(reply: Any) -> list[Submitted | Full]:
+    return [_SUBMITTED[answer] if answer in _SUBMITTED else Full(int(answer)) for answer in reply[1:]]
+
+
+_SUBMITTED: Final = {b"created": Submitted(True), b"exists": Submitted(False)}
 
 
 def _retry_policy(spec: JobSpec) -> str:

@@ -192,7 +192,7 @@ def test_wrapper_sends_as_many_keys_and_arguments_as_the_header_describes(name: 
     if repeats_from is None:
         assert sent == len(arguments)
     else:
-        group = {"append_output": 6, "examine_kept": 1, "reclaim": 1}.get(name, 2)
+        group = {"append_output": 6, "examine_kept": 1, "reclaim": 1, "submit": 7}.get(name, 2)
         assert sent >= repeats_from
         assert (sent - (repeats_from - 1)) % group == 0
 

@@ -8,7 +8,7 @@ import pytest
 from oneshot_queue.jobs import JobSpec, Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store import claiming, job_store
-from oneshot_queue.store.job_store import Full, Holder, Submitted
+from oneshot_queue.store.job_store import MAX_SUBMIT_BYTES, Full, Holder, NewJob, Submitted
 from oneshot_queue.wire import unpack_spec
 from tests.faults.cases import case
 from tests.servers import Server
@@ -51,6 +51,39 @@ async def test_same_id_again_is_the_same_job_and_changes_nothing(store: Store) -
 
     assert answer == Submitted(created=False)
     assert await store.dump() == before
+
+
+async def test_jobs_of_one_call_are_accepted_each_for_itself_and_in_order(store: Store) -> None:
+    known = await store.submit()
+    new = [a_job_id() for _ in range(3)]
+    jobs = [NewJob(each, a_spec(["echo", each])) for each in (new[0], known, new[1], new[1], new[2])]
+
+    (call,) = job_store.submit_many(store.keys, jobs, by="app@host", max_length=3)
+    answers = await store.run(call)
+
+    assert answers == [Submitted(True), Submitted(False), Submitted(True), Submitted(False), Full(3)]
+    assert [claim.job_id for claim in await store.claim(await store.lease(), 5)] == [known, *new[:2]]
+    assert (await store.record_of(new[1])).spec == a_spec(["echo", new[1]])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "groups"),
+    [
+        ([], []),
+        ([1] * 25, [10, 10, 5]),
+        ([MAX_SUBMIT_BYTES, 1, 1], [1, 2]),
+        ([1, 1, MAX_SUBMIT_BYTES, 1], [3, 1]),
+    ],
+)
+async def test_no_call_submits_more_than_a_server_does_at_once(
+    store: Store, sizes: list[int], groups: list[int]
+) -> None:
+    jobs = (NewJob(a_job_id(), a_spec(stdin=b"x" * size)) for size in sizes)
+
+    answers = [await store.run(call) for call in job_store.submit_many(store.keys, jobs, by="app@host", max_length=100)]
+
+    assert [len(group) for group in answers] == groups
+    assert await store.length(Priority.NORMAL) == len(sizes)
 
 
 async def test_same_id_is_the_same_job_even_when_the_queue_is_full(store: Store) -> None:
