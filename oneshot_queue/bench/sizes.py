@@ -26,6 +26,11 @@ class Sizes:
         naps: Commands that sleep, for ``run_commands``.
         trues: Commands that do nothing, for ``run_commands``.
         written_mb: MB that one job writes.
+        waiting: Jobs that wait where there are many.
+        held: Jobs that run where there are many.
+        workers: Workers on one queue where there are many.
+        flood_mb: MB that many jobs write together.
+        followers: How many of those are followed.
     """
 
     rounds: int
@@ -43,6 +48,11 @@ class Sizes:
     naps: int
     trues: int
     written_mb: int
+    waiting: int
+    held: int
+    workers: int
+    flood_mb: int
+    followers: int
 
 
 FULL: Final = Sizes(
@@ -61,6 +71,11 @@ FULL: Final = Sizes(
     naps=40,
     trues=500,
     written_mb=100,
+    waiting=1_000_000,
+    held=10_000,
+    workers=50,
+    flood_mb=1_000,
+    followers=10,
 )
 QUICK: Final = Sizes(
     rounds=2,
@@ -78,4 +93,9 @@ QUICK: Final = Sizes(
     naps=16,
     trues=100,
     written_mb=20,
+    waiting=20_000,
+    held=2_000,
+    workers=5,
+    flood_mb=100,
+    followers=2,
 )

@@ -5,6 +5,8 @@ All that ``oneshot-queue bench`` measures (``oneshot_queue/bench/``), and beside
 ============== ======================================================================================================
 roundtrip      one ``enqueue`` next to one bare round trip of redis-py
 recovery       from a fault to the moment when all is right again: killed workers, lost hosts, deaf ones, a restart
+scale          a million jobs that wait, ten thousand that run, fifty workers on one queue, a gigabyte of output
+floor          what Python and the kernel alone need to start the same commands
 local          ``run_commands`` in parallel next to the same commands one after another
 peers          the same work through eleven other systems: ``make bench-peers``
 ============== ======================================================================================================

@@ -17,7 +17,7 @@ from typing import Final
 from oneshot_queue.bench import measuring
 from oneshot_queue.bench.figures import Line, MeasurementSpoilt
 from oneshot_queue.bench.sizes import FULL, QUICK, Sizes
-from tests.bench import local, recovery, roundtrip
+from tests.bench import floor, local, recovery, roundtrip, scale
 from tests.bench.fleet import a_fleet
 from tests.bench.report import machine, print_lines, print_machine, print_verdict
 
@@ -26,6 +26,8 @@ FAMILIES: Final[dict[str, Callable[[Sizes], Iterable[Line]]]] = {
     **{name: partial(family, a_fleet) for name, family in measuring.FAMILIES.items()},
     "roundtrip": roundtrip.measure,
     "recovery": recovery.measure,
+    "scale": scale.measure,
+    "floor": floor.measure,
     "local": local.measure,
 }
 

@@ -30,6 +30,11 @@ TINY = Sizes(
     naps=4,
     trues=4,
     written_mb=1,
+    waiting=200,
+    held=40,
+    workers=2,
+    flood_mb=10,
+    followers=2,
 )
 FLEETS = ("1 worker process (-c 4)", "2 worker processes (-c 4)", "2 worker processes (-c 32)")
 FLEET_LINES = (
@@ -96,6 +101,25 @@ LINES = {
         ("interrupt without pub/sub to group dead, renewal every 0.5 s, longest of 1", "s"),
         ("jobs killed, lost or started twice by a restart of Redis, of 50", "jobs"),
     ],
+    "scale": [
+        *(
+            line
+            for verb in ("claim", "ls", "queues", "show")
+            for line in (
+                (f"{verb} where 200 jobs wait", "ms"),
+                (f"{verb} where 200 jobs wait", "of that where 100 do"),
+            )
+        ),
+        ("one renewal of all leases, 40 jobs running under 20, time in Redis", "ms"),
+        ("calls of an idle worker, 2 on one queue", "calls/s"),
+        ("calls for one job, 2 workers idle on its queue", "calls"),
+        ("10 MB written by 100 jobs at once, 2 of them followed: enqueue to result of others", "times that alone"),
+        ("10 MB written by 100 jobs at once, 2 of them followed: growth of the worker", "MB"),
+    ],
+    "floor": [
+        ("1 bare process of Python, 4 commands at once", "commands/s"),
+        ("2 bare processes of Python, 4 commands at once", "commands/s"),
+    ],
     "local": [
         ("run_commands, 4 sleep 0.05, one after another", "s"),
         ("run_commands, 4 sleep 0.05, 8 at once", "s"),
@@ -140,6 +164,14 @@ MARKS: dict[str, dict[str, object]] = {
         "Redis, for each queued job": {"at_most": 450.0},
         "Redis, for each finished job with 40 B of output": {"at_most": 750.0},
     },
+    "scale": {
+        **{f"{verb} where 200 jobs wait": {"at_most": 2.0} for verb in ("claim", "ls", "queues", "show")},
+        "one renewal of all leases, 40 jobs running under 20, time in Redis": {"at_most": 50.0},
+        "calls of an idle worker, 2 on one queue": {"at_most": 1.0},
+        "10 MB written by 100 jobs at once, 2 of them followed: enqueue to result of others": {"at_most": 2.0},
+        "10 MB written by 100 jobs at once, 2 of them followed: growth of the worker": {"at_most": 100.0},
+    },
+    "floor": {},
     "local": {},
 }
 

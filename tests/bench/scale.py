@@ -1,0 +1,190 @@
+"""What stays as quick as it was when there is much more of it: jobs that wait, jobs that run, workers, output."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt
+from oneshot_queue.bench.fleet import TRUE, Fleet
+from oneshot_queue.bench.latency import result_s
+from oneshot_queue.bench.procfs import rss_bytes
+from oneshot_queue.bench.sizes import Sizes
+from oneshot_queue.client.blocking import SyncQueue
+from oneshot_queue.store import claiming, lease_store
+from oneshot_queue.store.claiming import MAX_CLAIM, Claimed
+from oneshot_queue.store.examination import server_words
+from tests.bench.fleet import a_fleet
+
+FEW: Final = 100
+RATIO_MARK: Final = Mark.at_most(2.0)
+RENEWAL_MARK: Final = Mark.at_most(50.0)
+IDLE_MARK: Final = Mark.at_most(1.0)
+GROWTH_MARK: Final = Mark.at_most(100.0)
+LEASES: Final = 20
+IDLE_S: Final = 20.0
+WRITERS: Final = 100
+OTHERS: Final = 4
+_PAGE: Final = 10_000
+
+
+def measure(sizes: Sizes) -> Iterator[Line]:
+    """Four kinds of much."""
+    yield from _many_waiting(sizes)
+    yield from _many_running(sizes)
+    yield from _many_workers(sizes)
+    yield from _much_output(sizes)
+
+
+# ------------------------------------------------------------------------------------------------- jobs that wait
+
+
+def _many_waiting(sizes: Sizes) -> Iterator[Line]:
+    with a_fleet() as fleet:
+        few = _spans(fleet, FEW, sizes.enqueues)
+    with a_fleet() as fleet:
+        many = _spans(fleet, sizes.waiting, sizes.enqueues)
+    for verb, span_s in many.items():
+        name = f"{verb} where {sizes.waiting:,} jobs wait"
+        yield Line(name, span_s * 1e3, "ms")
+        yield Line(name, span_s / few[verb], f"of that where {FEW} do", mark=RATIO_MARK)
+
+
+def _spans(fleet: Fleet, waiting: int, samples: int) -> dict[str, float]:
+    while (missing := waiting - fleet.unfinished()) > 0:
+        last = fleet.enqueue([TRUE] * min(missing, _PAGE))[-1]
+    lease = _leased(fleet)
+    verbs: dict[str, Callable[[], object]] = {
+        "claim": lambda: _claim(fleet, lease, 1),
+        "ls": lambda: fleet.queue.list(limit=50),
+        "queues": fleet.queue.queues,
+        "show": lambda: fleet.queue.get(last.id),
+    }
+    # No more of them than jobs that wait: each claim takes one away.
+    return {verb: _median_s(do, min(samples, waiting // 2)) for verb, do in verbs.items()}
+
+
+def _median_s(do: Callable[[], object], samples: int) -> float:
+    spans_s = []
+    for _ in range(samples):
+        began = time.perf_counter()
+        do()
+        spans_s.append(time.perf_counter() - began)
+    return statistics.median(spans_s)
+
+
+# ------------------------------------------------------------------------------------------------- jobs that run
+
+
+def _many_running(sizes: Sizes) -> Iterator[Line]:
+    with a_fleet() as fleet:
+        jobs = fleet.enqueue([TRUE] * sizes.held)
+        leases = [_leased(fleet) for _ in range(LEASES)]
+        held = 0
+        while held < len(jobs):
+            held += sum(_claim(fleet, lease, MAX_CLAIM) for lease in leases)
+        before_us = _script_us(fleet)
+        for lease in leases:
+            answer = fleet.server.run(lease_store.renew(fleet.keys, lease, 30.0, []))
+            if isinstance(answer, claiming.Lost):
+                raise MeasurementSpoilt(f"lease {lease} was lost")
+        took_ms = (_script_us(fleet) - before_us) / 1e3
+    name = f"one renewal of all leases, {len(jobs):,} jobs running under {LEASES}, time in Redis"
+    yield Line(name, took_ms, "ms", mark=RENEWAL_MARK)
+
+
+def _leased(fleet: Fleet) -> str:
+    lease = f"bench.{time.monotonic_ns()}"
+    fleet.server.run(lease_store.register(fleet.keys, lease, 600.0))
+    return lease
+
+
+def _claim(fleet: Fleet, lease: str, free: int) -> int:
+    who = {"lease": lease, "worker": "bench", "host": "bench"}
+    answer = fleet.server.run(claiming.claim(fleet.keys, free=free, settings=fleet.settings, **who))
+    if not isinstance(answer, Claimed):
+        raise MeasurementSpoilt(f"a claim was answered by {answer}")
+    return len(answer.claims)
+
+
+def _script_us(fleet: Fleet) -> float:
+    return sum(_stat(fleet, name, "usec") for name in ("eval", "evalsha"))
+
+
+def _stat(fleet: Fleet, command: str, field: str) -> float:
+    said = fleet.server.run(server_words("commandstats")).get(f"cmdstat_{command}", "")
+    return float(dict(word.split("=") for word in said.split(",") if word).get(field, 0))
+
+
+# ------------------------------------------------------------------------------------------------- workers
+
+
+def _many_workers(sizes: Sizes) -> Iterator[Line]:
+    with a_fleet() as fleet:
+        fleet.start_worker(sizes.workers, concurrency=sizes.workers, warm_up=sizes.workers)
+        time.sleep(IDLE_S / 2)  # what they had to do at their start is over
+        before = _calls(fleet)
+        time.sleep(IDLE_S)
+        calls = _calls(fleet) - before
+        yield Line(
+            f"calls of an idle worker, {sizes.workers} on one queue",
+            calls / sizes.workers / IDLE_S,
+            "calls/s",
+            mark=IDLE_MARK,
+        )
+        before = _calls(fleet)
+        for _ in range(sizes.workers):
+            result_s(fleet)
+        calls = _calls(fleet) - before
+        yield Line(f"calls for one job, {sizes.workers} workers idle on its queue", calls / sizes.workers, "calls")
+
+
+def _calls(fleet: Fleet) -> float:
+    return sum(_stat(fleet, name, "calls") for name in ("eval", "evalsha", "blpop", "hmget"))
+
+
+# ------------------------------------------------------------------------------------------------- output
+
+
+def _much_output(sizes: Sizes) -> Iterator[Line]:
+    with a_fleet() as fleet:
+        fleet.start_worker(1, concurrency=WRITERS + OTHERS, warm_up=sizes.warm_up)
+        (pid,) = fleet.workers[0].worker_pids
+        alone_s = statistics.median(result_s(fleet) for _ in range(sizes.results))
+        idle = rss_bytes(pid)
+        each = sizes.flood_mb * 1_000_000 // WRITERS
+        # As fast as a pipe takes it, but all of them over the time that the others are measured in.
+        writer = f"for _ in $(seq 50); do head -c {each // 50} /dev/zero; sleep 0.2; done"
+        jobs = fleet.enqueue([("/bin/sh", "-c", writer)] * WRITERS)
+        highest, over = [idle], threading.Event()
+        with (
+            SyncQueue(queue=fleet.queue.name, settings=fleet.settings) as followed,
+            ThreadPoolExecutor(sizes.followers + 1) as pool,
+        ):
+            followers = [pool.submit(_follow, followed, job.id) for job in jobs[: sizes.followers]]
+            pool.submit(_watch, pid, highest, over)
+            beside_s = statistics.median(result_s(fleet) for _ in range(sizes.results))
+            began = time.perf_counter()
+            fleet.wait_until_drained()
+            if time.perf_counter() - began < 0.1:
+                raise MeasurementSpoilt("the writers were over before the others had been measured")
+            over.set()
+            if not all(follower.result() for follower in followers):
+                raise MeasurementSpoilt("a follower saw nothing")
+        fleet.check(jobs, output_bytes=each // 50 * 50)
+    name = f"{sizes.flood_mb:,} MB written by {WRITERS} jobs at once, {sizes.followers} of them followed"
+    yield Line(f"{name}: enqueue to result of others", beside_s / alone_s, "times that alone", mark=RATIO_MARK)
+    yield Line(f"{name}: growth of the worker", (max(highest) - idle) / 1e6, "MB", mark=GROWTH_MARK)
+
+
+def _follow(queue: SyncQueue, job_id: str) -> int:
+    return sum(len(chunk.data) for chunk in queue.get(job_id).output(follow=True))
+
+
+def _watch(pid: int, highest: list[int], over: threading.Event) -> None:
+    while not over.wait(0.05):
+        highest.append(rss_bytes(pid))
