@@ -16,7 +16,7 @@ from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.lease_store import Intent
 from oneshot_queue.wire import unpack_spec
 from workers.endings import Ending
-from workers.outgoing import Outgoing
+from workers.outgoing import Allowance, Outgoing
 
 REMEMBERED_TOKENS: Final = 10_000
 
@@ -117,6 +117,7 @@ class Holdings:
         self.on_handed_over: Callable[[HeldJob], None] | None = None
         self._held: dict[str, HeldJob] = {}
         self._tokens: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._allowance = Allowance()
         self._changed = asyncio.Event()
 
     def __iter__(self) -> Iterator[HeldJob]:
@@ -128,6 +129,7 @@ class Holdings:
     def add(self, held: HeldJob) -> None:
         """Hold a job."""
         self._held[held.task_id] = held
+        held.outgoing.share(self._allowance)
         self._remember(held)
         self._notify()
 
@@ -142,6 +144,7 @@ class Holdings:
         """Let a job go."""
         if self._held.get(held.task_id) is held:
             del self._held[held.task_id]
+            held.outgoing.share(Allowance())  # what was not sent is nobody's concern any more
             if self.on_removed is not None:
                 self.on_removed(held)
             self._notify()

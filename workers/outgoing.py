@@ -2,8 +2,8 @@
 
 Kept of each of the two streams: the first 256 KiB (the head), and the last 4 MiB in at most 16,384 chunks (the tail).
 What waits to be sent is bounded too: of each stream's tail it is never much more than these 4 MiB, since whatever is
-older would fall off the front once they are sent. Every dropped byte is counted, and the offsets of the chunks show any
-reader where it is missing.
+older would fall off the front once they are sent. Where many jobs write faster than Redis takes it, they share what may
+wait. Every dropped byte is counted, and the offsets of the chunks show any reader where it is missing.
 """
 
 from __future__ import annotations
@@ -24,6 +24,28 @@ BATCH_CHUNKS: Final = 1_000
 WAITING_PIECES: Final = 4_096
 """So many pieces wait in the order in which they came; beyond, each stream is put together on its own."""
 INLINE_BYTES: Final = 4_096
+ALL_WAITING_BYTES: Final = 33_554_432
+"""Of the tails of all jobs of a worker together, about."""
+
+
+class Allowance:
+    """How much of their tails may wait to be sent, of all jobs of one worker.
+
+    Attributes:
+        used: Bytes that wait.
+        holders: Of how many jobs.
+    """
+
+    def __init__(self) -> None:
+        self.used = 0
+        self.holders = 0
+
+    @property
+    def limit(self) -> int:
+        """Bytes that may wait of one stream: all that Redis would keep, or an equal share while there is too much."""
+        if self.used <= ALL_WAITING_BYTES:
+            return TAIL_BYTES
+        return max(CHUNK_BYTES, ALL_WAITING_BYTES // max(1, self.holders))
 
 
 @dataclass(slots=True)
@@ -90,6 +112,7 @@ class Outgoing:
     """One attempt's output between its pipes and Redis. At most one batch is in flight."""
 
     def __init__(self) -> None:
+        self._allowance = Allowance()
         self.total = 0
         self.dropped = 0
         self.in_flight: Batch | None = None
@@ -112,6 +135,14 @@ class Outgoing:
         """Bytes that are, or will be, readable."""
         return self.total - self.dropped
 
+    def share(self, allowance: Allowance) -> None:
+        """What waits is counted together with what waits of others from now on."""
+        waiting = sum(self._waiting_tail.values())
+        for each, sign in ((self._allowance, -1), (allowance, 1)):
+            each.used += sign * waiting
+            each.holders += sign * bool(waiting)
+        self._allowance = allowance
+
     def append(self, stream: OutputStream, offset: int, data: bytes, at_ms: int) -> None:
         """Take what was read; never blocks and never grows beyond its bounds."""
         self.total += len(data)
@@ -122,24 +153,29 @@ class Outgoing:
             offset, data = offset + room, data[room:]
         if data:
             self._put(stream, offset, data, at_ms, in_head=False)
-            self._waiting_tail[stream] += len(data)
+            self._weigh(stream, len(data))
+            limit = self._allowance.limit
             # Dropping only when a quarter too much is there keeps the cost of a byte constant.
-            if self._waiting_tail[stream] > TAIL_BYTES + TAIL_BYTES // 4:
-                self._drop_oldest(stream)
+            if self._waiting_tail[stream] > limit + limit // 4:
+                self._drop_oldest(stream, limit)
 
-    def take(self) -> Batch | None:
-        """The next batch to send, or the one that is in flight once more; ``None`` if there is nothing."""
+    def take(self, most: int | None = None) -> Batch | None:
+        """The next batch to send, or the one that is in flight once more; ``None`` if there is nothing.
+
+        Args:
+            most: Bytes that end the batch, if they are to be fewer than usual.
+        """
         if self.in_flight is not None or not self._waiting:
             return self.in_flight
         chunks: list[tuple[Chunk, bool]] = []
         size = 0
-        while self._waiting and size < BATCH_BYTES and len(chunks) < BATCH_CHUNKS:
+        while self._waiting and size < (most or BATCH_BYTES) and len(chunks) < BATCH_CHUNKS:
             piece = self._waiting.popleft()
             size += len(piece.data)
             if self._latest.get(piece.stream) is piece:
                 del self._latest[piece.stream]
             if not piece.in_head:
-                self._waiting_tail[piece.stream] -= len(piece.data)
+                self._weigh(piece.stream, -len(piece.data))
                 tail = self._tails[piece.stream]
                 fallen = tail.add(piece.ordinal, len(piece.data))
                 self._added.append((tail, fallen))
@@ -171,6 +207,12 @@ class Outgoing:
         chunks = [piece.chunk() for piece in self._waiting]
         return chunks if len(chunks) <= 100 else None
 
+    def _weigh(self, stream: OutputStream, change: int) -> None:
+        waited = any(self._waiting_tail.values())
+        self._waiting_tail[stream] += change
+        self._allowance.used += change
+        self._allowance.holders += any(self._waiting_tail.values()) - waited
+
     def _put(self, stream: OutputStream, offset: int, data: bytes, at_ms: int, *, in_head: bool) -> None:
         latest = self._latest.get(stream)
         if (
@@ -188,9 +230,9 @@ class Outgoing:
             self._latest[stream] = piece = _Piece(self._ordinal, stream, offset + start, at_ms, part, in_head)
             self._waiting.append(piece)
 
-    def _drop_oldest(self, stream: OutputStream) -> None:
+    def _drop_oldest(self, stream: OutputStream, limit: int) -> None:
         kept: deque[_Piece] = deque()
-        excess = self._waiting_tail[stream] - TAIL_BYTES
+        excess = self._waiting_tail[stream] - limit
         for piece in self._waiting:
             if piece.stream is not stream or piece.in_head or excess < len(piece.data):
                 kept.append(piece)
@@ -198,7 +240,7 @@ class Outgoing:
                     excess = 0  # from the front only: what is behind a piece that stays, stays
                 continue
             excess -= len(piece.data)
-            self._waiting_tail[stream] -= len(piece.data)
+            self._weigh(stream, -len(piece.data))
             self.dropped += len(piece.data)
         self._waiting = kept
 

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -155,7 +155,7 @@ class Fleet:
                     *(*_ENDING_WITH_PARENT, *WORKER_COMMAND, "-q", QUEUE, "-c", str(concurrency)),
                     *("--processes", str(processes), *WORKER_OPTIONS, *arguments),
                 ],
-                env=_environment(replace(self.settings, url=url or self.url)) | dict(environment or {}),
+                env=self.environment(url) | dict(environment or {}),
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -169,6 +169,11 @@ class Fleet:
             jobs = self.enqueue([TRUE] * warm_up)
             self.wait_until_drained()
             self.check(jobs)
+
+    def environment(self, url: str | None = None) -> dict[str, str]:
+        """For a process that is to use this broker and namespace."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ONESHOT_")}
+        return kept | {"ONESHOT_QUEUE_URL": url or self.url, "ONESHOT_QUEUE_NAMESPACE": self.settings.namespace}
 
     def stop_workers(self) -> None:
         """End all workers."""
@@ -323,8 +328,3 @@ def _erase(fleet: Fleet) -> None:
     cursor = ""
     while cursor != "0":
         cursor = fleet.server.run(erase_common(fleet.settings.namespace, cursor or "0"))
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ONESHOT_")}
-    return kept | {"ONESHOT_QUEUE_URL": settings.url or "", "ONESHOT_QUEUE_NAMESPACE": settings.namespace}

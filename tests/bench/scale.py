@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt
@@ -14,8 +14,8 @@ from oneshot_queue.bench.fleet import TRUE, Fleet
 from oneshot_queue.bench.latency import result_s
 from oneshot_queue.bench.procfs import rss_bytes
 from oneshot_queue.bench.sizes import Sizes
-from oneshot_queue.client.blocking import SyncQueue
 from oneshot_queue.store import claiming, lease_store
+from oneshot_queue.store.calls import plain
 from oneshot_queue.store.claiming import MAX_CLAIM, Claimed
 from oneshot_queue.store.examination import server_words
 from tests.bench.fleet import a_fleet
@@ -29,6 +29,7 @@ LEASES: Final = 20
 IDLE_S: Final = 20.0
 WRITERS: Final = 100
 OTHERS: Final = 4
+FEWEST: Final = 3
 _PAGE: Final = 10_000
 
 
@@ -155,36 +156,36 @@ def _much_output(sizes: Sizes) -> Iterator[Line]:
         fleet.start_worker(1, concurrency=WRITERS + OTHERS, warm_up=sizes.warm_up)
         (pid,) = fleet.workers[0].worker_pids
         alone_s = statistics.median(result_s(fleet) for _ in range(sizes.results))
-        idle = rss_bytes(pid)
+        idle = highest = rss_bytes(pid)
         each = sizes.flood_mb * 1_000_000 // WRITERS
-        # As fast as a pipe takes it, but all of them over the time that the others are measured in.
-        writer = f"for _ in $(seq 50); do head -c {each // 50} /dev/zero; sleep 0.2; done"
-        jobs = fleet.enqueue([("/bin/sh", "-c", writer)] * WRITERS)
-        highest, over = [idle], threading.Event()
-        with (
-            SyncQueue(queue=fleet.queue.name, settings=fleet.settings) as followed,
-            ThreadPoolExecutor(sizes.followers + 1) as pool,
-        ):
-            followers = [pool.submit(_follow, followed, job.id) for job in jobs[: sizes.followers]]
-            pool.submit(_watch, pid, highest, over)
-            beside_s = statistics.median(result_s(fleet) for _ in range(sizes.results))
-            began = time.perf_counter()
-            fleet.wait_until_drained()
-            if time.perf_counter() - began < 0.1:
-                raise MeasurementSpoilt("the writers were over before the others had been measured")
-            over.set()
-            if not all(follower.result() for follower in followers):
-                raise MeasurementSpoilt("a follower saw nothing")
-        fleet.check(jobs, output_bytes=each // 50 * 50)
+        with fleet.frozen_workers():
+            jobs = fleet.enqueue([("/bin/sh", "-c", f"exec head -c {each} /dev/zero")] * WRITERS)
+            followers = [_follow(fleet, job.id) for job in jobs[-sizes.followers :]]
+            channels = [fleet.keys.events(job.id) for job in jobs[-sizes.followers :]]
+            heard = plain("PUBSUB", "NUMSUB", *channels, read=lambda reply: sum(map(int, reply[1::2])))
+            fleet.until(lambda: fleet.server.run(heard), lambda listeners: listeners == len(channels), "the followers")
+        beside_s = []
+        while fleet.unfinished():
+            beside_s.append(result_s(fleet))
+            highest = max(highest, rss_bytes(pid))
+        if len(beside_s) < FEWEST:
+            raise MeasurementSpoilt(f"the writers were over after {len(beside_s)} other jobs")
+        if ends := [follower.wait() for follower in followers if follower.wait() != 0]:
+            raise MeasurementSpoilt(f"followers ended with {ends}")
+        # The queue keeps no more output of jobs that have ended than it may: the oldest are gone.
+        kept = [job for job, (state,) in zip(jobs, fleet.fields(jobs, "state"), strict=True) if state is not None]
+        fleet.check(kept, output_bytes=each)
     name = f"{sizes.flood_mb:,} MB written by {WRITERS} jobs at once, {sizes.followers} of them followed"
-    yield Line(f"{name}: enqueue to result of others", beside_s / alone_s, "times that alone", mark=RATIO_MARK)
-    yield Line(f"{name}: growth of the worker", (max(highest) - idle) / 1e6, "MB", mark=GROWTH_MARK)
+    ratio = statistics.median(beside_s) / alone_s
+    yield Line(f"{name}: enqueue to result of others", ratio, "times that alone", mark=RATIO_MARK)
+    yield Line(f"{name}: growth of the worker", (highest - idle) / 1e6, "MB", mark=GROWTH_MARK)
 
 
-def _follow(queue: SyncQueue, job_id: str) -> int:
-    return sum(len(chunk.data) for chunk in queue.get(job_id).output(follow=True))
-
-
-def _watch(pid: int, highest: list[int], over: threading.Event) -> None:
-    while not over.wait(0.05):
-        highest.append(rss_bytes(pid))
+def _follow(fleet: Fleet, job_id: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "oneshot_queue", "logs", "-f", job_id],
+        env=fleet.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # it says what was not kept
+    )

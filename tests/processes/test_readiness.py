@@ -67,3 +67,30 @@ async def test_a_descriptor_that_takes_the_number_of_another_in_the_same_turn_is
     assert called == ["first"], (
         "both were readable; the second was closed before its turn, and nothing is in the new one"
     )
+
+
+async def test_the_patient_take_turns_and_the_urgent_wait_for_none_of_them(readiness: Readiness) -> None:
+    pipes = [os.pipe() for _ in range(4)]
+    calls = dict.fromkeys(range(4), 0)
+    in_turn: list[int] = []
+
+    def on_readable(number: int) -> None:
+        calls[number] += 1
+        in_turn.append(number)
+
+    for number, (reading, writing) in enumerate(pipes):
+        os.write(writing, b"x")  # and nobody reads it
+        readiness.watch(reading, partial(on_readable, number), is_patient=number > 0)
+    for _ in range(60):
+        in_turn.clear()
+        await asyncio.sleep(0)
+        assert sum(number > 0 for number in in_turn) <= 1
+        assert in_turn == [] or 0 in in_turn
+    for reading, writing in pipes:
+        readiness.forget(reading)
+        os.close(reading)
+        os.close(writing)
+
+    urgent, *patient = calls.values()
+    assert urgent >= sum(patient) > 0
+    assert max(patient) - min(patient) <= 1

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from oneshot_queue.events import OutputStream
 from oneshot_queue.wire import Chunk
 from workers import outgoing
-from workers.outgoing import Batch, Outgoing
+from workers.outgoing import Allowance, Batch, Outgoing
 
 OUT, ERR = OutputStream.STDOUT, OutputStream.STDERR
-HEAD, TAIL, CHUNK, BATCH, WAITING = 40, 200, 16, 64, 32
+HEAD, TAIL, CHUNK, BATCH, WAITING, ALL = 40, 200, 16, 64, 32, 600
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,6 +29,7 @@ def _small_limits() -> Iterator[None]:
         patch.setattr(outgoing, "CHUNK_BYTES", CHUNK)
         patch.setattr(outgoing, "BATCH_BYTES", BATCH)
         patch.setattr(outgoing, "WAITING_PIECES", WAITING)
+        patch.setattr(outgoing, "ALL_WAITING_BYTES", ALL)
         yield
 
 
@@ -259,3 +260,60 @@ def test_no_output_at_all_is_nothing_to_send() -> None:
     out = Outgoing()
 
     assert (out.take(), out.take_inline(), out.is_waiting, out.kept) == (None, [], False, 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(1, 2 * TAIL)), max_size=100))
+def test_what_waits_of_many_jobs_is_bounded_together_and_counted(steps: list[tuple[int, bool, int]]) -> None:
+    allowance, jobs = Allowance(), [Job() for _ in range(10)]
+    for job in jobs:
+        job.out.share(allowance)
+    for number, is_sent, count in steps:
+        jobs[number].write(OUT, count)
+        if is_sent:
+            jobs[number].send()
+        # While there is too much, whoever writes is cut to a share; the others keep what they had.
+        assert allowance.used <= ALL + 10 * (TAIL + TAIL // 4)
+
+    for job in jobs:
+        job.drain()
+        assert job.store.size() == job.out.kept
+        assert job.out.total == sum(job.ends.values())
+    assert (allowance.used, allowance.holders) == (0, 0)
+
+
+def test_jobs_that_all_write_without_pause_share_what_may_wait() -> None:
+    allowance, jobs = Allowance(), [Job() for _ in range(10)]
+    for job in jobs:
+        job.out.share(allowance)
+
+    for _ in range(30):
+        for job in jobs:
+            job.write(OUT, CHUNK)
+
+    assert allowance.holders == 10
+    assert ALL / 2 < allowance.used <= ALL + ALL // 4 + 10 * CHUNK
+    alone = Job()
+    alone.write(OUT, 30 * CHUNK)
+    assert alone.out.kept > jobs[0].out.kept
+
+
+def test_a_job_that_is_let_go_takes_what_waits_of_it_along() -> None:
+    allowance, job = Allowance(), Job()
+    job.out.share(allowance)
+    job.write(OUT, HEAD + 50)
+    assert (allowance.used, allowance.holders) == (50, 1)
+
+    job.out.share(Allowance())
+    job.write(OUT, 50)
+
+    assert (allowance.used, allowance.holders) == (0, 0)
+
+
+def test_a_batch_may_be_asked_to_be_small() -> None:
+    job = Job()
+    job.write(OUT, 10 * CHUNK)
+
+    batch = job.out.take(CHUNK)
+
+    assert batch is not None
+    assert sum(len(chunk.data) for chunk, _ in batch.chunks) == CHUNK

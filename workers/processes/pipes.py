@@ -41,7 +41,7 @@ class OutputPipes:
         self._ended = asyncio.Event()
         self._on_readable = on_readable
         for stream, fd in self._files.items():
-            readiness.watch(fd, partial(on_readable, stream))
+            readiness.watch(fd, partial(on_readable, stream), is_patient=True)
 
     def read(self, stream: OutputStream) -> bytes | None:
         """One chunk; empty at the end of the stream, which is then closed; ``None`` if there is nothing to read now."""

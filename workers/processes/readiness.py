@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
+from typing import Final
+
+TURN: Final = 1
+"""Callbacks of the patient in a turn of the loop: the next takes his in the next one, and everybody else in between."""
 
 
 class Readiness:
-    """An epoll of its own, within that of the loop that runs when something is first watched.
+    """Epolls of its own, within that of the loop that runs when something is first watched.
 
     What a callback raises is reported by the loop; the others are called in its next turn.
 
@@ -21,33 +25,46 @@ class Readiness:
     """
 
     def __init__(self) -> None:
-        self._callbacks: dict[int, Callable[[], object]] = {}
-        self._epoll = select.epoll()
+        self._callbacks: dict[int, tuple[select.epoll, Callable[[], object]]] = {}
+        self._urgent = select.epoll()
+        try:
+            self._patient = select.epoll()
+        except OSError:
+            self._urgent.close()
+            raise
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def watch(self, descriptor: int, callback: Callable[[], object]) -> None:
-        """Have this called in every turn of the loop in which the descriptor is readable, or at its end."""
+    def watch(self, descriptor: int, callback: Callable[[], object], *, is_patient: bool = False) -> None:
+        """Have this called in every turn of the loop in which the descriptor is readable, or at its end.
+
+        Args:
+            is_patient: It may be readable for long, as others of its kind: they take turns.
+        """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-            self._loop.add_reader(self._epoll.fileno(), self._call_back)
-        self._epoll.register(descriptor, select.EPOLLIN)
-        self._callbacks[descriptor] = callback
+            self._loop.add_reader(self._urgent.fileno(), self._call_back, self._urgent, -1)
+            self._loop.add_reader(self._patient.fileno(), self._call_back, self._patient, TURN)
+        epoll = self._patient if is_patient else self._urgent
+        epoll.register(descriptor, select.EPOLLIN)
+        self._callbacks[descriptor] = epoll, callback
 
     def forget(self, descriptor: int) -> None:
         """Watch it no more; to be called before it is closed. Nothing happens if it is not watched."""
-        if self._callbacks.pop(descriptor, None) is not None:
-            self._epoll.unregister(descriptor)
+        watched = self._callbacks.pop(descriptor, None)
+        if watched is not None:
+            watched[0].unregister(descriptor)
 
     def close(self) -> None:
         """Watch nothing more."""
         self._callbacks.clear()
-        if self._loop is not None:
-            self._loop.remove_reader(self._epoll.fileno())
-        self._epoll.close()
+        for epoll in (self._urgent, self._patient):
+            if self._loop is not None:
+                self._loop.remove_reader(epoll.fileno())
+            epoll.close()
 
-    def _call_back(self) -> None:
-        ready = [(descriptor, self._callbacks.get(descriptor)) for descriptor, _ in self._epoll.poll(0)]
-        for descriptor, callback in ready:
+    def _call_back(self, epoll: select.epoll, most: int) -> None:
+        ready = [(descriptor, self._callbacks.get(descriptor)) for descriptor, _ in epoll.poll(0, most)]
+        for descriptor, watched in ready:
             # Another callback may have closed it, and its number may be that of a new one.
-            if callback is not None and self._callbacks.get(descriptor) is callback:
-                callback()
+            if watched is not None and self._callbacks.get(descriptor) is watched:
+                watched[1]()

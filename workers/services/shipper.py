@@ -19,6 +19,7 @@ from oneshot_queue.store.job_store import Fenced, Holder, Recorded
 from oneshot_queue.store.refusals import is_damage, is_out_of_memory
 from workers.contact import level_of
 from workers.holdings import HeldJob, ServerClock
+from workers.outgoing import BATCH_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,8 @@ FIRST_DELAY_S: Final = 0.01
 PERIOD_S: Final = 0.1
 """Time between two appends of one job: at most ten a second."""
 
-MAX_ROUND_BYTES: Final = 2_097_152
-"""Most output in one round trip, so that a flood of one job does not hold up the others for long."""
+SHARED_ROUND_BYTES: Final = 131_072
+"""Most output in one round trip where several jobs have some, so that no flood holds up what others have to say."""
 
 
 class Shipper:
@@ -102,15 +103,17 @@ class Shipper:
         turn: list[tuple[HeldJob, Holder]] = []
         calls: list[Call[Recorded | Fenced]] = []
         size = 0
-        for held, due in list(self._due.items()):
-            if due > now or size >= MAX_ROUND_BYTES:
-                continue
+        waiting = [held for held, due in self._due.items() if due <= now]
+        most = BATCH_BYTES if len(waiting) == 1 else SHARED_ROUND_BYTES
+        for held in waiting:
+            if size >= most:
+                break
             if held.is_unsettled:
                 self.forget(held)  # whoever settles it has it looked at again
                 continue
             # The inline way is the recorder's, and still open while nothing was sent.
             is_inline = held.ended is not None and held.outgoing.take_inline() is not None
-            batch = None if held.is_fenced or is_inline else held.outgoing.take()
+            batch = None if held.is_fenced or is_inline else held.outgoing.take(most)
             if batch is None:
                 self.forget(held)
                 continue
