@@ -9,6 +9,7 @@ which stores nothing, is the ceiling that the others are compared with, each wit
 ``programs``, ``own``      xargs and GNU parallel; this project
 ``environments``           the virtual environments of the others, made from ``requirements*.txt``
 ``rounds``, ``report``     who is there takes turns; the table
+``verbs``                  what a verb of the command line takes, next to ``rq info``
 ========================= ===========================================================================================
 
 How it is measured:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Final
 
 from oneshot_queue.bench.figures import MeasurementSpoilt
+from tests.bench.peers import verbs
 from tests.bench.peers.environments import FOR_ARQ, SHARED
 from tests.bench.peers.own import OwnQueue
 from tests.bench.peers.peer import Peer, Work
@@ -21,7 +22,7 @@ from tests.bench.peers.programs import PARALLEL, XARGS
 from tests.bench.peers.queue_peer import QueuePeer
 from tests.bench.peers.report import as_json, table
 from tests.bench.peers.rounds import take_turns
-from tests.bench.report import machine, print_machine
+from tests.bench.report import machine, print_lines, print_machine
 
 _QUEUES: Final = "tests.bench.peers.queues"
 PEERS: Final[dict[str, Peer]] = {
@@ -64,6 +65,8 @@ def main(argv: Sequence[str] | None = None, *, peers: dict[str, Peer] = PEERS) -
         return 1
     for line in table(standings, work):
         print(line)
+    if options.verbs:
+        print_lines("verbs", list(verbs.measure(4 * options.rounds)))
     print(f"\nload now {machine()['load']}")
     if options.json is not None:
         told = {"machine": before, "load_after": machine()["load"], "commands": work.commands, "rounds": options.rounds}
@@ -78,6 +81,7 @@ def _options(argv: Sequence[str] | None, peers: dict[str, Peer]) -> argparse.Nam
     parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="turns of each peer (default: 5)")
     parser.add_argument("--commands", type=_positive, default=2_000, metavar="N", help="of one turn (default: 2000)")
     parser.add_argument("--only", action="append", choices=list(peers), metavar="NAME", help=", ".join(peers))
+    parser.add_argument("--verbs", action="store_true", help="measure verbs of the command line too, next to rq's")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
     return parser.parse_args(argv)
 

@@ -1,0 +1,53 @@
+"""How long one waits for a verb of the command line that only looks, next to ``rq info``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, median_of
+from tests.bench.fleet import a_server
+from tests.bench.peers.environments import SHARED
+
+MARK: Final = Mark.at_most(0.8)
+VERBS: Final = ("queues", "ls", "workers")
+
+
+def measure(rounds: int) -> Iterator[Line]:
+    """Let them take turns, on a server with nothing in it.
+
+    Raises:
+        PeerMissing: RQ cannot be installed.
+    """
+    SHARED.install()
+    with a_server() as server:
+        commands = {verb: [sys.executable, "-P", "-m", "oneshot_queue", "--url", server.url, verb] for verb in VERBS}
+        theirs = [str(SHARED.programs / "rq"), "info", "--raw", "--url", server.url]
+        for command in (theirs, *commands.values()):
+            _span_s(command)  # what Python compiles the first time is there now
+        spans: dict[str, list[float]] = {verb: [] for verb in VERBS}
+        bases: list[float] = []
+        for _ in range(rounds):
+            bases.append(_span_s(theirs))
+            for verb, command in commands.items():
+                spans[verb].append(_span_s(command))
+    yield median_of([span_s * 1e3 for span_s in bases], "rq info --raw", "ms")
+    for verb, found in spans.items():
+        yield median_of([span_s * 1e3 for span_s in found], f"oneshot-queue {verb}", "ms")
+        ratios = [span_s / base_s for span_s, base_s in zip(found, bases, strict=True)]
+        yield median_of(ratios, f"oneshot-queue {verb}", "of rq info", MARK)
+
+
+def _span_s(command: Sequence[str]) -> float:
+    # Installed programs are compiled; one that runs from its sources is too, unless its caller forbids Python to.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    began = time.perf_counter()
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, check=False)
+    took_s = time.perf_counter() - began
+    if done.returncode != 0:
+        raise MeasurementSpoilt(f"{command[-1]} ended with {done.returncode}: {done.stderr.decode()[-500:]}")
+    return took_s
