@@ -125,10 +125,10 @@ def submission(deployment: Deployment, job_id: str, spec: bytes) -> list[tuple[A
     from oneshot_queue.store.scripts import script
 
     submit = script("submit").text
-    keys = (deployment.keys.prefix, deployment.keys.job(job_id))
+    job = (job_id, spec, "normal", b"", "", "", "")
     return [
         ("SADD", f"{{{deployment.settings.namespace}}}:queues", deployment.queue_name),
-        ("EVAL", submit, 2, *keys, job_id, spec, "normal", b"", "stranger", 1_000_000, "", "", ""),
+        ("EVAL", submit, 2, *deployment.keys.nameless, "stranger", 1_000_000, *job),
     ]
 
 
