@@ -209,8 +209,8 @@ def _record(queue: str, job_id: str, fields: dict[str, str], raw_spec: bytes | N
     requested = _instant(fields, "interrupt")
     usage = None
     if "usage" in fields:
-        user_us, system_us, max_rss = map(int, fields["usage"].split(" "))
-        usage = Usage(user_us / 1e6, system_us / 1e6, max_rss)
+        user_us, system_us, max_rss_kib = map(int, fields["usage"].split(" "))
+        usage = Usage(user_us / 1e6, system_us / 1e6, max_rss_kib * 1024)
     return JobRecord(
         id=job_id,
         queue=queue,

@@ -358,7 +358,7 @@ def _ending_fields(outcome: Outcome) -> dict[str, Word]:
     }
     if outcome.cause not in (Cause.SPAWN_ERROR, Cause.REJECTED):
         usage = outcome.usage
-        found["usage"] = f"{usage.cpu_user_s * 1e6:.0f} {usage.cpu_system_s * 1e6:.0f} {usage.max_rss_bytes}"
+        found["usage"] = f"{usage.cpu_user_s * 1e6:.0f} {usage.cpu_system_s * 1e6:.0f} {usage.max_rss_bytes // 1024}"
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -103,7 +103,7 @@ class Attempt:
 def short(token: str) -> str:
     """What a job that has ended still has of its token."""
     number, dash, random = token.partition("-")
-    return number + dash + random[:8]
+    return number + dash + random[:4]
 
 
 def number_of(token: str) -> int:

@@ -45,7 +45,7 @@ end
 -- What a job that has ended still has of its token: enough to tell its attempts apart. The rest marks processes, and there
 -- are none.
 local function short_token(token)
-  return string.match(token or '', '^%d+%-%x%x%x%x%x%x%x%x') or token
+  return string.match(token or '', '^%d+%-%x%x%x%x') or token
 end
 
 local function next_state(state, event)
