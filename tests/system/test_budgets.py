@@ -30,6 +30,7 @@ COUNTING: Final = (sys.executable, "-P", str(Path(__file__).with_name("counting_
 IDLE_S: Final = 20.0
 OTHERS: Final = 5
 YARDSTICKS: Final = 1_000
+TRIES: Final = 3
 
 Counts = Mapping[str, float]
 
@@ -37,13 +38,17 @@ Counts = Mapping[str, float]
 def test_a_job_costs_its_server_no_more_than_its_budget(real_deployment: Deployment) -> None:
     run_jobs(real_deployment, 10)  # from now on the server knows the scripts
 
-    few, many = run_jobs(real_deployment, FEW), run_jobs(real_deployment, MANY)
+    measured: dict[str, list[Counts]] = {"enqueue": [], "run": []}
+    for _ in range(TRIES):
+        few, many = run_jobs(real_deployment, FEW), run_jobs(real_deployment, MANY)
+        yard_us = yardstick_us(real_deployment)
+        for number, costs in enumerate(measured.values()):
+            cost = per_job(few[number], many[number])
+            costs.append(cost | {"script_time": cost["script_time"] / yard_us})
 
-    yard_us = yardstick_us(real_deployment)
-    for number, kind in enumerate(("enqueue", "run")):
-        cost = per_job(few[number], many[number])
-        cost["script_time"] /= yard_us
-        check(kind, cost)
+    for kind, costs in measured.items():
+        # Whoever else the machine works for can only add to it.
+        check(kind, {name: min(cost[name] for cost in costs) for name in costs[0]})
 
 
 def test_a_job_costs_its_worker_no_more_than_its_budget(real_deployment: Deployment, tmp_path: Path) -> None:
