@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -322,9 +323,7 @@ def accepted(answers: Sequence[object]) -> list[SyncJob]:
 
 
 def _erase(fleet: Fleet) -> None:
-    cursor = ""
-    while cursor != "0":
-        cursor = fleet.server.run(erase_queue(fleet.keys, cursor or "0"))
-    cursor = ""
-    while cursor != "0":
-        cursor = fleet.server.run(erase_common(fleet.settings.namespace, cursor or "0"))
+    for erase in (partial(erase_queue, fleet.keys), partial(erase_common, fleet.settings.namespace)):
+        cursor = fleet.server.run(erase())
+        while cursor != "0":
+            cursor = fleet.server.run(erase(cursor))
