@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
+import anyio
+
 _CHUNK: Final = 65_536
 _OnItsWay = asyncio.Queue[tuple[float, bytes]]
 """Bytes, and when they are due; empty at the end."""
@@ -76,29 +78,35 @@ class _Proxy:
         self._loop.call_soon_threadsafe(self._stopped.set)
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._connect, sock=self._listener)
-        await self._stopped.wait()
-        server.close()
-        pumps = asyncio.all_tasks() - {asyncio.current_task()}
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+        async with anyio.create_task_group() as connections:
+
+            def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                # No coroutine: of those, Python 3.11 prints a traceback when they are cancelled.
+                connections.start_soon(self._connect, reader, writer)
+
+            server = await asyncio.start_server(connect, sock=self._listener)
+            await self._stopped.wait()
+            server.close()
+            connections.cancel_scope.cancel()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            theirs, ours = await self._reach()
-        except OSError:
-            writer.close()  # as if nobody listened
-            return
-        with contextlib.closing(writer), contextlib.closing(ours):
+        with contextlib.closing(writer):
             try:
-                async with asyncio.TaskGroup() as ways:
-                    for source, target in ((reader, ours), (theirs, writer)):
-                        on_its_way: _OnItsWay = asyncio.Queue(_MOST_CHUNKS)
-                        ways.create_task(self._take(source, on_its_way))
-                        ways.create_task(self._deliver(on_its_way, target))
-            except* OSError:
-                pass  # One end has hung up: so does the other.
+                theirs, ours = await self._reach()
+            except OSError:
+                return  # It looks as if nobody listened.
+            with contextlib.closing(ours):
+                await self._pass_on((reader, ours), (theirs, writer))
+
+    async def _pass_on(self, *ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+        try:
+            async with anyio.create_task_group() as pumps:
+                for source, target in ways:
+                    on_its_way: _OnItsWay = asyncio.Queue(_MOST_CHUNKS)
+                    pumps.start_soon(self._take, source, on_its_way)
+                    pumps.start_soon(self._deliver, on_its_way, target)
+        except* OSError:
+            pass  # One end has hung up: so does the other.
 
     async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._address.path is not None:

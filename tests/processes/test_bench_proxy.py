@@ -79,6 +79,20 @@ def test_a_server_that_is_not_there_hangs_up(tmp_path: Path) -> None:
             assert client.recv(1) == b""
 
 
+def test_it_ends_without_a_word_before_those_it_connects(
+    listener: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    with delayed(f"unix://{listener.getsockname()}", RTT_S) as url:
+        address = urlsplit(url)
+        client = socket.create_connection((address.hostname, address.port or 0), timeout=20)
+        server, _ = listener.accept()
+
+    with client, server:
+        server.settimeout(20)
+        assert (client.recv(1), server.recv(1)) == (b"", b"")
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize(
     ("url", "through"),
     [
