@@ -23,7 +23,7 @@ _OURS: Final = "redis.call('LRANGE', 'clock:' .. KEYS[1], 0, 1)"
 @cache
 def by_our_clock(script: Script) -> Script:
     """The same script, but for where it reads the time."""
-    assert script.text.count("'TIME'") == script.text.count(_TIME) == 1
+    assert script.text.count("'TIME'") == script.text.count(_TIME) <= 1
     text = script.text.replace(_TIME, _OURS)
     return Script(script.name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
