@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -15,6 +16,19 @@ from tests.unit.test_holdings import a_held_job
 from workers.holdings import HeldJob, ServerClock
 from workers.services import shipper as shipper_module
 from workers.services.shipper import Shipper
+
+
+class AClock:
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def boottime(self) -> float:
+        return self.now
+
+    def now_ms(self) -> int:
+        return round(self.now * 1000)
 
 
 class Connection:
@@ -69,3 +83,48 @@ async def test_output_that_follows_soon_waits_for_its_turn(shipper: Shipper) -> 
     shipper.look_at(held, at_once=True)
 
     assert await shipper.run_once() == 1
+
+
+FLOODS = 8
+ROUND_S = 0.02
+PASTIME_S = 10.0
+
+
+async def test_floods_take_turns_and_whoever_writes_little_comes_to_speak() -> None:
+    clock, sent = AClock(), Counter[str]()
+
+    class SlowConnection:
+        async def run_many(self, calls: list[Any]) -> list[Any]:
+            clock.now += ROUND_S
+            sent.update(str(call.words[2]).rpartition(":")[2] for call in calls)
+            return [Recorded() for _ in calls]
+
+    shipper = Shipper(
+        connection=SlowConnection(),  # type: ignore[arg-type]
+        clock=clock,
+        server_clock=ServerClock(clock),
+        on_sent=lambda _: None,
+        on_fenced=lambda _: None,
+        on_away=nothing_to_keep,
+    )
+    jobs = [a_held_job(job_id) for job_id in ("talker", *(f"flood{number}" for number in range(FLOODS)))]
+    written = Counter[str]()
+
+    def write(held: HeldJob, size: int) -> None:
+        held.outgoing.append(OutputStream.STDOUT, written[held.job_id], b"x" * size, 1_000)
+        written[held.job_id] += size
+        shipper.look_at(held)
+
+    talker, *floods = jobs
+    while clock.now < PASTIME_S:
+        for flood in floods:
+            write(flood, 200_000)
+        if clock.now >= written[talker.job_id]:
+            write(talker, 1)
+        before = clock.now
+        await shipper.run_once()
+        clock.now = max(clock.now, before + 0.001)
+
+    assert sent["talker"] >= PASTIME_S - 1
+    turns = [sent[flood.job_id] for flood in floods]
+    assert min(turns) >= max(turns) - 1 > 10

@@ -103,7 +103,8 @@ class Shipper:
         turn: list[tuple[HeldJob, Holder]] = []
         calls: list[Call[Recorded | Fenced]] = []
         size = 0
-        waiting = [held for held, due in self._due.items() if due <= now]
+        # Whoever has waited longest comes first: a round may be full before it comes to all.
+        waiting = sorted((held for held, due in self._due.items() if due <= now), key=self._due.__getitem__)
         most = BATCH_BYTES if len(waiting) == 1 else SHARED_ROUND_BYTES
         for held in waiting:
             if size >= most:
