@@ -44,7 +44,7 @@ class AsyncConnection:
     Args:
         reply_timeout_s: Seconds that a block of commands may take; a blocking reader needs more than its wait.
         watches_server: Each new connection asks the server for ``ServerFacts`` before it carries its first call.
-        gathers: Calls of one turn of the loop go together, see ``Gatherer``: for whoever seldom cancels one.
+        gathers: Calls of one turn of the loop go together, see ``Gatherer``.
     """
 
     def __init__(

@@ -19,47 +19,49 @@ Say = Callable[[Sequence[Call[Any]]], Awaitable[Said | Failed]]
 class Gatherer:
     """Joins calls; each caller gets the answers to its own.
 
+    The exchange is nobody's: a caller that is cancelled takes none of the others along.
+
     Args:
         say: Carries out calls in order.
     """
 
     def __init__(self, say: Say) -> None:
         self._say = say
-        self._guests: list[_Guest] | None = None
+        self._callers: list[_Caller] = []
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def say(self, calls: Sequence[Call[Any]]) -> Said | Failed:
-        """Carry out calls in order, after those of whoever came before in this turn.
+        """Carry out calls in order, after those of whoever came before in this turn."""
+        caller = _Caller(calls)
+        self._callers.append(caller)
+        if len(self._callers) == 1:
+            exchange = asyncio.create_task(self._exchange())  # noqa: TID251 - its own time limits end it
+            self._under_way.add(exchange)
+            exchange.add_done_callback(self._under_way.discard)
+        return await caller.answer
 
-        If the first of them is cancelled meanwhile, nobody knows what was carried out, as when a connection fails.
-        """
-        if self._guests is not None:
-            guest = _Guest(calls)
-            self._guests.append(guest)
-            return await guest.answer
-        others: list[_Guest] = []
-        self._guests = others
+    async def _exchange(self) -> None:
+        # It begins in the next turn; whoever was cancelled until then has said nothing.
+        callers = [each for each in self._callers if not each.answer.done()]
+        self._callers = []
+        if not callers:
+            return
         try:
-            try:
-                await asyncio.sleep(0)
-            finally:
-                self._guests = None
-            if not others:
-                return await self._say(calls)
-            came = await self._say([*calls, *(call for guest in others for call in guest.calls)])
+            came = await self._say([call for each in callers for call in each.calls])
         except BaseException as error:
-            lost = error if isinstance(error, Exception) else ConnectionError("cancelled by whom it was said with")
-            for guest in others:
-                guest.take(Failed(lost, was_sent=True))
-            raise
-        at = len(calls)
-        for guest in others:
-            guest.take(came if isinstance(came, Failed) else _part(came, at, len(guest.calls)))
-            at += len(guest.calls)
-        return came if isinstance(came, Failed) else _part(came, 0, len(calls))
+            for each in callers:
+                each.fail(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        at = 0
+        for each in callers:
+            each.take(came if isinstance(came, Failed) else _part(came, at, len(each.calls)))
+            at += len(each.calls)
 
 
-class _Guest:
-    """Whose calls are said by another."""
+class _Caller:
+    """Who waits for an answer."""
 
     def __init__(self, calls: Sequence[Call[Any]]) -> None:
         self.calls = calls
@@ -68,6 +70,12 @@ class _Guest:
     def take(self, came: Said | Failed) -> None:
         if not self.answer.done():
             self.answer.set_result(came)
+
+    def fail(self, error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            self.answer.cancel()
+        elif not self.answer.done():
+            self.answer.set_exception(error)
 
 
 def _part(said: Said, start: int, count: int) -> Said:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import pytest
 
 from oneshot_queue.store.calls import Call, plain
 from oneshot_queue.store.gathering import Gatherer
@@ -32,6 +34,10 @@ class Wire:
 
 def calls_of(*words: str) -> list[Call[Any]]:
     return [plain("ECHO", word, read=lambda reply: reply) for word in words]
+
+
+async def at_the_same_turn(action: Callable[[], object]) -> None:
+    action()
 
 
 async def test_calls_of_one_turn_go_together_in_order_and_each_gets_its_own_answers() -> None:
@@ -79,47 +85,44 @@ async def test_a_failure_of_the_connection_is_everybodys() -> None:
     assert (first, second) == (lost, lost)
 
 
-async def test_whoever_was_said_with_another_that_is_cancelled_does_not_know_what_became_of_the_calls() -> None:
+async def test_whoever_is_cancelled_before_anything_was_said_says_nothing() -> None:
     wire = Wire()
     gatherer = Gatherer(wire.say)
-    wire.is_open.clear()
 
     async with asyncio.TaskGroup() as group:
-        first, second = (group.create_task(gatherer.say(calls_of(word))) for word in "ab")
-        await wire.begun.get()
-        first.cancel()
-        came = await second
+        first, second, third = (group.create_task(gatherer.say(calls_of(word))) for word in "abc")
+        for each in (first, third):
+            group.create_task(at_the_same_turn(each.cancel))
 
     assert first.cancelled()
-    assert isinstance(came, Failed)
-    assert came.was_sent
-    wire.is_open.set()
-    assert isinstance(await gatherer.say(calls_of("c")), Said)
+    assert third.cancelled()
+    assert isinstance(second.result(), Said)
+    assert [[call.words[1] for call in calls] for calls in wire.exchanges] == [["b"]]
 
 
-async def test_whoever_is_cancelled_takes_nobody_along() -> None:
+@pytest.mark.parametrize("given_up", [0, 1])
+async def test_whoever_is_cancelled_takes_nobody_along(given_up: int) -> None:
     wire = Wire()
     gatherer = Gatherer(wire.say)
     wire.is_open.clear()
 
     async with asyncio.TaskGroup() as group:
-        first, second = (group.create_task(gatherer.say(calls_of(word))) for word in "ab")
+        callers = [group.create_task(gatherer.say(calls_of(word))) for word in "ab"]
         await wire.begun.get()
-        second.cancel()
+        callers[given_up].cancel()
         wire.is_open.set()
 
-    assert isinstance(first.result(), Said)
-    assert second.cancelled()
+    came = callers[1 - given_up].result()
+    assert callers[given_up].cancelled()
+    assert isinstance(came, Said)
+    assert [words[1] for words in came.replies] == ["ab"[1 - given_up]]
 
 
-async def test_an_error_of_the_first_is_raised_to_him_and_told_to_the_others() -> None:
+async def test_an_error_is_raised_to_all_of_them() -> None:
     wire = Wire()
     gatherer = Gatherer(wire.say)
     wire.failure = RuntimeError("closed")
 
-    first, second = await asyncio.gather(
-        gatherer.say(calls_of("a")), gatherer.say(calls_of("b")), return_exceptions=True
-    )
+    came = await asyncio.gather(*(gatherer.say(calls_of(word)) for word in "ab"), return_exceptions=True)
 
-    assert first is wire.failure
-    assert second == Failed(wire.failure, was_sent=True)
+    assert came == [wire.failure, wire.failure]
