@@ -89,6 +89,7 @@ class Model(Ledger):
             return False
         self.leases.pop(lease, None)
         self.intents.pop(lease, None)
+        self._end_sweeping(lease)
         return True
 
     # What a worker does with jobs.
@@ -223,6 +224,10 @@ class Model(Ledger):
         in_order = sorted((ends_ms, each) for each, ends_ms in self.leases.items())
         return tuple(LeaseSeen(each, str(ends_ms), LEASE_S) for ends_ms, each in in_order)
 
+    def _end_sweeping(self, lease: str) -> None:
+        if self.sweeper == lease:
+            self.sweeper = None
+
     def condemn(self, lease: str) -> None:
         if lease in self.leases:
             self.leases[lease] = 0
@@ -235,6 +240,7 @@ class Model(Ledger):
             self._lose(job_id, self.jobs[job_id], is_confirmed=is_confirmed)
         self.leases.pop(lease)
         self.intents.pop(lease, None)
+        self._end_sweeping(lease)
         return Swept(len(lost), is_done=True)
 
     def suspects(self, state: JobState) -> set[tuple[str, str]]:

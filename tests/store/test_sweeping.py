@@ -44,6 +44,20 @@ async def test_one_worker_sweeps_at_a_time_until_its_turn_is_over(store: Store) 
     assert await watch(store, "second.1") == ()
 
 
+@pytest.mark.parametrize("is_swept", [False, True], ids=["said goodbye", "was decided"])
+async def test_another_may_sweep_as_soon_as_the_lease_of_the_one_has_ended(store: Store, is_swept: bool) -> None:
+    first, second = await store.lease(), await store.lease()
+    assert await watch(store, first) is not None
+    assert await watch(store, second) is None
+
+    for lease in (second, first):
+        if is_swept:
+            await sweep(store, lease)
+        else:
+            assert await store.run(lease_store.unregister(store.keys, lease)) is True
+        assert (await watch(store, "third.1") is None) is (lease == second)
+
+
 async def test_lease_that_was_renewed_since_is_spared(store: Store) -> None:
     held = await store.running()
     seen = await end_of(store, held.holder.lease)

@@ -14,9 +14,9 @@
 -- ARGV[6]  1 if the processes of its jobs are known to be gone, else 0
 -- ARGV[7]  ms to keep a FAILED or INTERRUPTED job
 --
--- Uses  placing judging entries
+-- Uses  placing judging entries leaving
 -- Builds  ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:, bell, kept, counters,
--- terms
+-- terms, sweeper
 -- Returns {"swept", how many jobs were decided, how many entries may be left: 0 or 1}, {"alive"} or {"gone"}
 
 local lease = ARGV[1]
@@ -73,4 +73,5 @@ end
 redis.call('ZREM', KEYS[2], lease)
 redis.call('DEL', KEYS[3])
 redis.call('HDEL', T .. ':terms', lease)
+end_sweeping(lease)
 return { 'swept', decided, 0 }

@@ -5,7 +5,8 @@
 -- KEYS[3]  intents of this lease
 -- ARGV[1]  lease
 --
--- Builds  ready:, terms, bell
+-- Uses  leaving
+-- Builds  ready:, terms, sweeper, bell
 -- Returns {"unregistered"} or {"busy"}
 
 local streams = {}
@@ -23,6 +24,7 @@ end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[3])
 redis.call('HDEL', T .. ':terms', ARGV[1])
+end_sweeping(ARGV[1])
 for _, stream in ipairs(streams) do
   redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, ARGV[1])
 end
