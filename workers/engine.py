@@ -104,6 +104,11 @@ class Engine:
         if self.reuses_machines:
             self._idle_machines.append(machine)
 
+    def close(self) -> None:
+        """Close its descriptors; no task of it runs any more."""
+        self.readiness.close()
+        self.tree.close()
+
     def new_capture(self) -> OutputCapture | None:
         """Where a task keeps its output, if it does."""
         return OutputCapture(head_bytes=self.head_bytes, tail_bytes=self.tail_bytes) if self.capture else None

@@ -8,7 +8,7 @@ wait. Every dropped byte is counted, and the offsets of the chunks show any read
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -119,10 +119,10 @@ class Outgoing:
         self.was_sent = False
         self._ordinal = 0
         self._waiting: deque[_Piece] = deque()
-        self._waiting_tail = dict.fromkeys(OutputStream, 0)
+        self._waiting_tail: defaultdict[OutputStream, int] = defaultdict(int)
         self._latest: dict[OutputStream, _Piece] = {}
-        self._head_room = dict.fromkeys(OutputStream, HEAD_BYTES)
-        self._tails = {stream: _Tail() for stream in OutputStream}
+        self._head_room: defaultdict[OutputStream, int] = defaultdict(lambda: HEAD_BYTES)
+        self._tails: defaultdict[OutputStream, _Tail] = defaultdict(_Tail)
         self._added: list[tuple[_Tail, list[tuple[int, int]]]] = []
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -77,6 +78,7 @@ class OneshotTask:
         self.token = token or secrets.token_hex(16)
         self.job_id = job_id or task_id
         self._engine = engine or Engine()
+        self._owns_engine = engine is None
         self.machine = self._engine.machine_for(self)
         self.outcome: Outcome | None = None
         self._on_end = on_end
@@ -85,7 +87,7 @@ class OneshotTask:
         self._lineage: Lineage | None = None
         self._pipes: OutputPipes | None = None
         self._stdin: StdinFeeder | None = None
-        self._offsets = dict.fromkeys(OutputStream, 0)
+        self._offsets: defaultdict[OutputStream, int] = defaultdict(int)
         self._started_at = self._last_output_at = 0.0
         self._termination: Termination | None = None
         self._ending: Cause | None = None
@@ -112,6 +114,8 @@ class OneshotTask:
             await self._start()
             if self.outcome is None:
                 await self._see_off()
+            else:
+                self._release()
         except GeneratorExit:
             # The loop is gone: nothing can be awaited any more.
             if self._process is not None:
@@ -322,9 +326,10 @@ class OneshotTask:
             self._on_end(self, outcome)
 
     def _release(self) -> None:
-        if self._process is None or self._lineage is None:
-            return
-        self._engine.tree.forget(self._lineage)
-        if self._stdin is not None:
-            self._stdin.close()
-        self._process.close()
+        if self._process is not None and self._lineage is not None:
+            self._engine.tree.forget(self._lineage)
+            if self._stdin is not None:
+                self._stdin.close()
+            self._process.close()
+        if self._owns_engine:
+            self._engine.close()

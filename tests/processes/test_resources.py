@@ -11,6 +11,7 @@ from tests.faults.cases import case
 from tests.leftovers import children
 from tests.processes.recorder import Recorder, a_guest, a_worker, descriptors
 from workers.orchestrator import run_commands
+from workers.task import OneshotTask
 
 
 @case("P15")
@@ -61,3 +62,12 @@ async def test_500_quiet_commands_cost_next_to_no_processor_time(recorder: Recor
     # One beat a second: 2 % of a core is 20 ms. Five times that would be red on no machine that is merely slow.
     assert per_beat_s < 0.1
     assert {task.state for task in tasks} == {JobState.INTERRUPTED}
+
+
+async def test_a_task_on_its_own_leaves_no_descriptor() -> None:
+    before = descriptors()
+
+    for command in (["true"], ["no-such-program"]):
+        await OneshotTask("t", command).run()
+
+    assert descriptors() == before

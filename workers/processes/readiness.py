@@ -11,8 +11,9 @@ import select
 from collections.abc import Callable
 from typing import Final
 
-TURN: Final = 1
-"""Callbacks of the patient in a turn of the loop: the next takes his in the next one, and everybody else in between."""
+MOST_A_TURN: Final = 1
+"""Callbacks of the patient in a turn of the loop, each of which may read 64 KiB: the next takes his in the next one,
+and everybody else, who has little to do, in between."""
 
 
 class Readiness:
@@ -43,7 +44,7 @@ class Readiness:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(self._urgent.fileno(), self._call_back, self._urgent, -1)
-            self._loop.add_reader(self._patient.fileno(), self._call_back, self._patient, TURN)
+            self._loop.add_reader(self._patient.fileno(), self._call_back, self._patient, MOST_A_TURN)
         epoll = self._patient if is_patient else self._urgent
         epoll.register(descriptor, select.EPOLLIN)
         self._callbacks[descriptor] = epoll, callback
@@ -55,10 +56,10 @@ class Readiness:
             watched[0].unregister(descriptor)
 
     def close(self) -> None:
-        """Watch nothing more."""
+        """Watch nothing more; once more does nothing."""
         self._callbacks.clear()
         for epoll in (self._urgent, self._patient):
-            if self._loop is not None:
+            if self._loop is not None and not epoll.closed:
                 self._loop.remove_reader(epoll.fileno())
             epoll.close()
 
