@@ -57,6 +57,11 @@ class Slots:
         free = min(self._orchestrator.free_slots, self._notes.free_slots - self._orchestrator.max_concurrent)
         return max(0, free if self._left is None else min(free, self._left))
 
+    @property
+    def are_scarce(self) -> bool:
+        """Whether nearly all are taken: less than a quarter is free."""
+        return self._orchestrator.free_slots * 4 < self._orchestrator.max_concurrent
+
     async def wait_for_slot(self) -> None:
         """Wait until there is room for one."""
         while True:

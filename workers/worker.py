@@ -32,6 +32,7 @@ from workers.leases import Lease, Orders
 from workers.link import SupervisorLink
 from workers.notes import Notes
 from workers.orchestrator import AsyncOrchestrator
+from workers.pace import Pace
 from workers.processes.environment import allowed_environment
 from workers.report import Report
 from workers.safekeeping import Safekeeping
@@ -93,6 +94,7 @@ class Worker:
         self._commands = AsyncConnection(options.url, watches_server=True, gathers=True)
         spool = Spool(None if assignment.folder is None else Path(assignment.folder) / SPOOL)
         self._announcements = Announcements(self._commands)
+        self._pace = Pace(lambda: self._slots.are_scarce)
         self.recorder = Recorder(
             connection=self._commands,
             holdings=self.holdings,
@@ -100,6 +102,7 @@ class Worker:
             settings=options.settings,
             on_fenced=self._fence,
             safe=Safekeeping(spool, self._clock, self._server_clock),
+            pace=self._pace,
         )
         self.shipper = Shipper(
             connection=self._commands,
@@ -355,6 +358,7 @@ class Worker:
             slots=self._slots,
             holdings=self.holdings,
             turn=self._turn,
+            pace=self._pace,
             worker=self.name,
             host=self.host,
             settings=self.options.settings,

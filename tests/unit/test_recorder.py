@@ -18,6 +18,7 @@ from oneshot_queue.store.job_store import Recorded
 from tests.unit.test_holdings import a_held_job
 from tests.waiting import eventually
 from workers.holdings import Holdings, ServerClock
+from workers.pace import Pace
 from workers.safekeeping import Safekeeping
 from workers.services.recorder import Recorder
 from workers.spool import Spool
@@ -48,6 +49,7 @@ def a_recorder(connection: Connection, holdings: Holdings) -> Recorder:
         settings=Settings(),
         on_fenced=lambda _: None,
         safe=Safekeeping(Spool(None), SystemClock(), ServerClock(SystemClock())),
+        pace=Pace(lambda: False),
     )
 
 

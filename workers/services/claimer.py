@@ -21,6 +21,7 @@ from workers.contact import level_of
 from workers.crash_points import crash_at
 from workers.holdings import Holdings
 from workers.leases import Lease
+from workers.pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Claimer:
     Args:
         bell: A connection for blocking reads, used for nothing else.
         turn: Held by whoever of this worker's claimers is counting slots and claiming.
+        pace: In which a busy worker claims.
         admit: Starts a job that was claimed under this lease id.
         on_lost: Told when the lease is gone, and by which id it was asked for.
         run_id_of: Which run of its server a queue is on, '' if that is not known.
@@ -68,6 +70,7 @@ class Claimer:
         slots: Slots,
         holdings: Holdings,
         turn: anyio.Lock,
+        pace: Pace,
         worker: str,
         host: str,
         settings: Settings,
@@ -83,6 +86,7 @@ class Claimer:
         self._slots = slots
         self._holdings = holdings
         self._turn = turn
+        self._pace = pace
         self._worker = worker
         self._host = host
         self._settings = settings
@@ -101,13 +105,14 @@ class Claimer:
         while True:
             try:
                 await self._slots.wait_for_slot()
-                asked, claimed = await self._claim_once()
+                await self._pace.keep()
+                asked, claimed = await self.run_once()
                 if self._wait_s:
                     await anyio.sleep(min(self._wait_s, BELL_S))
                 elif self._is_burst:
-                    if claimed == 0 and self._holdings.are_written:
-                        return
                     if claimed == 0:
+                        if self._holdings.are_written:
+                            return
                         await self._holdings.wait_for_change()
                 elif claimed < asked and self._slots.free_slots:
                     # Nothing waits; or the rest is for others, and the bell was rung for whoever has waited longest.
@@ -124,8 +129,12 @@ class Claimer:
             # A job of another queue took the last slot meanwhile: what it rang for is for another worker.
             await self._commands.run(lease_store.ring(self._lease.keys))
 
-    async def _claim_once(self) -> tuple[int, int]:
-        # For how many slots it was asked, and how many jobs were started or entries set aside.
+    async def run_once(self) -> tuple[int, int]:
+        """Claim for all slots that are free; returns for how many, and how many jobs were started or entries set aside.
+
+        Raises:
+            BrokerError: The broker is out of reach or refuses.
+        """
         async with self._turn:
             free = min(self._slots.free_slots, claiming.MAX_CLAIM)
             if free == 0:

@@ -30,6 +30,7 @@ from workers.contact import level_of
 from workers.crash_points import crash_at
 from workers.endings import Ending, Return
 from workers.holdings import Change, HeldJob, Holdings
+from workers.pace import Pace
 from workers.safekeeping import Safekeeping
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Recorder:
     Args:
         on_fenced: Called with a job that turned out to be another's.
         safe: Keeps ends on disk as long as the broker cannot take them.
+        pace: In which a busy worker writes.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Recorder:
         settings: Settings,
         on_fenced: Callable[[HeldJob], None],
         safe: Safekeeping,
+        pace: Pace,
     ) -> None:
         self._connection = connection
         self._holdings = holdings
@@ -93,6 +96,7 @@ class Recorder:
         self._settings = settings
         self._on_fenced = on_fenced
         self._safe = safe
+        self._pace = pace
         self._due: dict[HeldJob, None] = {}
         self._recent: deque[tuple[float, Ending | Return]] = deque(maxlen=MAX_RECENT)
         self._mending: set[HeldJob] = set()
@@ -140,6 +144,7 @@ class Recorder:
             if not self._due:
                 self._wanted = anyio.Event()
                 await self._wanted.wait()
+            await self._pace.keep()
             try:
                 await self.run_once()
                 failures = 0

@@ -1,0 +1,60 @@
+"""While a worker is busy, ends and claims keep step."""
+
+from __future__ import annotations
+
+from unittest.mock import Mock
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from oneshot_queue.clock import SystemClock
+from workers.pace import Pace
+from workers.slots import Slots
+
+
+async def test_who_is_not_busy_does_not_wait() -> None:
+    with anyio.fail_after(0):
+        await Pace(lambda: False).keep()
+
+
+async def test_all_who_come_while_it_is_busy_go_on_together() -> None:
+    pace, gone_on = Pace(lambda: True), []
+
+    async def come(name: str) -> None:
+        await pace.keep()
+        gone_on.append(name)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(come, "a claim")
+            await checkpoint()
+            group.start_soon(come, "an end")
+            await checkpoint()
+            assert gone_on == []
+            while not gone_on:
+                await checkpoint()
+            await checkpoint()
+            assert gone_on == ["a claim", "an end"]
+
+
+async def test_who_gives_up_leaves_the_beat_to_the_others() -> None:
+    pace = Pace(lambda: True)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            with anyio.move_on_after(0) as given_up:
+                await pace.keep()
+            assert given_up.cancelled_caught
+            group.start_soon(pace.keep)
+        await pace.keep()
+
+
+@pytest.mark.parametrize(
+    ("free", "slots", "are_scarce"),
+    [(0, 1, True), (1, 1, False), (1, 4, False), (0, 4, True), (1, 8, True), (2, 8, False), (3, 16, True)],
+)
+def test_slots_are_scarce_while_less_than_a_quarter_is_free(free: int, slots: int, are_scarce: bool) -> None:
+    orchestrator = Mock(free_slots=free, max_concurrent=slots)
+
+    assert Slots(orchestrator, SystemClock(), Mock()).are_scarce is are_scarce
