@@ -105,7 +105,7 @@ def pack_spec(spec: JobSpec) -> bytes:
         fields["stdin"] = True
     for name, default in _PLAIN_DEFAULTS.items():
         value = getattr(spec, name)
-        if value != default:
+        if value is not default and value != default:
             fields[name] = value
     return _pack(fields)
 

@@ -43,6 +43,7 @@ class HeldJob:
     Attributes:
         holder: Proves to Redis that this worker may write.
         token: What its processes bear in their environment; the holder's may be a later one.
+        task_id: How the orchestrator names it; ids are unique within a queue only.
         sequence: Number of the last change.
         changes: What happened and is not on record yet, oldest first.
         next_append_s: When output may be sent again, monotonic.
@@ -82,9 +83,11 @@ class HeldJob:
     is_damaged: bool = False
     is_fenced: bool = False
     token: str = field(init=False)
+    task_id: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.token = self.holder.token
+        self.task_id = f"{self.keys.queue}/{self.job_id}"
 
     def is_of(self, spec: bytes, stdin: bytes) -> bool:
         """Whether this is the job that is stored so."""
@@ -97,11 +100,6 @@ class HeldJob:
     def is_exclusive(self) -> bool:
         """Whether it must not run on when its lease may be given away."""
         return self.spec is not None and self.spec.is_exclusive
-
-    @property
-    def task_id(self) -> str:
-        """How the orchestrator names it; ids are unique within a queue only."""
-        return f"{self.keys.queue}/{self.job_id}"
 
 
 class Holdings:
@@ -131,7 +129,7 @@ class Holdings:
         self._held[held.task_id] = held
         held.outgoing.share(self._allowance)
         self._remember(held)
-        self._notify()
+        self._changed.set()
 
     def hand_over(self, held: HeldJob, holder: Holder) -> None:
         """A held job was handed to this worker once more, and goes on."""
@@ -142,12 +140,12 @@ class Holdings:
 
     def remove(self, held: HeldJob) -> None:
         """Let a job go."""
+        held.outgoing.share(Allowance())  # what was not sent is nobody's concern any more
         if self._held.get(held.task_id) is held:
             del self._held[held.task_id]
-            held.outgoing.share(Allowance())  # what was not sent is nobody's concern any more
             if self.on_removed is not None:
                 self.on_removed(held)
-            self._notify()
+            self._changed.set()
 
     def find(self, queue: str, job_id: str) -> HeldJob | None:
         """The job of that id, if it is held."""
@@ -163,6 +161,7 @@ class Holdings:
 
     async def wait_for_change(self) -> None:
         """Wait until a job is added or removed, or its end is held up."""
+        self._changed.clear()
         await self._changed.wait()
 
     @property
@@ -173,21 +172,17 @@ class Holdings:
     def mark_damaged(self, held: HeldJob) -> None:
         """Its end cannot be written until somebody mends a key."""
         held.is_damaged = True
-        self._notify()
+        self._changed.set()
 
     async def wait_until_written(self) -> None:
         """Wait until nothing is held but what cannot be written."""
         while not self.are_written:
-            await self._changed.wait()
+            await self.wait_for_change()
 
     def _remember(self, held: HeldJob) -> None:
         self._tokens[held.task_id, held.holder.token] = None
         while len(self._tokens) > REMEMBERED_TOKENS:
             self._tokens.popitem(last=False)
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
 
 
 class ServerClock:

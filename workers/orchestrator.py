@@ -289,10 +289,10 @@ class AsyncOrchestrator:
 
     def _announce_change(self) -> None:
         self._changed.set()
-        self._changed = asyncio.Event()
 
     async def _until(self, is_true: Callable[[], bool]) -> None:
         while not is_true():
+            self._changed.clear()
             await self._changed.wait()
 
 
