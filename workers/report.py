@@ -26,7 +26,7 @@ class Report(Lines):
     def started(self, held: HeldJob) -> None:
         """A job's process exists."""
         if self.is_quiet:
-            return
+            return  # the words alone would cost every job something
         self.say(f"{_now()} start {held.job_id} · {held.keys.queue} · {_command(held)}")
 
     def ending(self, held: HeldJob, cause: str) -> None:

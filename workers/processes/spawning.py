@@ -24,6 +24,8 @@ OUR_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.E
 
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 
+_OUTPUTS: Final = tuple(OutputStream)
+
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 """What a program expects to find as the kernel has it."""
 
@@ -69,7 +71,7 @@ def spawn(
         SpawnRefused: The command cannot be run here; no process is left of the attempt.
         SpawnPostponed: This machine cannot start any process now.
     """
-    files, popen = _Files(), None
+    files, popen, pid = _Files(), None, None
     try:
         files.open(with_stdin=with_stdin, with_terminal=with_terminal)
         terminal = os.ttyname(files.theirs[1]) if with_terminal else None
@@ -83,12 +85,16 @@ def spawn(
             pid = popen.pid
         # Its side is closed first, so there is room for the one descriptor more.
         files.close_theirs()
-        return Process(pid, _watched(pid), files.outputs, files.stdin, terminal, popen)
+        return Process(pid, pidfd_open(pid), files.outputs, files.stdin, terminal, popen)
     except BaseException as error:
         files.close_theirs()
         files.close_ours()
-        if popen is not None:
-            popen.wait()
+        if pid is not None:
+            _undo(pid, popen)
+        if pid is not None and isinstance(error, OSError):
+            # It has begun, so it may not be started again.
+            problem = f"its process was started but could not be watched, and was killed: {error}"
+            raise SpawnRefused(problem, NOT_EXECUTABLE) from error
         if isinstance(error, OSError) and error.errno in OUR_LIMITS:
             raise SpawnPostponed(error) from error
         if isinstance(error, OSError | ValueError):
@@ -120,7 +126,7 @@ class _Files:
             self.outputs[OutputStream.STDOUT], theirs = open_terminal()
             self.theirs += (theirs, theirs)
         else:
-            for stream in OutputStream:
+            for stream in _OUTPUTS:
                 self.outputs[stream], theirs = os.pipe2(os.O_CLOEXEC)
                 self.theirs.append(theirs)
         for file in self.outputs.values():
@@ -168,12 +174,8 @@ def _candidates(program: bytes, env: Mapping[str, str]) -> Iterator[bytes]:
             yield path
 
 
-def _watched(pid: int) -> int:
-    try:
-        return pidfd_open(pid)
-    except OSError as error:
-        # It has begun, so it may not be started again, and it cannot be watched.
-        os.killpg(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        problem = f"its process was started but could not be watched, and was killed: {error}"
-        raise SpawnRefused(problem, NOT_EXECUTABLE) from error
+def _undo(pid: int, popen: subprocess.Popen[bytes] | None) -> None:
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    if popen is not None:
+        popen.returncode = -signal.SIGKILL  # it would otherwise wait for this number later
