@@ -104,14 +104,14 @@ def _next_page(context: Context, job_id: str, attempt: int, after: int, seen: Gl
     match kind:
         case "stream":
             return output.merged((yield from patiently(context, output.pages(context.keys, job_id, attempt, after))))
-        case "field" | "inline":
-            keys = context.keys
-            is_field = kind == "field"
-            call = output.chunks_of_field(keys, job_id) if is_field else output.inline_chunks(keys, job_id, attempt)
-            (chunks,) = yield from patiently(context, [call])
-            return [chunk for chunk in chunks if chunk.ordinal > after]
+        case "field":
+            call = output.chunks_of_field(context.keys, job_id)
+        case "inline":
+            call = output.inline_chunks(context.keys, job_id, attempt)
         case _:
             return []
+    (chunks,) = yield from patiently(context, [call])
+    return [chunk for chunk in chunks if chunk.ordinal > after]
 
 
 def _parsed_cursor(cursor: str | None) -> tuple[int | None, int, dict[OutputStream, int]]:

@@ -73,9 +73,9 @@ def retry(context: Context, job_id: str) -> Verb[tuple[Context, str]]:
         JobNotFound: There is no such job, or its spec can no longer be read.
     """
     where, job_id = yield from found(context, job_id)
-    calls = [*inspection.packed_spec(where.keys, job_id), inspection.packed_stdin(where.keys, job_id)]
-    *specs, stdin = yield Ask(calls)
-    spec = next((each for each in specs if isinstance(each, bytes)), None)
+    calls = [*inspection.packed_spec_parts(where.keys, job_id), inspection.packed_stdin(where.keys, job_id)]
+    *parts, stdin = yield Ask(calls)
+    spec = inspection.packed_spec(parts)
     if spec is None:
         raise JobNotFound(job_id, [where.queue])
     again = unpack_spec(spec, stdin if isinstance(stdin, bytes) else b"").as_retry_of(job_id)

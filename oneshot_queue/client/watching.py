@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from typing import Final
 
 from oneshot_queue.checks import checked_duration
@@ -193,9 +194,9 @@ def confirmed(report: InterruptReport, queue: str, timeout: float | None) -> Int
 def _longest_grace(context: Context, ids: Sequence[str], grace: float | None) -> Verb[float]:
     if grace is not None:
         return grace
-    specs = yield from ask_all([call for job_id in ids for call in inspection.packed_spec(context.keys, job_id)])
-    graces = [inspection.grace(specs[at : at + 2]) for at in range(0, len(specs), 2)]
-    return max(DEFAULT_GRACE_S, *graces)
+    calls = [inspection.packed_spec_parts(context.keys, job_id) for job_id in ids]
+    answers = iter((yield from ask_all(list(chain.from_iterable(calls)))))
+    return max(DEFAULT_GRACE_S, *(inspection.grace([next(answers) for _ in parts]) for parts in calls))
 
 
 def _confirmed(context: Context, running: dict[str, str], timeout: float) -> Verb[dict[str, InterruptReport]]:

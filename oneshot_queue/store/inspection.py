@@ -140,12 +140,17 @@ def record_parts(keys: QueueKeys, job_id: str) -> list[Call[Any]]:
     ]
 
 
-def packed_spec(keys: QueueKeys, job_id: str) -> list[Call[bytes | None]]:
-    """The packed spec of a job, in whichever of the two answers is none of ``None``: short ones lie in the hash."""
+def packed_spec_parts(keys: QueueKeys, job_id: str) -> list[Call[bytes | None]]:
+    """The two reads that ``packed_spec`` needs, to be sent together: short ones lie in the hash."""
     return [
         plain("HGET", keys.job(job_id), "spec", read=lambda raw: raw),
         plain("GET", keys.spec(job_id), read=lambda raw: raw),
     ]
+
+
+def packed_spec(answers: Sequence[Any]) -> bytes | None:
+    """The packed spec of a job, by the answers to ``packed_spec_parts``; ``None`` if there is none."""
+    return next((raw for raw in answers if isinstance(raw, bytes)), None)
 
 
 def packed_stdin(keys: QueueKeys, job_id: str) -> Call[bytes | None]:
@@ -154,8 +159,8 @@ def packed_stdin(keys: QueueKeys, job_id: str) -> Call[bytes | None]:
 
 
 def grace(answers: Sequence[Any]) -> float:
-    """Seconds between a job's SIGTERM and its SIGKILL, by the answers of ``packed_spec``; 0 if it cannot be read."""
-    spec = _spec(next((raw for raw in answers if isinstance(raw, bytes)), None))
+    """Seconds between a job's SIGTERM and its SIGKILL, by the answers to ``packed_spec_parts``; 0 if unreadable."""
+    spec = _spec(packed_spec(answers))
     return spec.grace if spec is not None else 0.0
 
 
