@@ -36,9 +36,10 @@ class Deaths:
         Raises:
             MeasurementSpoilt: One still lives after a minute.
         """
+        deadline = time.monotonic() + PATIENCE_S
         for fd in self._alive:
             poll = select.poll()
             poll.register(fd, select.POLLIN)
-            if not poll.poll(PATIENCE_S * 1e3):
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1e3):
                 raise MeasurementSpoilt(f"a process of an ended job still lives after {PATIENCE_S:g} s")
         return time.perf_counter()

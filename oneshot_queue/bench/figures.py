@@ -78,6 +78,14 @@ def median_of(values: Sequence[float], name: str, unit: str, mark: Mark | None =
     return Line(name, statistics.median(values), unit, (min(values), max(values)), mark)
 
 
+def median_and_longest_of(spans_s: Sequence[float], name: str, mark: Mark) -> list[Line]:
+    """Two lines for some samples in seconds. The longest has the mark: a promise binds every time."""
+    return [
+        median_of(spans_s, f"{name}, p50", "s"),
+        Line(f"{name}, longest of {len(spans_s)}", max(spans_s), "s", mark=mark),
+    ]
+
+
 def quantiles_of(
     spans_s: Sequence[float], name: str, p50_mark: Mark | None = None, p99_mark: Mark | None = None
 ) -> list[Line]:

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -77,12 +77,12 @@ class WorkerProcess:
             raise MeasurementSpoilt(f"a worker ended with {self.process.returncode}:\n{words}")
 
     def stop(self) -> None:
-        """End it, and the jobs it may have."""
-        self.process.send_signal(signal.SIGCONT)
+        """End it, and the jobs it may have; at once if that takes too long, or if somebody interrupts this."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_S)
+        finally:
             self.process.kill()
             self.process.wait()
 
@@ -110,7 +110,9 @@ class Fleet:
     """One queue, and the workers that are asked for.
 
     Args:
-        settings: With the broker's URL, and a namespace that is nobody else's.
+        settings: The broker's URL, and a namespace that is nobody else's.
+        queue: Of these settings.
+        server: To the same broker.
         folder: For what the workers complain of.
     """
 
@@ -178,16 +180,17 @@ class Fleet:
 
     def stop_workers(self) -> None:
         """End all workers."""
-        while self.workers:
-            self.workers.pop().stop()
+        with ExitStack() as ends:
+            while self.workers:
+                ends.callback(self.workers.pop().stop)
 
     @contextmanager
     def frozen_workers(self) -> Iterator[None]:
         """Hold the workers still, so that a queue fills up; they go on where they stood."""
         pids = [pid for worker in self.workers for pid in worker.worker_pids]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
         try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
             yield
         finally:
             for pid in pids:
@@ -201,6 +204,16 @@ class Fleet:
             MeasurementSpoilt: One was refused.
         """
         return accepted(self.queue.enqueue_many(commands))
+
+    def interrupt(self, jobs: Sequence[SyncJob], *, grace: float | None = None) -> None:
+        """Interrupt jobs that run, and wait for their ends.
+
+        Raises:
+            MeasurementSpoilt: One ended otherwise.
+        """
+        for report in self.queue.interrupt([job.id for job in jobs], grace=grace):
+            if report.state is not JobState.INTERRUPTED:
+                raise MeasurementSpoilt(f"an interrupted job ended {report.state}")
 
     def unfinished(self) -> int:
         """How many jobs wait or run; one round trip of the cheapest kind."""
@@ -303,9 +316,11 @@ def a_fleet_at(url: str, namespace: str | None = None) -> Iterator[Fleet]:
             try:
                 yield fleet
             finally:
-                fleet.stop_workers()
-                with suppress(BrokerError):  # it has been told, or will be, by whoever needs the broker
-                    _erase(fleet)
+                try:
+                    fleet.stop_workers()
+                finally:
+                    with suppress(BrokerError):  # it has been told, or will be, by whoever needs the broker
+                        _erase(fleet)
     finally:
         connection.close()
 

@@ -56,7 +56,7 @@ def measured(url: str, families: Sequence[str], rtts_s: Sequence[float], sizes: 
     Args:
         url: The broker's.
         families: Which of ``FAMILIES``.
-        rtts_s: What round trips are to take longer, in seconds, one after another.
+        rtts_s: What round trips are to take longer, in seconds, one after another, the shortest first.
         sizes: How much of everything.
 
     Raises:
@@ -66,7 +66,7 @@ def measured(url: str, families: Sequence[str], rtts_s: Sequence[float], sizes: 
     """
     for family in families:
         near: Sequence[Line] = ()
-        for rtt_s in rtts_s:
+        for rtt_s in sorted(rtts_s):
             if rtt_s and family in ONLY_NEAR:
                 continue
             lines = list(_at_distance(url, family, rtt_s, sizes))

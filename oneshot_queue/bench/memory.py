@@ -9,11 +9,10 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt
+from oneshot_queue.bench.figures import Line, Mark
 from oneshot_queue.bench.fleet import Fleet, Place
 from oneshot_queue.bench.procfs import rss_bytes
 from oneshot_queue.bench.sizes import Sizes
-from oneshot_queue.states import JobState
 from oneshot_queue.store.examination import server_words
 
 WORKER_MARK: Final = Mark.at_most(45.0)
@@ -47,9 +46,7 @@ def _worker(fleet: Fleet, sizes: Sizes) -> Iterator[Line]:
     )
     busy_mb = rss_bytes(worker_pid) / 1e6
     supervisor_mb = rss_bytes(worker.pid) / 1e6
-    for report in fleet.queue.interrupt([job.id for job in jobs], grace=0.0):
-        if report.state is not JobState.INTERRUPTED:
-            raise MeasurementSpoilt(f"an interrupted job ended {report.state}")
+    fleet.interrupt(jobs, grace=0.0)
     yield Line("worker, RSS at 0 running jobs", idle_mb, "MB", mark=WORKER_MARK)
     yield Line(f"worker, RSS at {sizes.running} running jobs", busy_mb, "MB")
     each_kb = (busy_mb - idle_mb) / sizes.running * 1e3

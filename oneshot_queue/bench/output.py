@@ -7,11 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, median_of
+from oneshot_queue.bench.figures import Line, Mark, median_of
 from oneshot_queue.bench.fleet import Fleet, Place
 from oneshot_queue.bench.latency import result_s
 from oneshot_queue.bench.sizes import Sizes
-from oneshot_queue.states import JobState
 
 SLOTS: Final = 4
 ENDLESS: Final = ("/bin/sh", "-c", "exec cat /dev/zero")
@@ -28,9 +27,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
         (job,) = fleet.enqueue([ENDLESS])
         fleet.until(lambda: fleet.fields([job], "output")[0][0], bool, "the job's output")
         beside_s = statistics.median(result_s(fleet) for _ in range(sizes.results))
-        (report,) = fleet.queue.interrupt([job.id], grace=0.0)
-        if report.state is not JobState.INTERRUPTED:
-            raise MeasurementSpoilt(f"an interrupted job ended {report.state}")
+        fleet.interrupt([job], grace=0.0)
         name = "enqueue to result beside a job that never stops writing, p50"
         yield Line(name, beside_s / alone_s, "times that alone", mark=SLOWDOWN_MARK)
 

@@ -16,10 +16,10 @@ def cpu_s(pid: int) -> tuple[float, float]:
     return (own + own_system) / _TICKS_PER_S, (children + children_system) / _TICKS_PER_S
 
 
-def rss_bytes(pid: int) -> int:
-    """Memory of a process that is in RAM now."""
+def rss_bytes(pid: int, *, peak: bool = False) -> int:
+    """Memory of a process that is in RAM now, or was at its peak."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith("VmHWM:" if peak else "VmRSS:"):
             return int(line.split()[1]) * 1024
     raise ProcessLookupError(pid)
 

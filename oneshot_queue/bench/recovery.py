@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import statistics
 import time
 from collections.abc import Iterator
 from typing import Final
 
 from oneshot_queue.bench.deaths import Deaths
-from oneshot_queue.bench.figures import Line, Mark
+from oneshot_queue.bench.figures import Line, Mark, median_and_longest_of
 from oneshot_queue.bench.fleet import Fleet, Place
 from oneshot_queue.bench.interrupts import GROUP, group_of
 from oneshot_queue.bench.sizes import Sizes
@@ -27,10 +26,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
         with place() as fleet:
             fleet.start_worker(1, concurrency=JOBS, warm_up=1)
             spans_s.append(_kill(fleet))
-    name = "SIGKILL of a worker to no process and no job of it left"
-    yield Line(f"{name}, p50", statistics.median(spans_s), "s", (min(spans_s), max(spans_s)))
-    # The longest has the mark: a promise binds every time.
-    yield Line(f"{name}, longest of {len(spans_s)}", max(spans_s), "s", mark=MARK)
+    yield from median_and_longest_of(spans_s, "SIGKILL of a worker to no process and no job of it left", MARK)
 
 
 def _kill(fleet: Fleet) -> float:
@@ -39,10 +35,10 @@ def _kill(fleet: Fleet) -> float:
     with Deaths(pids) as deaths:
         began = time.perf_counter()
         os.kill(fleet.workers[0].worker_pids[0], signal.SIGKILL)
-        dead = deaths.wait()
+        deaths.wait()
         fleet.until(
             lambda: [state for (state,) in fleet.fields(jobs, "state")],
             lambda states: all(state is not None and JobState(state).is_final for state in states),
             "every job to be decided",
         )
-        return max(dead, time.perf_counter()) - began
+        return time.perf_counter() - began

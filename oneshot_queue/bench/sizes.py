@@ -22,15 +22,7 @@ class Sizes:
         running: Jobs that run at once while a worker's memory is read.
         stored: Jobs in Redis while its memory is read.
         kills: Workers that are killed.
-        losses: Hosts that are lost, and interrupts of workers that hear no announcement.
-        naps: Commands that sleep, for ``run_commands``.
-        trues: Commands that do nothing, for ``run_commands``.
         written_mb: MB that one job writes.
-        waiting: Jobs that wait where there are many.
-        held: Jobs that run where there are many.
-        workers: Workers on one queue where there are many.
-        flood_mb: MB that many jobs write together.
-        followers: How many of those are followed.
     """
 
     rounds: int
@@ -44,15 +36,7 @@ class Sizes:
     running: int
     stored: int
     kills: int
-    losses: int
-    naps: int
-    trues: int
     written_mb: int
-    waiting: int
-    held: int
-    workers: int
-    flood_mb: int
-    followers: int
 
 
 FULL: Final = Sizes(
@@ -67,15 +51,7 @@ FULL: Final = Sizes(
     running=200,
     stored=5_000,
     kills=10,
-    losses=5,
-    naps=40,
-    trues=500,
     written_mb=100,
-    waiting=1_000_000,
-    held=10_000,
-    workers=50,
-    flood_mb=1_000,
-    followers=10,
 )
 QUICK: Final = Sizes(
     rounds=2,
@@ -89,13 +65,5 @@ QUICK: Final = Sizes(
     running=100,
     stored=1_000,
     kills=3,
-    losses=1,
-    naps=16,
-    trues=100,
     written_mb=20,
-    waiting=20_000,
-    held=2_000,
-    workers=5,
-    flood_mb=100,
-    followers=2,
 )

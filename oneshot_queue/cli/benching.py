@@ -36,7 +36,8 @@ def bench(
         typer.Option("--only", metavar="NAME", help="Only this, more than once for more.", show_default=False),
     ] = None,
     rtt: Annotated[
-        str, typer.Option("--rtt", metavar="MS,…", help="Measure with round trips that take so much longer.")
+        str,
+        typer.Option("--rtt", metavar="MS,…", help="Measure with round trips so much longer; 0 is what ratios are of."),
     ] = "0,2",
     rounds: Annotated[
         str | None, typer.Option("--rounds", metavar="N", help="Turns of what takes turns.", show_default=False)
@@ -73,10 +74,12 @@ def bench(
         say(f"a {scheme}:// broker cannot be measured from afar; measuring it as it is")
         delays_s = [0.0]
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # as Ctrl-C: workers and keys are gone at the end
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)  # as Ctrl-C: workers and keys are gone at the end
     with connected(broker):
         machine = _machine(broker.url)
     sections: list[Section] = []
+    ended = Exit.DONE
     if not as_json:
         put(" · ".join(f"{name} {value}" for name, value in machine.items()))
     try:
@@ -86,11 +89,11 @@ def bench(
                 _show(section)
     except MeasurementSpoilt as problem:
         say(f"the measurement is spoilt: {problem}")
-        return Exit.SOME_FAILED
+        ended = Exit.SOME_FAILED
     if as_json:
         lines = [line for section in sections for line in section.as_json()]
         put(json.dumps({"machine": machine, "quick": quick, "lines": lines}))
-    return Exit.DONE
+    return ended
 
 
 def _show(section: Section) -> None:

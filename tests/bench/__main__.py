@@ -16,10 +16,10 @@ from typing import Final
 
 from oneshot_queue.bench import measuring
 from oneshot_queue.bench.figures import Line, MeasurementSpoilt
-from oneshot_queue.bench.sizes import FULL, QUICK, Sizes
 from tests.bench import floor, local, recovery, roundtrip, scale
 from tests.bench.fleet import a_fleet
 from tests.bench.report import machine, print_lines, print_machine, print_verdict
+from tests.bench.sizes import FULL, QUICK, Sizes
 
 # What `oneshot-queue bench` measures, each on a fresh server of its own; then what needs such a server.
 FAMILIES: Final[dict[str, Callable[[Sizes], Iterable[Line]]]] = {

@@ -1,43 +1,83 @@
-"""What Python and the kernel alone need for the same commands: no queue, no state, no limits, nothing written down.
+"""What Python, the kernel and Redis alone need for the same commands: the limit for whoever runs them from Python.
 
-Each process starts commands by ``os.posix_spawn`` with two pipes for their output, waits for exits and output by
-``epoll`` and pidfds, and reaps. Nobody who starts commands from Python, and reads what they write, is faster than this.
+First without a queue: nobody who starts commands from Python, and reads what they write, is faster. Then with the
+claims and ends of jobs as a worker writes them, and nothing else of a worker: nobody who keeps them as durably is.
 """
 
 from __future__ import annotations
 
-import os
-import select
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 from oneshot_queue.bench.figures import Line, MeasurementSpoilt, median_of
 from oneshot_queue.bench.fleet import TRUE
-from oneshot_queue.bench.sizes import Sizes
-from oneshot_queue.pidfd import pidfd_open
+from oneshot_queue.bench.throughput import XARGS_SLOTS, xargs_run
+from oneshot_queue.store import lease_store
+from tests.bench.fleet import a_fleet
+from tests.bench.sizes import Sizes
 
-SLOTS: Final = 4
+ALONE: Final = ((1, 4), (2, 4))
+"""Processes, and commands that all of them run at once."""
+WITH_JOBS: Final = ((1, 4), (2, 4), (2, 32))
+_PROGRAM: Final = Path(__file__).with_name("bare.py")
 _PATIENCE_S: Final = 60.0
+_LEASE_S: Final = 600.0
 
 
 def measure(sizes: Sizes) -> Iterator[Line]:
-    """One process and two, by turns."""
-    rates: dict[int, list[float]] = {1: [], 2: []}
+    """All take turns, with xargs where there is one."""
+    program = shutil.which("xargs")
+    xargs: list[float] = []
+    rates: dict[str, list[float]] = {}
     for _ in range(sizes.rounds):
-        for processes, found in rates.items():
-            found.append(_rate(processes, sizes.commands))
-    for processes, found in rates.items():
-        kind = f"{processes} bare process{'es' if processes > 1 else ''} of Python, {SLOTS} commands at once"
-        yield median_of(found, kind, "commands/s")
+        if program is not None:
+            xargs.append(xargs_run(program, sizes.commands).rate)
+        for processes, slots in ALONE:
+            rates.setdefault(_name(processes, slots), []).append(_alone(processes, slots, sizes.commands))
+        for processes, slots in WITH_JOBS:
+            name = f"{_name(processes, slots)}, claimed and ended in Redis"
+            rates.setdefault(name, []).append(_with_jobs(processes, slots, sizes.commands))
+    for name, found in rates.items():
+        yield median_of(found, name, "commands/s")
+        if xargs:
+            ratios = [rate / own for rate, own in zip(found, xargs, strict=True)]
+            yield median_of(ratios, name, f"of xargs -P{XARGS_SLOTS}")
 
 
-def _rate(processes: int, commands: int) -> float:
-    argv = [sys.executable, "-P", __file__, str(commands // processes), str(SLOTS // processes)]
-    started = [subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(processes)]
-    try:
+def _name(processes: int, slots: int) -> str:
+    return f"{processes} bare process{'es' if processes > 1 else ''} of Python, {slots} commands at once"
+
+
+def _alone(processes: int, slots: int, commands: int) -> float:
+    words = [str(slots // processes), str(commands // processes)]
+    return commands // processes * processes / _span_s([words] * processes)
+
+
+def _with_jobs(processes: int, slots: int, commands: int) -> float:
+    with a_fleet() as fleet:
+        jobs = fleet.enqueue([TRUE] * commands)
+        leases = [f"bare.{number}" for number in range(processes)]
+        for lease in leases:
+            fleet.server.run(lease_store.register(fleet.keys, lease, _LEASE_S))
+        took_s = _span_s([[str(slots // processes), fleet.url, lease] for lease in leases])
+        fleet.check(jobs)
+        return commands / took_s
+
+
+def _span_s(runs: Sequence[Sequence[str]]) -> float:
+    with ExitStack() as ends:
+        started = []
+        for words in runs:
+            argv = [sys.executable, "-P", str(_PROGRAM), *words]
+            process = ends.enter_context(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            ends.callback(process.kill)
+            started.append(process)
         for each in started:
             assert each.stdout is not None, "it was started with a pipe"
             each.stdout.readline()  # it is there, and waits
@@ -47,49 +87,6 @@ def _rate(processes: int, commands: int) -> float:
             each.stdin.close()
         statuses = [each.wait(_PATIENCE_S) for each in started]
         took_s = time.perf_counter() - began
-    finally:
-        for each in started:
-            each.kill()
-            each.wait()
-            for pipe in (each.stdin, each.stdout):
-                if pipe is not None:
-                    pipe.close()
     if any(statuses):
         raise MeasurementSpoilt(f"bare processes ended with {statuses}")
-    return commands / took_s
-
-
-def _run(commands: int, slots: int) -> None:
-    epoll = select.epoll()
-    exits: dict[int, int] = {}
-    outputs: set[int] = set()
-    left = commands
-    while left or exits or outputs:
-        while left and len(exits) < slots:
-            left -= 1
-            pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(2)]
-            files = [(os.POSIX_SPAWN_DUP2, writer, number) for number, (_, writer) in enumerate(pipes, 1)]
-            pid = os.posix_spawn(TRUE[0], TRUE, {}, file_actions=files, setsid=True)
-            for reader, writer in pipes:
-                os.close(writer)
-                epoll.register(reader, select.EPOLLIN)
-                outputs.add(reader)
-            fd = pidfd_open(pid)
-            epoll.register(fd, select.EPOLLIN)
-            exits[fd] = pid
-        for fd, _ in epoll.poll():
-            if fd in outputs:
-                if os.read(fd, 65_536):
-                    continue
-                outputs.remove(fd)
-            elif os.waitpid(exits.pop(fd), 0)[1]:
-                sys.exit(1)
-            # A command that has just been started may still hold a copy: to close ours would not end the watch.
-            epoll.unregister(fd)
-            os.close(fd)
-
-
-if __name__ == "__main__":
-    print(flush=True)  # noqa: T201 - whoever measures waits for it
-    sys.stdin.read()
-    _run(int(sys.argv[1]), int(sys.argv[2]))
+    return took_s

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 
 from oneshot_queue.bench.figures import Line, MeasurementSpoilt, median_of
 from oneshot_queue.bench.fleet import TRUE
-from oneshot_queue.bench.sizes import Sizes
 from oneshot_queue.states import JobState
+from tests.bench.sizes import Sizes
 from workers.orchestrator import run_commands
 
 NAP_S = 0.05
@@ -29,7 +28,7 @@ def _compared(commands: Sequence[Sequence[str]], name: str, parallel: int, round
     yield median_of(spans[1], f"run_commands, {name}, one after another", "s")
     yield median_of(spans[parallel], f"run_commands, {name}, {parallel} at once", "s")
     gains = [one / many for one, many in zip(spans[1], spans[parallel], strict=True)]
-    yield Line(f"run_commands, {name}, gain", statistics.median(gains), "times", (min(gains), max(gains)))
+    yield median_of(gains, f"run_commands, {name}, gain", "times")
 
 
 def _span(commands: Sequence[Sequence[str]], at_once: int) -> float:

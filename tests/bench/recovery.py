@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,12 +12,12 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from oneshot_queue.bench import recovery as killed_workers
-from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt
+from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, median_and_longest_of
 from oneshot_queue.bench.fleet import Fleet, WorkerProcess
-from oneshot_queue.bench.sizes import Sizes
 from oneshot_queue.client.blocking import SyncJob
 from oneshot_queue.states import JobState
 from tests.bench.fleet import a_fleet, a_private_fleet
+from tests.bench.sizes import Sizes
 from tests.faults.troubles import half_open, subscribers
 from tests.faults.wire import Wire
 from tests.integration.witness import Witness
@@ -40,18 +39,13 @@ def measure(sizes: Sizes) -> Iterator[Line]:
     """Each with faults that really happen."""
     yield from killed_workers.measure(a_fleet, sizes)
     lost_s = list(_lost_hosts(sizes))
-    yield from _spans(lost_s, f"loss of a host to its jobs decided, lease {LEASE_S:g} s", LOST_HOST_MARK)
+    yield from median_and_longest_of(lost_s, f"loss of a host to its jobs decided, lease {LEASE_S:g} s", LOST_HOST_MARK)
     deaf_s = list(_deaf_workers(sizes))
-    yield from _spans(deaf_s, f"interrupt without pub/sub to group dead, renewal every {RENEW_S:g} s", DEAF_MARK)
+    name = f"interrupt without pub/sub to group dead, renewal every {RENEW_S:g} s"
+    yield from median_and_longest_of(deaf_s, name, DEAF_MARK)
     wronged = _restart_of_redis()
     name = f"jobs killed, lost or started twice by a restart of Redis, of {RESTART_JOBS}"
     yield Line(name, wronged, "jobs", mark=RESTART_MARK)
-
-
-def _spans(spans_s: list[float], name: str, mark: Mark) -> Iterator[Line]:
-    """The longest has the mark: a promise binds every time."""
-    yield Line(f"{name}, p50", statistics.median(spans_s), "s", (min(spans_s), max(spans_s)))
-    yield Line(f"{name}, longest of {len(spans_s)}", max(spans_s), "s", mark=mark)
 
 
 def _lost_hosts(sizes: Sizes) -> Iterator[float]:

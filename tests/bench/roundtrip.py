@@ -14,8 +14,8 @@ from oneshot_queue import Queue
 from oneshot_queue.bench.enqueueing import check_waiting
 from oneshot_queue.bench.figures import Line, Mark, quantiles_of
 from oneshot_queue.bench.fleet import QUEUE, TRUE, Fleet
-from oneshot_queue.bench.sizes import Sizes
 from tests.bench.fleet import a_fleet
+from tests.bench.sizes import Sizes
 
 MARK: Final = Mark.at_most(1.3)
 Spans = tuple[list[float], list[float]]

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Final
 
 from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt
-from oneshot_queue.bench.fleet import TRUE, Fleet
+from oneshot_queue.bench.fleet import STALLED_S, TRUE, Fleet
 from oneshot_queue.bench.latency import result_s
 from oneshot_queue.bench.procfs import rss_bytes
-from oneshot_queue.bench.sizes import Sizes
 from oneshot_queue.store import claiming, lease_store
-from oneshot_queue.store.calls import plain
+from oneshot_queue.store.calls import plain, text
 from oneshot_queue.store.claiming import MAX_CLAIM, Claimed
 from oneshot_queue.store.examination import server_words
 from tests.bench.fleet import a_fleet
+from tests.bench.sizes import Sizes
 
 FEW: Final = 100
 RATIO_MARK: Final = Mark.at_most(2.0)
@@ -31,6 +34,7 @@ WRITERS: Final = 100
 OTHERS: Final = 4
 FEWEST: Final = 3
 _PAGE: Final = 10_000
+_SENT: Final = re.compile(r" tot-cmds=(\d+)")
 
 
 def measure(sizes: Sizes) -> Iterator[Line]:
@@ -144,48 +148,56 @@ def _many_workers(sizes: Sizes) -> Iterator[Line]:
         yield Line(f"calls for one job, {sizes.workers} workers idle on its queue", calls / sizes.workers, "calls")
 
 
-def _calls(fleet: Fleet) -> float:
-    return sum(_stat(fleet, name, "calls") for name in ("eval", "evalsha", "blpop", "hmget"))
+def _calls(fleet: Fleet) -> int:
+    """Commands that everybody has sent who is connected, what scripts do inside not counted."""
+    return fleet.server.run(plain("CLIENT", "LIST", read=lambda reply: sum(map(int, _SENT.findall(text(reply))))))
 
 
 # ------------------------------------------------------------------------------------------------- output
 
 
 def _much_output(sizes: Sizes) -> Iterator[Line]:
-    with a_fleet() as fleet:
+    with a_fleet() as fleet, ExitStack() as ending:
         fleet.start_worker(1, concurrency=WRITERS + OTHERS, warm_up=sizes.warm_up)
         (pid,) = fleet.workers[0].worker_pids
         alone_s = statistics.median(result_s(fleet) for _ in range(sizes.results))
-        idle = highest = rss_bytes(pid)
+        idle = rss_bytes(pid)
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # from here on its peak is counted anew
         each = sizes.flood_mb * 1_000_000 // WRITERS
         with fleet.frozen_workers():
             jobs = fleet.enqueue([("/bin/sh", "-c", f"exec head -c {each} /dev/zero")] * WRITERS)
-            followers = [_follow(fleet, job.id) for job in jobs[-sizes.followers :]]
+            followers = [ending.enter_context(_follow(fleet, job.id)) for job in jobs[-sizes.followers :]]
             channels = [fleet.keys.events(job.id) for job in jobs[-sizes.followers :]]
             heard = plain("PUBSUB", "NUMSUB", *channels, read=lambda reply: sum(map(int, reply[1::2])))
             fleet.until(lambda: fleet.server.run(heard), lambda listeners: listeners == len(channels), "the followers")
         beside_s = []
         while fleet.unfinished():
             beside_s.append(result_s(fleet))
-            highest = max(highest, rss_bytes(pid))
         if len(beside_s) < FEWEST:
             raise MeasurementSpoilt(f"the writers were over after {len(beside_s)} other jobs")
-        if ends := [follower.wait() for follower in followers if follower.wait() != 0]:
+        if ends := [end for follower in followers if (end := follower.wait(STALLED_S)) != 0]:
             raise MeasurementSpoilt(f"followers ended with {ends}")
+        growth = rss_bytes(pid, peak=True) - idle
         # The queue keeps no more output of jobs that have ended than it may: the oldest are gone.
         kept = [job for job, (state,) in zip(jobs, fleet.fields(jobs, "state"), strict=True) if state is not None]
         fleet.check(kept, output_bytes=each)
     name = f"{sizes.flood_mb:,} MB written by {WRITERS} jobs at once, {sizes.followers} of them followed"
     ratio = statistics.median(beside_s) / alone_s
     yield Line(f"{name}: enqueue to result of others", ratio, "times that alone", mark=RATIO_MARK)
-    yield Line(f"{name}: growth of the worker", (highest - idle) / 1e6, "MB", mark=GROWTH_MARK)
+    yield Line(f"{name}: growth of the worker", growth / 1e6, "MB", mark=GROWTH_MARK)
 
 
-def _follow(fleet: Fleet, job_id: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+@contextmanager
+def _follow(fleet: Fleet, job_id: str) -> Iterator[subprocess.Popen[bytes]]:
+    follower = subprocess.Popen(
         [sys.executable, "-P", "-m", "oneshot_queue", "logs", "-f", job_id],
         env=fleet.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,  # it says what was not kept
     )
+    try:
+        yield follower
+    finally:
+        follower.kill()
+        follower.wait()

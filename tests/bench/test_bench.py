@@ -8,11 +8,11 @@ import pytest
 
 from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, quantiles_of
 from oneshot_queue.bench.fleet import TRUE
-from oneshot_queue.bench.sizes import Sizes
 from oneshot_queue.states import JobState
 from tests.bench import local
 from tests.bench.__main__ import main
 from tests.bench.fleet import a_fleet
+from tests.bench.sizes import Sizes
 
 TINY = Sizes(
     rounds=1,
@@ -44,7 +44,7 @@ FLEET_LINES = (
     ("CPU of Redis", "µs/command"),
     ("enqueue to last end", "of xargs"),
     ("drain of a full queue", "of xargs"),
-    ("CPU of it all, commands included", "of xargs"),
+    ("CPU of workers, Redis and commands", "of xargs"),
 )
 LINES = {
     "throughput": [
@@ -117,8 +117,15 @@ LINES = {
         ("10 MB written by 100 jobs at once, 2 of them followed: growth of the worker", "MB"),
     ],
     "floor": [
-        ("1 bare process of Python, 4 commands at once", "commands/s"),
-        ("2 bare processes of Python, 4 commands at once", "commands/s"),
+        (f"{name}{kind}", unit)
+        for name, kind in (
+            ("1 bare process of Python, 4 commands at once", ""),
+            ("2 bare processes of Python, 4 commands at once", ""),
+            ("1 bare process of Python, 4 commands at once", ", claimed and ended in Redis"),
+            ("2 bare processes of Python, 4 commands at once", ", claimed and ended in Redis"),
+            ("2 bare processes of Python, 32 commands at once", ", claimed and ended in Redis"),
+        )
+        for unit in ("commands/s", "of xargs -P4")
     ],
     "local": [
         ("run_commands, 4 sleep 0.05, one after another", "s"),
@@ -133,6 +140,7 @@ MARKS: dict[str, dict[str, object]] = {
     "throughput": {
         "1 worker process (-c 4), enqueue to last end": {"at_least": 0.7},
         "2 worker processes (-c 4), enqueue to last end": {"at_least": 1.0},
+        "2 worker processes (-c 32), enqueue to last end": {"at_least": 1.0},
     },
     "enqueueing": {
         "Queue.enqueue_many of 50": {"at_least": 50_000},

@@ -27,6 +27,7 @@ from tests.bench.report import machine, print_lines, print_machine
 _QUEUES: Final = "tests.bench.peers.queues"
 PEERS: Final[dict[str, Peer]] = {
     "xargs": XARGS,
+    "oneshot-queue": OwnQueue(2, 32),
     "oneshot-queue-2": OwnQueue(2),
     "oneshot-queue-1": OwnQueue(1),
     "parallel": PARALLEL,

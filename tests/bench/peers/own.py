@@ -14,24 +14,26 @@ from tests.bench.peers.peer import Turn, Work, check, tree_cpu_s
 
 @dataclass(frozen=True, slots=True)
 class OwnQueue:
-    """One worker with so many processes."""
+    """One worker with so many processes, which all together run so many commands at once."""
 
     processes: int
+    slots: int = SLOTS
 
     @property
     def name(self) -> str:
-        """With its processes: there are two of them."""
-        return f"oneshot-queue, {self.processes} process{'es' if self.processes > 1 else ''}"
+        """There are several of them."""
+        plural = "es" if self.processes > 1 else ""
+        return f"oneshot-queue, {self.processes} process{plural}, -c {self.slots}"
 
     def describe(self) -> tuple[str, str]:
         """Always here."""
-        return __version__, f"worker --processes {self.processes} -c {SLOTS}; SyncQueue.enqueue_many"
+        return __version__, f"worker --processes {self.processes} -c {self.slots}; SyncQueue.enqueue_many"
 
     def take_turn(self, work: Work) -> Turn:
         """Do the work on a fresh server, by warm workers."""
         with a_private_fleet() as private:
             fleet = private.fleet
-            fleet.start_worker(self.processes, concurrency=SLOTS, warm_up=work.warm_up)
+            fleet.start_worker(self.processes, concurrency=self.slots, warm_up=work.warm_up)
             commands = [TRUE] * work.commands
             before_s, began = _cpu_s(private), time.perf_counter()
             jobs = fleet.enqueue(commands)

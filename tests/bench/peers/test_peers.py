@@ -49,7 +49,7 @@ class Scripted:
 def test_eleven_other_systems_take_part() -> None:
     names = {"xargs", "parallel", "hyperqueue", "rq", "celery", "saq", "arq", "streaq", "dramatiq", "huey", "docket"}
 
-    assert set(PEERS) == names | {"oneshot-queue-1", "oneshot-queue-2"}
+    assert set(PEERS) == names | {"oneshot-queue", "oneshot-queue-1", "oneshot-queue-2"}
 
 
 def test_peers_take_turns_round_by_round() -> None:
@@ -75,7 +75,7 @@ def test_real_processes_do_the_work_and_the_report_says_how_fast(
     assert code == 0
     told = json.loads(file.read_text())
     assert (told["commands"], told["rounds"]) == (6, 2)
-    assert [peer["name"] for peer in told["peers"]] == ["xargs", "oneshot-queue, 1 process", "fake"]
+    assert [peer["name"] for peer in told["peers"]] == ["xargs", "oneshot-queue, 1 process, -c 4", "fake"]
     for peer in told["peers"]:
         assert len(peer["rates"]) == len(peer["of_xargs"]) == 2
         assert all(rate > 0 for rate in peer["rates"])

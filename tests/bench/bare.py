@@ -1,0 +1,167 @@
+"""Runs commands as barely as Python can; not a test, but what a benchmark runs as a process.
+
+Usage: ``bare.py SLOTS COMMANDS`` runs so many ``/bin/true``; ``bare.py SLOTS URL LEASE`` runs the jobs that wait in the
+benchmark's queue, under a lease that is registered. It says that it is there, and begins when its input ends.
+
+A command is started by ``os.posix_spawn`` with two pipes for its output, and is waited for by ``epoll`` and a pidfd. A
+job is claimed and ended by the worker's own scripts, all that has to be said in one exchange. That is all: no event
+loop, no states, no limits, no interrupts, no renewals, nobody to end what is left, nothing that outlives a crash.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import hiredis
+
+from oneshot_queue.bench.fleet import QUEUE, TRUE
+from oneshot_queue.jobs import Cause, Outcome, Usage
+from oneshot_queue.pidfd import pidfd_open
+from oneshot_queue.settings import Settings
+from oneshot_queue.states import JobState
+from oneshot_queue.store import claiming, job_store
+from oneshot_queue.store.calls import Call, packed
+from oneshot_queue.store.claiming import Claim
+from oneshot_queue.store.job_store import Holder
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.wire import unpack_spec
+
+CHUNK: Final = 65_536
+SETTINGS: Final = Settings()
+KEYS: Final = QueueKeys(SETTINGS.namespace, QUEUE)
+
+
+class Commands:
+    """Those that run, and the ends of their pipes."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._running: dict[int, tuple[int, Claim | None]] = {}
+        self._outputs: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    @property
+    def are_over(self) -> bool:
+        """Whether nothing is left to wait for."""
+        return not self._running and not self._outputs
+
+    def start(self, argv: tuple[bytes | str, ...], environment: dict[str, str], claim: Claim | None = None) -> None:
+        """Start one."""
+        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(2)]
+        files = [(os.POSIX_SPAWN_DUP2, writer, number) for number, (_, writer) in enumerate(pipes, 1)]
+        pid = os.posix_spawn(argv[0], argv, environment, file_actions=files, setsid=True)
+        for reader, writer in pipes:
+            os.close(writer)
+            self._epoll.register(reader, select.EPOLLIN)
+            self._outputs.add(reader)
+        pidfd = pidfd_open(pid)
+        self._epoll.register(pidfd, select.EPOLLIN)
+        self._running[pidfd] = pid, claim
+
+    def wait(self) -> list[tuple[Claim | None, int, Usage]]:
+        """Wait until something happens; those that have ended, with their process ids."""
+        ended = []
+        for fd, _ in self._epoll.poll():
+            if fd in self._outputs:
+                if os.read(fd, CHUNK):
+                    continue
+                self._outputs.remove(fd)
+            else:
+                pid, claim = self._running.pop(fd)
+                _, status, used = os.wait4(pid, 0)
+                if status:
+                    sys.exit(1)
+                ended.append((claim, pid, Usage(used.ru_utime, used.ru_stime, used.ru_maxrss * 1024)))
+            # A command that has just been started may still hold a copy: to close ours would not end the watch.
+            self._epoll.unregister(fd)
+            os.close(fd)
+        return ended
+
+
+class Line:
+    """A connection on which one question is asked at a time."""
+
+    def __init__(self, url: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(urlsplit(url).path)
+        self._reader = hiredis.Reader()
+        self._told: set[str] = set()
+
+    def ask(self, calls: list[Call[Any]]) -> list[Any]:
+        """Carry out calls, in one exchange."""
+        self._socket.sendall(packed([self._words(call) for call in calls]))
+        return [call.read(self._reply()) for call in calls]
+
+    def _words(self, call: Call[Any]) -> tuple[Any, ...]:
+        assert call.script is not None, "only scripts are asked for here"
+        is_new = call.script.sha not in self._told
+        self._told.add(call.script.sha)
+        return call.command(whole_text=is_new)
+
+    def _reply(self) -> Any:
+        while (reply := self._reader.gets()) is False:
+            self._reader.feed(self._socket.recv(CHUNK))
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+
+def run_alone(slots: int, count: int) -> None:
+    """Run so many commands, so many at once."""
+    commands = Commands()
+    while count or not commands.are_over:
+        while count and len(commands) < slots:
+            count -= 1
+            commands.start(TRUE, {})
+        commands.wait()
+
+
+def run_jobs(slots: int, url: str, lease: str) -> None:
+    """Run the jobs that wait, until none does."""
+    commands, line = Commands(), Line(url)
+    ended: list[tuple[Claim | None, int, Usage]] = []
+    is_empty = False
+    while not is_empty or ended or not commands.are_over:
+        calls: list[Call[Any]] = [_finish(lease, claim, pid, usage) for claim, pid, usage in ended if claim is not None]
+        free = slots - len(commands)
+        if free and not is_empty:
+            calls.append(claiming.claim(KEYS, lease=lease, worker="bare", host="bare", free=free, settings=SETTINGS))
+        answers = line.ask(calls) if calls else []
+        if len(answers) > len(ended):
+            for claim in answers[-1].claims:
+                spec = unpack_spec(claim.spec, claim.stdin)
+                commands.start(spec.argv, {"ONESHOT_TOKEN": claim.token}, claim)
+            is_empty = not answers[-1].claims
+        ended = [] if commands.are_over else commands.wait()
+
+
+def _finish(lease: str, claim: Claim, pid: int, usage: Usage) -> Call[Any]:
+    outcome = Outcome(JobState.COMPLETED, Cause.EXIT, 0, usage=usage)
+    holder = Holder(claim.token, lease, "bare")
+    return job_store.finish(
+        KEYS,
+        claim.job_id,
+        holder,
+        outcome,
+        ago_ms=0,
+        inline_output=b"",
+        kept=0,
+        fields={"pid": pid},
+        settings=SETTINGS,
+    )
+
+
+if __name__ == "__main__":
+    print(flush=True)  # noqa: T201 - whoever measures waits for it
+    sys.stdin.read()
+    if len(sys.argv) > 3:
+        run_jobs(int(sys.argv[1]), sys.argv[2], sys.argv[3])
+    else:
+        run_alone(int(sys.argv[1]), int(sys.argv[2]))
