@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 import anyio
@@ -9,6 +10,8 @@ import anyio
 from oneshot_queue.clock import Clock
 from workers.notes import Notes
 from workers.orchestrator import AsyncOrchestrator
+
+logger = logging.getLogger(__name__)
 
 PAUSE_S: Final = 5.0
 LOOK_AGAIN_S: Final = 0.1
@@ -31,6 +34,7 @@ class Slots:
         self._left = max_jobs
         self._used_up = anyio.Event()
         self._paused_until = 0.0
+        self._has_complained = False
 
     def pause(self) -> None:
         """Take no jobs for some seconds: processes cannot be started just now."""
@@ -72,6 +76,14 @@ class Slots:
             if left > 0:
                 await anyio.sleep(left)
             elif self.free_slots:
+                self._has_complained = False
                 return
             elif not self._used_up.is_set():
+                self._complain()
                 await anyio.sleep(LOOK_AGAIN_S)
+
+    def _complain(self) -> None:
+        # Once: it is said of each of these jobs why it cannot be written.
+        if not self._has_complained:
+            self._has_complained = True
+            logger.error("the ends of so many jobs cannot be written that no more are taken until some are")

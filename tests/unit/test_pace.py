@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from unittest.mock import Mock
-
 import anyio
-import pytest
 from anyio.lowlevel import checkpoint
 
-from oneshot_queue.clock import SystemClock
 from workers.pace import Pace
-from workers.slots import Slots
 
 
 async def test_who_is_not_busy_does_not_wait() -> None:
@@ -48,13 +43,3 @@ async def test_who_gives_up_leaves_the_beat_to_the_others() -> None:
             assert given_up.cancelled_caught
             group.start_soon(pace.keep)
         await pace.keep()
-
-
-@pytest.mark.parametrize(
-    ("free", "slots", "are_scarce"),
-    [(0, 1, True), (1, 1, False), (1, 4, False), (0, 4, True), (1, 8, True), (2, 8, False), (3, 16, True)],
-)
-def test_slots_are_scarce_while_less_than_a_quarter_is_free(free: int, slots: int, are_scarce: bool) -> None:
-    orchestrator = Mock(free_slots=free, max_concurrent=slots)
-
-    assert Slots(orchestrator, SystemClock(), Mock()).are_scarce is are_scarce

@@ -24,8 +24,8 @@ PERIOD_S: Final = 1.0
 class Promoter:
     """Does it about once a second and when the next job is due, for the queues that this worker is in charge of.
 
-    A claim does the same first, so a worker that finds a slot free is never behind; and should two believe to be in
-    charge, nothing is done twice.
+    A claim does the same first, so what is due does not wait for this where somebody claims. A worker that leaves or
+    dies is no longer in charge, and another is within seconds. Should two believe to be, nothing is done twice.
 
     Args:
         is_in_charge: Whether no other worker is known to look after this queue.
