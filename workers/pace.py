@@ -1,7 +1,7 @@
-"""In step: what a busy worker has to say to Redis waits a moment for more of its kind.
+"""In step: what a worker has to say to Redis in a rush of short jobs waits a moment for more of its kind.
 
 Ten ends written in a row cost less than ten times one, in Redis and here, and so do ten claims and ten starts. Where
-nearly all slots run, nobody waits for that moment: the processor has enough to do.
+nearly all slots run, nobody misses that moment: the processor has enough to do.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ PAUSE_S: Final = 0.003
 
 
 class Pace:
-    """Lets whoever comes while the worker is busy go on at the next beat, all together.
+    """Lets whoever comes in a rush go on at the next beat, all together.
 
     Args:
-        is_busy: Whether the worker is; if not, nobody waits.
+        is_rush: Whether there is one; if not, nobody waits.
     """
 
-    def __init__(self, is_busy: Callable[[], bool]) -> None:
-        self._is_busy = is_busy
+    def __init__(self, is_rush: Callable[[], bool]) -> None:
+        self._is_rush = is_rush
         self._beat: asyncio.Event | None = None
 
     async def keep(self) -> None:
-        """Wait for the next beat, at most ``PAUSE_S`` seconds; not at all while there is room for more jobs."""
-        if not self._is_busy():
+        """Wait for the next beat, at most ``PAUSE_S`` seconds; not at all if there is no rush."""
+        if not self._is_rush():
             return
         if self._beat is None:
             self._beat = asyncio.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import Final
 
 import anyio
@@ -14,6 +15,9 @@ from workers.orchestrator import AsyncOrchestrator
 logger = logging.getLogger(__name__)
 
 PAUSE_S: Final = 5.0
+RUSH_JOBS: Final = 16
+RUSH_S: Final = 0.03
+"""So many jobs taken in so short a time are a rush: some five hundred a second."""
 LOOK_AGAIN_S: Final = 0.1
 """How long to wait while so many ends of jobs are not on record that no start could be noted."""
 
@@ -35,6 +39,7 @@ class Slots:
         self._used_up = anyio.Event()
         self._paused_until = 0.0
         self._has_complained = False
+        self._taken_s: deque[float] = deque(maxlen=RUSH_JOBS)
 
     def pause(self) -> None:
         """Take no jobs for some seconds: processes cannot be started just now."""
@@ -43,6 +48,7 @@ class Slots:
     def take(self) -> None:
         """One job was taken on."""
         self._notes.count_job()
+        self._taken_s.append(self._clock.monotonic())
         if self._left is not None:
             self._left -= 1
             if self._left <= 0:
@@ -62,9 +68,11 @@ class Slots:
         return max(0, free if self._left is None else min(free, self._left))
 
     @property
-    def are_scarce(self) -> bool:
-        """Whether nearly all are taken: less than a quarter is free."""
-        return self._orchestrator.free_slots * 4 < self._orchestrator.max_concurrent
+    def is_rush(self) -> bool:
+        """Whether short jobs crowd in: less than a quarter of the slots is free, and many were taken just now."""
+        if self._orchestrator.free_slots * 4 >= self._orchestrator.max_concurrent:
+            return False
+        return len(self._taken_s) == RUSH_JOBS and self._clock.monotonic() - self._taken_s[0] < RUSH_S
 
     async def wait_for_slot(self) -> None:
         """Wait until there is room for one."""

@@ -94,7 +94,7 @@ class Worker:
         self._commands = AsyncConnection(options.url, watches_server=True, gathers=True)
         spool = Spool(None if assignment.folder is None else Path(assignment.folder) / SPOOL)
         self._announcements = Announcements(self._commands)
-        self._pace = Pace(lambda: self._slots.are_scarce)
+        self._pace = Pace(lambda: self._slots.is_rush)
         self.recorder = Recorder(
             connection=self._commands,
             holdings=self.holdings,

@@ -1,4 +1,4 @@
-"""While a worker is busy, ends and claims keep step."""
+"""In a rush of short jobs ends and claims keep step."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from anyio.lowlevel import checkpoint
 from workers.pace import Pace
 
 
-async def test_who_is_not_busy_does_not_wait() -> None:
+async def test_nobody_waits_without_a_rush() -> None:
     with anyio.fail_after(0):
         await Pace(lambda: False).keep()
 
 
-async def test_all_who_come_while_it_is_busy_go_on_together() -> None:
+async def test_all_who_come_in_a_rush_go_on_together() -> None:
     pace, gone_on = Pace(lambda: True), []
 
     async def come(name: str) -> None:

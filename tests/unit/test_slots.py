@@ -10,17 +10,39 @@ from anyio.lowlevel import checkpoint
 
 from oneshot_queue.clock import SystemClock
 from workers import slots as slots_module
-from workers.slots import Slots
+from workers.slots import RUSH_JOBS, Slots
+
+
+class AClock(SystemClock):
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 @pytest.mark.parametrize(
-    ("free", "slots", "are_scarce"),
-    [(0, 1, True), (1, 1, False), (1, 4, False), (0, 4, True), (1, 8, True), (2, 8, False), (3, 16, True)],
+    ("free", "slots", "gap_s", "is_rush"),
+    [
+        (3, 16, 0.001, True),
+        (4, 16, 0.001, False),
+        (3, 16, 0.003, False),
+        (0, 4, 0.001, True),
+        (1, 4, 0.001, False),
+        (1, 8, 0.001, True),
+    ],
 )
-def test_they_are_scarce_while_less_than_a_quarter_is_free(free: int, slots: int, are_scarce: bool) -> None:
-    orchestrator = Mock(free_slots=free, max_concurrent=slots)
+def test_it_is_a_rush_when_nearly_all_are_taken_and_many_were_just_now(
+    free: int, slots: int, gap_s: float, is_rush: bool
+) -> None:
+    clock = AClock()
+    place = Slots(Mock(free_slots=free, max_concurrent=slots), clock, Mock())
 
-    assert Slots(orchestrator, SystemClock(), Mock()).are_scarce is are_scarce
+    for taken in range(RUSH_JOBS):
+        assert place.is_rush is False, f"{taken} were taken"
+        place.take()
+        clock.now += gap_s
+
+    assert place.is_rush is is_rush
 
 
 async def test_it_is_said_once_that_no_start_could_be_noted(

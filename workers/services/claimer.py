@@ -25,7 +25,7 @@ from workers.pace import Pace
 
 logger = logging.getLogger(__name__)
 
-BELL_S: Final = 10.0
+BELL_S: Final = 15.0
 """How long an idle worker waits at the doorbell before it looks for itself."""
 
 Admit = Callable[[Lease, str, Claim], Awaitable[None]]
@@ -53,7 +53,7 @@ class Claimer:
     Args:
         bell: A connection for blocking reads, used for nothing else.
         turn: Held by whoever of this worker's claimers is counting slots and claiming.
-        pace: In which a busy worker claims.
+        pace: In which jobs are claimed in a rush.
         admit: Starts a job that was claimed under this lease id.
         on_lost: Told when the lease is gone, and by which id it was asked for.
         run_id_of: Which run of its server a queue is on, '' if that is not known.

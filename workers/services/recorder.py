@@ -76,7 +76,7 @@ class Recorder:
     Args:
         on_fenced: Called with a job that turned out to be another's.
         safe: Keeps ends on disk as long as the broker cannot take them.
-        pace: In which a busy worker writes.
+        pace: In which ends are written in a rush.
     """
 
     def __init__(
