@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 RECONNECT_S: Final = 0.5
 MAX_RECONNECT_S: Final = 4.0
-PING_S: Final = 5.0
+PING_S: Final = 10.0
 """A subscriber that hears nothing for so long pings; if it hears nothing for as long again, its connection is dead."""
 
 MAX_UNHEARD: Final = 1_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 import subprocess
 import sys
@@ -17,11 +16,12 @@ from oneshot_queue.bench.fleet import STALLED_S, TRUE, Fleet
 from oneshot_queue.bench.latency import result_s
 from oneshot_queue.bench.procfs import rss_bytes
 from oneshot_queue.store import claiming, lease_store
-from oneshot_queue.store.calls import plain, text
+from oneshot_queue.store.calls import plain
 from oneshot_queue.store.claiming import MAX_CLAIM, Claimed
 from oneshot_queue.store.examination import server_words
 from tests.bench.fleet import a_fleet
 from tests.bench.sizes import Sizes
+from tests.faults.faults import Monitor
 
 FEW: Final = 100
 RATIO_MARK: Final = Mark.at_most(2.0)
@@ -29,12 +29,11 @@ RENEWAL_MARK: Final = Mark.at_most(50.0)
 IDLE_MARK: Final = Mark.at_most(1.0)
 GROWTH_MARK: Final = Mark.at_most(100.0)
 LEASES: Final = 20
-IDLE_S: Final = 20.0
+IDLE_S: Final = 30.0
 WRITERS: Final = 100
 OTHERS: Final = 4
 FEWEST: Final = 3
 _PAGE: Final = 10_000
-_SENT: Final = re.compile(r" tot-cmds=(\d+)")
 
 
 def measure(sizes: Sizes) -> Iterator[Line]:
@@ -129,28 +128,23 @@ def _stat(fleet: Fleet, command: str, field: str) -> float:
 
 
 def _many_workers(sizes: Sizes) -> Iterator[Line]:
-    with a_fleet() as fleet:
+    with a_fleet() as fleet, Monitor(fleet.url) as monitor:
         fleet.start_worker(sizes.workers, concurrency=sizes.workers, warm_up=sizes.workers)
         time.sleep(IDLE_S / 2)  # what they had to do at their start is over
-        before = _calls(fleet)
+        before = monitor.count_sent()
         time.sleep(IDLE_S)
-        calls = _calls(fleet) - before
+        calls = monitor.count_sent() - before
         yield Line(
             f"calls of an idle worker, {sizes.workers} on one queue",
             calls / sizes.workers / IDLE_S,
             "calls/s",
             mark=IDLE_MARK,
         )
-        before = _calls(fleet)
+        before = monitor.count_sent()
         for _ in range(sizes.workers):
             result_s(fleet)
-        calls = _calls(fleet) - before
+        calls = monitor.count_sent() - before
         yield Line(f"calls for one job, {sizes.workers} workers idle on its queue", calls / sizes.workers, "calls")
-
-
-def _calls(fleet: Fleet) -> int:
-    """Commands that everybody has sent who is connected, what scripts do inside not counted."""
-    return fleet.server.run(plain("CLIENT", "LIST", read=lambda reply: sum(map(int, _SENT.findall(text(reply))))))
 
 
 # ------------------------------------------------------------------------------------------------- output

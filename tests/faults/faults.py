@@ -146,6 +146,7 @@ class Monitor:
         self._client = client
         self._watch = client.monitor()
         self._told: list[tuple[float, str]] = []
+        self._by_scripts = 0
         self._thread = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> Self:
@@ -169,6 +170,11 @@ class Monitor:
         self._catch_up()
         return [at_s for at_s, told in self._told if words in told]
 
+    def count_sent(self) -> int:
+        """How many commands clients have sent so far, this look included; what scripts do inside is not counted."""
+        self._catch_up()
+        return len(self._told) - self._by_scripts
+
     def _catch_up(self) -> None:
         """What we read may be behind what was said: say something ourselves, and read until we hear it."""
         marker = secrets.token_hex(8)
@@ -179,4 +185,5 @@ class Monitor:
         with contextlib.suppress(redis.RedisError, OSError, ValueError, AttributeError):
             while True:
                 heard = self._watch.next_command()
+                self._by_scripts += heard["client_type"] == "lua"
                 self._told.append((float(heard["time"]), str(heard["command"])))
