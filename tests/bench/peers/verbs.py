@@ -15,6 +15,8 @@ from tests.bench.peers.environments import SHARED
 
 MARK: Final = Mark.at_most(0.8)
 VERBS: Final = ("queues", "ls", "workers")
+IMPORTS: Final = "importing redis and typer, and nothing else"
+"""What no verb can do without."""
 
 
 def measure(rounds: int) -> Iterator[Line]:
@@ -25,21 +27,25 @@ def measure(rounds: int) -> Iterator[Line]:
     """
     SHARED.install()
     with a_server() as server:
-        commands = {verb: [sys.executable, "-P", "-m", "oneshot_queue", "--url", server.url, verb] for verb in VERBS}
+        commands = {
+            f"oneshot-queue {verb}": [sys.executable, "-P", "-m", "oneshot_queue", "--url", server.url, verb]
+            for verb in VERBS
+        }
+        commands[IMPORTS] = [sys.executable, "-P", "-c", "import redis, typer"]
         theirs = [str(SHARED.programs / "rq"), "info", "--raw", "--url", server.url]
         for command in (theirs, *commands.values()):
             _span_s(command)  # what Python compiles the first time is there now
-        spans: dict[str, list[float]] = {verb: [] for verb in VERBS}
+        spans: dict[str, list[float]] = {name: [] for name in commands}
         bases: list[float] = []
         for _ in range(rounds):
             bases.append(_span_s(theirs))
-            for verb, command in commands.items():
-                spans[verb].append(_span_s(command))
+            for name, command in commands.items():
+                spans[name].append(_span_s(command))
     yield median_of([span_s * 1e3 for span_s in bases], "rq info --raw", "ms")
-    for verb, found in spans.items():
-        yield median_of([span_s * 1e3 for span_s in found], f"oneshot-queue {verb}", "ms")
+    for name, found in spans.items():
+        yield median_of([span_s * 1e3 for span_s in found], name, "ms")
         ratios = [span_s / base_s for span_s, base_s in zip(found, bases, strict=True)]
-        yield median_of(ratios, f"oneshot-queue {verb}", "of rq info", MARK)
+        yield median_of(ratios, name, "of rq info", None if name == IMPORTS else MARK)
 
 
 def _span_s(command: Sequence[str]) -> float:
