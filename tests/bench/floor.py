@@ -17,7 +17,7 @@ from typing import Final
 
 from oneshot_queue.bench.figures import Line, MeasurementSpoilt, median_of
 from oneshot_queue.bench.fleet import TRUE
-from oneshot_queue.bench.throughput import XARGS_SLOTS, xargs_run
+from oneshot_queue.bench.throughput import xargs_run
 from oneshot_queue.store import lease_store
 from tests.bench.fleet import a_fleet
 from tests.bench.sizes import Sizes
@@ -47,7 +47,7 @@ def measure(sizes: Sizes) -> Iterator[Line]:
         yield median_of(found, name, "commands/s")
         if xargs:
             ratios = [rate / own for rate, own in zip(found, xargs, strict=True)]
-            yield median_of(ratios, name, f"of xargs -P{XARGS_SLOTS}")
+            yield median_of(ratios, name, "of xargs")
 
 
 def _name(processes: int, slots: int) -> str:

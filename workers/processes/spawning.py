@@ -25,6 +25,7 @@ OUR_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.E
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 _OUTPUTS: Final = tuple(OutputStream)
+"""In the order of their numbers: the pipes become the descriptors 1 and 2."""
 
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 """What a program expects to find as the kernel has it."""
