@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 from oneshot_queue._version import __version__
 
 if TYPE_CHECKING:
-    from oneshot_queue.client.aio import Job, Queue
-    from oneshot_queue.client.blocking import SyncJob, SyncQueue
+    from oneshot_queue.client.async_queue import Job, Queue
+    from oneshot_queue.client.attention import Unattended
     from oneshot_queue.client.doctor.findings import Finding, Severity
-    from oneshot_queue.client.reading import OutputChunk
-    from oneshot_queue.client.watching import InterruptReport, InterruptResult, Unattended
+    from oneshot_queue.client.options import JobOptions
+    from oneshot_queue.client.sync_queue import SyncJob, SyncQueue
+    from oneshot_queue.client.verbs.interrupt import InterruptReport, InterruptResult
+    from oneshot_queue.client.verbs.logs import OutputChunk
     from oneshot_queue.errors import (
         AmbiguousJobId,
         BrokerError,
@@ -44,17 +46,25 @@ if TYPE_CHECKING:
         QueueFull,
         WaitTimedOut,
     )
-    from oneshot_queue.events import OutputStream
-    from oneshot_queue.jobs import Cause, JobRecord, JobSpec, Outcome, Priority, Usage
+    from oneshot_queue.jobs import JobRecord
+    from oneshot_queue.outcomes import Captured, Cause, Outcome, Usage
     from oneshot_queue.settings import Settings
+    from oneshot_queue.spec import JobSpec, Priority
     from oneshot_queue.states import JobState
+    from oneshot_queue.store.queues import QueueCounts
+    from oneshot_queue.task_events import OutputStream
+    from oneshot_queue.wire.presences import WorkerPresence
+    from oneshot_queue.workers.orchestrator import AsyncOrchestrator, run_commands
+    from oneshot_queue.workers.task import OneshotTask
 
 __all__ = [
     "AmbiguousJobId",
+    "AsyncOrchestrator",
     "BrokerError",
     "BrokerNotConfigured",
     "BrokerRefused",
     "BrokerUnreachable",
+    "Captured",
     "Cause",
     "Finding",
     "InterruptNotConfirmed",
@@ -67,18 +77,21 @@ __all__ = [
     "JobAlreadyFinal",
     "JobError",
     "JobNotFound",
+    "JobOptions",
     "JobRecord",
     "JobSpec",
     "JobState",
     "LoopAlreadyRunning",
     "MalformedData",
     "OneshotQueueError",
+    "OneshotTask",
     "Outcome",
     "OutputChunk",
     "OutputStream",
     "Priority",
     "Queue",
     "QueueClosed",
+    "QueueCounts",
     "QueueFull",
     "Settings",
     "Severity",
@@ -87,20 +100,29 @@ __all__ = [
     "Unattended",
     "Usage",
     "WaitTimedOut",
+    "WorkerPresence",
     "__version__",
+    "run_commands",
 ]
 
 _HOMES: Final = {
-    "Job": "oneshot_queue.client.aio",
-    "Queue": "oneshot_queue.client.aio",
-    "SyncJob": "oneshot_queue.client.blocking",
-    "SyncQueue": "oneshot_queue.client.blocking",
+    "QueueCounts": "oneshot_queue.store.queues",
+    "JobOptions": "oneshot_queue.client.options",
+    "WorkerPresence": "oneshot_queue.wire.presences",
+    "AsyncOrchestrator": "oneshot_queue.workers.orchestrator",
+    "run_commands": "oneshot_queue.workers.orchestrator",
+    "OneshotTask": "oneshot_queue.workers.task",
+    "Captured": "oneshot_queue.outcomes",
+    "Job": "oneshot_queue.client.async_queue",
+    "Queue": "oneshot_queue.client.async_queue",
+    "SyncJob": "oneshot_queue.client.sync_queue",
+    "SyncQueue": "oneshot_queue.client.sync_queue",
     "Finding": "oneshot_queue.client.doctor.findings",
     "Severity": "oneshot_queue.client.doctor.findings",
-    "OutputChunk": "oneshot_queue.client.reading",
-    "InterruptReport": "oneshot_queue.client.watching",
-    "InterruptResult": "oneshot_queue.client.watching",
-    "Unattended": "oneshot_queue.client.watching",
+    "OutputChunk": "oneshot_queue.client.verbs.logs",
+    "InterruptReport": "oneshot_queue.client.verbs.interrupt",
+    "InterruptResult": "oneshot_queue.client.verbs.interrupt",
+    "Unattended": "oneshot_queue.client.attention",
     "AmbiguousJobId": "oneshot_queue.errors",
     "BrokerError": "oneshot_queue.errors",
     "BrokerNotConfigured": "oneshot_queue.errors",
@@ -119,13 +141,13 @@ _HOMES: Final = {
     "QueueClosed": "oneshot_queue.errors",
     "QueueFull": "oneshot_queue.errors",
     "WaitTimedOut": "oneshot_queue.errors",
-    "OutputStream": "oneshot_queue.events",
-    "Cause": "oneshot_queue.jobs",
+    "OutputStream": "oneshot_queue.task_events",
+    "Cause": "oneshot_queue.outcomes",
     "JobRecord": "oneshot_queue.jobs",
-    "JobSpec": "oneshot_queue.jobs",
-    "Outcome": "oneshot_queue.jobs",
-    "Priority": "oneshot_queue.jobs",
-    "Usage": "oneshot_queue.jobs",
+    "JobSpec": "oneshot_queue.spec",
+    "Outcome": "oneshot_queue.outcomes",
+    "Priority": "oneshot_queue.spec",
+    "Usage": "oneshot_queue.outcomes",
     "Settings": "oneshot_queue.settings",
     "JobState": "oneshot_queue.states",
 }

@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import commands, leftovers
-from tests.servers import FAKE, GATE, Server, ServerKind, ServerProcess, kinds_for, known_kinds
+from tests.support import commands, leftovers
+from tests.support.servers import FAKE, GATE, Server, ServerKind, ServerProcess, kinds_for, known_kinds
 
 # How fast examples come is a matter of the machine's load, and no promise of ours.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -15,17 +15,24 @@ import anyio.abc
 
 from oneshot_queue.clock import Clock, SystemClock
 from oneshot_queue.errors import InvalidSetting, LoopAlreadyRunning
-from oneshot_queue.events import Observer
-from oneshot_queue.jobs import JobSpec, Outcome, new_job_id
-from workers.batch import Batch, handles_ctrl_c
-from workers.engine import Engine, Starts, Unnoted, guarded
-from workers.heartbeat import Heartbeat
-from workers.platform_checks import has_running_loop, require_asyncio, require_pidfds, usable_concurrency
-from workers.processes.process_tree import ProcessTree
-from workers.processes.readiness import Readiness
-from workers.processes.spawning import seal_descriptors
-from workers.processes.subreaper import child_statuses, child_subreaper
-from workers.task import OnEnd, OneshotTask
+from oneshot_queue.jobs import new_job_id
+from oneshot_queue.outcomes import Outcome
+from oneshot_queue.spec import JobSpec
+from oneshot_queue.task_events import Observer
+from oneshot_queue.workers.engine.batch import Batch, handles_ctrl_c
+from oneshot_queue.workers.engine.heartbeat import Heartbeat
+from oneshot_queue.workers.engine.requirements import (
+    has_running_loop,
+    require_asyncio,
+    require_pidfds,
+    usable_concurrency,
+)
+from oneshot_queue.workers.engine.runtime import Engine, Starts, Unnoted, guarded
+from oneshot_queue.workers.processes.process_tree import ProcessTree
+from oneshot_queue.workers.processes.readiness import Readiness
+from oneshot_queue.workers.processes.spawning import seal_descriptors
+from oneshot_queue.workers.processes.subreaper import child_statuses, child_subreaper
+from oneshot_queue.workers.task import OnEnd, OneshotTask
 
 
 class AsyncOrchestrator:

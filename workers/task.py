@@ -12,7 +12,10 @@ from typing import Final
 
 import anyio
 
-from oneshot_queue.events import (
+from oneshot_queue.outcomes import Cause, Outcome
+from oneshot_queue.spec import JobSpec
+from oneshot_queue.states import JobState
+from oneshot_queue.task_events import (
     ActivityDetected,
     InterruptStarted,
     OutputReceived,
@@ -22,19 +25,17 @@ from oneshot_queue.events import (
     TaskEnded,
     TaskStarted,
 )
-from oneshot_queue.jobs import Cause, JobSpec, Outcome
-from oneshot_queue.states import JobState
-from workers.crash_points import crash_at
-from workers.engine import Engine, StartForbidden
-from workers.outcomes import outcome_of
-from workers.processes.environment import job_environment
-from workers.processes.pipes import OutputPipes, StdinFeeder
-from workers.processes.process import Process
-from workers.processes.process_tree import Lineage
-from workers.processes.procfs import ticks_now
-from workers.processes.spawn_errors import SpawnRefused
-from workers.processes.spawning import SpawnPostponed, spawn
-from workers.processes.termination import Termination
+from oneshot_queue.workers.engine.crash_points import crash_at
+from oneshot_queue.workers.engine.outcomes import outcome_of
+from oneshot_queue.workers.engine.runtime import Engine, StartForbidden
+from oneshot_queue.workers.processes.environment import job_environment
+from oneshot_queue.workers.processes.pipes import OutputPipes, StdinFeeder
+from oneshot_queue.workers.processes.process import Process
+from oneshot_queue.workers.processes.process_tree import Lineage
+from oneshot_queue.workers.processes.procfs import ticks_now
+from oneshot_queue.workers.processes.spawn_errors import SpawnRefused
+from oneshot_queue.workers.processes.spawning import SpawnPostponed, spawn
+from oneshot_queue.workers.processes.termination import Termination
 
 _SPAWN_DELAYS_S: Final = (0.05, 5.0)
 _ABORT_S: Final = 5.0

@@ -11,7 +11,7 @@ import anyio
 from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, median_of, quantiles_of
 from oneshot_queue.bench.fleet import QUEUE, TRUE, Fleet, Place, accepted
 from oneshot_queue.bench.sizes import Sizes
-from oneshot_queue.client.aio import Job, Queue
+from oneshot_queue.client.async_queue import Job, Queue
 
 MANY_MARK: Final = Mark.at_least(50_000)
 

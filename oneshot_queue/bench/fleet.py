@@ -19,22 +19,22 @@ from typing import Any, Final, TypeVar
 
 from oneshot_queue.bench.figures import MeasurementSpoilt
 from oneshot_queue.bench.procfs import children_of, cpu_s
-from oneshot_queue.client.blocking import SyncJob, SyncQueue
+from oneshot_queue.client.sync_queue import SyncJob, SyncQueue
 from oneshot_queue.errors import BrokerError
-from oneshot_queue.jobs import Priority
 from oneshot_queue.settings import Settings
+from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store.calls import plain, text
-from oneshot_queue.store.connection import SyncConnection
-from oneshot_queue.store.erasing import erase_common, erase_queue
-from oneshot_queue.store.examination import server_words
+from oneshot_queue.store.checkup import server_words
 from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.retention import erase_common, erase_queue
+from oneshot_queue.store.transport.connection import SyncConnection
 
 T = TypeVar("T")
 
 QUEUE: Final = "bench"
 TRUE: Final = ("/bin/true",)
-WORKER_COMMAND: Final = (sys.executable, "-P", "-m", "workers")
+WORKER_COMMAND: Final = (sys.executable, "-P", "-m", "oneshot_queue", "worker")
 WORKER_OPTIONS: Final = ("--drain-timeout", "0.5", "--quiet", "--allow-eviction")
 # SIGTERM from the kernel, should the benchmark die without a word: a worker then ends its jobs and itself.
 _ENDING_WITH_PARENT: Final = (

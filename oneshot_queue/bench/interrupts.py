@@ -13,7 +13,7 @@ from oneshot_queue.bench.figures import Line, Mark, quantiles_of
 from oneshot_queue.bench.fleet import Fleet, Place
 from oneshot_queue.bench.procfs import children_of
 from oneshot_queue.bench.sizes import Sizes
-from oneshot_queue.client.blocking import SyncJob
+from oneshot_queue.client.sync_queue import SyncJob
 
 GROUP: Final = ("/bin/sh", "-c", "sleep 300 & wait")
 """A leader and a child: the group is dead when both are."""

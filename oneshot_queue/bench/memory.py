@@ -13,7 +13,7 @@ from oneshot_queue.bench.figures import Line, Mark
 from oneshot_queue.bench.fleet import Fleet, Place
 from oneshot_queue.bench.procfs import rss_bytes
 from oneshot_queue.bench.sizes import Sizes
-from oneshot_queue.store.examination import server_words
+from oneshot_queue.store.checkup import server_words
 
 WORKER_MARK: Final = Mark.at_most(45.0)
 RUNNING_MARK: Final = Mark.at_most(40.0)

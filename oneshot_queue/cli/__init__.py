@@ -25,8 +25,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
-from oneshot_queue.cli import terminal
-from oneshot_queue.cli.exits import Exit, exit_code_for
+from oneshot_queue.cli.exit_codes import Exit, exit_code_for
+from oneshot_queue.cli.output import terminal
 
 FOREGROUND_VERBS: Final = (["run"], ["wait"])
 """Verbs whose exit code is the job's; whatever is not the job's own end is ``Exit.OURS``."""

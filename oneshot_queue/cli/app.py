@@ -10,22 +10,26 @@ from typing import Annotated
 import typer
 
 from oneshot_queue._version import __version__
-from oneshot_queue.cli import (
-    benching,
-    brokering,
+from oneshot_queue.cli.commands import VerbGroup
+from oneshot_queue.cli.exit_codes import Exit, UsageProblem
+from oneshot_queue.cli.output.terminal import put
+from oneshot_queue.cli.verbs import (
+    bench,
+    broker,
     doctor,
-    fleet,
-    following,
-    running,
-    serving,
-    showing,
-    stopping,
-    submitting,
-    waiting,
+    enqueue,
+    interrupt,
+    logs,
+    ls,
+    queues,
+    retry,
+    run,
+    show,
+    up,
+    wait,
+    worker,
+    workers,
 )
-from oneshot_queue.cli.exits import Exit, UsageProblem
-from oneshot_queue.cli.terminal import put
-from oneshot_queue.cli.verbs import VerbGroup
 
 
 class Verbs(VerbGroup):
@@ -75,20 +79,24 @@ def application() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(_before_the_verb)
-    for family in (
-        submitting,
-        running,
-        following,
-        showing,
-        waiting,
-        stopping,
-        fleet,
-        serving,
-        brokering,
+    for verb in (
+        enqueue,
+        run,
+        logs,
+        ls,
+        show,
+        wait,
+        interrupt,
+        retry,
+        queues,
+        workers,
+        worker,
+        up,
+        broker,
         doctor,
-        benching,
+        bench,
     ):
-        family.add_to(app)
+        verb.add_to(app)
     return app
 
 

@@ -14,9 +14,9 @@ from oneshot_queue.checks import checked_duration, checked_name
 from oneshot_queue.client.effects import Context
 from oneshot_queue.clock import SystemClock
 from oneshot_queue.errors import BrokerNotConfigured, InvalidJob, InvalidSetting
-from oneshot_queue.jobs import JobSpec
 from oneshot_queue.settings import Settings
-from oneshot_queue.store.job_store import When
+from oneshot_queue.spec import JobSpec
+from oneshot_queue.store.enqueue import When
 
 
 class JobOptions(TypedDict, total=False):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from oneshot_queue.errors import MalformedData
-from oneshot_queue.events import OutputStream
 from oneshot_queue.store.calls import Call, pairs, plain, text
 from oneshot_queue.store.keys import QueueKeys
-from oneshot_queue.wire import Chunk, unpack_chunks
+from oneshot_queue.task_events import OutputStream
+from oneshot_queue.wire.chunks import Chunk, unpack_chunks
 
 PAGE_CHUNKS: Final = 16
 """Chunks a page: of 64 KiB at most, so that a reply stays at 1 MiB."""

@@ -20,16 +20,16 @@ from urllib.parse import urlsplit
 import hiredis
 
 from oneshot_queue.bench.fleet import QUEUE, TRUE
-from oneshot_queue.jobs import Cause, Outcome, Usage
+from oneshot_queue.outcomes import Cause, Outcome, Usage
 from oneshot_queue.pidfd import pidfd_open
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
-from oneshot_queue.store import claiming, job_store
+from oneshot_queue.store import attempts, claims
+from oneshot_queue.store.attempts import Holder
 from oneshot_queue.store.calls import Call, packed
-from oneshot_queue.store.claiming import Claim
-from oneshot_queue.store.job_store import Holder
+from oneshot_queue.store.claims import Claim
 from oneshot_queue.store.keys import QueueKeys
-from oneshot_queue.wire import unpack_spec
+from oneshot_queue.wire.specs import unpack_spec
 
 CHUNK: Final = 65_536
 SETTINGS: Final = Settings()
@@ -132,7 +132,7 @@ def run_jobs(slots: int, url: str, lease: str) -> None:
         calls: list[Call[Any]] = [_finish(lease, claim, pid, usage) for claim, pid, usage in ended if claim is not None]
         free = slots - len(commands)
         if free and not is_empty:
-            calls.append(claiming.claim(KEYS, lease=lease, worker="bare", host="bare", free=free, settings=SETTINGS))
+            calls.append(claims.claim(KEYS, lease=lease, worker="bare", host="bare", free=free, settings=SETTINGS))
         answers = line.ask(calls) if calls else []
         if len(answers) > len(ended):
             for claim in answers[-1].claims:
@@ -145,7 +145,7 @@ def run_jobs(slots: int, url: str, lease: str) -> None:
 def _finish(lease: str, claim: Claim, pid: int, usage: Usage) -> Call[Any]:
     outcome = Outcome(JobState.COMPLETED, Cause.EXIT, 0, usage=usage)
     holder = Holder(claim.token, lease, "bare")
-    return job_store.finish(
+    return attempts.finish(
         KEYS,
         claim.job_id,
         holder,

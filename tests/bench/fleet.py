@@ -11,7 +11,7 @@ from typing import Final
 
 from oneshot_queue.bench.fleet import Fleet, a_fleet_at
 from oneshot_queue.settings import Settings
-from tests.servers import ServerProcess, kinds_for
+from tests.support.servers import ServerProcess, kinds_for
 
 NAMESPACE: Final = Settings().namespace
 """Keys are as long as people have them."""

@@ -18,7 +18,7 @@ from typing import Final
 from oneshot_queue.bench.figures import Line, MeasurementSpoilt, median_of
 from oneshot_queue.bench.fleet import TRUE
 from oneshot_queue.bench.throughput import xargs_run
-from oneshot_queue.store import lease_store
+from oneshot_queue.store.leases import register
 from tests.bench.fleet import a_fleet
 from tests.bench.sizes import Sizes
 
@@ -64,7 +64,7 @@ def _with_jobs(processes: int, slots: int, commands: int) -> float:
         jobs = fleet.enqueue([TRUE] * commands)
         leases = [f"bare.{number}" for number in range(processes)]
         for lease in leases:
-            fleet.server.run(lease_store.register(fleet.keys, lease, _LEASE_S))
+            fleet.server.run(register(fleet.keys, lease, _LEASE_S))
         took_s = _span_s([[str(slots // processes), fleet.url, lease] for lease in leases])
         fleet.check(jobs)
         return commands / took_s

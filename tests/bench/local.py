@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from oneshot_queue.bench.figures import Line, MeasurementSpoilt, median_of
 from oneshot_queue.bench.fleet import TRUE
 from oneshot_queue.states import JobState
+from oneshot_queue.workers.orchestrator import run_commands
 from tests.bench.sizes import Sizes
-from workers.orchestrator import run_commands
 
 NAP_S = 0.05
 

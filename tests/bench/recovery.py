@@ -14,15 +14,15 @@ from typing import Final
 from oneshot_queue.bench import recovery as killed_workers
 from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, median_and_longest_of
 from oneshot_queue.bench.fleet import Fleet, WorkerProcess
-from oneshot_queue.client.blocking import SyncJob
+from oneshot_queue.client.sync_queue import SyncJob
 from oneshot_queue.states import JobState
 from tests.bench.fleet import a_fleet, a_private_fleet
 from tests.bench.sizes import Sizes
-from tests.faults.troubles import half_open, subscribers
-from tests.faults.wire import Wire
-from tests.integration.witness import Witness
-from tests.marks import Mark as ProcessMark
-from tests.waiting import wait_until
+from tests.support.marks import Mark as ProcessMark
+from tests.support.troubles import half_open, subscribers
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
+from tests.support.witness import Witness
 
 LEASE_S: Final = 3.0
 RENEW_S: Final = LEASE_S / 6

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from oneshot_queue.bench.chart import table
 from oneshot_queue.bench.figures import Line
-from tests.servers import kinds_for
+from tests.support.servers import kinds_for
 
 
 def machine() -> dict[str, object]:

@@ -19,8 +19,9 @@ from oneshot_queue import Queue
 from oneshot_queue.bench.enqueueing import check_waiting
 from oneshot_queue.bench.figures import Line, Mark, quantiles_of
 from oneshot_queue.bench.fleet import QUEUE, TRUE, Fleet
-from oneshot_queue.jobs import JobSpec, new_job_id
-from oneshot_queue.store import job_store
+from oneshot_queue.jobs import new_job_id
+from oneshot_queue.spec import JobSpec
+from oneshot_queue.store import enqueue
 from oneshot_queue.store.calls import Word
 from tests.bench.fleet import a_fleet
 from tests.bench.sizes import Sizes
@@ -95,4 +96,4 @@ def _single_blocking(fleet: Fleet, count: int) -> Spans:
 
 def _words(fleet: Fleet) -> tuple[Word, ...]:
     """What stores a job."""
-    return job_store.submit(fleet.keys, new_job_id(), JobSpec(TRUE), by="bench", max_length=1_000_000).command()
+    return enqueue.submit(fleet.keys, new_job_id(), JobSpec(TRUE), by="bench", max_length=1_000_000).command()

@@ -15,13 +15,14 @@ from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt
 from oneshot_queue.bench.fleet import STALLED_S, TRUE, Fleet
 from oneshot_queue.bench.latency import result_s
 from oneshot_queue.bench.procfs import rss_bytes
-from oneshot_queue.store import claiming, lease_store
+from oneshot_queue.store import claims
 from oneshot_queue.store.calls import plain
-from oneshot_queue.store.claiming import MAX_CLAIM, Claimed
-from oneshot_queue.store.examination import server_words
+from oneshot_queue.store.checkup import server_words
+from oneshot_queue.store.claims import MAX_CLAIM, Claimed
+from oneshot_queue.store.leases import register, renew
 from tests.bench.fleet import a_fleet
 from tests.bench.sizes import Sizes
-from tests.faults.faults import Monitor
+from tests.support.faults import Monitor
 
 FEW: Final = 100
 RATIO_MARK: Final = Mark.at_most(2.0)
@@ -93,8 +94,8 @@ def _many_running(sizes: Sizes) -> Iterator[Line]:
             held += sum(_claim(fleet, lease, MAX_CLAIM) for lease in leases)
         before_us = _script_us(fleet)
         for lease in leases:
-            answer = fleet.server.run(lease_store.renew(fleet.keys, lease, 30.0, []))
-            if isinstance(answer, claiming.Lost):
+            answer = fleet.server.run(renew(fleet.keys, lease, 30.0, []))
+            if isinstance(answer, claims.Lost):
                 raise MeasurementSpoilt(f"lease {lease} was lost")
         took_ms = (_script_us(fleet) - before_us) / 1e3
     name = f"one renewal of all leases, {len(jobs):,} jobs running under {LEASES}, time in Redis"
@@ -103,13 +104,13 @@ def _many_running(sizes: Sizes) -> Iterator[Line]:
 
 def _leased(fleet: Fleet) -> str:
     lease = f"bench.{time.monotonic_ns()}"
-    fleet.server.run(lease_store.register(fleet.keys, lease, 600.0))
+    fleet.server.run(register(fleet.keys, lease, 600.0))
     return lease
 
 
 def _claim(fleet: Fleet, lease: str, free: int) -> int:
     who = {"lease": lease, "worker": "bench", "host": "bench"}
-    answer = fleet.server.run(claiming.claim(fleet.keys, free=free, settings=fleet.settings, **who))
+    answer = fleet.server.run(claims.claim(fleet.keys, free=free, settings=fleet.settings, **who))
     if not isinstance(answer, Claimed):
         raise MeasurementSpoilt(f"a claim was answered by {answer}")
     return len(answer.claims)

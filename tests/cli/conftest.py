@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command_line import Cli
 from tests.cli.pretend_worker import PretendWorker
-from tests.integration.worker_process import WorkerProcess
-from tests.servers import Server, ServerKind, ServerProcess
+from tests.support.command_line import Cli
+from tests.support.servers import Server, ServerKind, ServerProcess
+from tests.support.worker_process import WorkerProcess
 
 
 @pytest.fixture

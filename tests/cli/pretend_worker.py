@@ -12,17 +12,18 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from oneshot_queue.clock import SystemClock
-from oneshot_queue.events import OutputStream
-from oneshot_queue.jobs import Cause, Outcome, Usage
+from oneshot_queue.outcomes import Cause, Outcome, Usage
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
-from oneshot_queue.store import claiming, job_store, lease_store
+from oneshot_queue.store import attempts, claims, leases, presence
+from oneshot_queue.store.attempts import Holder
 from oneshot_queue.store.calls import Call, plain
-from oneshot_queue.store.claiming import Claim, Claimed
-from oneshot_queue.store.connection import SyncConnection
-from oneshot_queue.store.job_store import Holder
+from oneshot_queue.store.claims import Claim, Claimed
 from oneshot_queue.store.keys import QueueKeys, presence_key
-from oneshot_queue.wire import Chunk, WorkerPresence
+from oneshot_queue.store.transport.connection import SyncConnection
+from oneshot_queue.task_events import OutputStream
+from oneshot_queue.wire.chunks import Chunk
+from oneshot_queue.wire.presences import WorkerPresence
 
 T = TypeVar("T")
 
@@ -39,10 +40,10 @@ class PretendWorker:
         self._connection = SyncConnection(url)
 
     def __enter__(self) -> Self:
-        self.ask(lease_store.register(self.keys, self.lease, 30.0))
+        self.ask(leases.register(self.keys, self.lease, 30.0))
         if self._is_seen:
             shown = self._presence()
-            self.ask(lease_store.show_presence(self._namespace, shown))
+            self.ask(presence.show_presence(self._namespace, shown))
             # Nobody renews it here, and a test may take its time.
             self.ask(plain("PERSIST", presence_key(self._namespace, shown.id), read=int))
         return self
@@ -59,7 +60,7 @@ class PretendWorker:
 
     def claim(self, job_id: str) -> Claim:
         """Take a job that waits."""
-        call = claiming.claim_one(
+        call = claims.claim_one(
             self.keys, job_id, lease=self.lease, worker=self.name, host="elsewhere", settings=Settings()
         )
         answer = self.ask(call)
@@ -73,7 +74,7 @@ class PretendWorker:
         rows = [(Chunk(ordinal, stream, offset, now_ms, data), True) for ordinal, stream, offset, data in chunks]
         kept = sum(len(data) for _, _, _, data in chunks)
         self.ask(
-            job_store.append_output(
+            attempts.append_output(
                 self.keys,
                 claim.job_id,
                 claim.attempt,
@@ -96,7 +97,7 @@ class PretendWorker:
 
     def _finish(self, claim: Claim, outcome: Outcome, *, kept: int = 0, retry_after_s: float | None = None) -> None:
         self.ask(
-            job_store.finish(
+            attempts.finish(
                 self.keys,
                 claim.job_id,
                 self._holder(claim),

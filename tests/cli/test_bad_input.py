@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.cli.command_line import PROGRAM, Cli
-from tests.servers import Server, ServerProcess
+from tests.support.command_line import PROGRAM, Cli
+from tests.support.servers import Server, ServerProcess
 
 _LONG = "x" * 131_000
 """Close to what the kernel lets one argument be; more never reaches us."""

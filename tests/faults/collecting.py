@@ -8,15 +8,15 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from oneshot_queue import JobRecord, OneshotQueueError
-from oneshot_queue.client.reading import OutputChunk
+from oneshot_queue.client.verbs.logs import OutputChunk
 from oneshot_queue.states import FINAL_STATES
 from tests.faults.ends import EndsWatcher
 from tests.faults.evidence import Evidence, Footprint
 from tests.faults.invariants import Verdict, judge
 from tests.faults.remains import leftovers_of
-from tests.integration.deployment import Deployment
-from tests.marks import pids, words_of
-from tests.waiting import LIMIT_S, wait_until
+from tests.support.deployment import Deployment
+from tests.support.marks import pids, words_of
+from tests.support.waiting import LIMIT_S, wait_until
 
 GONE_AFTER_INTERRUPT_S: Final = 2.0
 GONE_AFTER_WORKER_S: Final = 5.0

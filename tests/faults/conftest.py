@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.ends import EndsWatcher
-from tests.faults.wire import Wire
-from tests.integration.conftest import (
+from tests.support.deployment import Deployment
+from tests.support.deployment_fixtures import (
     _shared_worker,
     deployment,
     mark,
@@ -19,8 +19,8 @@ from tests.integration.conftest import (
     real_deployment,
     served,
 )
-from tests.integration.deployment import Deployment
-from tests.servers import ServerProcess
+from tests.support.servers import ServerProcess
+from tests.support.wire import Wire
 
 __all__ = ["_shared_worker", "deployment", "mark", "own_deployment", "real_deployment", "served"]
 

@@ -12,8 +12,8 @@ import redis
 
 from oneshot_queue import JobState
 from oneshot_queue.states import FINAL_STATES
-from tests.integration.deployment import Deployment
-from tests.waiting import LIMIT_S
+from tests.support.deployment import Deployment
+from tests.support.waiting import LIMIT_S
 
 _LOOK_S: Final = 0.05
 _READ_AGAIN: Final = 50

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from tests.integration.worker_process import WorkerProcess
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
+from tests.support.worker_process import WorkerProcess
 
 _OBSERVED_S: Final = 4.0
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oneshot_queue import JobRecord
-from oneshot_queue.client.reading import OutputChunk
-from tests.integration.witness import Testimony
+from oneshot_queue.client.verbs.logs import OutputChunk
+from tests.support.witness import Testimony
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.faults.faults import frozen, kill_process
-from tests.integration.deployment import Deployment
-from tests.integration.worker_process import WorkerProcess
+from tests.support.deployment import Deployment
+from tests.support.faults import frozen, kill_process
+from tests.support.worker_process import WorkerProcess
 
 
 class Fleet:

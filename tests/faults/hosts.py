@@ -17,8 +17,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
-from tests.servers import ServerKind
-from tests.waiting import LIMIT_S
+from tests.support.servers import ServerKind
+from tests.support.waiting import LIMIT_S
 
 _SERVER_ADDRESS: Final = "192.0.2.1"
 _WORKER_ADDRESS: Final = "192.0.2.2"

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from oneshot_queue import JobRecord, JobState
-from oneshot_queue.client.reading import OutputChunk
+from oneshot_queue.client.verbs.logs import OutputChunk
 from oneshot_queue.jobs import HistoryRow
 from oneshot_queue.states import FINAL_STATES, TRANSITIONS
 from tests.faults.evidence import Evidence
-from tests.integration.witness import Testimony
+from tests.support.witness import Testimony
 
 # Whole lines only: the end of one may be missing.
 _TOKEN_IN_OUTPUT: Final = re.compile(rb"token=([\w-]+)\n")

@@ -7,7 +7,7 @@ from typing import Final
 
 from oneshot_queue import JobRecord, JobState
 from oneshot_queue.states import FINAL_STATES
-from tests.integration.deployment import Deployment
+from tests.support.deployment import Deployment
 
 _OF_A_JOB: Final = ("job", "spec", "stdin", "text", "output")
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workers.processes.spawning import spawn
+from oneshot_queue.workers.processes.spawning import spawn
 
 
 def main() -> int:

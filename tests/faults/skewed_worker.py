@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import sys
 
-import workers.main
+import oneshot_queue.workers.main
 from oneshot_queue.cli import main
 from oneshot_queue.clock import SystemClock
-from workers.control import Channel
-from workers.supervised import run_supervised
+from oneshot_queue.workers.ipc.channel import Channel
+from oneshot_queue.workers.worker.__main__ import run_supervised
 
 
 def run(ahead_s: int, words: list[str]) -> int:
     """Run the worker."""
-    if words[0] != "workers.supervised":
-        workers.main.WORKER_PROGRAM = (sys.executable, "-P", __file__, str(ahead_s), "workers.supervised")
+    if words[0] != "oneshot_queue.workers.worker":
+        oneshot_queue.workers.main.WORKER_PROGRAM = (
+            sys.executable,
+            "-P",
+            __file__,
+            str(ahead_s),
+            "oneshot_queue.workers.worker",
+        )
         return main(["worker", *words])
     original = SystemClock.now_ms
     SystemClock.now_ms = lambda self: original(self) + ahead_s * 1000  # type: ignore[method-assign]

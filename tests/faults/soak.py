@@ -28,17 +28,17 @@ import redis
 from oneshot_queue import BrokerError, JobState, SyncQueue
 from oneshot_queue.client.options import JobOptions
 from oneshot_queue.errors import InterruptNotConfirmed, JobNotFound
-from tests import commands, leftovers
 from tests.faults.collecting import check_invariants, until_ended
 from tests.faults.ends import EndsWatcher
-from tests.faults.faults import kill_connections, pause_clients
 from tests.faults.fleet import Fleet
 from tests.faults.invariants import Verdict
-from tests.faults.troubles import half_open, latency, resets, standstill
-from tests.faults.wire import Wire
-from tests.integration.deployment import Deployment
-from tests.marks import Mark
-from tests.servers import ServerProcess, kinds_for
+from tests.support import commands, leftovers
+from tests.support.deployment import Deployment
+from tests.support.faults import kill_connections, pause_clients
+from tests.support.marks import Mark
+from tests.support.servers import ServerProcess, kinds_for
+from tests.support.troubles import half_open, latency, resets, standstill
+from tests.support.wire import Wire
 
 LEAST_JOBS: Final = 2_000
 LEAST_FAULTS: Final = 5

@@ -12,19 +12,26 @@ import time
 from pathlib import Path
 from typing import Any
 
-import workers.main
+import oneshot_queue.workers.main
 from oneshot_queue.cli import main
-from workers import task
-from workers.control import Channel
-from workers.processes import process, spawning
-from workers.services.lease_keeper import LeaseKeeper
-from workers.supervised import run_supervised
+from oneshot_queue.workers import task
+from oneshot_queue.workers.ipc.channel import Channel
+from oneshot_queue.workers.processes import process, spawning
+from oneshot_queue.workers.worker.__main__ import run_supervised
+from oneshot_queue.workers.worker.services.lease_keeper import LeaseKeeper
 
 
 def run(place: str, path: Path, words: list[str]) -> int:
     """Run the worker."""
-    if words[0] != "workers.supervised":
-        workers.main.WORKER_PROGRAM = (sys.executable, "-P", __file__, place, str(path), "workers.supervised")
+    if words[0] != "oneshot_queue.workers.worker":
+        oneshot_queue.workers.main.WORKER_PROGRAM = (
+            sys.executable,
+            "-P",
+            __file__,
+            place,
+            str(path),
+            "oneshot_queue.workers.worker",
+        )
         return main(["worker", *words])
     original, original_spawn = LeaseKeeper.run_once, spawning.spawn
 

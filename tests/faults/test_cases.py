@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.cases import CASES, MISSING, case, main, proofs
+from tests.support.cases import CASES, MISSING, case, main, proofs
 
 
 def test_every_case_has_a_test_or_a_reason_why_not() -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue import Cause, JobState
-from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
-from tests.integration.deployment import Deployment, record_of
-from tests.integration.worker_process import WorkerProcess
-from tests.marks import Mark
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of
+from tests.support.marks import Mark
+from tests.support.waiting import wait_until
+from tests.support.worker_process import WorkerProcess
 
 LEASE_S = 3.0
 HOUR_S = 3_600

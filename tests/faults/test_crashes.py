@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue import Cause, JobState, Priority
-from tests.faults.cases import case
+from oneshot_queue.workers.ipc.journal_format import HEADER_BYTES, LEASE, boot_id, read_notes
+from oneshot_queue.workers.processes.procfs import children_of
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
-from tests.faults.faults import frozen, kill_process, states_of_threads
 from tests.faults.invariants import assert_invariants
-from tests.integration.deployment import Deployment, record_of
-from tests.marks import Mark
-from tests.waiting import wait_until
-from workers.processes.procfs import children_of
-from workers.snapshots import HEADER_BYTES, LEASE, boot_id, read_notes
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of
+from tests.support.faults import frozen, kill_process, states_of_threads
+from tests.support.marks import Mark
+from tests.support.waiting import wait_until
 
 
 @case("P3")

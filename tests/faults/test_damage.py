@@ -7,15 +7,15 @@ import random
 import pytest
 
 from oneshot_queue import InterruptResult, JobSpec, JobState, Priority
-from oneshot_queue.wire import pack_spec
-from tests.faults.cases import case
+from oneshot_queue.wire.specs import pack_spec
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
-from tests.integration.deployment import Deployment
 from tests.integration.test_malformed import submission
-from tests.marks import Mark
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment
+from tests.support.marks import Mark
+from tests.support.waiting import wait_until
 
 
 def mutated(raw: bytes, dice: random.Random) -> bytes:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue import Cause, JobState
-from tests.faults.cases import case
+from oneshot_queue.workers.engine.crash_points import POINTS
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
-from tests.integration.deployment import Deployment, record_of
-from tests.marks import Mark
-from workers.crash_points import POINTS
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of
+from tests.support.marks import Mark
 
 NEVER_STARTED = {"after_claim", "before_spawn"}
 # There is one interrupt only, so nobody is at that point for the third time.

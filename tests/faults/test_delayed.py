@@ -6,13 +6,13 @@ import time
 
 from oneshot_queue import JobState
 from oneshot_queue.store.scripts import script
-from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.faults import Monitor
 from tests.faults.invariants import assert_invariants
-from tests.integration.deployment import Deployment, record_of
-from tests.servers import ServerProcess
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of
+from tests.support.faults import Monitor
+from tests.support.servers import ServerProcess
+from tests.support.waiting import wait_until
 
 WORKERS = 10
 DELAY_S = 1.5

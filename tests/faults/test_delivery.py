@@ -11,18 +11,19 @@ import anyio.lowlevel
 import pytest
 
 from oneshot_queue import BrokerUnreachable, InvalidJob, JobSpec, JobState, SyncJob, SyncQueue
-from oneshot_queue.store import claiming, lease_store
-from oneshot_queue.store.claiming import Claimed
-from oneshot_queue.store.connection import AsyncConnection
-from tests.faults.cases import case
+from oneshot_queue.store import claims
+from oneshot_queue.store.claims import Claimed
+from oneshot_queue.store.leases import register
+from oneshot_queue.store.transport.connection import AsyncConnection
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
-from tests.faults.faults import frozen
 from tests.faults.invariants import assert_invariants
-from tests.faults.troubles import latency, lost_replies
-from tests.faults.wire import Wire
-from tests.integration.deployment import Deployment, record_of
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of
+from tests.support.faults import frozen
+from tests.support.troubles import latency, lost_replies
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 
 def ids_of(jobs: list[SyncJob | InvalidJob]) -> list[str]:
@@ -148,7 +149,7 @@ async def test_claims_that_are_cancelled_at_any_instant_lose_no_job(
     keys, settings = own_deployment.keys, own_deployment.settings
     lease, who = "reader.1", {"worker": "w", "host": "h"}
     connection = AsyncConnection(own_deployment.url)
-    await connection.run(lease_store.register(keys, lease, 60))
+    await connection.run(register(keys, lease, 60))
     received: dict[str, str] = {}
     accepted: list[str] = []
     answered = 0
@@ -159,7 +160,7 @@ async def test_claims_that_are_cancelled_at_any_instant_lose_no_job(
             limit_s *= 1.25
             async with anyio.create_task_group() as group:
                 group.start_soon(_cancel_at, group.cancel_scope, anyio.current_time() + dice.uniform(0.0, limit_s))
-                answer = await connection.run(claiming.claim(keys, lease=lease, free=3, settings=settings, **who))
+                answer = await connection.run(claims.claim(keys, lease=lease, free=3, settings=settings, **who))
                 assert isinstance(answer, Claimed)
                 received |= {each.job_id: each.token for each in answer.claims}
                 answered += 1
@@ -171,8 +172,8 @@ async def test_claims_that_are_cancelled_at_any_instant_lose_no_job(
     while len(rest) < len(accepted):
         known = list(rest.values())
         for call in (
-            claiming.reclaim(keys, lease=lease, known=known),
-            claiming.claim(keys, lease=lease, free=100, settings=settings, **who),
+            claims.reclaim(keys, lease=lease, known=known),
+            claims.claim(keys, lease=lease, free=100, settings=settings, **who),
         ):
             answer = await connection.run(call)
             assert isinstance(answer, Claimed)

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue import Cause, JobState
-from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
-from tests.integration.deployment import Deployment, record_of
-from tests.marks import Mark
-from tests.servers import ServerProcess
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of
+from tests.support.marks import Mark
+from tests.support.servers import ServerProcess
+from tests.support.waiting import wait_until
 
 STUCK = Path(__file__).with_name("stuck_worker.py")
 LEASE_S = 3.0

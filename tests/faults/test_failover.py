@@ -9,16 +9,16 @@ import pytest
 import redis
 
 from oneshot_queue import BrokerUnreachable, Cause, JobState
-from tests.clusters import SentinelDeployment, ask, facts_of
-from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.faults import frozen
 from tests.faults.invariants import assert_invariants
-from tests.faults.wire import Wire
-from tests.integration.deployment import Deployment, record_of
-from tests.marks import Mark
-from tests.servers import ServerProcess, known_kinds
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.clusters import SentinelDeployment, ask, facts_of
+from tests.support.deployment import Deployment, record_of
+from tests.support.faults import frozen
+from tests.support.marks import Mark
+from tests.support.servers import ServerProcess, known_kinds
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 LEASE_S = 3.0
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from oneshot_queue import Cause, JobState
-from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
-from tests.faults.faults import aof_of, cut_aof_tail, frozen, kill_process
 from tests.faults.invariants import assert_invariants
-from tests.integration.deployment import Deployment, record_of
-from tests.marks import Mark
-from tests.servers import ServerProcess
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of
+from tests.support.faults import aof_of, cut_aof_tail, frozen, kill_process
+from tests.support.marks import Mark
+from tests.support.servers import ServerProcess
+from tests.support.waiting import wait_until
 
 
 @case("R2")

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue import Cause, JobState
-from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
 from tests.faults.hosts import TwoHosts, missing_permission, server_command
 from tests.faults.invariants import assert_invariants
-from tests.integration.deployment import Deployment, output_of, record_of
-from tests.integration.worker_process import PROGRAM
-from tests.marks import Mark
-from tests.servers import ServerKind
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, output_of, record_of
+from tests.support.marks import Mark
+from tests.support.servers import ServerKind
+from tests.support.waiting import wait_until
+from tests.support.worker_process import PROGRAM
 
 LEASE_S = 3.0
 

@@ -10,16 +10,16 @@ import time
 import pytest
 
 from oneshot_queue import InterruptResult, JobState, SyncJob
-from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
-from tests.faults.troubles import half_open, subscribers
-from tests.faults.wire import Wire
-from tests.integration.deployment import Deployment, record_of
-from tests.marks import Mark
-from tests.servers import ServerProcess
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of
+from tests.support.marks import Mark
+from tests.support.servers import ServerProcess
+from tests.support.troubles import half_open, subscribers
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 # A job's fields, its entry, its two indexes, its history, four keys that get an end, and those who listen.
 COMMANDS_PER_INTERRUPT = 40

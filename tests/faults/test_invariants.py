@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from oneshot_queue import JobRecord, JobSpec, JobState
-from oneshot_queue.client.reading import OutputChunk
-from oneshot_queue.events import OutputStream
+from oneshot_queue.client.verbs.logs import OutputChunk
 from oneshot_queue.jobs import HistoryRow, OutputTotals
+from oneshot_queue.task_events import OutputStream
 from tests.faults.evidence import Evidence, Footprint
 from tests.faults.invariants import CHECKS, assert_invariants, judge
-from tests.integration import witness
+from tests.support import witness
 
 CREATED, RUNNING, IDLE, COMPLETED, FAILED, INTERRUPTED = (
     JobState.CREATED,

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.collecting import live_processes
-from tests.faults.faults import open_pidfd
-from tests.marks import Mark
-from tests.waiting import wait_until
+from tests.support.faults import open_pidfd
+from tests.support.marks import Mark
+from tests.support.waiting import wait_until
 
 TOKEN = "1-of-a-zombie"
 LEADERLESS = """\

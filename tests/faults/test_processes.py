@@ -9,17 +9,17 @@ import sys
 import pytest
 
 from oneshot_queue import Cause, JobState
-from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
 from tests.faults.evidence import Footprint
-from tests.faults.faults import Monitor, kill_process
 from tests.faults.invariants import assert_invariants
-from tests.integration.conftest import SECRETS
-from tests.integration.deployment import Deployment, until_state
-from tests.marks import Mark
-from tests.repository import ROOT
-from tests.waiting import wait_until
+from tests.support.deployment_fixtures import SECRETS
+from tests.support.cases import case
+from tests.support.deployment import Deployment, until_state
+from tests.support.faults import Monitor, kill_process
+from tests.support.marks import Mark
+from tests.support.repository import ROOT
+from tests.support.waiting import wait_until
 
 
 @case("P1", "P5")

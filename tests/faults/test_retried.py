@@ -7,14 +7,14 @@ import random
 import pytest
 
 from oneshot_queue import JobState
-from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
 from tests.faults.fleet import Fleet
 from tests.faults.invariants import assert_invariants
-from tests.integration.deployment import Deployment, record_of
-from tests.marks import Mark
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of
+from tests.support.marks import Mark
+from tests.support.waiting import wait_until
 
 
 def until_a_second_passed(deployment: Deployment) -> None:

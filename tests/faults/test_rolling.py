@@ -12,9 +12,9 @@ from oneshot_queue import Cause, JobState
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
-from tests.integration.deployment import Deployment, record_of
-from tests.marks import Mark
-from tests.waiting import wait_until
+from tests.support.deployment import Deployment, record_of
+from tests.support.marks import Mark
+from tests.support.waiting import wait_until
 
 
 @pytest.mark.thorough

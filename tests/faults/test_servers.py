@@ -14,18 +14,18 @@ import redis
 
 from oneshot_queue import BrokerError, JobState, QueueFull, SyncQueue
 from oneshot_queue.store.scripts import script
-from tests.faults.cases import case
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
 from tests.faults.error_rates import Errors
-from tests.faults.faults import empty, forget_scripts, frozen, full, kill_connections, pause_clients
 from tests.faults.invariants import assert_invariants
-from tests.faults.troubles import Trouble, crumbs, half_open, latency, lost_replies, resets
-from tests.faults.wire import Wire
-from tests.integration.deployment import Deployment, output_of, record_of
-from tests.marks import Mark
-from tests.servers import ServerProcess
-from tests.waiting import LIMIT_S, wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, output_of, record_of
+from tests.support.faults import empty, forget_scripts, frozen, full, kill_connections, pause_clients
+from tests.support.marks import Mark
+from tests.support.servers import ServerProcess
+from tests.support.troubles import Trouble, crumbs, half_open, latency, lost_replies, resets
+from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.wire import Wire
 
 
 def until_reached(deployment: Deployment, job_id: str, *, limit_s: float = LIMIT_S) -> str:
@@ -88,7 +88,7 @@ def test_a_server_that_lost_everything_is_used_again_and_what_ran_is_ended(
 def test_a_server_that_forgot_the_scripts_is_told_them_again(own_deployment: Deployment, ends: EndsWatcher) -> None:
     own_deployment.start_worker(concurrency=2)
     jobs = []
-    for name in ("submit", "claim", "finish"):
+    for name in ("enqueue", "claim", "finish"):
         jobs.append(own_deployment.enqueue().id)
         wait_until(own_deployment.entries, lambda left: left == 0, what="the job to end")
         forget_scripts(own_deployment.redis, script(name).sha)

@@ -10,15 +10,15 @@ import pytest
 
 from oneshot_queue import JobState, SyncJob
 from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.workers.worker.spool import Spooled, read_spool
 from tests.faults.collecting import check_invariants
-from tests.faults.faults import kill_process
 from tests.faults.invariants import assert_invariants
-from tests.integration.deployment import Deployment, record_of
-from tests.integration.worker_process import WorkerProcess
-from tests.marks import Mark
-from tests.servers import ServerProcess
-from tests.waiting import wait_until
-from workers.spool import Spooled, read_spool
+from tests.support.deployment import Deployment, record_of
+from tests.support.faults import kill_process
+from tests.support.marks import Mark
+from tests.support.servers import ServerProcess
+from tests.support.waiting import wait_until
+from tests.support.worker_process import WorkerProcess
 
 LEASE_S = 6.0
 

@@ -6,10 +6,10 @@ import random
 
 from oneshot_queue import JobNotFound, JobState, SyncJob
 from tests.faults.collecting import check_invariants
-from tests.faults.faults import cut_aof_tail
 from tests.faults.invariants import assert_invariants
-from tests.integration.deployment import Deployment, record_of
-from tests.servers import ServerProcess
+from tests.support.deployment import Deployment, record_of
+from tests.support.faults import cut_aof_tail
+from tests.support.servers import ServerProcess
 
 
 def is_known(job: SyncJob) -> bool:

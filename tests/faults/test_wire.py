@@ -10,7 +10,8 @@ from functools import partial
 import pytest
 import redis
 
-from tests.faults.troubles import (
+from tests.support.servers import Server, ServerProcess
+from tests.support.troubles import (
     Trouble,
     crumbs,
     half_open,
@@ -22,9 +23,8 @@ from tests.faults.troubles import (
     standstill,
     subscribers,
 )
-from tests.faults.wire import Wire
-from tests.servers import Server, ServerProcess
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.integration.deployment import Deployment
-from tests.marks import Mark
+from tests.support.deployment import Deployment
+from tests.support.marks import Mark
 
 
 def stubborn(deployment: Deployment, mark: Mark) -> str:

@@ -7,11 +7,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from oneshot_queue import InterruptResult, JobState
-from tests.faults.cases import case
-from tests.integration.deployment import Deployment, record_of
-from tests.integration.worker_process import CRIPPLED
-from tests.marks import Mark
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of
+from tests.support.marks import Mark
+from tests.support.waiting import wait_until
+from tests.support.worker_process import CRIPPLED
 
 
 def test_an_announcement_alone_ends_a_job_within_a_second(deployment: Deployment, mark: Mark) -> None:

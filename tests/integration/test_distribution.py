@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from oneshot_queue import JobSpec, JobState, Priority, SyncJob, SyncQueue
-from tests.faults.cases import case
-from tests.integration.deployment import Deployment, record_of
-from tests.marks import Mark
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of
+from tests.support.marks import Mark
+from tests.support.waiting import wait_until
 
 
 def test_jobs_on_two_workers_are_started_once_each_and_both_take_part(deployment: Deployment) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue import JobState, SyncJob
-from oneshot_queue.jobs import Cause, Priority
-from tests.faults.cases import case
-from tests.integration.deployment import Deployment, output_of, record_of, until_state
-from tests.marks import Mark
-from tests.servers import ServerProcess
-from tests.waiting import wait_until
+from oneshot_queue.outcomes import Cause
+from oneshot_queue.spec import Priority
+from tests.support.cases import case
+from tests.support.deployment import Deployment, output_of, record_of, until_state
+from tests.support.marks import Mark
+from tests.support.servers import ServerProcess
+from tests.support.waiting import wait_until
 
 
 @case("R4")

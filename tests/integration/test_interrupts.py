@@ -13,12 +13,12 @@ import anyio
 import pytest
 
 from oneshot_queue import Cause, InterruptResult, Job, JobNotFound, JobState, Queue
-from tests.faults.cases import case
-from tests.integration.deployment import Deployment, history_of, record_of, until_state
 from tests.integration.stubborn import stubborn
-from tests.leftovers import is_alive
-from tests.marks import Mark
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, history_of, record_of, until_state
+from tests.support.leftovers import is_alive
+from tests.support.marks import Mark
+from tests.support.waiting import wait_until
 
 
 @case("N1")

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from oneshot_queue import InterruptResult, JobState, SyncJob
-from tests.faults.cases import case
-from tests.faults.wire import Wire
-from tests.integration.deployment import Deployment, history_of, record_of
-from tests.integration.worker_process import CRIPPLED
-from tests.servers import ServerProcess
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, history_of, record_of
+from tests.support.servers import ServerProcess
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
+from tests.support.worker_process import CRIPPLED
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue import Cause, JobState
-from oneshot_queue.events import OutputStream
-from tests.faults.cases import case
-from tests.integration.deployment import Deployment, history_of, output_of, record_of, until_state
-from tests.waiting import wait_until
+from oneshot_queue.task_events import OutputStream
+from tests.support.cases import case
+from tests.support.deployment import Deployment, history_of, output_of, record_of, until_state
+from tests.support.waiting import wait_until
 
 
 def test_a_job_is_run_and_its_output_can_be_followed_while_it_runs(served: Deployment, tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import msgpack
 import pytest
 
 from oneshot_queue import Cause, JobState, Priority
-from oneshot_queue.wire import MAX_SPEC_BYTES, VERSION
-from tests.faults.cases import case
-from tests.integration.deployment import Deployment, output_of, record_of
-from tests.waiting import wait_until
+from oneshot_queue.wire.packing import VERSION
+from oneshot_queue.wire.specs import MAX_SPEC_BYTES
+from tests.support.cases import case
+from tests.support.deployment import Deployment, output_of, record_of
+from tests.support.waiting import wait_until
 
 
 def packed(value: Any) -> bytes:
@@ -124,7 +125,7 @@ def submission(deployment: Deployment, job_id: str, spec: bytes) -> list[tuple[A
     """What a hostile producer sends: a job like any other, but for its spec."""
     from oneshot_queue.store.scripts import script
 
-    submit = script("submit").text
+    submit = script("enqueue").text
     job = (job_id, spec, "normal", b"", "", "", "")
     return [
         ("SADD", f"{{{deployment.settings.namespace}}}:queues", deployment.queue_name),

@@ -11,11 +11,11 @@ import pytest
 import redis
 
 from oneshot_queue import JobState, QueueFull, SyncJob
-from tests.faults.cases import case
-from tests.integration.deployment import Deployment, history_of, output_of, record_of, until_state
-from tests.marks import Mark
-from tests.servers import ServerProcess
-from tests.waiting import wait_until
+from tests.support.cases import case
+from tests.support.deployment import Deployment, history_of, output_of, record_of, until_state
+from tests.support.marks import Mark
+from tests.support.servers import ServerProcess
+from tests.support.waiting import wait_until
 
 
 def counting(gate: Path) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from oneshot_queue import JobNotFound, JobState, SyncJob
-from oneshot_queue.store.connection import AsyncConnection
-from tests.integration.deployment import Deployment, record_of, until_state
-from tests.marks import Mark
-from tests.waiting import wait_until
-from workers.services.pruner import Pruner
+from oneshot_queue.store.transport.connection import AsyncConnection
+from oneshot_queue.workers.worker.services.pruner import Pruner
+from tests.support.deployment import Deployment, record_of, until_state
+from tests.support.marks import Mark
+from tests.support.waiting import wait_until
 
 
 def run_one_by_one(deployment: Deployment, count: int, script: str) -> list[SyncJob]:

@@ -6,8 +6,8 @@ import resource
 from pathlib import Path
 
 from oneshot_queue import JobState
-from tests.faults.cases import case
-from tests.integration.deployment import Deployment, record_of, until_state
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of, until_state
 
 
 @case("P10")

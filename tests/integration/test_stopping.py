@@ -9,13 +9,13 @@ import time
 import pytest
 
 from oneshot_queue import Cause, JobState
-from tests.faults.cases import case
-from tests.integration.deployment import Deployment, assert_gone_without_a_trace, history_of, record_of
+from oneshot_queue.workers.worker.services.claimer import BELL_S
 from tests.integration.stubborn import stubborn
-from tests.marks import Mark
-from tests.servers import ServerProcess
-from tests.waiting import wait_until
-from workers.services.claimer import BELL_S
+from tests.support.cases import case
+from tests.support.deployment import Deployment, assert_gone_without_a_trace, history_of, record_of
+from tests.support.marks import Mark
+from tests.support.servers import ServerProcess
+from tests.support.waiting import wait_until
 
 
 @case("P14")

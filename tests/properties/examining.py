@@ -8,10 +8,10 @@ from typing import Final
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from oneshot_queue.jobs import Priority
+from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store import examination
-from oneshot_queue.store.examination import Part
+from oneshot_queue.store import checkup
+from oneshot_queue.store.checkup import Part
 from tests.properties.faults import Faults
 from tests.properties.jobs import Job
 from tests.properties.stage import SETTINGS, pick
@@ -107,16 +107,16 @@ class Examined(Faults):
         rows, right = len(self.model.kept), sum(self.model.kept.values())
         wrong = self.world.redis.hincrby(self.keys.counters, "kept", 7)
         for read, count, is_so in ((right, rows, False), (wrong, rows + 1, False), (wrong, rows, True)):
-            call = examination.correct_total(self.keys, read=str(read), rows=count, right=right)
+            call = checkup.correct_total(self.keys, read=str(read), rows=count, right=right)
             assert self.world.run(call) == is_so
 
     def _examined(self, *, mends: bool) -> set[tuple[str, str]]:
         """Examine everything; answers the kinds and subjects of all finds."""
         keys, run = self.keys, self.world.run
         parts: list[Part] = []
-        parts += [run(examination.examine_entries(keys, each, "", mends=mends)) for each in Priority]
-        parts += [run(examination.examine_due(keys, each, 0, mends=mends)) for each in ("delayed", "expiring")]
-        parts += [run(examination.examine_index(keys, each, 0, mends=mends, settings=SETTINGS)) for each in JobState]
-        _, rows = run(examination.kept_rows(keys, "0"))
-        parts.append(run(examination.examine_kept(keys, [job_id for job_id, _ in rows], mends=mends)))
+        parts += [run(checkup.examine_entries(keys, each, "", mends=mends)) for each in Priority]
+        parts += [run(checkup.examine_due(keys, each, 0, mends=mends)) for each in ("delayed", "expiring")]
+        parts += [run(checkup.examine_index(keys, each, 0, mends=mends, settings=SETTINGS)) for each in JobState]
+        _, rows = run(checkup.kept_rows(keys, "0"))
+        parts.append(run(checkup.examine_kept(keys, [job_id for job_id, _ in rows], mends=mends)))
         return {(find.code, find.subject) for part in parts for find in part.finds}

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from oneshot_queue.states import JobState
-from oneshot_queue.store import claiming, job_store, lease_store, sweeping
-from oneshot_queue.store.claiming import Later, Lost
-from oneshot_queue.store.job_store import Fenced
+from oneshot_queue.store import claims, due, leases, retention
+from oneshot_queue.store import sweep as sweep_store
+from oneshot_queue.store.attempts import Fenced
+from oneshot_queue.store.claims import Later, Lost
 from oneshot_queue.store.keys import GROUP
 from tests.properties.jobs import LATE_S, SOON_S, Attempt
 from tests.properties.model import LEASE_S
@@ -70,7 +71,7 @@ class Faults(Work):
         job_id = pick(self._waiting(), choice)
         entry = self.world.redis.hget(self.keys.job(job_id), "entry")
         assert self.world.redis.xdel(self.keys.ready(self.model.jobs[job_id].plan.priority), entry) == 1
-        answer = self.world.run(sweeping.audit(self.keys, JobState.CREATED, 0))
+        answer = self.world.run(sweep_store.audit(self.keys, JobState.CREATED, 0))
         assert (answer.mended, answer.suspects) == (1, ())
         self.model.line_up_again(job_id)
 
@@ -91,7 +92,7 @@ class Faults(Work):
         if is_turn_over:
             self.world.redis.delete(self.world.key("sweeper"))
             self.model.sweeper = None
-        call = sweeping.watch(self.keys, lease, turn_s=LATE_S)
+        call = sweep_store.watch(self.keys, lease, turn_s=LATE_S)
         self._say(call, lambda: self.model.watch(lease), times, is_repeatable=False)
 
     @rule(choice=choices)
@@ -99,7 +100,7 @@ class Faults(Work):
     def condemn(self, choice: int) -> None:
         """A sweeper condemns a lease, and dies before it has decided a job."""
         lease = self._some_lease(choice)
-        self.world.run(sweeping.condemn(self.keys, lease))
+        self.world.run(sweep_store.condemn(self.keys, lease))
         self.model.condemn(lease)
 
     @rule(choice=choices, is_as_seen=st.booleans(), is_known_dead=st.booleans(), times=times)
@@ -108,7 +109,7 @@ class Faults(Work):
         lease = self._some_lease(choice)
         ends = self.world.redis.zscore(self.keys.workers, lease)
         seen = None if is_known_dead else str(int(ends) - (not is_as_seen))
-        call = sweeping.sweep(
+        call = sweep_store.sweep(
             self.keys,
             lease,
             seen=seen,
@@ -127,11 +128,11 @@ class Faults(Work):
 
     @rule(times=times)
     def promote(self, times: int) -> None:
-        self._say(job_store.promote(self.keys, SETTINGS), self.model.promote, times, is_repeatable=False)
+        self._say(due.promote(self.keys, SETTINGS), self.model.promote, times, is_repeatable=False)
 
-    @rule(state=st.sampled_from(sweeping.AUDITED), is_decided=st.booleans(), times=times)
+    @rule(state=st.sampled_from(sweep_store.AUDITED), is_decided=st.booleans(), times=times)
     def audit(self, state: JobState, is_decided: bool, times: int) -> None:
-        answer = self.world.run(sweeping.audit(self.keys, state, 0))
+        answer = self.world.run(sweep_store.audit(self.keys, state, 0))
         assert answer.mended == 0
         assert set(answer.suspects) == (self.model.suspects(state) if state is not JobState.CREATED else set())
         for job_id, lease in answer.suspects if is_decided else ():
@@ -147,7 +148,7 @@ class Faults(Work):
     def prune(self, keep_s: float, most: int) -> None:
         limits = replace(SETTINGS, keep_completed_s=keep_s, keep_failed_s=keep_s, max_finished_jobs=most)
         forgotten = self.model.prune(keep_s, most)
-        assert self.world.run(job_store.prune(self.keys, limits)) == len(forgotten)
+        assert self.world.run(retention.prune(self.keys, limits)) == len(forgotten)
         for worker in self.workers:
             worker.sent = [each for each in worker.sent if each.attempt.serial not in forgotten]
 
@@ -187,7 +188,7 @@ class Faults(Work):
     def _restore(self, who: Worker, times: int) -> bool:
         """Register a lease that may be forgotten; answers false if it is condemned."""
         for _ in range(times):
-            assert self.world.run(lease_store.restore(self.keys, who.lease, LEASE_S)) == self.model.now_ms
+            assert self.world.run(leases.restore(self.keys, who.lease, LEASE_S)) == self.model.now_ms
             self.model.restore(who.lease)
         return self.model.leases[who.lease] > 0
 
@@ -213,7 +214,7 @@ class Faults(Work):
         return not isinstance(answer, Fenced)
 
     def _adopt(self, attempt: Attempt, times: int) -> bool:
-        call = claiming.adopt(self.keys, attempt.job_id, holder_of(attempt), attempt=attempt.number, host="h", ago_ms=0)
+        call = claims.adopt(self.keys, attempt.job_id, holder_of(attempt), attempt=attempt.number, host="h", ago_ms=0)
         answer: bool = self._say(call, lambda: self.model.adopt(attempt), times, is_repeatable=False)
         attempt.is_forgotten = attempt.is_forgotten and not answer
         return answer
@@ -223,5 +224,5 @@ class Faults(Work):
         return pick(sorted(self.model.pending().values()) or sorted(self.model.leases), choice)
 
     def _decide(self, job_id: str, lease: str, times: int) -> None:
-        call = sweeping.decide(self.keys, job_id, lease, by="sweeper", error="gone", spread=1.0, settings=SETTINGS)
+        call = sweep_store.decide(self.keys, job_id, lease, by="sweeper", error="gone", spread=1.0, settings=SETTINGS)
         self._say(call, lambda: self.model.decide(job_id, lease), times, is_repeatable=False)

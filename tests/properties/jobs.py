@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from oneshot_queue.jobs import Priority
+from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
 
 SOON_S: Final = 30.0

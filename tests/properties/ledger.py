@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from oneshot_queue.jobs import Priority
+from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
 from tests.properties.clock import BEGIN_MS
 from tests.properties.jobs import Attempt, Job, Row

@@ -9,22 +9,14 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from oneshot_queue.jobs import Priority
+from oneshot_queue.spec import Priority
 from oneshot_queue.states import TRANSITIONS, JobState
-from oneshot_queue.store.claiming import MAX_RETURNS, Later, Lost, Returned
-from oneshot_queue.store.job_store import (
-    AlreadyFinal,
-    Ended,
-    Fenced,
-    Full,
-    IntentRecorded,
-    Missing,
-    Promoted,
-    Recorded,
-    Refused,
-    Submitted,
-)
-from oneshot_queue.store.sweeping import LeaseSeen, Spared, Swept
+from oneshot_queue.store.attempts import Fenced, Recorded, Refused
+from oneshot_queue.store.claims import MAX_RETURNS, Later, Lost, Returned
+from oneshot_queue.store.due import Promoted
+from oneshot_queue.store.enqueue import Full, Submitted
+from oneshot_queue.store.steering import AlreadyFinal, Ended, IntentRecorded, Missing
+from oneshot_queue.store.sweep import LeaseSeen, Spared, Swept
 from tests.properties.jobs import Attempt, Job, Plan, Row, number_of
 from tests.properties.ledger import CREATED, Ledger, reached
 

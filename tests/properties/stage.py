@@ -12,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
-from oneshot_queue.store import claiming, lease_store
+from oneshot_queue.store import claims, leases
+from oneshot_queue.store.attempts import Fenced, Holder
 from oneshot_queue.store.calls import Call
-from oneshot_queue.store.claiming import Claim, Claimed, Later, Lost
-from oneshot_queue.store.job_store import Fenced, Holder
+from oneshot_queue.store.claims import Claim, Claimed, Later, Lost
 from oneshot_queue.store.keys import QueueKeys
 from tests.properties.jobs import Attempt, number_of
 from tests.properties.model import LEASE_S, Model
@@ -146,7 +146,7 @@ class Stage(RuleBasedStateMachine):
             self.begun.add((attempt.serial, attempt.number))
 
     def _claim_call(self, who: Worker, free: int) -> Call[Claimed | Later | Lost]:
-        return claiming.claim(
+        return claims.claim(
             self.keys, lease=who.lease, worker="w", host="h", free=free, settings=SETTINGS, run_id=self.run_id
         )
 
@@ -188,7 +188,7 @@ class Stage(RuleBasedStateMachine):
         self._register(who)
 
     def _register(self, who: Worker) -> None:
-        assert self.world.run(lease_store.register(self.keys, who.lease, LEASE_S)) == self.model.now_ms
+        assert self.world.run(leases.register(self.keys, who.lease, LEASE_S)) == self.model.now_ms
         self.model.register(who.lease)
 
     def _active(self) -> list[Attempt]:

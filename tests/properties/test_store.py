@@ -17,8 +17,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.properties.examining import Examined
 from tests.properties.jobs import Plan
-from tests.servers import Server
 from tests.store.test_lua_files import NAMES
+from tests.support.servers import Server
 
 STORIES = "long" if settings.get_current_profile_name() == "long" else "stories"
 

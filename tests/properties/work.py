@@ -7,18 +7,19 @@ from typing import Final
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from oneshot_queue.events import OutputStream
-from oneshot_queue.jobs import Cause, JobSpec, Outcome, Priority
+from oneshot_queue.outcomes import Cause, Outcome
+from oneshot_queue.spec import JobSpec, Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store import claiming, job_store, lease_store
-from oneshot_queue.store.claiming import Claimed
-from oneshot_queue.store.job_store import When
-from oneshot_queue.store.lease_store import Renewed
-from oneshot_queue.wire import Chunk
+from oneshot_queue.store import attempts, claims, enqueue, leases, presence, steering
+from oneshot_queue.store.claims import Claimed
+from oneshot_queue.store.enqueue import When
+from oneshot_queue.store.leases import Renewed
+from oneshot_queue.task_events import OutputStream
+from oneshot_queue.wire.chunks import Chunk
 from tests.properties.jobs import LATE_S, SOON_S, Plan
 from tests.properties.model import LEASE_S
 from tests.properties.stage import SETTINGS, WORKERS, Stage, Worker, holder_of
-from tests.store.builders import a_presence
+from tests.support.builders import a_presence
 
 IDS: Final = tuple(f"job-{number}" for number in range(6))
 
@@ -72,12 +73,12 @@ class Work(Stage):
             retry_max_delay=plan.retry_s,
         )
         when = When(delay_s=plan.delay_s, expires_s=plan.expires_s)
-        call = job_store.submit(self.keys, job_id, spec, by="app", max_length=most, when=when)
+        call = enqueue.submit(self.keys, job_id, spec, by="app", max_length=most, when=when)
         self._say(call, lambda: self.model.submit(job_id, plan, next(self.serials), most), times, is_repeatable=False)
 
     @rule(job_id=ids, times=times)
     def interrupt(self, job_id: str, times: int) -> None:
-        call = job_store.interrupt(self.keys, job_id, grace=None, by="ops", reason=None, settings=SETTINGS)
+        call = steering.interrupt(self.keys, job_id, grace=None, by="ops", reason=None, settings=SETTINGS)
         self._say(call, lambda: self.model.interrupt(job_id), times)
 
     # What a worker does.
@@ -89,7 +90,7 @@ class Work(Stage):
     @rule(worker=workers, job_id=ids, is_lost=st.booleans())
     def claim_one(self, worker: int, job_id: str, is_lost: bool) -> None:
         who = self.workers[worker]
-        call = claiming.claim_one(
+        call = claims.claim_one(
             self.keys, job_id, lease=who.lease, worker="w", host="h", settings=SETTINGS, run_id=self.run_id
         )
         self._take(who, self.world.run(call), self.model.claim_one(job_id, who.lease), is_lost=is_lost)
@@ -98,7 +99,7 @@ class Work(Stage):
     def reclaim(self, worker: int, times: int) -> None:
         """What a worker does after a claim whose reply was lost, of either sort; this reply may be lost too."""
         who = self.workers[worker]
-        call = claiming.reclaim(self.keys, lease=who.lease, known=who.known)
+        call = claims.reclaim(self.keys, lease=who.lease, known=who.known)
         for is_lost in [True] * (times - 1) + [False]:
             answer = self.world.run(call)
             assert isinstance(answer, Claimed)
@@ -112,7 +113,7 @@ class Work(Stage):
         attempt = self._some_attempt(choice, is_old=is_old)
         attempt.sequence += 1
         sequence = attempt.sequence
-        call = job_store.record(
+        call = attempts.record(
             self.keys,
             attempt.job_id,
             holder_of(attempt),
@@ -129,7 +130,7 @@ class Work(Stage):
         attempt = self._some_attempt(choice, is_old=is_old)
         attempt.ordinal += 1
         ordinal = attempt.ordinal
-        call = job_store.append_output(
+        call = attempts.append_output(
             self.keys,
             attempt.job_id,
             attempt.number,
@@ -148,7 +149,7 @@ class Work(Stage):
         attempt = self._some_attempt(choice, is_old=is_old)
         state, cause, retry_s = ending
         kept = attempt.ordinal
-        call = job_store.finish(
+        call = attempts.finish(
             self.keys,
             attempt.job_id,
             holder_of(attempt),
@@ -170,7 +171,7 @@ class Work(Stage):
         attempt = self._some_attempt(choice, is_old=is_old)
         if attempt.has_begun:
             return
-        call = claiming.give_back(
+        call = claims.give_back(
             self.keys, attempt.job_id, holder_of(attempt), why="unstarted", is_counted=is_counted, settings=SETTINGS
         )
         self._last_word(attempt, call, lambda: self.model.give_back(attempt, is_counted), times, is_end=False)
@@ -179,7 +180,7 @@ class Work(Stage):
     def renew(self, worker: int, times: int) -> None:
         who = self.workers[worker]
         self._show_presence(who, times)
-        answer = self.world.run(lease_store.renew(self.keys, who.lease, LEASE_S))
+        answer = self.world.run(leases.renew(self.keys, who.lease, LEASE_S))
         expected = self.model.renew(who.lease)
         if isinstance(answer, Renewed):
             assert {intent.job_id: intent.attempt for intent in answer.intents} == expected
@@ -193,7 +194,7 @@ class Work(Stage):
         who = self.workers[worker]
         if not all(attempt.is_over for attempt in who.attempts):
             return
-        call = lease_store.unregister(self.keys, who.lease)
+        call = leases.unregister(self.keys, who.lease)
         if self._say(call, lambda: self.model.unregister(who.lease), times, is_repeatable=False):
             self.workers[worker] = self._new_worker()
 
@@ -202,6 +203,6 @@ class Work(Stage):
         running = tuple(attempt.job_id for attempt in who.active)
         sign = a_presence(id=f"{self.keys.queue}-{who.name}", running=running)
         for _ in range(times):
-            self.world.run(lease_store.show_presence(self.keys.namespace, sign))
-        assert self.world.run(lease_store.presences(self.keys.namespace, [sign.id])) == [sign]
-        self.world.run(lease_store.end_presence(self.keys.namespace, sign.id))
+            self.world.run(presence.show_presence(self.keys.namespace, sign))
+        assert self.world.run(presence.presences(self.keys.namespace, [sign.id])) == [sign]
+        self.world.run(presence.end_presence(self.keys.namespace, sign.id))

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import redis
 
-from oneshot_queue.jobs import Priority
+from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store.calls import Call, text
-from oneshot_queue.store.connection import SyncConnection
 from oneshot_queue.store.keys import GROUP, QueueKeys
+from oneshot_queue.store.transport.connection import SyncConnection
 from tests.properties.clock import by_our_clock, remove_clock, set_clock
 from tests.properties.jobs import Job, Row, short
 from tests.properties.model import LEASE_S, Model

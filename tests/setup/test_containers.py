@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tests.repository import ROOT
+from tests.support.repository import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 REDIS: dict[str, Any] = COMPOSE["services"]["redis"]

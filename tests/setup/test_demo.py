@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.repository import ROOT
+from tests.support.repository import ROOT
 
 
 def test_demo_shows_output_and_state_and_leaves_nothing(tmp_path: Path) -> None:

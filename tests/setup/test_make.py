@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository import ROOT
+from tests.support.repository import ROOT
 
 TOOLS = ("cat", "echo", "env", "ln", "make", "mkdir", "rm", "sh", "touch")
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="the tests were started without make")

@@ -3,7 +3,7 @@
 import re
 
 import oneshot_queue
-from tests.repository import ROOT, files
+from tests.support.repository import ROOT, files
 
 # Names of registries' hosts, written so that this file names none. Which one is used is up to the machine.
 REGISTRY = re.compile(

@@ -5,9 +5,9 @@ import subprocess
 import pytest
 import redis
 
-from tests import leftovers
-from tests.servers import GATE, Server, ServerProcess, kinds_for, known_kinds
-from tests.waiting import wait_until
+from tests.support import leftovers
+from tests.support.servers import GATE, Server, ServerProcess, kinds_for, known_kinds
+from tests.support.waiting import wait_until
 
 
 def test_both_bundled_servers_are_there_where_they_must_be() -> None:
@@ -64,7 +64,7 @@ def test_server_that_died_by_itself_is_noticed(fresh_server: ServerProcess) -> N
 
 
 def test_orphan_of_a_test_is_seen_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.waiting.LIMIT_S", 0.05)
+    monkeypatch.setattr("tests.support.waiting.LIMIT_S", 0.05)
     before = leftovers.children()
     # The shell ends at once, and what it started becomes an orphan.
     subprocess.run(["sh", "-c", "sleep 300 &"], stdout=subprocess.DEVNULL, start_new_session=True, check=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository import ROOT
+from tests.support.repository import ROOT
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def copied(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("contract", "module", "line"),
     [
-        ("direction", "oneshot_queue/client/finding.py", "import workers.task"),
+        ("direction", "oneshot_queue/client/finding.py", "import oneshot_queue.workers.task"),
         ("redis", "oneshot_queue/client/finding.py", "import redis"),
         ("redis", "workers/task.py", "from redis.asyncio import Redis"),
         ("pure", "oneshot_queue/states.py", "import socket"),
@@ -31,9 +31,9 @@ def copied(tmp_path: Path) -> Path:
         ("engine", "workers/task.py", "import oneshot_queue.client.finding"),
         ("package", "oneshot_queue/jobs.py", "import oneshot_queue.client.finding"),
         ("package", "oneshot_queue/newcomer.py", "import os"),
-        ("workers", "workers/processes/process.py", "import workers.task"),
+        ("workers", "workers/processes/process.py", "import oneshot_queue.workers.task"),
         ("workers", "workers/newcomer.py", "import os"),
-        ("processes", "workers/processes/process.py", "import workers.processes.termination"),
+        ("processes", "workers/processes/process.py", "import oneshot_queue.workers.processes.termination"),
     ],
 )
 def test_breach_is_found(copied: Path, contract: str, module: str, line: str) -> None:
@@ -48,15 +48,15 @@ def test_breach_is_found(copied: Path, contract: str, module: str, line: str) ->
 
 def test_service_that_imports_another_is_found(copied: Path) -> None:
     one, other, *_ = sorted(path.stem for path in (copied / "workers/services").glob("[a-z]*.py"))
-    with (copied / f"workers/services/{one}.py").open("a") as source:
-        source.write(f"\n\ndef _breach() -> None:\n    import workers.services.{other}\n")
+    with (copied / f"workers/worker/services/{one}.py").open("a") as source:
+        source.write(f"\n\ndef _breach() -> None:\n    import oneshot_queue.workers.worker.services.{other}\n")
 
     done = _lint(copied, "services")
 
     assert done.returncode == 1, done.stdout
 
 
-@pytest.mark.parametrize("module", ["workers.orchestrator", "workers.task"])
+@pytest.mark.parametrize("module", ["oneshot_queue.workers.orchestrator", "oneshot_queue.workers.task"])
 def test_engine_loads_no_redis(module: str) -> None:
     assert "redis" not in _loaded_by(module)
 

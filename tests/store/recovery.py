@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from oneshot_queue.jobs import Cause, JobSpec, Outcome
+from oneshot_queue.outcomes import Cause, Outcome
+from oneshot_queue.spec import JobSpec
 from oneshot_queue.states import JobState
-from oneshot_queue.store import claiming, job_store, lease_store, sweeping
-from oneshot_queue.store.claiming import Returned
-from oneshot_queue.store.job_store import Fenced, Promoted, Recorded, Refused
-from oneshot_queue.store.lease_store import Intent, Renewed
-from oneshot_queue.store.sweeping import Audited, LeaseSeen, Spared, Swept
-from tests.store.builders import Held, Store, a_spec
+from oneshot_queue.store import claims, due, leases
+from oneshot_queue.store import sweep as sweep_store
+from oneshot_queue.store.attempts import Fenced, Recorded, Refused
+from oneshot_queue.store.claims import Returned
+from oneshot_queue.store.due import Promoted
+from oneshot_queue.store.leases import Intent, Renewed
+from oneshot_queue.store.sweep import Audited, LeaseSeen, Spared, Swept
+from tests.support.builders import Held, Store, a_spec
 
 FAILED: Final = Outcome(JobState.FAILED, Cause.EXIT, exit_code=3)
 """How an attempt ends that another may follow."""
@@ -26,7 +29,7 @@ async def sweep(
     store: Store, lease: str, *, seen: str | None = None, spread: float = 1.0, is_confirmed: bool = False
 ) -> Swept | Spared:
     """One step of a sweep."""
-    call = sweeping.sweep(
+    call = sweep_store.sweep(
         store.keys,
         lease,
         seen=seen,
@@ -41,17 +44,17 @@ async def sweep(
 
 async def watch(store: Store, lease: str = "sweeper.1", *, turn_s: float = 60.0) -> tuple[LeaseSeen, ...] | None:
     """See the leases of the queue as its one sweeper."""
-    return await store.run(sweeping.watch(store.keys, lease, turn_s=turn_s))
+    return await store.run(sweep_store.watch(store.keys, lease, turn_s=turn_s))
 
 
 async def audit(store: Store, state: JobState, start: int = 0) -> Audited:
     """Look through a part of a state's index."""
-    return await store.run(sweeping.audit(store.keys, state, start))
+    return await store.run(sweep_store.audit(store.keys, state, start))
 
 
 async def decide(store: Store, job_id: str, lease: str, *, spread: float = 1.0) -> bool:
     """Decide a job that no registered lease holds."""
-    call = sweeping.decide(
+    call = sweep_store.decide(
         store.keys, job_id, lease, by="sweeper", error="it is gone", spread=spread, settings=store.settings
     )
     return await store.run(call)
@@ -61,24 +64,24 @@ async def give_back(
     store: Store, held: Held, *, why: str = "unstarted", is_counted: bool = False
 ) -> Returned | Recorded | Fenced | Refused:
     """Return a job that never began."""
-    call = claiming.give_back(store.keys, held.id, held.holder, why=why, is_counted=is_counted, settings=store.settings)
+    call = claims.give_back(store.keys, held.id, held.holder, why=why, is_counted=is_counted, settings=store.settings)
     return await store.run(call)
 
 
 async def adopt(store: Store, held: Held, *, ago_ms: int = 0) -> bool:
     """Say that this attempt is being run."""
-    call = claiming.adopt(store.keys, held.id, held.holder, attempt=held.attempt, host="host", ago_ms=ago_ms)
+    call = claims.adopt(store.keys, held.id, held.holder, attempt=held.attempt, host="host", ago_ms=ago_ms)
     return await store.run(call)
 
 
 async def promote(store: Store) -> Promoted:
     """Do what the clock asks for."""
-    return await store.run(job_store.promote(store.keys, store.settings))
+    return await store.run(due.promote(store.keys, store.settings))
 
 
 async def intents(store: Store, lease: str) -> tuple[Intent, ...]:
     """The interrupts that a renewal brings."""
-    answer = await store.run(lease_store.renew(store.keys, lease, 30.0))
+    answer = await store.run(leases.renew(store.keys, lease, 30.0))
     assert isinstance(answer, Renewed)
     return answer.intents
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from oneshot_queue.store.erasing import erase_common, erase_queue
 from oneshot_queue.store.keys import presence_key, queues_key
-from tests.store.builders import Store
+from oneshot_queue.store.retention import erase_common, erase_queue
+from tests.support.builders import Store
 
 
 @pytest.mark.parametrize("jobs", [0, 1, 1_200])

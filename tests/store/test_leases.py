@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from oneshot_queue.jobs import Priority
-from oneshot_queue.store import lease_store
-from oneshot_queue.store.claiming import Lost
+from oneshot_queue.spec import Priority
+from oneshot_queue.store import leases
+from oneshot_queue.store.claims import Lost
 from oneshot_queue.store.keys import GROUP, presence_key
-from oneshot_queue.store.lease_store import Intent, Renewed, worker_of
-from oneshot_queue.wire import pack_presence
-from tests.store.builders import Store, a_lease, a_presence, a_spec
+from oneshot_queue.store.leases import Intent, Renewed, worker_of
+from oneshot_queue.store.presence import PRESENCE_TTL_S, end_presence, presences, show_presence
+from oneshot_queue.wire.presences import pack_presence
+from tests.support.builders import Store, a_lease, a_presence, a_spec
 
 
 async def end_of(store: Store, lease: str) -> float | None:
@@ -31,7 +32,7 @@ async def server_ms(store: Store) -> int:
 async def test_lease_ends_its_length_after_now_by_the_servers_clock(store: Store) -> None:
     before = await server_ms(store)
 
-    now_ms = await store.run(lease_store.register(store.keys, "w.1", 30.0))
+    now_ms = await store.run(leases.register(store.keys, "w.1", 30.0))
 
     assert before <= now_ms <= await server_ms(store)
     assert await end_of(store, "w.1") == now_ms + 30_000
@@ -41,7 +42,7 @@ async def test_renewal_moves_the_end(store: Store) -> None:
     lease = await store.lease()
     await store.redis.zadd(store.keys.workers, {lease: 1})
 
-    renewed = await store.run(lease_store.renew(store.keys, lease, 60.0))
+    renewed = await store.run(leases.renew(store.keys, lease, 60.0))
 
     assert isinstance(renewed, Renewed)
     assert await end_of(store, lease) == renewed.now_ms + 60_000
@@ -52,7 +53,7 @@ async def test_renewal_never_brings_a_lost_lease_back(store: Store, lease: str) 
     await store.lease()
     before = await store.dump()
 
-    assert await store.run(lease_store.renew(store.keys, lease, 30.0)) == Lost()
+    assert await store.run(leases.renew(store.keys, lease, 30.0)) == Lost()
 
     assert await store.dump() == before
 
@@ -61,7 +62,7 @@ async def test_condemned_lease_is_lost(store: Store) -> None:
     lease = await store.lease()
     await store.redis.zrem(store.keys.workers, lease)
 
-    assert await store.run(lease_store.renew(store.keys, lease, 30.0)) == Lost()
+    assert await store.run(leases.renew(store.keys, lease, 30.0)) == Lost()
 
     assert await end_of(store, lease) is None
 
@@ -70,7 +71,7 @@ async def test_renewal_costs_and_changes_nothing_else(store: Store) -> None:
     held = await store.running()
     before = await store.dump()
 
-    await store.run(lease_store.renew(store.keys, held.holder.lease, 30.0))
+    await store.run(leases.renew(store.keys, held.holder.lease, 30.0))
 
     after = await store.dump()
     before.pop("workers"), after.pop("workers")
@@ -82,7 +83,7 @@ async def test_intents_that_nobody_can_read_are_counted_and_the_others_arrive(st
     foreign = {"a": "", "b": "1", "c": "1 x", "d": "x 1", "e": "1 -1", "f": "9" * 100, "g": "1 1 1", "h": b"\xff\xfe"}
     await store.redis.hset(store.keys.intents(lease), mapping={**foreign, "good": "3 1500"})
 
-    renewed = await store.run(lease_store.renew(store.keys, lease, 30.0))
+    renewed = await store.run(leases.renew(store.keys, lease, 30.0))
 
     assert isinstance(renewed, Renewed)
     assert (renewed.intents, renewed.malformed) == ((Intent("good", 3, 1.5),), len(foreign))
@@ -92,7 +93,7 @@ async def test_any_number_of_intents_arrives_with_a_renewal(store: Store) -> Non
     lease = await store.lease()
     await store.redis.hset(store.keys.intents(lease), mapping={f"job{number}": "1 -" for number in range(5_000)})
 
-    renewed = await store.run(lease_store.renew(store.keys, lease, 30.0))
+    renewed = await store.run(leases.renew(store.keys, lease, 30.0))
 
     assert isinstance(renewed, Renewed)
     assert len(renewed.intents) == 5_000
@@ -104,11 +105,11 @@ async def test_lease_that_holds_a_job_does_not_end(store: Store) -> None:
         held = await store.running(a_spec(priority=priority), lease=lease)
         before = await store.dump()
 
-        assert await store.run(lease_store.unregister(store.keys, lease)) is False
+        assert await store.run(leases.unregister(store.keys, lease)) is False
         assert await store.dump() == before
 
         await store.finish(held)
-        assert await store.run(lease_store.unregister(store.keys, lease)) is True
+        assert await store.run(leases.unregister(store.keys, lease)) is True
 
 
 async def test_end_of_a_lease_removes_its_row_its_consumer_and_its_intents(store: Store) -> None:
@@ -119,7 +120,7 @@ async def test_end_of_a_lease_removes_its_row_its_consumer_and_its_intents(store
     await store.redis.hset(store.keys.intents(lease), "old", "1 -")
     await store.redis.delete(store.keys.bell)
 
-    assert await store.run(lease_store.unregister(store.keys, lease)) is True
+    assert await store.run(leases.unregister(store.keys, lease)) is True
 
     assert await end_of(store, lease) is None
     assert [await consumers(store, each) for each in (Priority.NORMAL, Priority.LOW)] == [[other], [other]]
@@ -130,7 +131,7 @@ async def test_end_of_a_lease_removes_its_row_its_consumer_and_its_intents(store
 async def test_lease_of_a_queue_without_streams_ends(store: Store) -> None:
     lease = await store.lease()
 
-    assert await store.run(lease_store.unregister(store.keys, lease)) is True
+    assert await store.run(leases.unregister(store.keys, lease)) is True
 
     assert await store.key_names() == {"bell"}
 
@@ -138,7 +139,7 @@ async def test_lease_of_a_queue_without_streams_ends(store: Store) -> None:
 async def test_unknown_lease_ends_without_harm(store: Store) -> None:
     held = await store.running()
 
-    assert await store.run(lease_store.unregister(store.keys, a_lease())) is True
+    assert await store.run(leases.unregister(store.keys, a_lease())) is True
 
     assert await store.pending() == [(held.id, held.holder.lease)]
 
@@ -146,25 +147,25 @@ async def test_unknown_lease_ends_without_harm(store: Store) -> None:
 async def test_leases_are_listed_newest_end_first(store: Store) -> None:
     await store.redis.zadd(store.keys.workers, {"old.1": 1, "new.1": 2})
 
-    assert await store.run(lease_store.leases(store.keys)) == ["new.1", "old.1"]
+    assert await store.run(leases.leases(store.keys)) == ["new.1", "old.1"]
 
 
 async def test_doorbell_wakes_one_and_is_silent_without_work(store: Store) -> None:
-    await store.run(lease_store.ring(store.keys))
+    await store.run(leases.ring(store.keys))
 
-    assert await store.run(lease_store.wait_for_bell(store.keys, 0.01)) is True
-    assert await store.run(lease_store.wait_for_bell(store.keys, 0.01)) is False
+    assert await store.run(leases.wait_for_bell(store.keys, 0.01)) is True
+    assert await store.run(leases.wait_for_bell(store.keys, 0.01)) is False
 
 
 async def test_presence_is_shown_for_a_while_and_ends_with_a_goodbye(store: Store) -> None:
     namespace, presence = store.keys.namespace, a_presence()
 
-    await store.run(lease_store.show_presence(namespace, presence))
+    await store.run(show_presence(namespace, presence))
 
-    assert await store.run(lease_store.presences(namespace, ["unknown", "w"])) == [presence]
-    assert 0 < await store.redis.ttl(presence_key(namespace, "w")) <= lease_store.PRESENCE_TTL_S
-    await store.run(lease_store.end_presence(namespace, "w"))
-    assert await store.run(lease_store.presences(namespace, ["w"])) == []
+    assert await store.run(presences(namespace, ["unknown", "w"])) == [presence]
+    assert 0 < await store.redis.ttl(presence_key(namespace, "w")) <= PRESENCE_TTL_S
+    await store.run(end_presence(namespace, "w"))
+    assert await store.run(presences(namespace, ["w"])) == []
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x00", b"\x01", b"\x02\x80", b"\x01\xc1", b"x" * 300_000, b"\x01\x80"])
@@ -173,7 +174,7 @@ async def test_presence_of_hostile_bytes_counts_as_none(store: Store, raw: bytes
     await store.redis.set(presence_key(namespace, "bad"), raw, ex=60)
     await store.redis.set(presence_key(namespace, "w"), pack_presence(a_presence()), ex=60)
 
-    workers = await store.run(lease_store.presences(namespace, ["bad", "w"]))
+    workers = await store.run(presences(namespace, ["bad", "w"]))
 
     assert [worker.id for worker in workers] == ["w"]
 
@@ -182,7 +183,7 @@ async def test_presence_key_of_another_type_counts_as_none(store: Store) -> None
     namespace = store.keys.namespace
     await store.redis.hset(presence_key(namespace, "bad"), "x", "y")
 
-    assert await store.run(lease_store.presences(namespace, ["bad"])) == []
+    assert await store.run(presences(namespace, ["bad"])) == []
 
 
 def test_lease_tells_its_worker() -> None:
@@ -190,6 +191,6 @@ def test_lease_tells_its_worker() -> None:
 
 
 async def test_set_aside_messages_are_counted(store: Store) -> None:
-    await store.run(lease_store.count_malformed(store.keys, 3))
+    await store.run(leases.count_malformed(store.keys, 3))
 
     assert await store.redis.hgetall(store.keys.counters) == {b"malformed": b"3"}

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import oneshot_queue.store
-from oneshot_queue.jobs import JobSpec, Priority
 from oneshot_queue.settings import Settings
+from oneshot_queue.spec import JobSpec, Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store import claiming, erasing, examination, job_store, lease_store, sweeping
+from oneshot_queue.store import attempts, checkup, claims, due, enqueue, leases, presence, retention, steering, sweep
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.keys import QueueKeys
-from tests.store.builders import NOBODY, a_chunk, a_presence, an_outcome
+from tests.support.builders import NOBODY, a_chunk, a_presence, an_outcome
 
 FOLDER = Path(oneshot_queue.store.__file__).parent / "lua"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.lua"))
@@ -29,39 +29,39 @@ KEYS = QueueKeys("oq", "q")
 WHO = {"lease": "w.1", "worker": "w", "host": "h"}
 SETTINGS = Settings()
 WRAPPERS: dict[str, Call[Any]] = {
-    "adopt": claiming.adopt(KEYS, "id", NOBODY, attempt=1, host="h", ago_ms=0),
-    "audit": sweeping.audit(KEYS, JobState.RUNNING, 0),
-    "correct_total": examination.correct_total(KEYS, read="1", rows=1, right=2),
-    "erase": erasing.erase_queue(KEYS),
-    "examine_due": examination.examine_due(KEYS, "delayed", 0, mends=False),
-    "examine_entries": examination.examine_entries(KEYS, Priority.NORMAL, "", mends=False),
-    "examine_index": examination.examine_index(KEYS, JobState.CREATED, 0, mends=False, settings=SETTINGS),
-    "examine_kept": examination.examine_kept(KEYS, [b"id"], mends=False),
-    "decide": sweeping.decide(KEYS, "id", "w.1", by="w", error="gone", spread=1.0, settings=SETTINGS),
-    "give_back": claiming.give_back(KEYS, "id", NOBODY, why="unstarted", is_counted=True, settings=SETTINGS),
-    "promote": job_store.promote(KEYS, SETTINGS),
-    "restore": lease_store.restore(KEYS, "w.1", 30),
-    "sweep": sweeping.sweep(
+    "adopt": claims.adopt(KEYS, "id", NOBODY, attempt=1, host="h", ago_ms=0),
+    "audit": sweep.audit(KEYS, JobState.RUNNING, 0),
+    "correct_total": checkup.correct_total(KEYS, read="1", rows=1, right=2),
+    "erase": retention.erase_queue(KEYS),
+    "examine_due": checkup.examine_due(KEYS, "delayed", 0, mends=False),
+    "examine_entries": checkup.examine_entries(KEYS, Priority.NORMAL, "", mends=False),
+    "examine_index": checkup.examine_index(KEYS, JobState.CREATED, 0, mends=False, settings=SETTINGS),
+    "examine_kept": checkup.examine_kept(KEYS, [b"id"], mends=False),
+    "decide": sweep.decide(KEYS, "id", "w.1", by="w", error="gone", spread=1.0, settings=SETTINGS),
+    "give_back": claims.give_back(KEYS, "id", NOBODY, why="unstarted", is_counted=True, settings=SETTINGS),
+    "promote": due.promote(KEYS, SETTINGS),
+    "restore": leases.restore(KEYS, "w.1", 30),
+    "sweep": sweep.sweep(
         KEYS, "w.1", seen="1", by="w", error="gone", spread=1.0, is_confirmed=False, settings=SETTINGS
     ),
-    "watch": sweeping.watch(KEYS, "w.1", turn_s=1),
-    "append_output": job_store.append_output(
+    "watch": sweep.watch(KEYS, "w.1", turn_s=1),
+    "append_output": attempts.append_output(
         KEYS, "id", 1, NOBODY, [(a_chunk(1), True)], total=1, dropped=0, now_ms=1, tail_from=(0, 0)
     ),
-    "claim": claiming.claim(KEYS, free=1, settings=SETTINGS, **WHO),
-    "claim_one": claiming.claim_one(KEYS, "id", settings=SETTINGS, **WHO),
-    "finish": job_store.finish(
+    "claim": claims.claim(KEYS, free=1, settings=SETTINGS, **WHO),
+    "claim_one": claims.claim_one(KEYS, "id", settings=SETTINGS, **WHO),
+    "finish": attempts.finish(
         KEYS, "id", NOBODY, an_outcome(), ago_ms=0, inline_output=b"", kept=0, fields={"pid": 1}, settings=SETTINGS
     ),
-    "interrupt": job_store.interrupt(KEYS, "id", grace=None, by="me", reason=None, settings=SETTINGS),
-    "prune": job_store.prune(KEYS, SETTINGS),
-    "reclaim": claiming.reclaim(KEYS, lease="w.1", known=["1"]),
-    "record": job_store.record(KEYS, "id", NOBODY, sequence=1, event=None, ago_ms=0, fields={"pid": 1}),
-    "register": lease_store.register(KEYS, "w.1", 30),
-    "renew": lease_store.renew(KEYS, "w.1", 30, [lease_store.Intent("id", 1, None)]),
-    "show_presence": lease_store.show_presence("oq", a_presence()),
-    "submit": job_store.submit(KEYS, "id", JobSpec(["true"]), by="me", max_length=1),
-    "unregister": lease_store.unregister(KEYS, "w.1"),
+    "interrupt": steering.interrupt(KEYS, "id", grace=None, by="me", reason=None, settings=SETTINGS),
+    "prune": retention.prune(KEYS, SETTINGS),
+    "reclaim": claims.reclaim(KEYS, lease="w.1", known=["1"]),
+    "record": attempts.record(KEYS, "id", NOBODY, sequence=1, event=None, ago_ms=0, fields={"pid": 1}),
+    "register": leases.register(KEYS, "w.1", 30),
+    "renew": leases.renew(KEYS, "w.1", 30, [leases.Intent("id", 1, None)]),
+    "show_presence": presence.show_presence("oq", a_presence()),
+    "enqueue": enqueue.submit(KEYS, "id", JobSpec(["true"]), by="me", max_length=1),
+    "unregister": leases.unregister(KEYS, "w.1"),
 }
 PREFIXES = {"show_presence": "{oq}"}
 """Of scripts that know no queue."""
@@ -192,7 +192,7 @@ def test_wrapper_sends_as_many_keys_and_arguments_as_the_header_describes(name: 
     if repeats_from is None:
         assert sent == len(arguments)
     else:
-        group = {"append_output": 6, "examine_kept": 1, "reclaim": 1, "submit": 7}.get(name, 2)
+        group = {"append_output": 6, "examine_kept": 1, "reclaim": 1, "enqueue": 7}.get(name, 2)
         assert sent >= repeats_from
         assert (sent - (repeats_from - 1)) % group == 0
 

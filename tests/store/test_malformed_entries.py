@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from oneshot_queue.jobs import Priority
+from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store.claiming import Claimed
+from oneshot_queue.store.claims import Claimed
 from oneshot_queue.store.keys import GROUP
-from tests.store.builders import LONG_NAME, Store, a_job_id, a_long_spec
+from tests.support.builders import LONG_NAME, Store, a_job_id, a_long_spec
 
 Poison = Callable[[Store], Awaitable[object]]
 

@@ -6,18 +6,19 @@ import pytest
 
 from oneshot_queue import QueueFull, Settings
 from oneshot_queue.errors import BrokerError
-from oneshot_queue.jobs import Priority
+from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store import claiming, job_store, lease_store
-from oneshot_queue.store.claiming import Claimed, Later, Returned
-from oneshot_queue.store.job_store import Ended, Fenced, Holder, IntentRecorded, Recorded, When
-from oneshot_queue.store.lease_store import Intent, Renewed
-from oneshot_queue.store.refusals import is_out_of_memory
-from oneshot_queue.store.sweeping import Swept
-from oneshot_queue.wire import pack_chunks
-from tests.faults.cases import case
-from tests.servers import ServerProcess
-from tests.store.builders import Held, Store, a_chunk, a_job_id, a_presence, a_queue, a_spec, an_outcome
+from oneshot_queue.store import claims as claims_store
+from oneshot_queue.store import leases, retention
+from oneshot_queue.store import presence as presence_store
+from oneshot_queue.store.attempts import Fenced, Holder, Recorded
+from oneshot_queue.store.claims import Claimed, Later, Returned
+from oneshot_queue.store.enqueue import When
+from oneshot_queue.store.leases import Intent, Renewed
+from oneshot_queue.store.steering import Ended, IntentRecorded
+from oneshot_queue.store.sweep import Swept
+from oneshot_queue.store.transport.refusals import is_out_of_memory
+from oneshot_queue.wire.chunks import pack_chunks
 from tests.store.recovery import (
     FAILED,
     a_retried_spec,
@@ -31,12 +32,15 @@ from tests.store.recovery import (
     sweep,
     watch,
 )
+from tests.support.builders import Held, Store, a_chunk, a_job_id, a_presence, a_queue, a_spec, an_outcome
+from tests.support.cases import case
+from tests.support.servers import ServerProcess
 
 
 async def fill_memory(store: Store) -> None:
     await store.redis.config_set("maxmemory", 1)
     with pytest.raises(BrokerError) as refusal:
-        await store.run(lease_store.ring(store.keys))
+        await store.run(leases.ring(store.keys))
     assert is_out_of_memory(refusal.value)
 
 
@@ -140,9 +144,9 @@ async def test_leases_begin_and_are_renewed_and_end(real_store: Store) -> None:
     lease = await real_store.lease()
     await fill_memory(real_store)
 
-    renewed = await real_store.run(lease_store.renew(real_store.keys, lease, 60.0))
+    renewed = await real_store.run(leases.renew(real_store.keys, lease, 60.0))
     other = await real_store.lease()
-    ended = await real_store.run(lease_store.unregister(real_store.keys, lease))
+    ended = await real_store.run(leases.unregister(real_store.keys, lease))
 
     assert isinstance(renewed, Renewed)
     assert ended
@@ -153,9 +157,9 @@ async def test_live_worker_does_not_look_dead(real_store: Store) -> None:
     namespace, presence = real_store.keys.namespace, a_presence()
     await fill_memory(real_store)
 
-    await real_store.run(lease_store.show_presence(namespace, presence))
+    await real_store.run(presence_store.show_presence(namespace, presence))
 
-    assert await real_store.run(lease_store.presences(namespace, ["w"])) == [presence]
+    assert await real_store.run(presence_store.presences(namespace, ["w"])) == [presence]
 
 
 async def test_jobs_are_interrupted_waiting_or_running(real_store: Store) -> None:
@@ -165,7 +169,7 @@ async def test_jobs_are_interrupted_waiting_or_running(real_store: Store) -> Non
     assert isinstance(await real_store.interrupt(waiting, reason="why"), Ended)
     assert isinstance(await real_store.interrupt(held.id, grace=1.0), IntentRecorded)
 
-    renewed = await real_store.run(lease_store.renew(real_store.keys, held.holder.lease, 30.0))
+    renewed = await real_store.run(leases.renew(real_store.keys, held.holder.lease, 30.0))
     assert isinstance(renewed, Renewed)
     assert renewed.intents == (Intent(held.id, 1, 1.0),)
     assert (await real_store.record_of(waiting)).reason == "why"
@@ -177,7 +181,7 @@ async def test_finished_jobs_are_forgotten(real_store: Store) -> None:
     await fill_memory(real_store)
 
     settings = Settings(max_finished_jobs=1)
-    removed = await real_store.run(job_store.prune(real_store.keys, settings))
+    removed = await real_store.run(retention.prune(real_store.keys, settings))
 
     assert removed == 2
     assert await real_store.redis.hget(real_store.keys.counters, "kept") == b"10"
@@ -301,8 +305,8 @@ async def test_claims_wait_for_a_new_server_and_leases_and_jobs_are_known_again(
     await real_store.redis.zrem(real_store.keys.workers, lease)
     await fill_memory(real_store)
 
-    await real_store.run(lease_store.restore(real_store.keys, lease, 30.0))
-    call = claiming.claim(
+    await real_store.run(leases.restore(real_store.keys, lease, 30.0))
+    call = claims_store.claim(
         real_store.keys, lease=lease, worker="w", host="h", free=1, settings=real_store.settings, run_id="run-2"
     )
     answer = await real_store.run(call)
@@ -318,7 +322,7 @@ async def test_intents_are_forgotten(real_store: Store) -> None:
     await real_store.interrupt(held.id)
     await fill_memory(real_store)
 
-    call = lease_store.renew(real_store.keys, held.holder.lease, 30.0, [Intent(held.id, 1, None)])
+    call = leases.renew(real_store.keys, held.holder.lease, 30.0, [Intent(held.id, 1, None)])
     renewed = await real_store.run(call)
 
     assert isinstance(renewed, Renewed)

@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oneshot_queue.errors import MalformedData
-from oneshot_queue.events import OutputStream
 from oneshot_queue.store import output
-from oneshot_queue.store.job_store import Recorded
+from oneshot_queue.store.attempts import Recorded
 from oneshot_queue.store.output import PAGE_CHUNKS
-from oneshot_queue.wire import Chunk, pack_chunks
-from tests.store.builders import Store, a_chunk
+from oneshot_queue.task_events import OutputStream
+from oneshot_queue.wire.chunks import Chunk, pack_chunks
+from tests.support.builders import Store, a_chunk
 
 OUT, ERR = OutputStream.STDOUT, OutputStream.STDERR
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from oneshot_queue.jobs import Priority
 from oneshot_queue.settings import Settings
+from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store import job_store, lease_store
+from oneshot_queue.store import leases, retention, steering
 from oneshot_queue.store.keys import queues_key
-from oneshot_queue.wire import pack_chunks
-from tests.store.builders import Held, Store, a_chunk, a_job_id, a_spec, an_outcome
+from oneshot_queue.wire.chunks import pack_chunks
+from tests.support.builders import Held, Store, a_chunk, a_job_id, a_spec, an_outcome
 
 HOUR_MS = 3_600_000
 FINAL = [state for state in JobState if state.is_final]
@@ -20,7 +20,7 @@ FINAL = [state for state in JobState if state.is_final]
 
 async def prune(store: Store, **limits: float) -> int:
     settings = Settings(namespace=store.keys.namespace, **limits)  # type: ignore[arg-type]  # numbers of their fields' kinds
-    return await store.run(job_store.prune(store.keys, settings))
+    return await store.run(retention.prune(store.keys, settings))
 
 
 async def let_pass(store: Store, job_id: str, hours: float) -> None:
@@ -115,7 +115,7 @@ async def test_waiting_and_running_jobs_are_never_forgotten(store: Store) -> Non
 async def many_interrupted(store: Store, count: int) -> list[str]:
     ids = await store.submit_many(count)
     calls = [
-        job_store.interrupt(store.keys, each, grace=None, by="me", reason=None, settings=store.settings) for each in ids
+        steering.interrupt(store.keys, each, grace=None, by="me", reason=None, settings=store.settings) for each in ids
     ]
     await store.connection.run_many(calls)
     return ids
@@ -149,7 +149,7 @@ async def test_interrupt_of_a_waiting_job_forgets_beyond_the_limits_too(store: S
 
     for job_id in (first, second):
         await let_pass(store, first, 1)
-        await store.run(job_store.interrupt(store.keys, job_id, grace=None, by="me", reason=None, settings=few))
+        await store.run(steering.interrupt(store.keys, job_id, grace=None, by="me", reason=None, settings=few))
 
     assert (await store.state_of(first), await store.state_of(second)) == (None, "INTERRUPTED")
 
@@ -192,7 +192,7 @@ async def test_pruning_an_old_job_spares_a_new_one_of_the_same_id(store: Store, 
 
 
 async def test_after_all_is_forgotten_only_the_queue_itself_is_left(store: Store) -> None:
-    await store.run(lease_store.add_queue(store.keys.namespace, store.keys.queue))
+    await store.run(leases.add_queue(store.keys.namespace, store.keys.queue))
     lease = await store.lease()
     for state in FINAL:
         held = await store.running(a_spec(stdin=b"in", priority=Priority.HIGH), lease=lease)
@@ -212,7 +212,7 @@ async def test_after_all_is_forgotten_only_the_queue_itself_is_left(store: Store
         for job_id in await store.redis.zrange(store.keys.state(state), 0, -1):
             await let_pass(store, job_id, 1)
     await prune(store, keep_completed_s=1, keep_failed_s=1)
-    await store.run(lease_store.unregister(store.keys, lease))
+    await store.run(leases.unregister(store.keys, lease))
 
     # Streams stay for their groups; counters and quarantine for people; rings for the next worker.
     assert await store.key_names() == {"ready:high", "ready:normal", "ready:low", "counters", "quarantine", "bell"}

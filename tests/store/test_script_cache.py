@@ -9,13 +9,13 @@ import pytest
 
 from oneshot_queue.errors import BrokerUnreachable
 from oneshot_queue.states import JobState
-from oneshot_queue.store import job_store, lease_store
+from oneshot_queue.store import enqueue, leases, retention
+from oneshot_queue.store.attempts import Recorded
 from oneshot_queue.store.calls import plain
-from oneshot_queue.store.job_store import Recorded
-from tests.faults.cases import case
-from tests.servers import ServerProcess
-from tests.store.builders import Store, a_spec, an_outcome, opened
-from tests.store.clients import KINDS, OpenQueue, opened_client
+from tests.support.builders import Store, a_spec, an_outcome, opened
+from tests.support.cases import case
+from tests.support.clients import KINDS, OpenQueue, opened_client
+from tests.support.servers import ServerProcess
 
 
 async def forget_scripts(store: Store) -> None:
@@ -36,11 +36,11 @@ async def test_every_call_outlasts_a_flush(store: Store) -> None:
         await forget_scripts(store)
         assert await store.reclaim(lease) == []
         await forget_scripts(store)
-        await store.run(lease_store.renew(store.keys, lease, 30.0))
+        await store.run(leases.renew(store.keys, lease, 30.0))
         await forget_scripts(store)
-        await store.run(job_store.prune(store.keys, store.settings))
+        await store.run(retention.prune(store.keys, store.settings))
         await forget_scripts(store)
-        assert await store.run(lease_store.unregister(store.keys, lease))
+        assert await store.run(leases.unregister(store.keys, lease))
 
 
 async def test_clients_outlast_a_flush_between_any_two_verbs(open_queue: OpenQueue, store: Store) -> None:
@@ -68,12 +68,12 @@ async def test_text_of_a_script_is_sent_once_on_a_connection(
 
 async def test_flush_in_the_middle_of_a_pipeline_goes_unnoticed(store: Store) -> None:
     ids = [f"job-{number}" for number in range(20)]
-    calls: list[Any] = [job_store.submit(store.keys, job_id, a_spec(), by="me", max_length=100) for job_id in ids]
+    calls: list[Any] = [enqueue.submit(store.keys, job_id, a_spec(), by="me", max_length=100) for job_id in ids]
     calls.insert(10, plain("SCRIPT", "FLUSH", read=lambda _: None))
 
     answers = await store.connection.run_many(calls)
 
-    assert answers[:10] + answers[11:] == [job_store.Submitted(created=True)] * 20
+    assert answers[:10] + answers[11:] == [enqueue.Submitted(created=True)] * 20
     assert [claim.job_id for claim in await store.claim(await store.lease(), free=100)] == ids
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from oneshot_queue.jobs import Priority
+from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store import claiming, lease_store
-from oneshot_queue.store.claiming import Claimed, Later, Lost
-from oneshot_queue.store.job_store import Fenced, Holder, Recorded, When
-from tests.store.builders import Held, Store, a_chunk
+from oneshot_queue.store import claims, leases
+from oneshot_queue.store.attempts import Fenced, Holder, Recorded
+from oneshot_queue.store.claims import Claimed, Later, Lost
+from oneshot_queue.store.enqueue import When
 from tests.store.recovery import (
     FAILED,
     a_retried_spec,
@@ -22,12 +22,13 @@ from tests.store.recovery import (
     standing,
     sweep,
 )
+from tests.support.builders import Held, Store, a_chunk
 
 LATER_TOKEN = f"9999999999999999-{'a' * 32}"
 
 
 async def claim_as(store: Store, lease: str, run_id: str) -> Claimed | Later | Lost:
-    call = claiming.claim(
+    call = claims.claim(
         store.keys, lease=lease, worker="worker", host="host", free=5, settings=store.settings, run_id=run_id
     )
     return await store.run(call)
@@ -44,7 +45,7 @@ async def forgotten_claim(store: Store) -> Held:
 
 
 async def restore(store: Store, lease: str) -> None:
-    await store.run(lease_store.restore(store.keys, lease, 30.0))
+    await store.run(leases.restore(store.keys, lease, 30.0))
 
 
 # The epoch.
@@ -134,7 +135,7 @@ async def test_condemned_lease_stays_condemned(store: Store) -> None:
 
     await restore(store, lease)
 
-    renewed = await store.run(lease_store.renew(store.keys, lease, 30.0))
+    renewed = await store.run(leases.renew(store.keys, lease, 30.0))
     assert renewed == Lost()
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from oneshot_queue.jobs import HistoryRow
 from oneshot_queue.states import JobState
-from oneshot_queue.store import inspection
+from oneshot_queue.store import records
 from oneshot_queue.store.scripts import script
-from oneshot_queue.wire import pack_chunks
-from tests.store.builders import LONG_NAME, Held, Store, a_chunk, a_long_spec, a_spec, an_outcome
+from oneshot_queue.wire.chunks import pack_chunks
+from tests.support.builders import LONG_NAME, Held, Store, a_chunk, a_long_spec, a_spec, an_outcome
 
 
 async def end(store: Store, held: Held) -> None:
@@ -99,6 +99,6 @@ async def test_name_that_looks_like_a_sign_of_ours_is_still_a_name(store: Store)
 
 
 def test_every_state_has_one_letter_in_the_scripts_and_for_readers() -> None:
-    assert sorted(inspection.STATES_BY_LETTER.values()) == sorted(JobState)
-    for letter, state in inspection.STATES_BY_LETTER.items():
+    assert sorted(records.STATES_BY_LETTER.values()) == sorted(JobState)
+    for letter, state in records.STATES_BY_LETTER.items():
         assert f"{state} = '{letter}'" in script("finish").text

@@ -6,10 +6,11 @@ import pytest
 from statemachine.exceptions import TransitionNotAllowed
 
 from oneshot_queue.states import EVENTS, TRANSITIONS, JobState, OneshotStateMachine
-from oneshot_queue.store.claiming import Claimed
-from oneshot_queue.store.job_store import Ended, Recorded
-from tests.faults.cases import case
-from tests.store.builders import Held, Store, an_outcome
+from oneshot_queue.store.attempts import Recorded
+from oneshot_queue.store.claims import Claimed
+from oneshot_queue.store.steering import Ended
+from tests.support.builders import Held, Store, an_outcome
+from tests.support.cases import case
 
 FINISHING = {"finish": JobState.COMPLETED, "fail": JobState.FAILED, "interrupt": JobState.INTERRUPTED}
 PAIRS = [(state, event) for state in JobState for event in EVENTS]

@@ -13,17 +13,23 @@ import pstats
 import sys
 from pathlib import Path
 
-import workers.main
+import oneshot_queue.workers.main
 from oneshot_queue.cli import main
-from workers.control import Channel
-from workers.supervised import run_supervised
-from workers.worker import Worker
+from oneshot_queue.workers.ipc.channel import Channel
+from oneshot_queue.workers.worker.__main__ import run_supervised
+from oneshot_queue.workers.worker.worker import Worker
 
 
 def run(path: Path, words: list[str]) -> int:
     """Run the worker."""
-    if words[0] != "workers.supervised":
-        workers.main.WORKER_PROGRAM = (sys.executable, "-P", __file__, str(path), "workers.supervised")
+    if words[0] != "oneshot_queue.workers.worker":
+        oneshot_queue.workers.main.WORKER_PROGRAM = (
+            sys.executable,
+            "-P",
+            __file__,
+            str(path),
+            "oneshot_queue.workers.worker",
+        )
         return main(["worker", *words])
     original = Worker.run
     blocks = 0

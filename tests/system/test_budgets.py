@@ -19,10 +19,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.faults.faults import Monitor
-from tests.integration.deployment import Deployment
-from tests.integration.worker_process import PROGRAM
-from tests.waiting import wait_until
+from tests.support.deployment import Deployment
+from tests.support.faults import Monitor
+from tests.support.waiting import wait_until
+from tests.support.worker_process import PROGRAM
 
 BUDGETS: Final = tomllib.loads(Path(__file__).with_name("budgets.toml").read_text("utf-8"))
 FEW, MANY = 100, 500

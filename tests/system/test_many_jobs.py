@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from oneshot_queue import JobState, SyncJob
-from tests.integration.deployment import Deployment
-from tests.waiting import wait_until
+from tests.support.deployment import Deployment
+from tests.support.waiting import wait_until
 
 
 def test_a_thousand_jobs_on_two_workers_are_started_once_each_and_both_take_part(deployment: Deployment) -> None:

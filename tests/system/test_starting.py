@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
-from tests.faults.cases import case
-from tests.integration.deployment import Deployment, assert_gone_without_a_trace
+from tests.support.cases import case
+from tests.support.deployment import Deployment, assert_gone_without_a_trace
 
 
 @case("P14")

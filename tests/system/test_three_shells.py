@@ -12,9 +12,9 @@ from typing import IO, Any
 import pytest
 
 from oneshot_queue import JobState
-from tests.integration.deployment import Deployment, history_of, until_state
-from tests.marks import Mark
-from tests.waiting import LIMIT_S, wait_until
+from tests.support.deployment import Deployment, history_of, until_state
+from tests.support.marks import Mark
+from tests.support.waiting import LIMIT_S, wait_until
 
 OSQ = (sys.executable, "-P", "-m", "oneshot_queue")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from workers.processes.procfs import send_signal, status_of
+from oneshot_queue.workers.processes.procfs import send_signal, status_of
 
 PREFIX: Final = "oneshot-queue-"
 

@@ -14,9 +14,9 @@ from typing import Final
 
 import anyio
 
-from oneshot_queue.events import OutputStream
-from workers.processes.process import Process
-from workers.processes.readiness import Readiness
+from oneshot_queue.task_events import OutputStream
+from oneshot_queue.workers.processes.process import Process
+from oneshot_queue.workers.processes.readiness import Readiness
 
 CHUNK_BYTES: Final = 65_536
 

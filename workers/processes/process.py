@@ -6,9 +6,9 @@ import os
 import subprocess
 from dataclasses import dataclass
 
-from oneshot_queue.events import OutputStream
-from oneshot_queue.jobs import Usage
+from oneshot_queue.outcomes import Usage
 from oneshot_queue.pidfd import P_PIDFD
+from oneshot_queue.task_events import OutputStream
 
 
 @dataclass(frozen=True, slots=True)

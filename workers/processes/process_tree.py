@@ -22,9 +22,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from workers.processes.environment import JOB_ID_VARIABLE, TOKEN_VARIABLE
-from workers.processes.process import Process
-from workers.processes.procfs import (
+from oneshot_queue.workers.processes.environment import JOB_ID_VARIABLE, TOKEN_VARIABLE
+from oneshot_queue.workers.processes.process import Process
+from oneshot_queue.workers.processes.procfs import (
     OwnChildren,
     ProcessStatus,
     children_of,

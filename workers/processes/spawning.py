@@ -13,11 +13,11 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from oneshot_queue.events import OutputStream
 from oneshot_queue.pidfd import pidfd_open
-from workers.processes.process import Process
-from workers.processes.spawn_errors import NOT_EXECUTABLE, SpawnRefused, refusal
-from workers.processes.terminal import open_terminal
+from oneshot_queue.task_events import OutputStream
+from oneshot_queue.workers.processes.process import Process
+from oneshot_queue.workers.processes.spawn_errors import NOT_EXECUTABLE, SpawnRefused, refusal
+from oneshot_queue.workers.processes.terminal import open_terminal
 
 OUR_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC})
 """What this machine lacks, whatever the command is: the start may succeed later."""

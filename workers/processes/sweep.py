@@ -13,8 +13,8 @@ import anyio
 import anyio.lowlevel
 
 from oneshot_queue.pidfd import pidfd_open
-from workers.processes.process_tree import Lineage, ProcessTree
-from workers.processes.procfs import ProcessStatus, send_signal
+from oneshot_queue.workers.processes.process_tree import Lineage, ProcessTree
+from oneshot_queue.workers.processes.procfs import ProcessStatus, send_signal
 
 QUIET_LOOKS: Final = 2
 """Looks in a row that must find nothing; one would do, were ``/proc`` a snapshot."""

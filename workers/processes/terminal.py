@@ -11,7 +11,7 @@ import socket
 import termios
 from typing import Final
 
-from workers.processes.spawn_errors import NOT_EXECUTABLE, SpawnRefused
+from oneshot_queue.workers.processes.spawn_errors import NOT_EXECUTABLE, SpawnRefused
 
 SIZE: Final = (24, 80)
 """Rows and columns."""

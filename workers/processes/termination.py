@@ -11,11 +11,11 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
-from workers.processes.process import Process
-from workers.processes.process_tree import Lineage, ProcessTree
-from workers.processes.procfs import ProcessStatus
-from workers.processes.readiness import Readiness
-from workers.processes.sweep import Sweep, end_processes
+from oneshot_queue.workers.processes.process import Process
+from oneshot_queue.workers.processes.process_tree import Lineage, ProcessTree
+from oneshot_queue.workers.processes.procfs import ProcessStatus
+from oneshot_queue.workers.processes.readiness import Readiness
+from oneshot_queue.workers.processes.sweep import Sweep, end_processes
 
 STRAY_GRACE_S: Final = 0.5
 """What processes get between TERM and KILL that outlived a leader which ended by itself."""

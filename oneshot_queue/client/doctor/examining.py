@@ -9,11 +9,11 @@ from oneshot_queue.client.doctor.leases import examine_leases
 from oneshot_queue.client.doctor.server import examine_server, has_been_up
 from oneshot_queue.client.doctor.totals import examine_totals
 from oneshot_queue.client.effects import Context, Verb, ask, ask_all
-from oneshot_queue.client.finding import at_queue
+from oneshot_queue.client.verbs.get import at_queue
 from oneshot_queue.errors import BrokerError
 from oneshot_queue.states import JobState
-from oneshot_queue.store import examination, inspection
-from oneshot_queue.store.refusals import is_damage
+from oneshot_queue.store import checkup, queues
+from oneshot_queue.store.transport.refusals import is_damage
 
 
 def examined(context: Context, *, repair: bool = False, only: str | None = None) -> Verb[list[Finding]]:
@@ -35,11 +35,11 @@ def examined(context: Context, *, repair: bool = False, only: str | None = None)
 
 
 def _names(context: Context, notebook: Notebook) -> Verb[list[str]]:
-    kind = yield from ask(examination.kind_of_registry(context.namespace))
+    kind = yield from ask(checkup.kind_of_registry(context.namespace))
     if kind not in ("set", "none"):
         notebook.note("wrong-type", "queues", f"it is a {kind}, and should be a set")
         return [context.queue]
-    names = yield from ask(inspection.queues(context.namespace))
+    names = yield from ask(queues.queues(context.namespace))
     for name in names:
         if not NAME_PATTERN.fullmatch(name):
             notebook.note("queue-name", name)
@@ -64,7 +64,7 @@ def _examine_queue(context: Context, notebook: Notebook, *, repair: bool, may_de
         if is_sound:
             notebook.note("damaged", context.queue, str(problem), queue=context.queue)
         return
-    if waiting := (0 if leases else (yield from ask(examination.count_in(context.keys, JobState.CREATED)))):
+    if waiting := (0 if leases else (yield from ask(checkup.count_in(context.keys, JobState.CREATED)))):
         detail = "1 job waits" if waiting == 1 else f"{waiting} jobs wait"
         notebook.note("unserved", "workers", detail, queue=context.queue)
     if not (leases or entries or jobs):
@@ -72,7 +72,7 @@ def _examine_queue(context: Context, notebook: Notebook, *, repair: bool, may_de
 
 
 def _examine_kinds(context: Context, notebook: Notebook) -> Verb[bool]:
-    rows = examination.kinds(context.keys)
+    rows = checkup.kinds(context.keys)
     found = yield from ask_all([call for _, _, call in rows])
     wrong = [(name, kind, is_) for (name, kind, _), is_ in zip(rows, found, strict=True) if is_ not in (kind, "none")]
     for name, kind, is_ in wrong:

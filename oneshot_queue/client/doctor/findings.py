@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from oneshot_queue.client.doctor.meanings import MEANINGS
-from oneshot_queue.store.examination import Find
+from oneshot_queue.store.checkup import Find
 
 MOST_OF_A_KIND: Final = 100
 """Findings of one kind and queue that are told one by one; of the rest, only how many there are."""

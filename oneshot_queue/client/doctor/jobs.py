@@ -8,10 +8,10 @@ from oneshot_queue.client.doctor.findings import Notebook
 from oneshot_queue.client.doctor.leases import VERDICT, those_present
 from oneshot_queue.client.effects import Ask, Context, Verb, ask
 from oneshot_queue.errors import BrokerError
-from oneshot_queue.jobs import Priority
+from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store import examination, sweeping
-from oneshot_queue.store.examination import PAGE, Find
+from oneshot_queue.store import checkup, sweep
+from oneshot_queue.store.checkup import PAGE, Find
 
 _UNHELD: Final = "running-without-lease"
 
@@ -19,12 +19,12 @@ _UNHELD: Final = "running-without-lease"
 def examine_groups(context: Context, notebook: Notebook, *, mends: bool) -> Verb[None]:
     """See whether each ready stream has its consumer group."""
     for priority in Priority:
-        (has_group,) = yield Ask([examination.group_exists(context.keys, priority)])
+        (has_group,) = yield Ask([checkup.group_exists(context.keys, priority)])
         # An error: there is no such stream.
         if has_group is False:
             is_mended = False
             if mends:
-                (answer,) = yield Ask([examination.make_group(context.keys, priority)])
+                (answer,) = yield Ask([checkup.make_group(context.keys, priority)])
                 is_mended = not isinstance(answer, BrokerError)
             notebook.note("no-group", f"ready:{priority}", queue=context.queue, is_mended=is_mended)
 
@@ -35,7 +35,7 @@ def examine_streams(context: Context, notebook: Notebook, *, mends: bool) -> Ver
     for priority in Priority:
         after, count = "", PAGE
         while count == PAGE:
-            part = yield from ask(examination.examine_entries(context.keys, priority, after, mends=mends))
+            part = yield from ask(checkup.examine_entries(context.keys, priority, after, mends=mends))
             notebook.note_all(context.queue, part.finds)
             after, count = part.left, part.count
             total += count
@@ -47,7 +47,7 @@ def examine_due(context: Context, notebook: Notebook, *, mends: bool) -> Verb[No
     for name in ("delayed", "expiring"):
         start, count = 0, PAGE
         while count == PAGE:
-            part = yield from ask(examination.examine_due(context.keys, name, start, mends=mends))
+            part = yield from ask(checkup.examine_due(context.keys, name, start, mends=mends))
             notebook.note_all(context.queue, part.finds)
             start, count = start + part.count - int(part.left), part.count
 
@@ -62,7 +62,7 @@ def examine_states(context: Context, notebook: Notebook, *, mends: bool, may_dec
     for state in JobState:
         start, count = 0, PAGE
         while count == PAGE:
-            call = examination.examine_index(context.keys, state, start, mends=mends, settings=context.settings)
+            call = checkup.examine_index(context.keys, state, start, mends=mends, settings=context.settings)
             part = yield from ask(call)
             notebook.note_all(context.queue, (find for find in part.finds if find.code != _UNHELD))
             unheld = [find for find in part.finds if find.code == _UNHELD]
@@ -82,7 +82,7 @@ def _decide(context: Context, notebook: Notebook, unheld: list[Find], *, mends: 
         is_mendable, is_mended = may_decide and find.detail not in present, False
         if mends and is_mendable:
             is_mended = yield from ask(
-                sweeping.decide(
+                sweep.decide(
                     context.keys,
                     find.subject,
                     find.detail,

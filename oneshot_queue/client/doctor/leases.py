@@ -10,13 +10,13 @@ from oneshot_queue.client.doctor.findings import Notebook
 from oneshot_queue.client.effects import Ask, Context, Verb, ask, ask_all
 from oneshot_queue.durations import brief_duration
 from oneshot_queue.errors import BrokerError
-from oneshot_queue.jobs import Priority
 from oneshot_queue.settings import Settings
-from oneshot_queue.store import examination, sweeping
-from oneshot_queue.store.examination import LeaseEnd
+from oneshot_queue.spec import Priority
+from oneshot_queue.store import checkup, sweep
+from oneshot_queue.store.checkup import LeaseEnd
 from oneshot_queue.store.keys import QueueKeys
-from oneshot_queue.store.lease_store import worker_of
-from oneshot_queue.store.sweeping import Spared
+from oneshot_queue.store.leases import worker_of
+from oneshot_queue.store.sweep import Spared
 
 VERDICT: Final = "its worker gave no sign of life, and the doctor was asked to decide"
 _AT_ONCE: Final = 500
@@ -50,7 +50,7 @@ def examine_leases(context: Context, notebook: Notebook, *, mends: bool, may_dec
         How many leases are live.
     """
     seen = yield from _look(context.keys)
-    now_ms = yield from ask(examination.server_now_ms())
+    now_ms = yield from ask(checkup.server_now_ms())
     over = [each for each in seen.ends.values() if each.ends_ms < now_ms]
     unknown = [lease for lease in seen.used if lease not in seen.ends]
     present = yield from those_present(context, [*unknown, *(each.id for each in over)])
@@ -65,7 +65,7 @@ def examine_leases(context: Context, notebook: Notebook, *, mends: bool, may_dec
     for lease in unknown:
         is_mendable, is_mended = may_decide and lease not in present, False
         if mends and is_mendable:
-            (answer,) = yield Ask([examination.condemn_unknown(context.keys, lease)])
+            (answer,) = yield Ask([checkup.condemn_unknown(context.keys, lease)])
             # An error: there is no memory left for a row more.
             is_mended = not isinstance(answer, BrokerError) and (yield from _sweep(context, lease, "0"))
         notebook.note(
@@ -80,7 +80,7 @@ def those_present(context: Context, leases: Iterable[str]) -> Verb[set[str]]:
     wanted = list(leases)
     for start in range(0, len(wanted), _AT_ONCE):
         some = wanted[start : start + _AT_ONCE]
-        answer = yield from ask(examination.are_present(context.namespace, [worker_of(each) for each in some]))
+        answer = yield from ask(checkup.are_present(context.namespace, [worker_of(each) for each in some]))
         found.update(lease for lease, is_present in zip(some, answer, strict=True) if is_present)
     return found
 
@@ -88,9 +88,9 @@ def those_present(context: Context, leases: Iterable[str]) -> Verb[set[str]]:
 def _look(keys: QueueKeys) -> Verb[Seen]:
     # Read before and after what names them: a lease that comes or goes meanwhile is in one of the two.
     ends = yield from _all_ends(keys)
-    calls = [examination.consumers(keys, priority) for priority in Priority]
+    calls = [checkup.consumers(keys, priority) for priority in Priority]
     answers: list[list[str] | BrokerError] = yield Ask(calls)
-    (lengths,) = yield from ask_all([examination.lease_lengths(keys)])
+    (lengths,) = yield from ask_all([checkup.lease_lengths(keys)])
     ends |= {lease: end for lease, end in (yield from _all_ends(keys)).items() if lease not in ends}
     used = dict.fromkeys(lengths, "its length is kept")
     for answer in answers:
@@ -103,7 +103,7 @@ def _look(keys: QueueKeys) -> Verb[Seen]:
 def _all_ends(keys: QueueKeys) -> Verb[dict[str, LeaseEnd]]:
     found: dict[str, LeaseEnd] = {}
     start = 0
-    while page := (yield from ask(examination.lease_ends(keys, start))):
+    while page := (yield from ask(checkup.lease_ends(keys, start))):
         found |= {each.id: each for each in page}
         start += len(page)
     return found
@@ -117,7 +117,7 @@ def _length_ms(seen: Seen, lease: str, settings: Settings) -> float:
 
 def _sweep(context: Context, lease: str, ends: str) -> Verb[bool]:
     """Decide all that is pending under a lease, and remove it; false if it was renewed meanwhile."""
-    call = sweeping.sweep(
+    call = sweep.sweep(
         context.keys,
         lease,
         seen=ends,

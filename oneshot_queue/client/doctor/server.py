@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
+from oneshot_queue.client.doctor.advisories import holes_of
 from oneshot_queue.client.doctor.findings import Notebook, Severity
-from oneshot_queue.client.doctor.holes import holes_of
 from oneshot_queue.client.effects import Ask, Context, Verb, ask
 from oneshot_queue.errors import BrokerError, BrokerRefused
-from oneshot_queue.store import examination
+from oneshot_queue.store import checkup
 from oneshot_queue.store.calls import Call
-from oneshot_queue.store.server_facts import read_facts, version_problem
+from oneshot_queue.store.transport.server_facts import read_facts, version_problem
 
 NOTED_SKEW_S: Final = 1.0
 BAD_SKEW_S: Final = 30.0
@@ -30,16 +30,16 @@ Words = Mapping[str, str]
 
 def examine_server(context: Context, notebook: Notebook) -> Verb[None]:
     """Examine the server that answers; of a cluster, one node."""
-    said = yield from _if_allowed(examination.server_words(), notebook, "anything about itself")
+    said = yield from _if_allowed(checkup.server_words(), notebook, "anything about itself")
     if said is not None:
         examine_version(said, notebook)
         examine_memory(said, notebook)
-        fsync = yield from _if_allowed(examination.server_setting("appendfsync"), notebook, "when it writes to disk")
-        save = yield from _if_allowed(examination.server_setting("save"), notebook, "when it makes snapshots")
+        fsync = yield from _if_allowed(checkup.server_setting("appendfsync"), notebook, "when it writes to disk")
+        save = yield from _if_allowed(checkup.server_setting("save"), notebook, "when it makes snapshots")
         examine_persistence(said, fsync, save, notebook)
         examine_replication(said, notebook)
     before_ms = context.clock.now_ms()
-    server_ms = yield from ask(examination.server_now_ms())
+    server_ms = yield from ask(checkup.server_now_ms())
     examine_clocks(before_ms, server_ms, context.clock.now_ms(), notebook)
 
 
@@ -48,7 +48,7 @@ def has_been_up() -> Verb[bool]:
 
     Leases and signs of life run out while it is down. Right after it is back, all look lost.
     """
-    (said,) = yield Ask([examination.server_words("server")])
+    (said,) = yield Ask([checkup.server_words("server")])
     if isinstance(said, BrokerRefused):
         return False
     if isinstance(said, BrokerError):

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from oneshot_queue.bench.figures import MeasurementSpoilt
 from oneshot_queue.bench.procfs import cpu_s
+from oneshot_queue.workers.processes.procfs import children_of
 from tests.bench.peers.driving import Outcome
-from workers.processes.procfs import children_of
 
 
 @dataclass(frozen=True, slots=True)

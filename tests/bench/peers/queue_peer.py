@@ -20,8 +20,8 @@ from tests.bench.fleet import a_server
 from tests.bench.peers.driving import ENDING_WITH_PARENT, STOP_S, URL
 from tests.bench.peers.environments import ROOT, Environment
 from tests.bench.peers.peer import PeerMissing, Turn, Work, check, tree_cpu_s
-from tests.servers import ServerProcess
-from tests.waiting import wait_until
+from tests.support.servers import ServerProcess
+from tests.support.waiting import wait_until
 
 ANSWER_S: Final = 300.0
 """Far above what any peer takes for one batch."""

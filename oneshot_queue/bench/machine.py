@@ -1,0 +1,33 @@
+"""The machine and the server that a benchmark ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+
+from oneshot_queue.errors import BrokerRefused
+from oneshot_queue.store.checkup import server_setting, server_words
+from oneshot_queue.store.transport.connection import SyncConnection
+
+
+def machine_facts(url: str) -> Mapping[str, str]:
+    """Where it was measured, and how busy that was before."""
+    found = {
+        "CPUs": str(len(os.sched_getaffinity(0))),
+        "load": " ".join(f"{each:.2f}" for each in os.getloadavg()),
+        "Python": platform.python_version(),
+        "Linux": platform.release(),
+    }
+    connection = SyncConnection(url)
+    try:
+        said = connection.run(server_words("server")) | connection.run(server_words("persistence"))
+        found["Redis"] = said.get("redis_version", "unknown")
+        found["AOF"] = "off"
+        if said.get("aof_enabled") == "1":
+            found["AOF"] = connection.run(server_setting("appendfsync")) or "on"
+    except BrokerRefused:
+        found.setdefault("Redis", "unknown")
+    finally:
+        connection.close()
+    return found

@@ -1,0 +1,67 @@
+"""``enqueue`` and ``retry``: put a job into a queue and print its id."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oneshot_queue.cli.arguments.common import AsJson, seconds
+from oneshot_queue.cli.arguments.destination import broker_for, connected
+from oneshot_queue.cli.arguments.job import Submission, takes_a_job
+from oneshot_queue.cli.commands import Verb
+from oneshot_queue.cli.exit_codes import Exit, UsageProblem
+
+if TYPE_CHECKING:
+    pass
+from oneshot_queue.cli.acknowledgement import _acknowledge
+from oneshot_queue.cli.arguments.job import WORDS_OF_A_COMMAND
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this verb."""
+    app.command("enqueue", cls=Verb, context_settings=WORDS_OF_A_COMMAND)(takes_a_job(enqueue))
+
+
+def enqueue(
+    submission: Submission,
+    delay: Annotated[
+        str | None, typer.Option("--delay", metavar="TIME", help="Do not start it before this long from now.")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at", metavar="WHEN", help="Nor before then: 2026-12-24T18:00, here, or with a zone: …Z, …+01:00."
+        ),
+    ] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option("--expires", metavar="TIME", help="It FAILS if no worker has started it by then."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Put a command into a queue and print its id.
+
+    For example:
+
+        oneshot-queue enqueue -q builds -n nightly -- make -j4 all
+        oneshot-queue enqueue --shell 'make && ./deploy' --time-limit 1h
+        oneshot-queue enqueue -l team=web -e TOKEN --stdin data.json -- ./import
+        oneshot-queue enqueue --retries 3 --retry-on exit,worker_lost --delay 5m -- ./fetch
+    """
+    delay_s, expires_s, instant = seconds("--delay", delay), seconds("--expires", expires), _instant(at)
+    broker = broker_for(submission.url)
+    with connected(broker, submission.queue) as queue:
+        job = queue.enqueue(submission.spec, id=submission.id, delay=delay_s, at=instant, expires=expires_s)
+        _acknowledge(broker, queue, job, as_json=as_json)
+    return Exit.DONE
+
+
+def _instant(written: str | None) -> datetime | None:
+    if written is None:
+        return None
+    try:
+        return datetime.fromisoformat(written).astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise UsageProblem(f"--at: {written!r} is no time; write 2026-12-24T18:00 or 2026-12-24T18:00:00Z") from None

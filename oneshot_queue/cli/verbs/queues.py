@@ -1,0 +1,46 @@
+"""``queues`` and ``workers``: what waits, and who works."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import typer
+
+from oneshot_queue.cli.arguments.common import AsJson, Url, broker_url
+from oneshot_queue.cli.arguments.destination import broker_for, connected
+from oneshot_queue.cli.commands import Verb
+from oneshot_queue.cli.exit_codes import Exit
+from oneshot_queue.cli.output.escape import escaped
+from oneshot_queue.cli.output.json import queue_form
+from oneshot_queue.cli.output.tables import Column
+from oneshot_queue.cli.output.terminal import put
+
+if TYPE_CHECKING:
+    pass
+from oneshot_queue.cli.output.listing import _print
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this verb."""
+    app.command("queues", cls=Verb)(queues)
+
+
+def queues(context: typer.Context, as_json: AsJson = False, url: Url = None) -> int:
+    """Count the jobs of every queue, by state."""
+    with connected(broker_for(broker_url(context, url))) as opened:
+        found = opened.queues()
+    if as_json:
+        put(json.dumps([queue_form(each) for each in found]))
+        return Exit.DONE
+    columns = [Column("READY", is_right=True), Column("DELAYED", spare=7, is_right=True)]
+    columns += [Column(title, spare, is_right=True) for title, spare in _STATE_COLUMNS.items()]
+    rows = [
+        [str(each.ready), str(each.delayed), *(str(each.states[s]) for s in each.states), escaped(each.queue)]
+        for each in found
+    ]
+    _print([*columns, Column("QUEUE")], rows, "no queue has had a job")
+    return Exit.DONE
+
+
+_STATE_COLUMNS = {"CREATED": 6, "RUNNING": 5, "IDLE": 4, "INTERRUPTED": 1, "COMPLETED": 2, "FAILED": 3}

@@ -1,0 +1,75 @@
+"""``worker`` and ``up``: run jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from oneshot_queue.cli.arguments.common import Url, broker_url, seconds, whole_number
+from oneshot_queue.cli.arguments.destination import broker_for
+from oneshot_queue.cli.arguments.worker import Concurrency, DrainTimeout, Name, Processes, Queues, Quiet, _checked, _run
+from oneshot_queue.cli.commands import Verb
+from oneshot_queue.cli.exit_codes import UsageProblem
+
+MOST_JOBS: Final = 999_999_999
+LEAST_LEASE_S: Final = 1.0
+Lease = Annotated[
+    str | None,
+    typer.Option(
+        "--lease",
+        metavar="TIME",
+        help="Silence after which others decide its jobs.  [default: 30s]",
+        show_default=False,
+    ),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this verb."""
+    app.command("worker", cls=Verb)(worker)
+
+
+def worker(
+    context: typer.Context,
+    queues: Queues = None,
+    concurrency: Concurrency = None,
+    name: Name = None,
+    burst: Annotated[bool, typer.Option("--burst", help="End when its queues are empty.")] = False,
+    max_jobs: Annotated[
+        str | None, typer.Option("--max-jobs", metavar="N", help="End after so many jobs.", show_default=False)
+    ] = None,
+    processes: Processes = "1",
+    drain_timeout: DrainTimeout = "30s",
+    lease: Lease = None,
+    allow_eviction: Annotated[
+        bool, typer.Option("--allow-eviction", help="Work even where a full broker throws jobs away.")
+    ] = False,
+    quiet: Quiet = False,
+    only_job: Annotated[str | None, typer.Option("--only-job", metavar="ID", hidden=True)] = None,
+    url: Url = None,
+) -> int:
+    """Run jobs until stopped.
+
+    SIGTERM or Ctrl-C: take no more, and let the running ones end; the second interrupts them; the third kills them.
+
+        oneshot-queue worker -q builds -q default -c 4
+        oneshot-queue worker --burst
+        oneshot-queue worker -c 64 --processes 4
+    """
+    options = _checked(queues, concurrency, processes, name, drain_timeout) | {"is_quiet": quiet, "is_burst": burst}
+    if max_jobs is not None:
+        options["max_jobs"] = whole_number("--max-jobs", max_jobs, least=1, most=MOST_JOBS)
+    lease_s = _lease_s(lease)
+    return _run(
+        broker_for(broker_url(context, url)),
+        options | {"only_job": only_job, "allows_eviction": allow_eviction},
+        lease_s,
+    )
+
+
+def _lease_s(written: str | None) -> float | None:
+    lease_s = seconds("--lease", written)
+    if lease_s is not None and lease_s < LEAST_LEASE_S:
+        raise UsageProblem(f"--lease: {written} is shorter than {LEAST_LEASE_S:g} s")
+    return lease_s

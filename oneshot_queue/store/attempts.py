@@ -1,0 +1,168 @@
+"""The transitions of jobs, as calls: one function for each script that changes one.
+
+Every function says which replies it can give; what a script refuses is a value here, not an exception.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from oneshot_queue.outcomes import Cause, Outcome
+from oneshot_queue.settings import Settings
+from oneshot_queue.states import JobState
+from oneshot_queue.store.calls import Call, Word, scripted, text
+from oneshot_queue.store.fields import _flat, field, one_line
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.retention import _retention
+from oneshot_queue.wire.chunks import Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """It is written down, now or by an earlier call; ``state`` is ``None`` in the second case."""
+
+    state: JobState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """The job belongs to another token: end its processes, write nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The job's state does not allow it."""
+
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who writes: the attempt's token, the lease it runs under, and the worker's name for the history."""
+
+    token: str
+    lease: str
+    worker: str
+
+
+def record(
+    keys: QueueKeys,
+    job_id: str,
+    holder: Holder,
+    *,
+    sequence: int,
+    event: str | None,
+    ago_ms: int,
+    fields: Mapping[str, Word],
+) -> Call[Recorded | Fenced | Refused]:
+    """Write down a silence, an activity, or a fact such as the process id."""
+    args: tuple[Word, ...] = (job_id, holder.token, holder.lease, sequence, event or "", ago_ms, field(holder.worker))
+    return scripted("record", (keys.prefix, keys.job(job_id)), (*args, *_flat(fields)), read_recorded)
+
+
+def append_output(
+    keys: QueueKeys,
+    job_id: str,
+    attempt: int,
+    holder: Holder,
+    chunks: Sequence[tuple[Chunk, bool]],
+    *,
+    total: int,
+    dropped: int,
+    now_ms: int,
+    tail_from: tuple[int, int],
+) -> Call[Recorded | Fenced]:
+    """Store chunks of output.
+
+    Args:
+        chunks: Each with whether it belongs to the head; ``at_ms`` by the same clock as ``now_ms``.
+        total: Bytes written so far, both streams.
+        dropped: Bytes of these that are not kept.
+        tail_from: First ordinal to keep in the tails of stdout and of stderr.
+    """
+    rows: list[Word] = []
+    for chunk, in_head in chunks:
+        key = 3 if in_head else 3 + chunk.stream
+        rows += (chunk.ordinal, key, int(chunk.stream), chunk.offset, max(0, now_ms - chunk.at_ms), chunk.data)
+    last_ms = max(0, now_ms - chunks[-1][0].at_ms)
+    args: tuple[Word, ...] = (job_id, holder.token, holder.lease, total, dropped, last_ms, *tail_from)
+    own_keys = (
+        keys.prefix,
+        keys.job(job_id),
+        keys.output_head(job_id, attempt),
+        keys.output_tail(job_id, attempt, "stdout"),
+        keys.output_tail(job_id, attempt, "stderr"),
+    )
+    return scripted("append_output", own_keys, (*args, *rows), read_recorded)
+
+
+def finish(
+    keys: QueueKeys,
+    job_id: str,
+    holder: Holder,
+    outcome: Outcome,
+    *,
+    ago_ms: int,
+    inline_output: bytes,
+    kept: int,
+    fields: Mapping[str, Word],
+    settings: Settings,
+    retry_after_s: float | None = None,
+) -> Call[Recorded | Fenced | Refused]:
+    """Write an attempt's end: the job's final state, or CREATED once more. Repeated, it answers ``Recorded`` again.
+
+    Args:
+        retry_after_s: Seconds until the next attempt may begin; ``None`` if there is none.
+    """
+    event = {JobState.COMPLETED: "finish", JobState.FAILED: "fail", JobState.INTERRUPTED: "interrupt"}[outcome.state]
+    args: tuple[Word, ...] = (
+        job_id,
+        holder.token,
+        holder.lease,
+        event,
+        outcome.cause,
+        ago_ms,
+        field(holder.worker),
+        one_line(outcome.error or ""),
+        inline_output,
+        kept,
+        *_retention(settings),
+        "" if retry_after_s is None else math.ceil(retry_after_s * 1000),
+        _detail(outcome),
+    )
+    ended = _flat({**fields, **_ending_fields(outcome)})
+    return scripted("finish", (keys.prefix, keys.job(job_id)), (*args, *ended), read_recorded)
+
+
+def _detail(outcome: Outcome) -> str:
+    if outcome.signal is not None:
+        return f"signal {outcome.signal}"
+    return "" if outcome.exit_code is None else f"exit {outcome.exit_code}"
+
+
+def _ending_fields(outcome: Outcome) -> dict[str, Word]:
+    found: dict[str, Word | None] = {
+        "exit_code": outcome.exit_code,
+        "signal": outcome.signal,
+        "survivors": len(outcome.survivors) or None,
+    }
+    if outcome.cause not in (Cause.SPAWN_ERROR, Cause.REJECTED):
+        usage = outcome.usage
+        found["usage"] = f"{usage.cpu_user_s * 1e6:.0f} {usage.cpu_system_s * 1e6:.0f} {usage.max_rss_bytes // 1024}"
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def read_recorded(reply: Any) -> Any:
+    """The answer of a script that writes about an attempt."""
+    match reply:
+        case [b"recorded" | b"finished", state]:
+            return Recorded(JobState(text(state)))
+        case [b"appended"] | [b"done", *_]:
+            return Recorded()
+        case [b"fenced"]:
+            return Fenced()
+        case _:
+            return Refused(text(reply[1]))

@@ -1,0 +1,116 @@
+"""The transitions of jobs, as calls: one function for each script that changes one.
+
+Every function says which replies it can give; what a script refuses is a value here, not an exception.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from oneshot_queue.outcomes import Cause
+from oneshot_queue.spec import JobSpec
+from oneshot_queue.store.calls import Call, Word, scripted
+from oneshot_queue.store.fields import field
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.wire.specs import pack_spec
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job is stored; ``created`` is false if it had been before."""
+
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """The queue is at its limit; nothing was stored."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """When a job may be started.
+
+    Attributes:
+        delay_s: Seconds from now until it is due.
+        at_ms: When it is due, ms since 1970; instead of ``delay_s``.
+        expires_s: Seconds from now after which it need not be started any more.
+    """
+
+    delay_s: float | None = None
+    at_ms: int | None = None
+    expires_s: float | None = None
+
+
+AT_ONCE: Final = When()
+
+MAX_SUBMIT: Final = 10
+"""Jobs that one call submits: enough to share what a call costs; while the server stores some, others are packed."""
+
+_SUBMIT_ARGS: Final = 2 + 7 * MAX_SUBMIT
+
+MAX_SUBMIT_BYTES: Final = 262_144
+"""A call ends with the job that reaches them."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that is to be accepted."""
+
+    id: str
+    spec: JobSpec
+    when: When = AT_ONCE
+
+
+def submit(
+    keys: QueueKeys, job_id: str, spec: JobSpec, *, by: str, max_length: int, when: When = AT_ONCE
+) -> Call[Submitted | Full]:
+    """Accept a job. Idempotent by its id, so it may be repeated when its reply was lost."""
+    (several,) = submit_many(keys, [NewJob(job_id, spec, when)], by=by, max_length=max_length)
+    return Call(several.words, lambda reply: several.read(reply)[0], several.script)
+
+
+def submit_many(
+    keys: QueueKeys, jobs: Iterable[NewJob], *, by: str, max_length: int
+) -> Iterator[Call[list[Submitted | Full]]]:
+    """Accept jobs in this order, each whole or not at all; some of them with each call, so that none takes long.
+
+    Jobs are asked for as they are needed.
+    """
+    args: list[Word] = [field(by), max_length]
+    size = 0
+    for job in jobs:
+        spec, when = job.spec, job.when
+        packed, stdin = pack_spec(spec), spec.stdin or b""
+        due: Word = "" if when.at_ms is None else when.at_ms
+        if when.delay_s is not None:
+            due = f"+{math.ceil(when.delay_s * 1000)}"
+        expires: Word = "" if when.expires_s is None else math.ceil(when.expires_s * 1000)
+        args += (job.id, packed, spec.priority, stdin, due, expires, _retry_policy(spec))
+        size += len(packed) + len(stdin)
+        if len(args) >= _SUBMIT_ARGS or size >= MAX_SUBMIT_BYTES:
+            yield scripted("enqueue", keys.nameless, tuple(args), _read_submitted)
+            del args[2:]
+            size = 0
+    if len(args) > 2:
+        yield scripted("enqueue", keys.nameless, tuple(args), _read_submitted)
+
+
+def _read_submitted(reply: Any) -> list[Submitted | Full]:
+    return [_SUBMITTED[answer] if answer in _SUBMITTED else Full(int(answer)) for answer in reply[1:]]
+
+
+_SUBMITTED: Final = {b"created": Submitted(True), b"exists": Submitted(False)}
+
+
+def _retry_policy(spec: JobSpec) -> str:
+    """For the scripts that decide a job without its worker, and cannot read a spec."""
+    if not spec.retries:
+        return ""
+    waits = (math.ceil(spec.retry_delay * 1000), math.ceil(spec.retry_max_delay * 1000))
+    return f"{spec.retries} {waits[0]} {waits[1]} {int(Cause.WORKER_LOST in spec.retry_on)}"

@@ -1,0 +1,48 @@
+"""The transitions of jobs, as calls: one function for each script that changes one.
+
+Every function says which replies it can give; what a script refuses is a value here, not an exception.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oneshot_queue.settings import Settings
+from oneshot_queue.store.calls import Call, scripted, text
+from oneshot_queue.store.keys import QueueKeys, namespace_prefix, queues_key
+
+
+def prune(keys: QueueKeys, settings: Settings) -> Call[int]:
+    """Forget at most 100 finished jobs that are too old or too many; answers how many it forgot."""
+    return scripted("prune", keys.nameless, _retention(settings), lambda reply: int(reply[1]))
+
+
+def keep_failed_ms(settings: Settings) -> int:
+    """How long a FAILED or INTERRUPTED job is kept."""
+    return round(settings.keep_failed_s * 1000)
+
+
+def _retention(settings: Settings) -> tuple[int, int, int, int]:
+    return (
+        round(settings.keep_completed_s * 1000),
+        keep_failed_ms(settings),
+        settings.max_finished_jobs,
+        settings.max_finished_output_bytes,
+    )
+
+
+def erase_queue(keys: QueueKeys, cursor: str = "0") -> Call[str]:
+    """Remove some keys of a queue; answers with the cursor for the next call, ``"0"`` when all are gone."""
+    return _erase(keys.nameless, cursor)
+
+
+def erase_common(namespace: str, cursor: str = "0") -> Call[str]:
+    """The same for the keys of a namespace that belong to no queue."""
+    return _erase((namespace_prefix(namespace), queues_key(namespace)), cursor)
+
+
+def _erase(names: tuple[str, str], cursor: str) -> Call[str]:
+    def read(reply: Any) -> str:
+        return text(reply[1])
+
+    return scripted("erase", names, (cursor,), read)

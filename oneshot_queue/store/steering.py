@@ -1,0 +1,72 @@
+"""The transitions of jobs, as calls: one function for each script that changes one.
+
+Every function says which replies it can give; what a script refuses is a value here, not an exception.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from oneshot_queue.settings import Settings
+from oneshot_queue.states import JobState
+from oneshot_queue.store.calls import Call, Word, scripted, text
+from oneshot_queue.store.fields import field, one_line
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.retention import _retention
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The interrupt ended the job at once: it waited, or its worker has no lease.
+
+    Attributes:
+        is_confirmed: Whether no process of it can be left; unknown of a worker that is gone.
+    """
+
+    state: JobState
+    ended_ms: int
+    is_confirmed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class IntentRecorded:
+    """The interrupt is on record for the worker that holds the job."""
+
+    state: JobState
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyFinal:
+    """The job had ended; nothing was written."""
+
+    state: JobState
+    ended_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """There is no such job; nothing was written."""
+
+
+def interrupt(
+    keys: QueueKeys, job_id: str, *, grace: float | None, by: str, reason: str | None, settings: Settings
+) -> Call[Ended | IntentRecorded | AlreadyFinal | Missing]:
+    """Ask for a job's end; repeated with a shorter grace, it hurries the end."""
+
+    def read(reply: Any) -> Ended | IntentRecorded | AlreadyFinal | Missing:
+        match reply:
+            case [b"ended", state, ended_ms, confirmed]:
+                return Ended(JobState(text(state)), int(ended_ms), confirmed == 1)
+            case [b"recorded", state, worker]:
+                return IntentRecorded(JobState(text(state)), text(worker))
+            case [b"final", state, ended_ms]:
+                return AlreadyFinal(JobState(text(state)), int(ended_ms))
+            case _:
+                return Missing()
+
+    _, keep_ms, max_jobs, max_bytes = _retention(settings)
+    grace_ms: Word = "" if grace is None else round(grace * 1000)
+    args: tuple[Word, ...] = (job_id, grace_ms, field(by), one_line(reason or ""), keep_ms, max_jobs, max_bytes)
+    return scripted("interrupt", (keys.prefix, keys.job(job_id)), args, read)

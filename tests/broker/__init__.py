@@ -1,1 +1,0 @@
-"""Tests of the local broker, with real servers and real processes."""

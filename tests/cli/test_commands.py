@@ -1,0 +1,147 @@
+"""The command line as a whole: help, versions, suggestions, and how little a verb loads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from oneshot_queue import __version__
+from tests.support.command_line import PROGRAM, Cli
+
+VERBS = "enqueue run worker interrupt ls show logs wait retry queues workers broker up doctor".split()
+
+
+@pytest.fixture
+def nobody(cli: Cli) -> Cli:
+    """A user whose broker is nowhere: these verbs must not want one."""
+    cli.env["ONESHOT_QUEUE_URL"] = "redis://127.0.0.1:1"
+    return cli
+
+
+def test_no_arguments_is_help(nobody: Cli) -> None:
+    done = nobody()
+
+    assert done.code == 0
+    assert done.text == nobody("--help").text == nobody("-h").text
+    for verb in VERBS:
+        assert f"\n  {verb} " in done.text
+
+
+@pytest.mark.parametrize(
+    "verb", [[verb] for verb in VERBS] + [["broker", each] for each in ("status", "start", "stop")]
+)
+def test_every_verb_has_help_that_fits_a_screen(nobody: Cli, verb: list[str]) -> None:
+    done = nobody(*verb, "-h")
+
+    assert done.code == 0
+    lines = done.text.splitlines()
+    assert lines[0].startswith(f"Usage: oneshot-queue {' '.join(verb)}")
+    assert len(lines) < 60
+    assert all(len(line) <= 100 for line in lines)
+    assert "--only-job" not in done.text
+
+
+def test_version_is_one_line(nobody: Cli) -> None:
+    assert nobody("--version").text == f"oneshot-queue {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("cancel", "interrupt"),
+        ("kill", "interrupt"),
+        ("stop", "interrupt"),
+        ("enqeue", "enqueue"),
+        ("log", "logs"),
+        ("list", "ls"),
+        ("wrokers", "workers"),
+        ("interupt", "interrupt"),
+    ],
+)
+def test_an_unknown_verb_suggests_one(nobody: Cli, wrong: str, right: str) -> None:
+    done = nobody(wrong, "something")
+
+    assert done.code == 2
+    assert f"no verb '{wrong}'; did you mean {right}" in done.err
+
+
+def test_a_verb_like_none_other_lists_them_all(nobody: Cli) -> None:
+    done = nobody("xyzzy")
+
+    assert done.code == 2
+    assert all(verb in done.err for verb in VERBS)
+
+
+def test_a_misused_option_says_where_its_help_is(nobody: Cli) -> None:
+    assert "see: oneshot-queue show -h" in nobody("show", "--bogus").err
+
+
+def test_help_and_version_load_no_redis_and_no_verb_loads_pydantic_or_rich(cli: Cli) -> None:
+    script = (
+        "import sys; from oneshot_queue.cli import main; main(sys.argv[1:]);"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+
+    def loaded(*words: str) -> set[str]:
+        argv = [sys.executable, "-P", "-c", script, *words]
+        done = subprocess.run(argv, env=cli.env, capture_output=True, text=True, check=True)
+        return set(done.stderr.splitlines()[-1].split())
+
+    slow = {"redis", "anyio", "statemachine", "msgpack", "asyncio"}
+    for words in (["--version"], ["--help"], ["run", "--help"], ["xyzzy"]):
+        assert not loaded(*words) & slow, words
+    for words in (["--help"], ["ls"], ["enqueue", "true"]):
+        assert not loaded(*words) & {"pydantic", "rich", "workers"}, words
+
+
+def test_python_m_and_the_console_scripts_are_the_same(cli: Cli) -> None:
+    programs = [
+        (*PROGRAM[:1], "-P", "-m", "oneshot_queue"),
+        *((f"{sys.prefix}/bin/{n}",) for n in ("oneshot-queue", "osq")),
+    ]
+
+    for program in programs:
+        done = subprocess.run([*program, "--version"], env=cli.env, capture_output=True, text=True, check=True)
+        assert done.stdout == f"oneshot-queue {__version__}\n"
+
+
+def test_ctrl_c_while_the_broker_is_silent_ends_quietly_with_130(cli: Cli) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        terminal = cli.on_terminal("--url", f"redis://127.0.0.1:{silent.getsockname()[1]}", "ls")
+        connection, _ = silent.accept()
+
+        terminal.type(b"\x03")
+
+        done = terminal.done()
+        connection.close()
+    assert done.code == 130
+    assert done.text == "^C"
+
+
+def test_a_reader_that_had_enough_ends_any_verb_quietly(cli: Cli) -> None:
+    cli("enqueue", "true")
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = cli.start("ls", stdout=writer).done()
+
+    os.close(writer)
+    assert (done.code, done.err) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize(
+    "verb", ["enqueue", "run", "worker", "interrupt", "ls", "show", "logs", "wait", "retry", "doctor"]
+)
+def test_each_example_of_a_help_stands_on_a_line_of_its_own(cli: Cli, verb: str) -> None:
+    examples = [line.strip() for line in cli(verb, "-h").text.splitlines() if "oneshot-queue " in line]
+
+    assert [line.split()[:2] for line in examples if not line.startswith("Usage")] != []
+    assert all(line.startswith("oneshot-queue ") for line in examples if not line.startswith("Usage"))
+    assert all(line.count("oneshot-queue ") == 1 for line in examples)

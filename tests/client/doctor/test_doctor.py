@@ -1,0 +1,263 @@
+"""What befalls a queue is found by the doctor, mended where that needs no guess, and nothing else is touched."""
+
+from __future__ import annotations
+
+import pytest
+
+from oneshot_queue import Finding, Severity
+from oneshot_queue.client.doctor import server
+from oneshot_queue.client.doctor.findings import MOST_OF_A_KIND
+from oneshot_queue.spec import Priority
+from oneshot_queue.states import JobState
+from oneshot_queue.store.attempts import Holder, Recorded
+from oneshot_queue.store.enqueue import When
+from oneshot_queue.store.keys import GROUP, presence_key
+from oneshot_queue.store.leases import worker_of
+from tests.client.doctor import harms
+from tests.client.doctor.harms import FOR_PEOPLE, MENDABLE, Harm
+from tests.store.recovery import let_come, standing
+from tests.support.builders import Held, Store, a_queue
+from tests.support.cases import case
+from tests.support.clients import OpenQueue
+from tests.support.servers import ServerProcess
+
+
+@pytest.fixture(autouse=True)
+def _server_that_has_been_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "RETURN_S", 0.0)
+
+
+async def doctor(store: Store, *, repair: bool = False) -> list[Finding]:
+    """What is found in the queue, apart from the server's own state, and from nobody being there to work."""
+    async with a_queue(store.connection.url, store.keys) as queue:
+        found = await queue.doctor(repair=repair, everywhere=False)
+    return [each for each in found if each.queue is not None and each.code != "unserved"]
+
+
+def codes(found: list[Finding]) -> set[str]:
+    return {each.code for each in found if each.is_open}
+
+
+async def let_all_end(store: Store) -> None:
+    """Every job that waits, those that are not due yet among them, is claimed and ends."""
+    for job_id in await standing(store, "delayed"):
+        await let_come(store, "delayed", job_id)
+    waiting = set(await standing(store, "state:CREATED"))
+    lease = await store.lease()
+    claims = await store.claim(lease, free=50)
+    assert {claim.job_id for claim in claims} == waiting
+    for claim in claims:
+        held = Held(claim.job_id, Holder(claim.token, lease, "worker"))
+        assert await store.finish(held) == Recorded(JobState.COMPLETED)
+
+
+async def a_sound_queue(store: Store) -> None:
+    lease = await store.lease()
+    await store.running(lease=lease)
+    await store.submit()
+    await store.submit(when=When(delay_s=1000.0, expires_s=2000.0))
+    await store.in_state(JobState.IDLE)
+    for state in (JobState.COMPLETED, JobState.FAILED, JobState.INTERRUPTED):
+        await store.finished(state, inline_output=b"12345", kept=5)
+
+
+async def test_nothing_is_wrong_with_a_queue_at_work(store: Store) -> None:
+    await a_sound_queue(store)
+    before = await store.dump()
+
+    assert await doctor(store) == []
+    assert await doctor(store, repair=True) == []
+
+    assert await store.dump() == before
+
+
+@case("D15", "R14", "V9")
+@pytest.mark.parametrize("harm", MENDABLE)
+async def test_harm_is_found_mended_once_and_every_job_runs_to_its_end(store: Store, harm: Harm) -> None:
+    expected = await harm(store)
+    before = await store.dump()
+
+    found = await doctor(store)
+    assert codes(found) == expected
+    assert all(each.is_mendable for each in found if each.is_open)
+    assert await store.dump() == before
+
+    mended = await doctor(store, repair=True)
+    assert codes(mended) == set()
+    # A lease's end settles what was pending under it: that much need not be found again.
+    assert {each.code for each in mended if each.is_mended} <= expected | {"no-group"}
+    assert [each for each in mended if each.is_mended]
+
+    after = await store.dump()
+    assert codes(await doctor(store)) == set()
+    assert not [each for each in await doctor(store, repair=True) if each.is_mended]
+    assert await store.dump() == after
+    await let_all_end(store)
+
+
+async def test_many_harms_at_once_are_mended_at_once(store: Store) -> None:
+    await a_sound_queue(store)
+    # A group that goes takes every other pending entry along; a stranger reads what others are to be handed.
+    for harm in MENDABLE:
+        if harm not in (harms.group_deleted, harms.handed_to_a_stranger):
+            await harm(store)
+
+    assert codes(await doctor(store, repair=True)) == set()
+
+    assert codes(await doctor(store)) == set()
+    assert not [each for each in await doctor(store, repair=True) if each.is_mended]
+
+
+@case("R14", "V9")
+@pytest.mark.parametrize("harm", FOR_PEOPLE)
+async def test_what_needs_a_guess_is_told_and_never_overwritten(store: Store, harm: Harm) -> None:
+    await store.redis.xgroup_create(store.keys.ready(Priority.NORMAL), GROUP, "0", mkstream=True)
+    expected = await harm(store)
+    before = await store.dump()
+
+    assert codes(await doctor(store)) == expected
+    found = await doctor(store, repair=True)
+
+    assert codes(found) == expected
+    assert not [each for each in found if each.is_mended]
+    assert await store.dump() == before
+    assert all(each.advice and each.meaning for each in found)
+
+
+async def test_neighbours_of_what_is_unreadable_are_mended(store: Store) -> None:
+    await harms.record_of_another_type(store)
+    await harms.entry_deleted(store)
+
+    assert codes(await doctor(store, repair=True)) == {"unreadable-job"}
+
+    assert codes(await doctor(store)) == {"unreadable-job"}
+
+
+@pytest.mark.parametrize("harm", [harms.lease_forgotten, harms.lease_and_consumer_forgotten, harms.lease_long_over])
+async def test_job_whose_worker_gives_a_sign_of_life_is_not_decided(store: Store, harm: Harm) -> None:
+    expected = await harm(store)
+    (job_id,) = [*await standing(store, "state:RUNNING"), *await standing(store, "state:IDLE")]
+    lease = (await store.redis.hget(store.keys.job(job_id), "lease")).decode()
+    await store.redis.set(presence_key(store.keys.namespace, worker_of(lease)), b"it lives", ex=60)
+    before = await store.dump()
+
+    found = await doctor(store, repair=True)
+
+    assert codes(found) == expected
+    assert not [each for each in found if each.is_mendable]
+    assert await store.dump() == before
+
+
+@pytest.mark.parametrize("harm", [harms.lease_forgotten, harms.lease_and_consumer_forgotten, harms.lease_long_over])
+async def test_nobody_is_judged_by_a_server_that_has_just_come_back(
+    store: Store, harm: Harm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "RETURN_S", 1e9)
+    expected = await harm(store)
+    before = await store.dump()
+
+    found = await doctor(store, repair=True)
+
+    assert codes(found) == expected
+    assert not [each for each in found if each.is_mendable]
+    assert await store.dump() == before
+
+
+async def test_full_memory_does_not_keep_it_from_mending(real_store: Store) -> None:
+    held = await real_store.running()
+    await harms.entry_deleted(real_store)
+    await harms.sum_changed(real_store)
+    await harms.clock_forgotten(real_store)
+    await real_store.redis.zadd(real_store.keys.workers, {held.holder.lease: 1})
+    await real_store.redis.config_set("maxmemory", 1)
+    assert codes(await doctor(real_store)) >= {"job-without-entry", "total-wrong", "lease-over"}
+
+    assert codes(await doctor(real_store, repair=True)) == set()
+
+    assert await real_store.state_of(held.id) == "FAILED"
+
+
+async def test_user_who_may_not_ask_everything_is_told_what_was_not_examined(
+    real_server: ServerProcess, real_store: Store
+) -> None:
+    await harms.entry_deleted(real_store)
+    await real_store.redis.acl_setuser(
+        "ops", enabled=True, nopass=True, keys="*", channels="*", categories=["+@all"], commands=["-config", "-info"]
+    )
+    url = real_server.url.replace("unix://", "unix://ops:x@")
+    async with a_queue(url, real_store.keys) as queue:
+        found = await queue.doctor(everywhere=False)
+
+    assert ("server-silent", "anything about itself") in {(each.code, each.subject) for each in found}
+    assert "job-without-entry" in codes(found)
+
+
+async def test_lease_that_is_over_for_a_moment_is_not_decided(store: Store) -> None:
+    held = await store.running()
+    seconds, _ = await store.redis.time()
+    await store.redis.zadd(store.keys.workers, {held.holder.lease: seconds * 1000 - 5_000})
+
+    (found,) = await doctor(store, repair=True)
+
+    assert (found.code, found.is_mendable, found.is_mended) == ("lease-over", False, False)
+    assert await store.state_of(held.id) == "RUNNING"
+
+
+async def test_decided_job_says_so_and_is_an_info_from_then_on(store: Store) -> None:
+    await harms.lease_long_over(store)
+    await doctor(store, repair=True)
+
+    (found,) = await doctor(store)
+
+    assert (found.code, found.severity, found.is_open) == ("unconfirmed", Severity.INFO, False)
+    known = await store.record_of(found.subject)
+    assert known.error == "its worker gave no sign of life, and the doctor was asked to decide"
+
+
+async def test_many_of_a_kind_are_counted_instead_of_listed(store: Store) -> None:
+    await store.submit_many(MOST_OF_A_KIND + 150)
+    await store.redis.delete(store.keys.ready(Priority.NORMAL))
+
+    found = await doctor(store)
+
+    assert len(found) == MOST_OF_A_KIND + 1
+    assert (found[-1].subject, found[-1].count) == ("150 more", 150)
+    mended = [each.count for each in await doctor(store, repair=True) if each.code == "job-without-entry"]
+    assert sum(mended) == MOST_OF_A_KIND + 150
+    assert await store.length() == MOST_OF_A_KIND + 150
+
+
+async def test_both_clients_examine_every_queue(open_queue: OpenQueue, store: Store) -> None:
+    async with open_queue() as queue:
+        await queue.enqueue(["true"])
+        await harms.entry_deleted(store)
+        await store.redis.sadd(f"{{{store.keys.namespace}}}:queues", "a b", "empty")
+
+        found = await queue.doctor()
+
+    mine = {(each.queue, each.code) for each in found if each.queue or each.code == "queue-name"}
+    assert (store.keys.queue, "no-group") in mine
+    mine.remove((store.keys.queue, "no-group"))
+    ours = {(store.keys.queue, "job-without-entry"), (store.keys.queue, "unserved")}
+    assert mine == {(None, "queue-name"), ("empty", "empty-queue"), *ours}
+
+
+async def test_jobs_that_wait_for_a_worker_that_nobody_started_are_told(store: Store) -> None:
+    await store.submit_many(2)
+    async with a_queue(store.connection.url, store.keys) as queue:
+        found = {each.code: each for each in await queue.doctor(everywhere=False)}
+        await store.lease()
+        served = {each.code for each in await queue.doctor(everywhere=False)}
+
+    assert (found["unserved"].what, found["unserved"].is_open) == ("2 jobs wait", True)
+    assert "unserved" not in served
+
+
+async def test_registry_of_another_type_is_told(store: Store) -> None:
+    key = f"{{{store.keys.namespace}}}:queues"
+    await store.redis.set(key, "x")
+    async with a_queue(store.connection.url, store.keys) as queue:
+        found = await queue.doctor(repair=True)
+
+    assert ("queues", "wrong-type") in {(each.subject, each.code) for each in found}
+    assert await store.redis.get(key) == b"x"

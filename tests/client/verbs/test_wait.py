@@ -1,0 +1,370 @@
+"""Waiting for an end, and for an interrupt's effect: woken by what is announced, never fooled by what is not."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import anyio
+import pytest
+
+from oneshot_queue import (
+    BrokerUnreachable,
+    Cause,
+    InterruptNotConfirmed,
+    InterruptReport,
+    InterruptResult,
+    InvalidSetting,
+    JobNotFound,
+    JobState,
+    Outcome,
+    Unattended,
+    WaitTimedOut,
+)
+from oneshot_queue.client import attention
+from oneshot_queue.client.effects import OUTAGE_PATIENCE_S, Ask, Verb
+from oneshot_queue.client.verbs import interrupt as interrupt_verb
+from oneshot_queue.client.verbs import wait as wait_verb
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.presence import show_presence
+from oneshot_queue.wire.presences import WorkerPresence
+from tests.support.builders import Store, a_job_id, a_spec, an_outcome, opened
+from tests.support.clients import KINDS, OpenQueue, by_one_client, opened_client
+from tests.support.servers import ServerProcess
+from tests.support.waiting import eventually
+
+FINAL = [state for state in JobState if state.is_final]
+
+
+async def listened_to(store: Store, job_id: str) -> None:
+    """Wait until somebody listens for news of a job."""
+    channel = store.keys.events(job_id)
+
+    async def listeners() -> int:
+        ((_, number),) = await store.redis.pubsub_numsub(channel)
+        return int(number)
+
+    await eventually(listeners, is_some, what=f"a listener on {channel}")
+
+
+def is_some(number: int) -> bool:
+    return number > 0
+
+
+async def show_worker(store: Store, name: str = "bert", concurrency: int = 1, **facts: Any) -> str:
+    """A live worker of the queue; answers its lease."""
+    worker_id = uuid.uuid4().hex
+    presence = WorkerPresence(worker_id, name, "host", 1, (store.keys.queue,), concurrency, (), 1, 2, **facts)
+    await store.run(show_presence(store.keys.namespace, presence))
+    return await store.lease(f"{worker_id}.1")
+
+
+@pytest.fixture
+def only_announcements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks again by himself: what wakes a waiter now was announced."""
+    for verb in (wait_verb, interrupt_verb):
+        monkeypatch.setattr(verb, "LOOK_AGAIN_S", 3_600.0)
+
+
+@pytest.mark.parametrize("state", FINAL)
+async def test_end_that_is_announced_wakes_whoever_waits(
+    open_queue: OpenQueue, store: Store, state: JobState, only_announcements: None
+) -> None:
+    held, outcomes = await store.running(), []
+    async with open_queue() as queue, anyio.create_task_group() as tasks:
+        job = await queue.get(held.id)
+
+        async def wait() -> None:
+            outcomes.append(await job.wait(timeout=30))
+
+        tasks.start_soon(wait)
+        await listened_to(store, held.id)
+        await store.finish(held, an_outcome(state))
+
+    assert outcomes == [an_outcome(state)]
+    assert job.record.state is state
+
+
+async def test_end_that_nobody_announced_is_seen_all_the_same(
+    open_queue: OpenQueue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for verb in (wait_verb, interrupt_verb):
+        monkeypatch.setattr(verb, "LOOK_AGAIN_S", 0.01)
+    held, outcomes = await store.running(), []
+    async with open_queue() as queue, anyio.create_task_group() as tasks:
+        job = await queue.get(held.id)
+
+        async def wait() -> None:
+            outcomes.append(await job.wait(timeout=30))
+
+        tasks.start_soon(wait)
+        await listened_to(store, held.id)
+        fields = {"state": "COMPLETED", "cause": "exit", "exit_code": 0, "ended": 1}
+        await store.redis.hset(store.keys.job(held.id), mapping=fields)
+
+    assert outcomes == [Outcome(JobState.COMPLETED, Cause.EXIT, exit_code=0)]
+
+
+async def test_wait_for_an_ended_job_returns_at_once(open_queue: OpenQueue, store: Store) -> None:
+    held = await store.finished(JobState.FAILED)
+    async with open_queue() as queue:
+        job = await queue.get(held.id)
+
+        assert await job.wait(timeout=0) == an_outcome(JobState.FAILED)
+
+
+@pytest.mark.parametrize("timeout", [0, 0.05])
+async def test_wait_that_is_over_says_what_the_job_does(open_queue: OpenQueue, store: Store, timeout: float) -> None:
+    held = await store.in_state(JobState.IDLE)
+    async with open_queue() as queue:
+        job = await queue.get(held.id)
+
+        with pytest.raises(WaitTimedOut, match=f"{held.id} is still IDLE after {timeout:g} s") as over:
+            await job.wait(timeout=timeout)
+
+    assert isinstance(over.value, TimeoutError)
+    assert await store.state_of(held.id) == "IDLE"
+
+
+async def test_job_that_is_forgotten_while_somebody_waits_is_not_found(
+    open_queue: OpenQueue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for verb in (wait_verb, interrupt_verb):
+        monkeypatch.setattr(verb, "LOOK_AGAIN_S", 0.01)
+    held = await store.running()
+    async with open_queue() as queue:
+        job = await queue.get(held.id)
+
+        async def forget() -> None:
+            await listened_to(store, held.id)
+            await store.redis.delete(store.keys.job(held.id))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(forget)
+            with pytest.raises(JobNotFound):
+                await job.wait(timeout=30)
+
+
+async def test_whoever_waits_for_a_job_without_a_worker_is_told_at_once_and_once(
+    open_queue: OpenQueue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "CHECK_WORKERS_S", 0.0)
+    for verb in (wait_verb, interrupt_verb):
+        monkeypatch.setattr(verb, "LOOK_AGAIN_S", 0.01)
+    told: list[Unattended] = []
+    job_id = await store.submit()
+    async with open_queue() as queue:
+        job = await queue.get(job_id)
+        with pytest.raises(WaitTimedOut):
+            await job.wait(timeout=0.2, on_unattended=told.append)
+
+    assert told == [Unattended(job_id, store.keys.queue, None)]
+
+
+async def test_whoever_waits_for_a_job_with_a_live_worker_is_left_alone(open_queue: OpenQueue, store: Store) -> None:
+    told: list[Unattended] = []
+    lease = await show_worker(store)
+    held, waiting = await store.running(lease=lease), await store.submit()
+    async with open_queue() as queue:
+        for job_id in (held.id, waiting):
+            job = await queue.get(job_id)
+            with pytest.raises(WaitTimedOut):
+                await job.wait(timeout=0.05, on_unattended=told.append)
+
+    assert told == []
+
+
+async def test_worker_that_came_for_another_job_alone_does_not_attend_to_this_one(
+    open_queue: OpenQueue, store: Store
+) -> None:
+    told: list[Unattended] = []
+    mine, waiting = await store.submit(), await store.submit()
+    await show_worker(store, only_job=mine)
+    async with open_queue() as queue:
+        for job_id in (mine, waiting):
+            job = await queue.get(job_id)
+            with pytest.raises(WaitTimedOut):
+                await job.wait(timeout=0.05, on_unattended=told.append)
+
+    assert told == [Unattended(waiting, store.keys.queue, None)]
+
+
+async def test_worker_that_takes_no_more_jobs_attends_to_those_it_runs_alone(
+    open_queue: OpenQueue, store: Store
+) -> None:
+    told: list[Unattended] = []
+    lease = await show_worker(store, concurrency=0)
+    held, waiting = await store.running(lease=lease), await store.submit()
+    async with open_queue() as queue:
+        for job_id in (held.id, waiting):
+            job = await queue.get(job_id)
+            with pytest.raises(WaitTimedOut):
+                await job.wait(timeout=0.05, on_unattended=told.append)
+
+    assert told == [Unattended(waiting, store.keys.queue, None)]
+
+
+async def test_own_patience_ends_before_that_with_an_absent_broker(real_server: ServerProcess, keys: QueueKeys) -> None:
+    async with opened(real_server.url, keys) as store, opened_client("Queue", real_server.url, keys) as queue:
+        job = await queue.get((await store.running()).id)
+        real_server.kill()
+        began = anyio.current_time()
+
+        with pytest.raises(BrokerUnreachable):
+            await job.wait(timeout=0.5)
+
+        assert anyio.current_time() - began < OUTAGE_PATIENCE_S / 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_who_may_not_subscribe_looks_again_by_himself_and_not_as_fast_as_he_can(
+    real_server: ServerProcess, real_store: Store, kind: str
+) -> None:
+    redis = real_store.redis
+    await redis.execute_command("ACL", "SETUSER", "deaf", "on", "nopass", "~*", "+@all", "resetchannels")
+    held = await real_store.running()
+    before = (await redis.info("stats"))["total_connections_received"]
+    url = real_server.tcp_url.replace("redis://", "redis://deaf:any@")
+    async with opened_client(kind, url, real_store.keys) as queue:
+        job = await queue.get(held.id)
+        with pytest.raises(WaitTimedOut):
+            await job.wait(timeout=2)
+        refused = (await redis.info("errorstats")).get("errorstat_NOPERM")
+        await real_store.finish(held)
+        assert await job.wait(timeout=20) == an_outcome()
+
+    assert refused, "the fault did not happen: it was let in"
+    assert (await redis.info("stats"))["total_connections_received"] - before < 20
+
+
+async def test_silent_worker_of_a_running_job_is_named(open_queue: OpenQueue, store: Store) -> None:
+    told: list[Unattended] = []
+    held = await store.running()
+    await show_worker(store, name="another")
+    async with open_queue() as queue:
+        job = await queue.get(held.id)
+        with pytest.raises(WaitTimedOut):
+            await job.wait(timeout=0.05, on_unattended=told.append)
+
+    assert told == [Unattended(held.id, store.keys.queue, "worker")]
+
+
+async def test_interrupt_of_a_waiting_job_is_done_when_it_returns(open_queue: OpenQueue, store: Store) -> None:
+    async with open_queue() as queue:
+        job = await queue.enqueue(["true"])
+
+        report = await job.interrupt(reason="no")
+
+    known = await store.record_of(job.id)
+    assert report == InterruptReport(job.id, JobState.INTERRUPTED, known.ended_ms, InterruptResult.INTERRUPTED)
+    assert known.reason == "no"
+
+
+@pytest.mark.parametrize(
+    ("state", "result"),
+    [
+        (JobState.INTERRUPTED, InterruptResult.INTERRUPTED),
+        (JobState.COMPLETED, InterruptResult.ENDED_BY_ITSELF),
+        (JobState.FAILED, InterruptResult.ENDED_BY_ITSELF),
+    ],
+)
+async def test_interrupt_of_a_running_job_returns_with_its_end(
+    open_queue: OpenQueue, store: Store, state: JobState, result: InterruptResult, only_announcements: None
+) -> None:
+    held, reports = await store.running(), []
+    async with open_queue() as queue, anyio.create_task_group() as tasks:
+        job = await queue.get(held.id)
+
+        async def interrupt() -> None:
+            reports.append(await job.interrupt(timeout=30))
+
+        tasks.start_soon(interrupt)
+        await listened_to(store, held.id)
+        await store.finish(held, an_outcome(state))
+
+    ended_ms = (await store.record_of(held.id)).ended_ms
+    assert reports == [InterruptReport(held.id, state, ended_ms, result)]
+
+
+async def test_interrupt_that_no_worker_answers_is_on_record_and_not_confirmed(
+    open_queue: OpenQueue, store: Store
+) -> None:
+    held = await store.running()
+    async with open_queue() as queue:
+        job = await queue.get(held.id)
+        with pytest.raises(InterruptNotConfirmed, match="gives no sign of life") as refusal:
+            await job.interrupt(timeout=0.05)
+
+    assert (refusal.value.state, refusal.value.worker) == ("RUNNING", None)
+    assert (await store.record_of(held.id)).interrupting
+
+
+async def test_interrupt_that_a_live_worker_does_not_carry_out_names_it(open_queue: OpenQueue, store: Store) -> None:
+    held = await store.running(lease=await show_worker(store))
+    async with open_queue() as queue:
+        job = await queue.get(held.id)
+        with pytest.raises(InterruptNotConfirmed, match="worker worker is alive and has not confirmed it yet"):
+            await job.interrupt(timeout=0.05)
+
+
+@pytest.mark.parametrize(("own", "asked", "expected"), [(90.0, None, 110.0), (0.0, None, 30.0), (90.0, 1.0, 21.0)])
+async def test_interrupt_waits_for_the_grace_and_20_seconds(
+    open_queue: OpenQueue,
+    store: Store,
+    own: float,
+    asked: float | None,
+    expected: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+
+    def confirmed(_: Any, running: dict[str, str], timeout: float) -> Verb[dict[str, InterruptReport]]:
+        waits.append(timeout)
+        yield Ask([])
+        return {}
+
+    monkeypatch.setattr(interrupt_verb, "_confirmed", confirmed)
+    held = await store.running(a_spec(grace=own))
+    async with open_queue() as queue:
+        await queue.interrupt([held.id], grace=asked)
+
+    assert waits == [expected]
+
+
+@by_one_client
+@pytest.mark.parametrize("grace", [-1.0, float("nan"), float("inf"), 1e12, "5", True])
+async def test_grace_that_makes_no_sense_is_refused_and_nothing_is_written(
+    open_queue: OpenQueue, store: Store, grace: Any
+) -> None:
+    held = await store.running()
+    before = await store.dump()
+    async with open_queue() as queue:
+        with pytest.raises(InvalidSetting, match="grace"):
+            await queue.interrupt([held.id], grace=grace)
+
+    assert await store.dump() == before
+
+
+async def test_many_are_interrupted_in_one_go_and_told_in_their_order(open_queue: OpenQueue, store: Store) -> None:
+    ended, waiting, held = await store.finished(), await store.submit(), await store.running()
+    unknown = a_job_id()
+    async with open_queue() as queue:
+        reports = await queue.interrupt([held.id, unknown, waiting, ended.id, waiting], timeout=0.05)
+        nothing = await queue.interrupt([])
+
+    assert [(report.job_id, report.result) for report in reports] == [
+        (held.id, InterruptResult.NOT_CONFIRMED),
+        (unknown, InterruptResult.NOT_FOUND),
+        (waiting, InterruptResult.INTERRUPTED),
+        (ended.id, InterruptResult.ALREADY_FINAL),
+        (waiting, InterruptResult.INTERRUPTED),
+    ]
+    assert nothing == []
+
+
+async def test_interrupt_without_confirmation_does_not_wait(open_queue: OpenQueue, store: Store) -> None:
+    held = await store.running()
+    async with open_queue() as queue:
+        (report,) = await queue.interrupt([held.id], confirm=False, grace=1.0)
+
+    assert report == InterruptReport(held.id, JobState.RUNNING, None, InterruptResult.RECORDED)

@@ -1,1 +1,0 @@
-"""The local engine, with real processes."""

@@ -1,0 +1,297 @@
+"""What nobody would ever come back to is found by walking the indexes, and mended or decided."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from oneshot_queue.outcomes import Cause
+from oneshot_queue.spec import Priority
+from oneshot_queue.states import JobState
+from oneshot_queue.store import checkup
+from oneshot_queue.store.attempts import Fenced, Recorded
+from oneshot_queue.store.enqueue import When
+from oneshot_queue.store.keys import GROUP
+from oneshot_queue.store.sweep import Audited, Swept
+from tests.store.recovery import a_retried_spec, audit, decide, give_back, names_of, rows, standing, sweep
+from tests.support.builders import Store, a_lease, a_long_spec, a_spec
+
+Harm = Callable[[Store, str], Awaitable[object]]
+
+STREAM = Priority.NORMAL
+
+
+async def entry_of(store: Store, job_id: str) -> str:
+    entry: bytes = await store.redis.hget(store.keys.job(job_id), "entry")
+    return entry.decode()
+
+
+async def deleted(store: Store, job_id: str) -> None:
+    await store.redis.xdel(store.keys.ready(STREAM), await entry_of(store, job_id))
+
+
+async def stream_deleted(store: Store, job_id: str) -> None:
+    await store.redis.delete(store.keys.ready(STREAM))
+
+
+async def handed_to_nobody(store: Store, job_id: str) -> None:
+    """As a claim that broke off half-way leaves it."""
+    stream = store.keys.ready(STREAM)
+    await store.redis.xgroup_create(stream, GROUP, "0")
+    await store.redis.xreadgroup(GROUP, "gone.1", {stream: ">"})
+
+
+async def dropped_with_its_consumer(store: Store, job_id: str) -> None:
+    await handed_to_nobody(store, job_id)
+    assert await store.redis.xgroup_delconsumer(store.keys.ready(STREAM), GROUP, "gone.1") == 1
+
+
+async def skipped_by_a_new_group(store: Store, job_id: str) -> None:
+    await store.redis.xgroup_create(store.keys.ready(STREAM), GROUP, "$")
+
+
+async def entry_forgotten(store: Store, job_id: str) -> None:
+    await store.redis.hdel(store.keys.job(job_id), "entry")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [deleted, stream_deleted, handed_to_nobody, dropped_with_its_consumer, skipped_by_a_new_group, entry_forgotten],
+)
+async def test_waiting_job_that_nobody_would_be_handed_gets_a_place_again(store: Store, harm: Harm) -> None:
+    job_id = await store.submit()
+    await harm(store, job_id)
+    lease = await store.lease()
+    if harm is not entry_forgotten:  # a claim would take its entry for a stranger's, and remove it
+        assert await store.claim(lease, free=5) == []
+
+    assert await audit(store, JobState.CREATED) == Audited(1, 1, ())
+
+    assert await audit(store, JobState.CREATED) == Audited(1, 0, ())
+    assert [claim.job_id for claim in await store.claim(lease, free=5)] == [job_id]
+    assert await rows(store, job_id) == [(1, "CREATED", None), (1, "RUNNING", None)]
+    assert await store.length() == 1
+
+
+async def test_audit_leaves_alone_what_is_well(store: Store) -> None:
+    lease = await store.lease()
+    claimed = await store.running(lease=lease)
+    returned = await store.running(lease=lease)
+    await give_back(store, returned)
+    await store.submit()
+    await store.submit(when=When(delay_s=60.0))
+    idle = await store.in_state(JobState.IDLE)
+    before = await store.dump()
+
+    assert await audit(store, JobState.CREATED) == Audited(3, 0, ())
+    assert await audit(store, JobState.RUNNING) == Audited(1, 0, ())
+    assert await audit(store, JobState.IDLE) == Audited(1, 0, ())
+
+    assert await store.dump() == before
+    assert {claimed.id} == set(await standing(store, "state:RUNNING"))
+    assert {idle.id} == set(await standing(store, "state:IDLE"))
+
+
+async def test_delayed_job_that_is_not_waited_for_any_more_waits_again(store: Store) -> None:
+    job_id = await store.submit(when=When(delay_s=60.0))
+    before = await store.dump()
+    await store.redis.delete(f"{store.keys.prefix}:delayed")
+
+    assert await audit(store, JobState.CREATED) == Audited(1, 1, ())
+
+    assert await store.dump() == before
+    assert await audit(store, JobState.CREATED) == Audited(1, 0, ())
+    assert await store.claim(await store.lease()) == []
+    assert (await store.record_of(job_id)).due_ms is not None
+
+
+@pytest.mark.parametrize("due", ["soon", "1" * 16, ""])
+async def test_delayed_job_whose_time_nobody_can_read_gets_a_place(store: Store, due: str) -> None:
+    job_id = await store.submit(when=When(delay_s=60.0))
+    await store.redis.delete(f"{store.keys.prefix}:delayed")
+    await store.redis.hset(store.keys.job(job_id), "due", due)
+
+    assert await audit(store, JobState.CREATED) == Audited(1, 1, ())
+
+    held = await store.held(job_id, await store.lease())
+    assert await store.finish(held) == Recorded(JobState.COMPLETED)
+
+
+@pytest.mark.parametrize("state", [JobState.CREATED, JobState.RUNNING, JobState.IDLE])
+async def test_index_ghosts_are_removed(store: Store, state: JobState) -> None:
+    ended, gone = await store.finished(), await store.finished()
+    await store.redis.delete(store.keys.job(gone.id))
+    own = await store.in_state(state)
+    await store.redis.zadd(store.keys.state(state), dict.fromkeys((ended.id, gone.id, "{x}:y z"), 1))
+
+    assert (await audit(store, state)).mended == 3
+
+    assert await standing(store, f"state:{state}") == [own.id]
+    assert await store.state_of(ended.id) == "COMPLETED"
+    assert (await audit(store, state)).mended == 0
+
+
+@pytest.mark.parametrize("state", [JobState.CREATED, JobState.RUNNING, JobState.IDLE])
+@pytest.mark.parametrize("field", [{"attempt": "many"}, {"state": "BOGUS"}, {"priority": "urgent"}])
+async def test_job_that_nobody_can_read_stays_where_the_doctor_finds_it(
+    store: Store, state: JobState, field: dict[str, str]
+) -> None:
+    damaged, replaced = await store.in_state(state), await store.in_state(state)
+    await store.redis.hset(store.keys.job(damaged.id), mapping=field)
+    await store.redis.delete(store.keys.job(replaced.id))
+    await store.redis.set(store.keys.job(replaced.id), "x")
+    before = await store.dump()
+
+    assert await audit(store, state) == Audited(2, 0, ())
+
+    assert await store.dump() == before
+
+
+@pytest.mark.parametrize("state", [JobState.CREATED, JobState.RUNNING, JobState.IDLE])
+async def test_job_in_the_index_of_a_state_it_left_goes_to_its_own(store: Store, state: JobState) -> None:
+    ended = await store.finished()
+    own = f"state:{JobState.COMPLETED}"
+    before = await store.redis.zscore(f"{store.keys.prefix}:{own}", ended.id)
+    await store.redis.delete(f"{store.keys.prefix}:{own}")
+    await store.redis.zadd(store.keys.state(state), {ended.id: 1})
+
+    assert await audit(store, state) == Audited(1, 1, ())
+
+    assert await standing(store, f"state:{state}") == []
+    assert await store.redis.zscore(f"{store.keys.prefix}:{own}", ended.id) == before
+
+
+@pytest.mark.parametrize("kind", ["spec", "stdin"])
+@pytest.mark.parametrize("is_too_large", [True, False])
+async def test_job_whose_texts_no_claim_would_take_gets_no_place(store: Store, kind: str, is_too_large: bool) -> None:
+    job_id = await store.submit(a_long_spec(stdin=b"in"))
+    key = f"{store.keys.prefix}:{kind}:{job_id}"
+    await store.redis.delete(key)
+    if is_too_large:
+        await store.redis.setrange(key, 1_048_576, "x")
+    else:
+        await store.redis.rpush(key, "x")
+    assert (await store.claimed(await store.lease())).set_aside == 1
+
+    assert await audit(store, JobState.CREATED) == Audited(1, 0, ())
+    call = checkup.examine_index(store.keys, JobState.CREATED, 0, mends=True, settings=store.settings)
+    finds = (await store.run(call)).finds
+
+    assert [(find.code, find.subject) for find in finds] == [("unreadable-job", job_id)]
+    assert await store.length() == 0
+    assert await store.state_of(job_id) == "CREATED"
+
+
+async def test_running_job_without_a_lease_is_reported_and_not_touched(store: Store) -> None:
+    held, well = await store.running(), await store.running()
+    await store.redis.zrem(store.keys.workers, held.holder.lease)
+    before = await store.dump()
+
+    assert await audit(store, JobState.RUNNING) == Audited(2, 0, ((held.id, held.holder.lease),))
+
+    assert await store.dump() == before
+    assert await store.state_of(well.id) == "RUNNING"
+
+
+async def test_silent_job_of_a_condemned_lease_is_reported(store: Store) -> None:
+    held = await store.in_state(JobState.IDLE)
+    await store.redis.zadd(store.keys.workers, {held.holder.lease: 0})
+
+    assert (await audit(store, JobState.IDLE)).suspects == ((held.id, held.holder.lease),)
+
+
+async def test_audit_goes_on_where_it_is_told_to(store: Store) -> None:
+    ids = await store.submit_many(150)
+    await store.redis.zadd(store.keys.state(JobState.CREATED), {each: number for number, each in enumerate(ids)})
+    await store.redis.delete(store.keys.ready(STREAM))
+
+    assert await audit(store, JobState.CREATED, 0) == Audited(100, 100, ())
+    assert await audit(store, JobState.CREATED, 100) == Audited(50, 50, ())
+    assert await audit(store, JobState.CREATED, 150) == Audited(0, 0, ())
+
+    assert await store.length() == 150
+
+
+async def test_consumer_that_an_operator_deleted_costs_its_worker_nothing(store: Store) -> None:
+    held = await store.running()
+    await store.redis.xgroup_delconsumer(store.keys.ready(STREAM), GROUP, held.holder.lease)
+    assert await store.pending() == []
+
+    assert await store.finish(held) == Recorded(JobState.COMPLETED)
+
+    assert await store.length() == 0
+
+
+async def test_job_of_a_deleted_consumer_is_found_when_its_worker_is_lost_too(store: Store) -> None:
+    held = await store.running()
+    await store.redis.xgroup_delconsumer(store.keys.ready(STREAM), GROUP, held.holder.lease)
+    assert await sweep(store, held.holder.lease) == Swept(0, is_done=True)
+    ((job_id, lease),) = (await audit(store, JobState.RUNNING)).suspects
+
+    assert await decide(store, job_id, lease)
+
+    known = await store.record_of(held.id)
+    assert (known.state, known.cause, known.is_confirmed) == (JobState.FAILED, Cause.WORKER_LOST, False)
+    assert known.error == "it is gone"
+    assert await store.length() == 0
+
+
+async def test_decided_job_begins_again_if_it_asked_for_that(store: Store) -> None:
+    held = await store.running(a_retried_spec())
+    await store.redis.zrem(store.keys.workers, held.holder.lease)
+
+    assert await decide(store, held.id, held.holder.lease)
+
+    assert (await rows(store, held.id))[-2:] == [(1, "FAILED", "worker_lost"), (2, "CREATED", "retry")]
+    assert not await decide(store, held.id, held.holder.lease)
+    assert await store.record(held) == Fenced()
+    assert (await store.held(held.id, await store.lease())).attempt == 2
+
+
+async def test_decided_job_ends_interrupted_if_that_is_on_record(store: Store) -> None:
+    held = await store.running(a_retried_spec())
+    await store.interrupt(held.id, by="ops@host")
+    await store.redis.zrem(store.keys.workers, held.holder.lease)
+
+    assert await decide(store, held.id, held.holder.lease)
+
+    known = await store.record_of(held.id)
+    assert (known.state, known.history[-1].by, known.is_confirmed) == (JobState.INTERRUPTED, "ops@host", False)
+    assert not await names_of(store, "intents")
+
+
+async def test_only_what_was_seen_is_decided(store: Store) -> None:
+    lease, other = await store.lease(), a_lease()
+    held = await store.running(lease=lease)
+    waiting, ended = await store.submit(a_spec()), await store.finished()
+    before = await store.dump()
+
+    assert not await decide(store, held.id, lease)  # its lease lives
+    assert not await decide(store, held.id, other)
+    assert not await decide(store, held.id, "")
+    for job_id in (waiting, ended.id, "nosuchjob"):
+        assert not await decide(store, job_id, "")
+        assert not await decide(store, job_id, other)
+
+    assert await store.dump() == before
+
+
+async def test_job_that_another_lease_holds_by_now_is_not_decided(store: Store) -> None:
+    held = await store.running(a_retried_spec())
+    await sweep(store, held.holder.lease)
+    again = await store.held(held.id, await store.lease())
+
+    assert not await decide(store, held.id, held.holder.lease)
+
+    assert await store.finish(again) == Recorded(JobState.COMPLETED)
+
+
+async def test_running_job_that_names_no_lease_is_decided(store: Store) -> None:
+    held = await store.running()
+    await store.redis.hdel(store.keys.job(held.id), "lease")
+    assert (await audit(store, JobState.RUNNING)).suspects == ((held.id, ""),)
+
+    assert await decide(store, held.id, "")
+
+    assert await store.state_of(held.id) == "FAILED"

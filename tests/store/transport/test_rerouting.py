@@ -1,0 +1,269 @@
+"""What is asked again and what is not, step by step, without a server."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from redis._parsers.base import BaseParser
+from redis.crc import key_slot
+
+from oneshot_queue.errors import BrokerRefused, BrokerUnreachable
+from oneshot_queue.store.calls import Call, plain
+from oneshot_queue.store.transport.addresses import Peer, broker_at
+from oneshot_queue.store.transport.cluster import SLOTS, Cluster
+from oneshot_queue.store.transport.rerouting import BATCH, Rerouting
+from oneshot_queue.store.transport.routes import Exchange, Failed, Leave, Pause, Said, Steps
+from oneshot_queue.store.transport.sentinels import RECHECK_S, Sentinels
+
+OLD, NEW = Peer("old", 1), Peer("new", 2)
+Answering = Callable[[Peer, tuple[Any, ...]], Any]
+
+
+def refused(text: str) -> Any:
+    parse: Any = BaseParser.parse_error  # untyped
+    return parse(text)
+
+
+def lost() -> Failed:
+    return Failed(redis.TimeoutError("no reply"), was_sent=True)
+
+
+def absent() -> Failed:
+    return Failed(redis.ConnectionError("refused"), was_sent=False)
+
+
+class World:
+    """Servers that answer as a test says, and a clock that runs while one waits."""
+
+    def __init__(self, url: str, answer: Answering) -> None:
+        self.now_s = 0.0
+        self.asked: list[tuple[Peer | None, Any]] = []
+        self.left: list[frozenset[Peer]] = []
+        self._answer = answer
+        broker = broker_at(url)
+        directory = Sentinels(broker, lambda: self.now_s) if "sentinel" in url else Cluster(broker)
+        self.route = Rerouting(url, directory, lambda: self.now_s, patience_s=4.0)
+
+    def run(self, *calls: Call[Any]) -> list[Any]:
+        answers: list[Any] = self.drive(self.route.carry_out(calls))
+        return answers
+
+    def drive(self, steps: Steps) -> Any:
+        came: Any = None
+        while True:
+            try:
+                step = steps.send(came)
+            except StopIteration as end:
+                return end.value
+            came = self._take(step)
+
+    def _take(self, step: Exchange | Pause | Leave) -> Any:
+        match step:
+            case Pause(seconds):
+                self.now_s += seconds
+            case Leave(peers):
+                self.left.append(peers)
+            case Exchange(peer, calls):
+                assert peer is not None
+                made, replies = list(calls), []
+                for call in made:
+                    self.asked.append((peer, call.words[0]))
+                    reply = self._answer(peer, call.words)
+                    if isinstance(reply, Failed):
+                        return reply
+                    replies.append(reply)
+                return Said(made, replies)
+        return None
+
+    def times_asked(self, word: str) -> int:
+        return sum(said == word for _, said in self.asked)
+
+
+def a_call(key: str = "{q}:x") -> Call[Any]:
+    return plain("SET", key, read=lambda reply: reply)
+
+
+def behind_sentinels(answer: Answering, named: Callable[[], Any]) -> World:
+    def all_answers(peer: Peer, words: tuple[Any, ...]) -> Any:
+        return named() if peer.is_sentinel else answer(peer, words)
+
+    return World("redis+sentinel://a,b/jobs", all_answers)
+
+
+def in_cluster(answer: Answering, owner: Callable[[], Peer] = lambda: OLD) -> World:
+    def all_answers(peer: Peer, words: tuple[Any, ...]) -> Any:
+        if words == ("CLUSTER", "SLOTS"):
+            return [[0, 16_383, [owner().host.encode(), owner().port, b"id"]]]
+        return answer(peer, words)
+
+    return World("redis+cluster://seed", all_answers)
+
+
+OLD_NAMED = [b"old", b"1"]
+NEW_NAMED = [b"new", b"2"]
+
+
+def test_lost_reply_is_never_asked_for_again() -> None:
+    for world in (behind_sentinels(lambda *_: lost(), lambda: OLD_NAMED), in_cluster(lambda *_: lost())):
+        with pytest.raises(BrokerUnreachable):
+            world.run(a_call())
+
+        assert world.times_asked("SET") == 1
+
+
+@pytest.mark.parametrize("said", ["READONLY You can't", "LOADING data", "MASTERDOWN link", "UNBLOCKED now"])
+def test_refusal_of_a_primary_is_taken_to_the_next(said: str) -> None:
+    names = iter([OLD_NAMED, OLD_NAMED, NEW_NAMED])
+    world = behind_sentinels(lambda peer, _: b"OK" if peer == NEW else refused(said), lambda: next(names))
+
+    assert world.run(a_call()) == [b"OK"]
+    assert [peer for peer, said in world.asked if said == "SET"] == [OLD, OLD, NEW]
+    assert world.left[-1] == {NEW}
+
+
+def test_only_what_was_refused_is_asked_again() -> None:
+    refusals = iter([refused("READONLY x")])
+
+    def answer(_: Peer, words: tuple[Any, ...]) -> Any:
+        return next(refusals, b"OK") if words[1] == "{q}:2" else b"OK"
+
+    world = behind_sentinels(answer, lambda: OLD_NAMED)
+
+    assert world.run(*(a_call(f"{{q}}:{number}") for number in range(4))) == [b"OK"] * 4
+    assert world.times_asked("SET") == 5
+
+
+@pytest.mark.parametrize("said", ["TRYAGAIN x", "ASK 7 new:2", "MOVED 7 new:2"])
+def test_what_is_never_served_is_given_up_in_time(said: str) -> None:
+    world = in_cluster(lambda *_: refused(said))
+
+    with pytest.raises(BrokerUnreachable, match="moving to another node") as refusal:
+        world.run(a_call())
+
+    assert refusal.value.is_passing
+    assert 3.0 < world.now_s <= 4.0
+    assert world.times_asked("SET") < 60
+
+
+def test_server_that_cannot_be_connected_to_is_tried_again_but_a_wrong_password_is_not() -> None:
+    failures = iter([absent(), absent()])
+    world = behind_sentinels(lambda *_: next(failures, b"OK"), lambda: OLD_NAMED)
+    assert world.run(a_call()) == [b"OK"]
+
+    wrong = Failed(refused("WRONGPASS no"), was_sent=False)
+    world = behind_sentinels(lambda *_: wrong, lambda: OLD_NAMED)
+    (answer,) = world.run(a_call())
+    assert isinstance(answer, BrokerRefused)
+    assert world.times_asked("SET") == 1
+
+
+def test_old_primary_that_does_not_know_is_left_when_the_sentinels_are_asked_anew() -> None:
+    names = iter([OLD_NAMED, NEW_NAMED])
+    world = behind_sentinels(lambda *_: b"OK", lambda: next(names))
+    world.run(a_call())
+    world.run(a_call())
+    world.now_s += RECHECK_S
+
+    world.run(a_call())
+
+    assert [peer for peer, said in world.asked if said == "SET"] == [OLD, OLD, NEW]
+    assert world.left[-1] == {NEW}
+
+
+def test_service_that_one_sentinel_has_forgotten_while_the_others_are_away_may_come_back() -> None:
+    names = iter([None, absent()])
+    world = behind_sentinels(lambda *_: b"OK", lambda: next(names))
+
+    with pytest.raises(BrokerUnreachable) as refusal:
+        world.run(a_call())
+
+    assert refusal.value.is_passing
+
+
+@pytest.mark.parametrize("named", [[b"old", b"x"], [b"old", b"0"], [b"old"], [b"old", b"99999"], b"old", 7, []])
+def test_sentinel_that_talks_nonsense_is_passed_over(named: Any) -> None:
+    names = iter([named, OLD_NAMED])
+    world = behind_sentinels(lambda *_: b"OK", lambda: next(names))
+
+    assert world.run(a_call()) == [b"OK"]
+
+
+def test_moved_slot_is_followed_at_once_though_the_table_lags() -> None:
+    moved = refused(f"MOVED {key_slot(b'q')} new:2")
+    world = in_cluster(lambda peer, _: b"OK" if peer == NEW else moved)
+
+    assert world.run(a_call()) == [b"OK"]
+    assert world.now_s == 0.0
+    assert world.run(a_call()) == [b"OK"]
+    assert [peer for peer, said in world.asked if said == "SET"] == [OLD, NEW, NEW]
+
+
+def test_thread_that_reads_the_table_is_not_disturbed_by_one_that_learns_where_slots_moved() -> None:
+    directory = Cluster(broker_at("redis+cluster://seed"))
+    refusals = [refused(f"MOVED {slot} new:2") for slot in range(SLOTS)]
+    begin, is_over = threading.Barrier(2), threading.Event()
+
+    def learn() -> None:
+        begin.wait()
+        while not is_over.is_set():
+            for refusal in refusals:
+                directory.redirect(refusal, OLD)
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    learner = threading.Thread(target=learn)
+    learner.start()
+    try:
+        begin.wait()
+        learnt = 0
+        while learnt < 50:
+            looking = directory.look_up()
+            next(looking)
+            step = looking.send(Said([], [[[0, 16_383, [b"old", 1, b"id"]]]]))
+            assert isinstance(step, Leave)
+            learnt += NEW in step.peers
+    finally:
+        is_over.set()
+        learner.join()
+        sys.setswitchinterval(interval_s)
+
+
+def test_call_that_is_sent_on_says_so_and_goes_there_once() -> None:
+    def answer(peer: Peer, words: tuple[Any, ...]) -> Any:
+        return b"OK" if peer == NEW else refused("ASK 7 new:2")
+
+    world = in_cluster(answer)
+
+    assert world.run(a_call(), a_call()) == [b"OK", b"OK"]
+    assert world.asked[1:] == [(OLD, "SET")] * 2 + [(NEW, "ASKING"), (NEW, "SET")] * 2
+
+
+@pytest.mark.parametrize(
+    "rows", [b"x", [], [[0]], [["a", "b", []]], [[0, 10**9, [b"h", 1, b"i"]]], [[-5, 3, [b"h", 0, b"i"]]], [None]]
+)
+def test_table_that_is_nonsense_breaks_nothing(rows: Any) -> None:
+    world = World("redis+cluster://seed", lambda _, words: rows if words[0] == "CLUSTER" else b"OK")
+
+    try:
+        assert world.run(a_call()) == [b"OK"]
+    except BrokerUnreachable:
+        assert world.times_asked("SET") == 0
+
+
+def test_calls_without_end_are_held_in_batches() -> None:
+    world = in_cluster(lambda *_: b"OK")
+    most_made = 0
+
+    def endless() -> Any:
+        nonlocal most_made
+        for number in range(BATCH * 3):
+            most_made = max(most_made, number - world.times_asked("SET"))
+            yield a_call()
+
+    assert len(world.drive(world.route.carry_out(endless()))) == BATCH * 3
+    assert most_made < BATCH

@@ -1,0 +1,235 @@
+"""Behind sentinels the primary is found, left when it is none any more, and nothing is enqueued twice on the way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+import redis
+from anyio import to_thread
+
+from oneshot_queue import BrokerError, BrokerRefused, BrokerUnreachable
+from oneshot_queue.settings import Settings
+from oneshot_queue.spec import Priority
+from oneshot_queue.states import JobState
+from oneshot_queue.store import enqueue, queues
+from oneshot_queue.store.attempts import Recorded
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.transport import sentinels
+from oneshot_queue.store.transport.connection import AsyncConnection, SyncConnection
+from oneshot_queue.store.transport.pubsub import Announcements, Ear
+from oneshot_queue.store.transport.server_facts import ServerFacts
+from tests.support.builders import Store, a_job_id, a_spec, noting
+from tests.support.clients import KINDS, opened_client
+from tests.support.clusters import SentinelDeployment, ask
+from tests.support.servers import ServerProcess
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+def deployment() -> Iterator[SentinelDeployment]:
+    with SentinelDeployment() as deployment:
+        yield deployment
+
+
+@asynccontextmanager
+async def stored_at(deployment: SentinelDeployment, keys: QueueKeys) -> AsyncIterator[Store]:
+    link = AsyncConnection(deployment.url, watches_server=True)
+    try:
+        yield Store(link, None, keys, Settings(namespace=keys.namespace))
+    finally:
+        await link.aclose()
+
+
+async def submit_until_stored(link: AsyncConnection, keys: QueueKeys, job_id: str) -> None:
+    """As an app does that insists: the same id until it is acknowledged."""
+
+    async def is_stored() -> bool:
+        try:
+            await link.run(enqueue.submit(keys, job_id, a_spec(), by="app@host", max_length=10**6))
+        except BrokerError as error:
+            if not error.is_passing:
+                raise
+            return False
+        return True
+
+    stored: Any = is_stored
+    await eventually(stored, what="an acknowledged submit")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_both_clients_work_behind_sentinels(deployment: SentinelDeployment, keys: QueueKeys, kind: str) -> None:
+    async with opened_client(kind, deployment.url, keys) as queue:
+        jobs = await queue.enqueue_many([["true"]] * 50)
+
+        for job in jobs[:3]:
+            await job.interrupt()
+            outcome = await job.wait(timeout=10)
+            assert outcome.state is JobState.INTERRUPTED
+
+
+async def test_job_runs_its_whole_life_behind_sentinels(deployment: SentinelDeployment, keys: QueueKeys) -> None:
+    async with stored_at(deployment, keys) as store:
+        held = await store.running()
+
+        assert await store.finish(held) == Recorded(JobState.COMPLETED)
+
+
+async def test_killed_primary_is_replaced_and_no_job_is_lost_or_there_twice(
+    deployment: SentinelDeployment, keys: QueueKeys
+) -> None:
+    old = deployment.primary
+    seen: list[ServerFacts] = []
+    ids = [a_job_id() for _ in range(300)]
+    async with stored_at(deployment, keys) as store:
+        store.connection.on_server(noting(seen))
+        for job_id in ids[:100]:
+            await submit_until_stored(store.connection, keys, job_id)
+        # What the replica has not yet got is lost with the primary, which no client can help.
+        with redis.Redis.from_url(old.url) as client:
+            assert client.wait(1, 5_000) == 1
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(to_thread.run_sync, old.kill)
+            for job_id in ids[100:]:
+                await submit_until_stored(store.connection, keys, job_id)
+        new = await to_thread.run_sync(deployment.wait_for_failover_from, old)
+        for job_id in ids:
+            await submit_until_stored(store.connection, keys, job_id)
+
+        entries = ask(new, "XRANGE", keys.ready(Priority.NORMAL), "-", "+")
+        stored = [fields[1].decode() for _, fields in entries]
+        assert sorted(stored) == sorted(ids)
+        assert len({facts.run_id for facts in seen}) == 2
+
+
+@pytest.mark.parametrize("kind", [AsyncConnection, SyncConnection])
+async def test_frozen_primary_gets_nothing_more_once_another_is_known(
+    deployment: SentinelDeployment, keys: QueueKeys, kind: Any
+) -> None:
+    old = deployment.primary
+    link = kind(deployment.url)
+
+    async def submit(job_id: str) -> bool:
+        call = enqueue.submit(keys, job_id, a_spec(), by="app@host", max_length=10**6)
+        try:
+            if kind is AsyncConnection:
+                await link.run(call)
+            else:
+                (answer,) = await to_thread.run_sync(link.run_many, [call])
+                assert answer == enqueue.Submitted(created=True)
+        except BrokerUnreachable:
+            return False
+        return True
+
+    assert await submit(a_job_id())
+    old.pause()
+    try:
+        await to_thread.run_sync(deployment.wait_for_failover_from, old)
+        insisting: Any = lambda: submit(a_job_id())  # noqa: E731
+        await eventually(insisting, what="a submit to the new primary")
+    finally:
+        old.resume()
+    before = {client.split()[0] for client in clients_of(old)}
+    later = [a_job_id() for _ in range(20)]
+    for job_id in later:
+        assert await submit(job_id)
+
+    new = deployment.primary
+    assert new is not old
+    assert all(ask(new, "EXISTS", keys.job(job_id)) for job_id in later)
+    assert {client.split()[0] for client in clients_of(old)} - before == set()
+    if kind is AsyncConnection:
+        await link.aclose()
+    else:
+        link.close()
+
+
+def clients_of(server: ServerProcess) -> list[str]:
+    """Those who speak to a server and have our way of logging in, the one that asks excepted."""
+    rows: list[str] = ask(server, "CLIENT", "LIST", "TYPE", "normal").decode().splitlines()
+    return [row for row in rows if "cmd=client" not in row and "lib-name=redis-py" in row]
+
+
+async def test_primary_that_is_demoted_is_left_at_its_first_refusal(
+    deployment: SentinelDeployment, keys: QueueKeys
+) -> None:
+    old = deployment.primary
+    async with stored_at(deployment, keys) as store:
+        await store.submit()
+        await to_thread.run_sync(ask, deployment.sentinels[0], "SENTINEL", "FAILOVER", "jobs")
+
+        # What the old one takes until it is told is lost, which no client can help.
+        while not is_demoted(old):
+            await submit_until_stored(store.connection, keys, a_job_id())
+        new = await to_thread.run_sync(deployment.wait_for_failover_from, old)
+        ids = [await store.submit() for _ in range(20)]
+
+        assert all(ask(new, "EXISTS", keys.job(job_id)) for job_id in ids)
+
+
+def is_demoted(server: ServerProcess) -> bool:
+    try:
+        return bool(ask(server, "ROLE")[0] == b"slave")
+    except redis.RedisError:
+        return False  # it hangs up on everybody at that moment
+
+
+async def test_listener_moves_to_the_new_primary(deployment: SentinelDeployment) -> None:
+    old = deployment.primary
+    link = AsyncConnection(deployment.url)
+    heard, ear = Announcements(link), Ear()
+    async with aclosing(link), anyio.create_task_group() as tasks:
+        tasks.start_soon(heard.run)
+        await heard.listen(ear, ["news"])
+        await eventually(lambda: ask(old, "PUBLISH", "news", "first"), what="a listener")
+        await to_thread.run_sync(old.kill)
+        new = await to_thread.run_sync(deployment.wait_for_failover_from, old)
+
+        await eventually(lambda: ask(new, "PUBLISH", "news", "second"), what="a listener at the new primary")
+        with anyio.fail_after(10):
+            while ("news", b"second") not in ear.take()[0]:
+                await ear.wait()
+        tasks.cancel_scope.cancel()
+
+
+async def test_sentinels_that_die_are_passed_over(deployment: SentinelDeployment, keys: QueueKeys) -> None:
+    for sentinel in deployment.sentinels[:2]:
+        sentinel.kill()
+
+    async with stored_at(deployment, keys) as store:
+        await store.submit()
+
+
+async def test_primary_is_asked_for_now_and_then_and_kept_where_nobody_answers(
+    deployment: SentinelDeployment, keys: QueueKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentinels, "RECHECK_S", 0.0)
+    async with stored_at(deployment, keys) as store:
+        await store.submit()
+        for sentinel in deployment.sentinels:
+            sentinel.kill()
+
+        await store.submit()
+
+
+async def test_no_sentinel_at_all_is_unreachable(keys: QueueKeys) -> None:
+    link = AsyncConnection("redis+sentinel://:g3h3im@127.0.0.1:1,127.0.0.1:2/jobs")
+
+    with pytest.raises(BrokerUnreachable, match="no sentinel names the primary") as refusal:
+        await link.run(queues.ping())
+
+    assert "g3h3im" not in str(refusal.value)
+
+
+async def test_service_that_no_sentinel_knows_needs_a_person(deployment: SentinelDeployment) -> None:
+    link = AsyncConnection(deployment.url.replace("/jobs/", "/jbos/"))
+
+    with pytest.raises(BrokerRefused, match="know no service 'jbos'") as refusal:
+        await link.run(queues.ping())
+
+    assert refusal.value.needs_person
+    await link.aclose()

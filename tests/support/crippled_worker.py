@@ -1,0 +1,85 @@
+"""A worker that hears of interrupts in one way only; not a test, but what tests run as a process.
+
+Usage: ``crippled_worker.py deaf|forgetful WORD…``, the words being those of the real worker's command line; with the
+word ``oneshot_queue.workers.worker`` and a number it is the worker process that the supervisor starts. ``deaf``
+never subscribes; ``forgetful`` takes no orders from its renewals. When it ends, it says how many interrupts it heard
+announced and how many its renewals brought.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import anyio
+
+import oneshot_queue.workers.main
+from oneshot_queue.cli import main
+from oneshot_queue.store.transport.pubsub import Announcements
+from oneshot_queue.workers.ipc.channel import Channel
+from oneshot_queue.workers.worker import worker as worker_module
+from oneshot_queue.workers.worker.__main__ import run_supervised
+from oneshot_queue.workers.worker.orders import Orders
+from oneshot_queue.workers.worker.state.leases import Lease
+
+
+class CountedOrders:
+    """The orders of renewals: counted, and carried out only if they may be."""
+
+    def __init__(self, orders: Orders, *, may_act: bool) -> None:
+        self._orders = orders
+        self._may_act = may_act
+        self.brought = 0
+
+    def useless(self, lease: Lease) -> list[Any]:
+        """As ``Orders.useless``."""
+        return self._orders.useless(lease)
+
+    def carry_out(self, lease: Lease, intents: Iterable[Any]) -> int:
+        """As ``Orders.carry_out``."""
+        listed = list(intents)
+        self.brought += len(listed)
+        return self._orders.carry_out(lease, listed) if self._may_act else 0
+
+
+def cripple(how: str, made: list[worker_module.Worker]) -> None:
+    """Take one of the two ways from every worker that is made from now on."""
+    original = worker_module.Worker.__init__
+
+    def init(self: worker_module.Worker, *args: Any, **options: Any) -> None:
+        original(self, *args, **options)
+        orders = CountedOrders(self.lease_keeper._orders, may_act=how == "deaf")
+        self.lease_keeper._orders = orders  # type: ignore[assignment]
+        made.append(self)
+
+    async def hear_nothing(_: Announcements) -> None:
+        await anyio.sleep_forever()
+
+    worker_module.Worker.__init__ = init  # type: ignore[method-assign]
+    if how == "deaf":
+        Announcements.run = hear_nothing  # type: ignore[method-assign, assignment]
+
+
+def run(how: str, words: list[str]) -> int:
+    """Run the worker, and say at its end by which way it heard."""
+    if words[0] != "oneshot_queue.workers.worker":
+        oneshot_queue.workers.main.WORKER_PROGRAM = (
+            sys.executable,
+            "-P",
+            __file__,
+            how,
+            "oneshot_queue.workers.worker",
+        )
+        return main(["worker", *words])
+    made: list[worker_module.Worker] = []
+    cripple(how, made)
+    code = run_supervised(Channel.inherited(int(words[1])))
+    for each in made:
+        orders: Any = each.lease_keeper._orders
+        print(f"heard {each.interrupts.heard}, renewals brought {orders.brought}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1], sys.argv[2:]))

@@ -1,1 +1,0 @@
-"""Parts alone, without a server."""

@@ -1,0 +1,23 @@
+"""What the tests of real processes share."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.marks import Mark
+from tests.workers.recorder import ManualClock, Recorder
+
+
+@pytest.fixture
+async def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def marker() -> Mark:
+    return Mark()

@@ -1,0 +1,72 @@
+"""A crash happens where a test asked for it, and nowhere else."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oneshot_queue.workers.engine.crash_points import POINTS, crash_plan
+from tests.support.repository import ROOT
+
+PROGRAM = (
+    "from oneshot_queue.workers.engine.crash_points import crash_at\n"
+    "for _ in range(3): print('passing', flush=True); crash_at('{}')"
+)
+
+
+def run(point: str, **variables: str) -> tuple[int, int]:
+    """How the program ended, and how often it passed the point."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", PROGRAM.format(point)],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout.count("passing")
+
+
+def test_process_dies_where_it_was_told_to() -> None:
+    assert run("in_renew", ONESHOT_CRASH_AT="in_renew", ONESHOT_TEST_FAULTS="1") == (-signal.SIGKILL, 1)
+    assert run("in_renew", ONESHOT_CRASH_AT="in_renew:3", ONESHOT_TEST_FAULTS="1") == (-signal.SIGKILL, 3)
+    assert run("in_renew", ONESHOT_CRASH_AT="in_renew:4", ONESHOT_TEST_FAULTS="1") == (0, 3)
+    assert run("in_renew", ONESHOT_CRASH_AT="after_exit", ONESHOT_TEST_FAULTS="1") == (0, 3)
+
+
+def test_nobody_dies_without_the_flag_of_tests() -> None:
+    assert run("in_renew", ONESHOT_CRASH_AT="in_renew") == (0, 3)
+    assert run("in_renew", ONESHOT_CRASH_AT="in_renew", ONESHOT_TEST_FAULTS="0") == (0, 3)
+
+
+def test_only_the_first_of_several_processes_dies_and_leaves_a_mark(tmp_path: Path) -> None:
+    plan = {"ONESHOT_CRASH_AT": "in_renew", "ONESHOT_TEST_FAULTS": "1", "ONESHOT_CRASH_MARK": str(tmp_path / "mark")}
+
+    assert run("in_renew", **plan) == (-signal.SIGKILL, 1)
+    assert (tmp_path / "mark").exists()
+    assert run("in_renew", **plan) == (0, 3)
+
+
+def test_point_that_is_none_is_refused_under_test_and_ignored_otherwise() -> None:
+    with pytest.raises(ValueError, match="nowhere: no such point"):
+        crash_plan({"ONESHOT_CRASH_AT": "nowhere", "ONESHOT_TEST_FAULTS": "1"})
+    assert crash_plan({"ONESHOT_CRASH_AT": "nowhere"}) is None
+
+
+def test_every_point_is_passed_somewhere_and_no_other() -> None:
+    called = [
+        call.args[0].value
+        for path in (ROOT / "workers").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "crash_at"
+        if isinstance(call.args[0], ast.Constant)
+    ]
+
+    assert sorted(map(str, called)) == sorted(POINTS)

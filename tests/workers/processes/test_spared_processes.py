@@ -1,0 +1,39 @@
+"""A process that a job started for others than itself outlives the job."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from oneshot_queue.workers.orchestrator import AsyncOrchestrator
+from tests.support.waiting import eventually
+
+
+def exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def test_what_is_spared_outlives_the_job_that_started_it_and_other_strays_do_not(tmp_path: Path) -> None:
+    spared, stray = tmp_path / "spared", tmp_path / "stray"
+    script = (
+        f'env -i setsid sh -c "echo \\$\\$ > {spared}; exec sleep 300" </dev/null >/dev/null 2>&1 &'
+        f'env -i setsid sh -c "echo \\$\\$ > {stray}; exec sleep 300" </dev/null >/dev/null 2>&1 &'
+        f"while ! [ -s {spared} ] || ! [ -s {stray} ]; do :; done"
+    )
+
+    def is_spared(pid: int) -> bool:
+        return pid == int(spared.read_text())
+
+    async with AsyncOrchestrator(owns_children=True, spares=is_spared) as orchestrator:
+        await orchestrator.submit(["sh", "-c", script]).wait()
+        survivor, other = int(spared.read_text()), int(stray.read_text())
+
+        assert exists(survivor)
+        assert not exists(other)
+
+        os.kill(survivor, signal.SIGKILL)
+        # Once dead it is reaped like anybody else's orphan.
+        keeper = orchestrator.submit(["sleep", "300"])
+        await eventually(lambda: not exists(survivor), what="the spared process to be reaped")
+        keeper.interrupt(grace=0.0)

@@ -1,0 +1,55 @@
+"""Fixtures for supervisors: a queue of the test's own, and processes that are found again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oneshot_queue.workers.processes import cgroup
+from tests.support.deployment import Deployment
+from tests.support.marks import Mark
+from tests.support.servers import Server
+from tests.support.worker_process import PROGRAM
+
+GROUPLESS = (sys.executable, "-P", str(Path(__file__).with_name("groupless_worker.py")))
+
+
+@pytest.fixture
+def deployment(server: Server, namespace: str, queue_name: str, tmp_path: Path) -> Iterator[Deployment]:
+    made = Deployment(server.url, namespace, queue_name, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["cgroup", "subreaper"])
+def layer(request: pytest.FixtureRequest) -> str:
+    """What ends the processes of a worker that is killed: each layer this machine lets us have."""
+    if request.param == "cgroup":
+        require_groups()
+    return str(request.param)
+
+
+@pytest.fixture
+def program(layer: str) -> tuple[str, ...]:
+    """A worker with that layer."""
+    return PROGRAM if layer == "cgroup" else GROUPLESS
+
+
+@pytest.fixture
+def mark() -> Mark:
+    return Mark()
+
+
+@pytest.fixture
+def other_mark() -> Mark:
+    return Mark()
+
+
+def require_groups() -> None:
+    group = cgroup.make("0" * 32)
+    if group is None:
+        pytest.skip(f"no control group (cgroup v2) with cgroup.kill can be made below {cgroup.own_group()}")
+    cgroup.remove(group)

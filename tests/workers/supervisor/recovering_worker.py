@@ -1,0 +1,53 @@
+"""A worker that decides estates by saying what is in them; not a test, but what tests run as a process.
+
+Usage: ``recovering_worker.py WORD…`` is the real worker. With the word ``oneshot_queue.workers.worker`` and a number
+it is the worker process that the supervisor starts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import oneshot_queue.workers.main
+from oneshot_queue.cli import main
+from oneshot_queue.workers.ipc.channel import Channel
+from oneshot_queue.workers.ipc.dead_worker import Estate
+from oneshot_queue.workers.worker import worker as worker_module
+from oneshot_queue.workers.worker.__main__ import run_supervised
+
+
+def inherit() -> None:
+    """Let every worker that is made from now on decide estates."""
+    original = worker_module.Worker.__init__
+
+    def init(self: worker_module.Worker, *args: Any, **options: Any) -> None:
+        original(self, *args, **options)
+
+        def decide(estate: Estate) -> bool:
+            for slot in estate.slots:
+                words = f"estate of {estate.worker_id}: {slot.job_id} {slot.state.name} {slot.exit_code}"
+                os.write(2, f"{words} in {estate.folder}\n".encode())
+            if self.name.endswith(".1"):
+                # Decided by the other one only: this heir dies before it is done.
+                os.kill(os.getpid(), 9)
+            self.link.decided(estate.worker_id)
+            return True
+
+        self.link.on_estate = decide
+
+    worker_module.Worker.__init__ = init  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "oneshot_queue.workers.worker":
+        inherit()
+        sys.exit(run_supervised(Channel.inherited(int(sys.argv[2]))))
+    oneshot_queue.workers.main.WORKER_PROGRAM = (
+        sys.executable,
+        "-P",
+        __file__,
+        "oneshot_queue.workers.worker",
+    )
+    sys.exit(main(["worker", *sys.argv[1:]]))

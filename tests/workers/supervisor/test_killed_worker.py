@@ -1,0 +1,245 @@
+"""A worker process that is killed: its whole tree goes, nobody else's does, and another takes its place."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from oneshot_queue import JobState
+from oneshot_queue.outcomes import Cause
+from oneshot_queue.pidfd import pidfd_open
+from tests.support import half_dead
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of
+from tests.support.faults import states_of_threads, without_descriptors
+from tests.support.marks import Mark, words_of
+from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.worker_process import WorkerProcess
+
+IMPATIENT = (sys.executable, "-P", str(Path(__file__).with_name("impatient_supervisor.py")))
+CROWDED = (sys.executable, "-P", str(Path(__file__).with_name("crowded_worker.py")))
+
+
+def a_tree(mark: Mark) -> str:
+    """A shell's words for a job that has five processes, by every way there is to get away from it."""
+    return (
+        f"setsid {mark.sleep} & (setsid {mark.sleep} & ) & (env -i setsid {mark.sleep} >/dev/null 2>&1 &) ; "
+        f"(nohup {mark.sleep} >/dev/null 2>&1 &) ; {mark.sleep}"
+    )
+
+
+def worker_of(deployment: Deployment, job_id: str) -> int:
+    """The process id of the worker that runs a job."""
+
+    def found() -> list[int]:
+        return [each.pid for each in deployment.queue.workers() if job_id in each.running]
+
+    return wait_until(found, what=f"a worker to show job {job_id}")[0]
+
+
+def until_replaced(worker: WorkerProcess, killed: int, count: int) -> None:
+    """Wait until there are so many worker processes again, and all of them work."""
+    wait_until(
+        lambda: worker.pids_of_workers,
+        lambda pids: len(pids) == count and killed not in pids,
+        what="the worker to be replaced",
+    )
+
+
+@case("P3")
+def test_killed_worker_loses_its_whole_tree_within_two_seconds_and_its_sibling_nothing(
+    deployment: Deployment, program: tuple[str, ...], layer: str, mark: Mark, other_mark: Mark
+) -> None:
+    worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], program=program, until_ready=False)
+    worker.wait_for("worker ", times=2)
+    doomed = deployment.enqueue(a_tree(mark))
+    wait_until(mark.alive, lambda seen: len(seen) == 5, what="all processes of the job")
+    spared = deployment.enqueue(a_tree(other_mark))
+    wait_until(other_mark.alive, lambda seen: len(seen) == 5, what="all processes of the other job")
+    victim, sibling = worker_of(deployment, doomed.id), worker_of(deployment, spared.id)
+    assert victim != sibling
+    assert {each.layer for each in deployment.queue.workers()} == {layer}
+
+    os.kill(victim, signal.SIGKILL)
+    wait_until(mark.alive, lambda seen: not seen, what="the tree of the killed worker to end", limit_s=2.0)
+
+    worker.wait_for("died (signal 9); replacing it now")
+    until_replaced(worker, victim, 2)
+    worker.wait_for("worker ", times=3)
+    assert len(other_mark.alive()) == 5
+    assert record_of(spared).state is JobState.RUNNING
+    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert spared.interrupt().state is JobState.INTERRUPTED
+    assert other_mark.alive() == []
+    worker.stop()
+
+
+def test_killed_worker_leaves_no_process_that_goes_on_without_its_main_thread(
+    deployment: Deployment, program: tuple[str, ...], tmp_path: Path
+) -> None:
+    said = tmp_path / "pid"
+    worker = deployment.start_worker(program=program)
+    job = deployment.enqueue(f"(setsid {half_dead.PROGRAM} {said} </dev/null >/dev/null 2>&1 &); sleep 300")
+    wait_until(said.exists, what="the main thread to have exited")
+    pid = int(said.read_text())
+    assert words_of(pid, "cmdline"), "the fault did not happen: it is dead"
+
+    os.kill(worker.worker_pid, signal.SIGKILL)
+
+    assert job.wait(timeout=20).cause is Cause.WORKER_LOST
+    assert record_of(job).is_confirmed
+    assert words_of(pid, "cmdline") == []
+    worker.stop()
+
+
+def test_worker_is_replaced_though_somebody_removed_the_state_folder(deployment: Deployment, mark: Mark) -> None:
+    worker = deployment.start_worker()
+    job = deployment.enqueue(mark.sleep)
+    wait_until(mark.alive, what="the sleeper")
+
+    shutil.rmtree(deployment.state_folder)
+    os.kill(worker.worker_pid, signal.SIGKILL)
+
+    assert job.wait(timeout=20).cause is Cause.WORKER_LOST
+    assert mark.alive() == []
+    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    worker.stop()
+
+
+def test_lone_worker_that_a_job_has_stopped_is_killed_and_replaced(deployment: Deployment, mark: Mark) -> None:
+    deployment.tune(lease_s=2.0)
+    worker = deployment.start_worker(program=IMPATIENT)
+    stopped = worker.worker_pid
+    job = deployment.enqueue(f"kill -STOP $PPID; {mark.sleep}")
+    wait_until(partial(states_of_threads, stopped), {"T"}.__eq__, what="the worker to stand still")
+
+    assert job.wait(timeout=20).cause is Cause.WORKER_LOST
+    worker.wait_for("stopped by a signal")
+    assert record_of(job).is_confirmed
+    assert mark.alive() == []
+    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert deployment.witness.times("start")[job.id] == 1
+    worker.stop()
+
+
+def test_supervisor_without_descriptors_lets_workers_go_on_and_cleans_up_later(
+    deployment: Deployment, program: tuple[str, ...], mark: Mark, other_mark: Mark
+) -> None:
+    worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], program=program, until_ready=False)
+    worker.wait_for("worker ", times=2)
+    doomed = deployment.enqueue(a_tree(mark))
+    wait_until(mark.alive, lambda seen: len(seen) == 5, what="all processes of the job")
+    spared = deployment.enqueue(a_tree(other_mark))
+    wait_until(other_mark.alive, lambda seen: len(seen) == 5, what="all processes of the other job")
+    victim = worker_of(deployment, doomed.id)
+
+    with without_descriptors(worker.pid):
+        os.kill(victim, signal.SIGKILL)
+        worker.wait_for("its supervisor cannot look after processes, and tries again")
+        worker.wait_for("cannot be started now: Too many open files", times=2)
+        assert len(other_mark.alive()) == 5
+
+    wait_until(mark.alive, lambda seen: not seen, what="the tree of the killed worker to end")
+    assert doomed.wait(timeout=20).cause is Cause.WORKER_LOST
+    assert len([line for line in worker.lines if "cannot look after processes" in line]) == 1
+    until_replaced(worker, victim, 2)
+    assert len(other_mark.alive()) == 5
+    assert spared.interrupt().state is JobState.INTERRUPTED
+    worker.stop()
+
+
+def test_worker_that_keeps_dying_is_replaced_later_and_later(deployment: Deployment) -> None:
+    worker = deployment.start_worker()
+
+    first = worker.worker_pid
+    os.kill(first, signal.SIGKILL)
+    until_replaced(worker, first, 1)
+    second = worker.worker_pid
+    os.kill(second, signal.SIGKILL)
+
+    worker.wait_for("died (signal 9); replacing it now")
+    worker.wait_for("died (signal 9); replacing it in 1 s")
+    until_replaced(worker, second, 1)
+    worker.stop()
+
+
+def test_supervisor_that_waits_to_replace_a_worker_stops_at_once(deployment: Deployment) -> None:
+    worker = deployment.start_worker()
+    first = worker.worker_pid
+    os.kill(first, signal.SIGKILL)
+    until_replaced(worker, first, 1)
+    os.kill(worker.worker_pid, signal.SIGKILL)
+    worker.wait_for("replacing it in 1 s")
+
+    worker.stop()
+
+
+def test_worker_that_has_no_room_to_hear_that_it_is_to_stop_is_told_again(deployment: Deployment) -> None:
+    worker = deployment.start_worker(program=CROWDED)
+
+    worker.signal(signal.SIGTERM)
+
+    worker.wait_for("there was no room")
+    assert worker.wait() == 0
+
+
+def test_worker_process_that_an_operator_stops_drains_and_is_not_replaced(deployment: Deployment) -> None:
+    worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], until_ready=False)
+    worker.wait_for("worker ", times=2)
+    asked, other = worker.pids_of_workers
+
+    os.kill(asked, signal.SIGTERM)
+    wait_until(lambda: worker.pids_of_workers, lambda pids: pids == [other], what="the worker to end")
+
+    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert worker.pids_of_workers == [other]
+    os.kill(other, signal.SIGTERM)
+    assert worker.wait() == 0
+
+
+@case("P4")
+def test_killed_supervisor_takes_its_workers_and_their_jobs_with_it(
+    deployment: Deployment, program: tuple[str, ...], mark: Mark
+) -> None:
+    worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], program=program, until_ready=False)
+    worker.wait_for("worker ", times=2)
+    jobs = [deployment.enqueue(a_tree(mark)) for _ in range(2)]
+    wait_until(mark.alive, lambda seen: len(seen) == 10, what="all processes of the jobs")
+    workers = [pidfd_open(pid) for pid in worker.pids_of_workers]
+
+    worker.signal(signal.SIGKILL)
+    worker.wait()
+
+    wait_until(mark.alive, lambda seen: not seen, what="the jobs to end")
+    outcomes = [job.wait(timeout=20) for job in jobs]
+    assert [outcome.state for outcome in outcomes] == [JobState.INTERRUPTED] * 2
+    assert all("lost its supervisor" in (outcome.error or "") for outcome in outcomes)
+    wait_until(lambda: deployment.queue.workers() == [], what="the workers to say goodbye")
+    for pidfd in workers:
+        assert select.select([pidfd], [], [], LIMIT_S)[0] == [pidfd]
+        os.close(pidfd)
+    assert deployment.leases() == set()
+
+
+def test_worker_that_does_not_end_when_told_to_kill_is_killed_with_its_tree(
+    deployment: Deployment, program: tuple[str, ...], mark: Mark
+) -> None:
+    worker = deployment.start_worker(program=program)
+    deployment.enqueue(a_tree(mark))
+    wait_until(mark.alive, lambda seen: len(seen) == 5, what="all processes of the job")
+    os.kill(worker.worker_pid, signal.SIGSTOP)
+
+    # Of one kind, those that come at once would be one.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        worker.signal(number)
+    began = time.monotonic()
+
+    assert worker.wait() == 0
+    assert 2 < time.monotonic() - began < 6
+    assert mark.alive() == []

@@ -1,0 +1,279 @@
+"""What a supervisor and its workers leave that were killed together: the next start ends it, and nothing else."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from oneshot_queue import JobState
+from oneshot_queue.workers.ipc.journal import Notes
+from oneshot_queue.workers.ipc.options import WorkerOptions
+from oneshot_queue.workers.processes.procfs import ticks_now
+from oneshot_queue.workers.supervisor.leftovers import broker_mark, take_over
+from oneshot_queue.workers.supervisor.worker_dirs import Incarnation, abandoned, new_incarnation, private_folder
+from tests.support.cases import case
+from tests.support.deployment import Deployment, record_of
+from tests.support.faults import without_descriptors
+from tests.support.marks import Mark
+from tests.support.waiting import wait_until
+from tests.support.worker_process import PROGRAM
+
+OPTIONS = WorkerOptions(url="redis://user:secret@nowhere/1")
+SLEEP = ["sleep", "300"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return private_folder(tmp_path / "oneshot-queue")
+
+
+@pytest.fixture
+def processes() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def a_process(processes: ExitStack, **environment: str) -> subprocess.Popen[bytes]:
+    """A process that would sleep for long; it is ended with the test."""
+    process = subprocess.Popen(SLEEP, env={**os.environ, **environment}, start_new_session=True)
+    processes.callback(process.wait)
+    processes.callback(process.kill)
+    return process
+
+
+def an_incarnation(
+    folder: Path,
+    token: str,
+    pid: int,
+    started: int,
+    *,
+    boot_id: str | None = None,
+    url: str = OPTIONS.url,
+    namespace: str = "oq",
+) -> Incarnation:
+    """A worker with one job, as it stands in its notes; dead once it is closed."""
+    incarnation = new_incarnation(folder, secrets.token_hex(16))
+    notes = Notes.lay_out(
+        incarnation.notes,
+        worker_id=incarnation.worker_id,
+        namespace=namespace,
+        broker=broker_mark(url),
+        cgroup="",
+        slots=4,
+        leases=1,
+    )
+    if boot_id is not None:
+        os.pwrite(incarnation.notes, boot_id.encode(), 20)
+    notes.set_lease(0, "builds", f"{incarnation.worker_id}.1", 30.0)
+    slot = notes.reserve(
+        queue="builds",
+        job_id="job",
+        attempt=1,
+        token=token,
+        lease_id=f"{incarnation.worker_id}.1",
+        first_tick=started,
+    )
+    notes.started(slot, pid, started, started + 1)
+    return incarnation
+
+
+def lowest_free() -> int:
+    """The number of the descriptor that is opened next."""
+    file = os.dup(0)
+    os.close(file)
+    return file
+
+
+def taken_over(folder: Path) -> list[str]:
+    found = list(take_over(folder, OPTIONS))
+    for incarnation, _ in found:
+        incarnation.close()
+    return [incarnation.worker_id for incarnation, _ in found]
+
+
+@case("P4")
+def test_next_start_ends_what_survived_a_killed_supervisor_and_its_workers(
+    deployment: Deployment, program: tuple[str, ...], layer: str, mark: Mark, other_mark: Mark
+) -> None:
+    # Out of reach of the tokens is only what dropped them and has lost every tie; a group holds even that.
+    escape = f"(env -i setsid {mark.sleep} >/dev/null 2>&1 &) ;" if layer == "cgroup" else f"{mark.sleep} &"
+    living = deployment.start_worker(concurrency=1, program=program)
+    spared = deployment.enqueue(f"setsid {other_mark.sleep} & {other_mark.sleep}")
+    wait_until(other_mark.alive, lambda seen: len(seen) == 2, what="the processes of the living worker")
+    killed = deployment.start_worker(concurrency=1, program=program)
+    deployment.enqueue(
+        f"setsid {mark.sleep} & (setsid {mark.sleep} &) ; {escape} env -u ONESHOT_TOKEN {mark.sleep} & {mark.sleep}"
+    )
+    wait_until(mark.alive, lambda seen: len(seen) == 5, what="all processes of the job")
+
+    killed.kill()
+    assert len(mark.alive()) == 5
+    deployment.start_worker(concurrency=1, program=program)
+
+    assert mark.alive() == []
+    assert len(other_mark.alive()) == 2
+    assert record_of(spared).state is JobState.RUNNING
+    assert spared.interrupt().state is JobState.INTERRUPTED
+    living.stop()
+
+
+def test_processes_are_ended_by_their_token_with_their_children(folder: Path, processes: ExitStack, mark: Mark) -> None:
+    token = secrets.token_hex(16)
+    started = ticks_now()
+    script = f"env -i {mark.sleep} & trap '' TERM; {mark.sleep}"
+    process = subprocess.Popen(["sh", "-c", script], env={**os.environ, "ONESHOT_TOKEN": token}, start_new_session=True)
+    processes.callback(process.wait)
+    wait_until(mark.alive, lambda seen: len(seen) == 2, what="both children")
+    an_incarnation(folder, token, process.pid, started).close()
+
+    assert len(taken_over(folder)) == 1
+    # A shell whose command was killed may be gone by itself before its turn comes.
+    assert process.wait(timeout=20) in (-signal.SIGKILL, 128 + signal.SIGKILL)
+    assert mark.alive() == []
+
+
+def test_incarnation_that_somebody_holds_is_let_alone(folder: Path, processes: ExitStack) -> None:
+    token = secrets.token_hex(16)
+    process = a_process(processes, ONESHOT_TOKEN=token)
+    held = an_incarnation(folder, token, process.pid, 0)
+
+    assert taken_over(folder) == []
+    assert process.poll() is None
+    held.close()
+
+
+def test_newer_attempt_of_the_same_job_is_let_alone(folder: Path, processes: ExitStack) -> None:
+    process = a_process(processes, ONESHOT_TOKEN=secrets.token_hex(16), ONESHOT_JOB_ID="job")
+    an_incarnation(folder, secrets.token_hex(16), process.pid, 0).close()
+
+    assert len(taken_over(folder)) == 1
+    assert process.poll() is None
+
+
+def test_number_that_was_used_again_proves_nothing(folder: Path, processes: ExitStack) -> None:
+    process = a_process(processes)
+    an_incarnation(folder, secrets.token_hex(16), process.pid, ticks_now()).close()
+
+    assert len(taken_over(folder)) == 1
+    assert process.poll() is None
+
+
+def test_process_that_is_older_than_the_job_is_let_alone(folder: Path, processes: ExitStack) -> None:
+    token = secrets.token_hex(16)
+    process = a_process(processes, ONESHOT_TOKEN=token)
+    an_incarnation(folder, token, process.pid, ticks_now() + 1_000).close()
+
+    assert len(taken_over(folder)) == 1
+    assert process.poll() is None
+
+
+def test_after_a_restart_of_the_machine_nothing_is_ended_and_the_jobs_are_handed_on(
+    folder: Path, processes: ExitStack
+) -> None:
+    token = secrets.token_hex(16)
+    process = a_process(processes, ONESHOT_TOKEN=token)
+    before = an_incarnation(folder, token, process.pid, 0, boot_id="0" * 36)
+    before.close()
+
+    assert taken_over(folder) == [before.worker_id]
+    assert process.poll() is None
+
+
+def test_what_a_worker_of_another_broker_left_waits_for_one_of_its_own(folder: Path) -> None:
+    an_incarnation(folder, "token", 2**30, 0, url="redis://elsewhere").close()
+    own = an_incarnation(folder, "token", 2**30, 0, url="redis://other:changed@nowhere/1")
+    own.close()
+
+    assert taken_over(folder) == [own.worker_id]
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_folders_that_say_nothing_are_removed_and_strange_ones_are_not_entered(folder: Path, tmp_path: Path) -> None:
+    torn = an_incarnation(folder, "token", 1, 0)
+    os.ftruncate(torn.notes, 100)
+    torn.close()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "lock").touch()
+    (elsewhere / "notes").touch()
+    (folder / ("a" * 32)).symlink_to(elsewhere)
+    (folder / "stranger").mkdir()
+
+    assert taken_over(folder) == []
+    assert sorted(path.name for path in folder.iterdir()) == ["a" * 32, "stranger"]
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["lock", "notes"]
+
+
+def test_worker_whose_notes_cannot_be_opened_leaves_nothing_behind(folder: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+
+    # One is left, for the lock.
+    with without_descriptors(os.getpid(), but=lowest_free() + 1), pytest.raises(OSError, match=r"open files.*notes"):
+        new_incarnation(folder, "a" * 32)
+
+    assert list(folder.iterdir()) == []
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_what_a_killed_supervisor_had_only_begun_is_removed_and_what_is_just_being_made_is_not(folder: Path) -> None:
+    (folder / f"{'a' * 32}.new").mkdir()
+    (folder / f"{'b' * 32}.new").mkdir()
+    (folder / f"{'b' * 32}.new/lock").touch()
+    (folder / f"{'c' * 32}.new").mkdir()
+
+    with (folder / f"{'c' * 32}.new/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert taken_over(folder) == []
+
+    assert [path.name for path in folder.iterdir()] == [f"{'c' * 32}.new"]
+
+
+def test_incarnations_that_no_descriptor_is_left_for_are_not_taken_for_none(folder: Path) -> None:
+    an_incarnation(folder, "token", 2**30, 0).close()
+
+    # One is left, for the list.
+    with without_descriptors(os.getpid(), but=lowest_free() + 1), pytest.raises(OSError, match=r"open files.*lock"):
+        list(abandoned(folder))
+
+
+def test_more_dead_workers_than_there_are_descriptors_for_are_decided_one_after_the_other(
+    deployment: Deployment,
+) -> None:
+    folder = private_folder(deployment.state_folder / "oneshot-queue")
+    for _ in range(150):
+        an_incarnation(folder, "1", 2**30, 0, url=deployment.url, namespace=deployment.settings.namespace).close()
+
+    deployment.start_worker(program=("sh", "-c", 'ulimit -n 128 && exec "$@"', "sh", *PROGRAM))
+
+    wait_until(lambda: len(os.listdir(folder)), lambda count: count == 1, what="all but the living worker's to be gone")
+    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+
+
+def test_folder_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "oneshot-queue").mkdir(mode=0o755)
+
+    with pytest.raises(PermissionError, match="not private"):
+        private_folder(tmp_path / "oneshot-queue")
+
+
+def test_worker_without_a_private_folder_says_so_and_works(deployment: Deployment, mark: Mark) -> None:
+    (deployment.state_folder / "oneshot-queue").mkdir(parents=True, mode=0o755)
+    worker = deployment.start_worker()
+    worker.wait_for("noted in memory only")
+    deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}")
+    wait_until(mark.alive, lambda seen: len(seen) == 2, what="the processes of the job")
+
+    victim = worker.worker_pid
+    os.kill(victim, signal.SIGKILL)
+
+    wait_until(mark.alive, lambda seen: not seen, what="the tree of the killed worker to end")
+    worker.wait_for("worker ", times=3)
+    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED

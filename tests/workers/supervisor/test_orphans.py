@@ -1,0 +1,131 @@
+"""Whose child is this? A dead worker's, and only then it is ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from oneshot_queue.workers.processes.procfs import children_of, status_of, ticks_now
+from oneshot_queue.workers.processes.subreaper import child_subreaper
+from oneshot_queue.workers.supervisor.orphans import Orphans
+from tests.support.waiting import wait_until
+
+WORKER = "import subprocess, sys; c = subprocess.Popen(sys.argv[1:]); print(c.pid, flush=True); sys.stdin.read()"
+
+
+@pytest.fixture(autouse=True)
+def _subreaper() -> Iterator[None]:
+    with child_subreaper():
+        yield
+
+
+def a_worker(*command: str) -> tuple[subprocess.Popen[str], int]:
+    """A process with one child, and the child."""
+    worker = subprocess.Popen(
+        [sys.executable, "-P", "-c", WORKER, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdout is not None
+    return worker, int(worker.stdout.readline())
+
+
+def killed(worker: subprocess.Popen[str]) -> None:
+    worker.kill()
+    os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+
+
+def closed(worker: subprocess.Popen[str]) -> None:
+    # Its pipes are not read to their end: the orphan holds them, too.
+    for pipe in (worker.stdin, worker.stdout):
+        assert pipe is not None
+        pipe.close()
+    worker.wait()
+
+
+def until_quiet(orphans: Orphans) -> None:
+    """Look again and again, as the supervisor does, until nothing is left to be ended."""
+
+    def is_quiet() -> bool:
+        orphans.look(())
+        return not orphans.are_ending
+
+    wait_until(is_quiet, what="all to be ended")
+
+
+def until_buried(orphans: Orphans, pid: int) -> None:
+    """The same until a process is off the process table."""
+
+    def is_buried() -> bool:
+        orphans.look(())
+        return status_of(pid) is None
+
+    wait_until(is_buried, what="a burial")
+
+
+def test_child_of_a_worker_whose_death_was_not_noticed_yet_is_not_let_be() -> None:
+    orphans = Orphans()
+    began = ticks_now()
+    worker, child = a_worker("sleep", "300")
+    killed(worker)
+    assert child in children_of(os.getpid())
+
+    orphans.look([worker.pid])
+    closed(worker)
+    orphans.end_all(began)
+    until_quiet(orphans)
+
+    assert status_of(child) is None
+    orphans.close()
+
+
+def test_stranger_that_came_before_the_death_and_one_that_is_older_than_the_worker_are_let_be() -> None:
+    older = subprocess.Popen(["sleep", "300"])
+    orphans = Orphans()
+    stranger, its_child = a_worker("sleep", "300")
+    killed(stranger)
+    closed(stranger)
+    orphans.look(())
+    worker, child = a_worker("sleep", "300")
+    killed(worker)
+    closed(worker)
+
+    orphans.end_all(0)
+    until_quiet(orphans)
+
+    assert status_of(child) is None
+    assert older.poll() is None
+    status = status_of(its_child)
+    assert status is not None
+    assert not status.is_zombie
+    os.kill(its_child, signal.SIGKILL)
+    until_buried(orphans, its_child)
+    older.kill()
+    older.wait()
+    orphans.close()
+
+
+def test_what_serves_others_is_spared_with_all_below_it() -> None:
+    spared: list[int] = []
+    orphans = Orphans(spares=lambda pid: pid in spared)
+    began = ticks_now()
+    worker, child = a_worker("sh", "-c", "sleep 300 & wait")
+    (grandchild,) = wait_until(lambda: children_of(child), what="the child of the spared one")
+    spared.append(child)
+    killed(worker)
+    closed(worker)
+
+    orphans.end_all(began)
+    until_quiet(orphans)
+
+    assert status_of(child) is not None
+    assert status_of(grandchild) is not None
+    os.kill(child, signal.SIGKILL)
+    orphans.end_all(began)
+    until_quiet(orphans)
+    until_buried(orphans, child)
+    assert status_of(grandchild) is None
+    orphans.close()

@@ -1,0 +1,73 @@
+"""After any number of commands everything is as before; many quiet ones cost next to nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from oneshot_queue.spec import JobSpec
+from oneshot_queue.states import JobState
+from oneshot_queue.workers.orchestrator import run_commands
+from oneshot_queue.workers.task import OneshotTask
+from tests.support.cases import case
+from tests.support.leftovers import children
+from tests.workers.recorder import Recorder, a_guest, a_worker, descriptors
+
+
+@case("P15")
+async def test_500_commands_leave_no_descriptor_thread_or_zombie(recorder: Recorder) -> None:
+    async with a_worker(recorder, max_concurrent=4) as orchestrator:
+        await orchestrator.submit(["true"]).wait()
+        before, threads, processes = descriptors(), threading.active_count(), children()
+        specs = (["true"], ["no-such-program"], JobSpec(["cat"], stdin=b"x"), ["sh", "-c", "setsid sleep 300 & exit 1"])
+        tasks = [orchestrator.submit(specs[turn % 4]) for turn in range(500)]
+        for task in tasks:
+            await task.wait()
+        await orchestrator.wait_for_slot()
+        assert (descriptors(), threading.active_count(), children()) == (before, threads, processes)
+
+
+async def test_an_orchestrator_leaves_no_descriptor(recorder: Recorder) -> None:
+    before = descriptors()
+
+    for _ in range(3):
+        async with a_guest(recorder) as orchestrator:
+            orchestrator.submit(["true"])
+
+    assert descriptors() == before
+
+
+def test_run_commands_leaves_no_descriptor() -> None:
+    run_commands([["true"]])
+    before = descriptors()
+
+    run_commands([["true"]] * 20)
+
+    assert descriptors() == before
+
+
+async def test_500_quiet_commands_cost_next_to_no_processor_time(recorder: Recorder) -> None:
+    async with a_worker(recorder, max_concurrent=500) as orchestrator:
+        tasks = [orchestrator.submit(["sleep", "300"]) for _ in range(500)]
+        await recorder.until(lambda: recorder.kinds().count("TaskStarted") == 500)
+        before = time.process_time()
+        beats = 10
+        for _ in range(beats):
+            assert orchestrator._heartbeat.run_once() == 500
+        per_beat_s = (time.process_time() - before) / beats
+        orchestrator.kill()
+        for task in tasks:
+            await task.wait()
+
+    # One beat a second: 2 % of a core is 20 ms. Five times that would be red on no machine that is merely slow.
+    assert per_beat_s < 0.1
+    assert {task.state for task in tasks} == {JobState.INTERRUPTED}
+
+
+async def test_a_task_on_its_own_leaves_no_descriptor() -> None:
+    before = descriptors()
+
+    for command in (["true"], ["no-such-program"]):
+        await OneshotTask("t", command).run()
+
+    assert descriptors() == before

@@ -1,0 +1,130 @@
+"""A server that may have forgotten is told until it takes it, or claims go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from oneshot_queue.errors import BrokerUnreachable
+from oneshot_queue.settings import Settings
+from oneshot_queue.store.attempts import Recorded
+from oneshot_queue.store.calls import Call
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.transport.server_facts import ServerFacts
+from oneshot_queue.workers.worker.services import reasserter
+from oneshot_queue.workers.worker.services.reasserter import Reassertion
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Holdings
+from oneshot_queue.workers.worker.state.leases import Lease
+from tests.workers.worker.services.broker import ScriptedBroker
+from tests.workers.worker.state.test_held_jobs import ManualClock, a_held_job
+
+FIRST, SECOND, THIRD = (ServerFacts(run_id=each) for each in ("first", "second", "third"))
+
+
+class Place:
+    """One worker, a job it runs, and what is done about it."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.broker = ScriptedBroker(**{"restore": 1, "finish": Recorded(), **answers})
+        self.clock = ManualClock()
+        self.holdings = Holdings()
+        self.held = a_held_job("a")
+        self.holdings.add(self.held)
+        self.facts = FIRST
+        self.settled: list[HeldJob] = []
+        self.fenced: list[HeldJob] = []
+        self.broker.facts_of = lambda _: self.facts  # type: ignore[attr-defined]
+        self.reassertion = Reassertion(
+            connection=self.broker,  # type: ignore[arg-type]
+            leases=[Lease(QueueKeys("oq", "queue"), "worker")],
+            holdings=self.holdings,
+            clock=self.clock,
+            settings=Settings(),
+            host="host",
+            recent=lambda _: (),
+            on_settled=self.settled.append,
+            on_fenced=self.fenced.append,
+        )
+
+    async def meet(self, facts: ServerFacts) -> None:
+        self.facts = facts
+        await self.reassertion.greet(facts, self.broker.run_many)
+
+
+async def test_the_first_server_is_told_nothing() -> None:
+    place = Place()
+
+    await place.meet(FIRST)
+
+    assert place.broker.asked == []
+    assert place.reassertion.run_id_of(QueueKeys("oq", "queue")) == "first"
+
+
+async def test_another_run_is_told_of_the_lease_and_of_what_runs() -> None:
+    place = Place(adopt=True)
+    await place.meet(FIRST)
+
+    await place.meet(SECOND)
+
+    assert [name for name, _ in place.broker.asked] == ["restore", "adopt"]
+    assert (place.settled, place.fenced, place.held.is_unsettled) == ([place.held], [], False)
+
+
+async def test_a_job_that_is_not_taken_at_once_is_told_again_and_nothing_is_written_of_it() -> None:
+    place = Place(adopt=False)
+    await place.meet(FIRST)
+
+    await place.meet(SECOND)
+    await place.reassertion.run_once()
+
+    assert (place.held.is_unsettled, place.fenced) == (True, [])
+    place.broker.answers["adopt"] = True
+    assert await place.reassertion.run_once() == 0
+    assert (place.held.is_unsettled, place.settled, place.fenced) == (False, [place.held], [])
+
+
+async def test_a_job_that_is_refused_until_claims_go_on_is_fenced() -> None:
+    place = Place(adopt=False)
+    await place.meet(FIRST)
+    await place.meet(SECOND)
+
+    place.clock.seconds += reasserter.SETTLING_S
+    left = await place.reassertion.run_once()
+
+    assert (left, place.fenced, place.held.is_unsettled) == (0, [place.held], False)
+
+
+async def test_a_job_that_a_new_server_could_not_be_told_of_is_told_to_the_old_one_that_returns() -> None:
+    place = Place(adopt=True, restore=BrokerUnreachable("redis://", "it is away"))
+    await place.meet(FIRST)
+    with pytest.raises(BrokerUnreachable):
+        await place.meet(SECOND)
+    assert place.held.is_unsettled
+
+    await place.meet(FIRST)
+    assert await place.reassertion.run_once() == 0
+
+    assert (place.held.is_unsettled, place.settled, place.fenced) == (False, [place.held], [])
+
+
+async def test_a_restart_while_the_last_one_is_being_told_does_not_use_up_the_time_of_the_next() -> None:
+    place = Place(adopt=False)
+    await place.meet(FIRST)
+    await place.meet(SECOND)
+    place.clock.seconds += reasserter.SETTLING_S
+    restarts = [place.meet(THIRD)]
+
+    async def run_many(calls: Sequence[Call[Any]]) -> list[Any]:
+        if restarts:
+            await restarts.pop()
+        return [False for _ in calls]
+
+    place.broker.run_many = run_many  # type: ignore[method-assign]
+    await place.reassertion.run_once()
+
+    assert (restarts, place.fenced, place.held.is_unsettled) == ([], [], True)
+    place.clock.seconds += reasserter.SETTLING_S
+    await place.reassertion.run_once()
+    assert place.fenced == [place.held]

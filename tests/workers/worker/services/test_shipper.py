@@ -1,0 +1,131 @@
+"""What the shipper keeps of a job: nothing once it has sent what there was."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from oneshot_queue.clock import SystemClock
+from oneshot_queue.store.attempts import Recorded
+from oneshot_queue.task_events import OutputStream
+from oneshot_queue.workers.worker.services import shipper as shipper_module
+from oneshot_queue.workers.worker.services.shipper import Shipper
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob
+from oneshot_queue.workers.worker.state.server_clock import ServerClock
+from tests.workers.worker.state.test_held_jobs import a_held_job
+
+
+class AClock:
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def boottime(self) -> float:
+        return self.now
+
+    def now_ms(self) -> int:
+        return round(self.now * 1000)
+
+
+class Connection:
+    """Stores whatever it is given."""
+
+    async def run_many(self, calls: list[Any]) -> list[Any]:
+        return [Recorded() for _ in calls]
+
+
+async def nothing_to_keep() -> None:
+    return
+
+
+@pytest.fixture
+def shipper(monkeypatch: pytest.MonkeyPatch) -> Shipper:
+    monkeypatch.setattr(shipper_module, "FIRST_DELAY_S", 0.0)
+    clock = SystemClock()
+    return Shipper(
+        connection=Connection(),  # type: ignore[arg-type]
+        clock=clock,
+        server_clock=ServerClock(clock),
+        on_sent=lambda _: None,
+        on_fenced=lambda _: None,
+        on_away=nothing_to_keep,
+    )
+
+
+async def test_a_job_that_wrote_and_fell_silent_is_not_kept(shipper: Shipper) -> None:
+    class Held(HeldJob):
+        __slots__ = ("__weakref__",)
+
+    held = Held(**{name: getattr(a_held_job(), name) for name in ("keys", "job_id", "attempt", "holder", "spec")})
+    held.outgoing.append(OutputStream.STDOUT, 0, b"hello", 1_000)
+    shipper.look_at(held)
+    assert await shipper.run_once() == 1
+
+    seen = weakref.ref(held)
+    del held
+    gc.collect()
+
+    assert seen() is None
+
+
+async def test_output_that_follows_soon_waits_for_its_turn(shipper: Shipper) -> None:
+    held = a_held_job()
+    for offset in (0, 1):
+        held.outgoing.append(OutputStream.STDOUT, offset, b"x", 1_000)
+        shipper.look_at(held)
+        sent = await shipper.run_once()
+        assert sent == (1 if offset == 0 else 0)
+
+    shipper.look_at(held, at_once=True)
+
+    assert await shipper.run_once() == 1
+
+
+FLOODS = 8
+ROUND_S = 0.02
+PASTIME_S = 10.0
+
+
+async def test_floods_take_turns_and_whoever_writes_little_comes_to_speak() -> None:
+    clock, sent = AClock(), Counter[str]()
+
+    class SlowConnection:
+        async def run_many(self, calls: list[Any]) -> list[Any]:
+            clock.now += ROUND_S
+            sent.update(str(call.words[2]).rpartition(":")[2] for call in calls)
+            return [Recorded() for _ in calls]
+
+    shipper = Shipper(
+        connection=SlowConnection(),  # type: ignore[arg-type]
+        clock=clock,
+        server_clock=ServerClock(clock),
+        on_sent=lambda _: None,
+        on_fenced=lambda _: None,
+        on_away=nothing_to_keep,
+    )
+    jobs = [a_held_job(job_id) for job_id in ("talker", *(f"flood{number}" for number in range(FLOODS)))]
+    written = Counter[str]()
+
+    def write(held: HeldJob, size: int) -> None:
+        held.outgoing.append(OutputStream.STDOUT, written[held.job_id], b"x" * size, 1_000)
+        written[held.job_id] += size
+        shipper.look_at(held)
+
+    talker, *floods = jobs
+    while clock.now < PASTIME_S:
+        for flood in floods:
+            write(flood, 200_000)
+        if clock.now >= written[talker.job_id]:
+            write(talker, 1)
+        before = clock.now
+        await shipper.run_once()
+        clock.now = max(clock.now, before + 0.001)
+
+    assert sent["talker"] >= PASTIME_S - 1
+    turns = [sent[flood.job_id] for flood in floods]
+    assert min(turns) >= max(turns) - 1 > 10

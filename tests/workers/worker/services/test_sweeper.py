@@ -1,0 +1,296 @@
+"""A sweeper judges by its own clock alone, and only what it has watched all the time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from oneshot_queue.errors import BrokerError, BrokerUnreachable
+from oneshot_queue.settings import Settings
+from oneshot_queue.states import JobState
+from oneshot_queue.store.calls import Call
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.sweep import Audited, LeaseSeen, Spared, Swept
+from oneshot_queue.workers.worker.services.sweeper import Sweeper
+from oneshot_queue.workers.worker.state.leases import Lease
+from tests.workers.worker.services.broker import ScriptedBroker, damage
+from tests.workers.worker.state.test_held_jobs import ManualClock
+
+LEASE_S = 30.0
+STEP_S = 5.0
+CLEAN = Audited(0, 0, ())
+
+
+class Place:
+    """A sweeper of one queue, and what it is shown there."""
+
+    def __init__(self, *leases: LeaseSeen, queues: int = 1) -> None:
+        self.clock = ManualClock()
+        self.leases = list(leases)
+        self.suspects: dict[str, tuple[tuple[str, str], ...]] = {}
+        self.is_other_sweeping = False
+        self.broker = ScriptedBroker(
+            watch=lambda _: None if self.is_other_sweeping else tuple(self.leases),
+            sweep=Swept(1, is_done=True),
+            audit=self._audited,
+            decide=True,
+        )
+        self.sweeper = Sweeper(
+            connection=self.broker,  # type: ignore[arg-type]
+            leases=[Lease(QueueKeys("oq", f"queue{number}"), "own") for number in range(queues)],
+            clock=self.clock,
+            settings=Settings(lease_s=LEASE_S),
+            worker="sweeper",
+        )
+
+    async def look(self, *, times: int = 1, every_s: float = STEP_S) -> None:
+        """Let time pass, and sweep."""
+        for _ in range(times):
+            self.clock.seconds += every_s
+            await self.sweeper.run_once()
+
+    @property
+    def condemned(self) -> list[tuple[str, str]]:
+        """The leases that were swept, with the end that was named."""
+        return [(words[0], words[1]) for words in self.broker.words("sweep")]
+
+    @property
+    def decided(self) -> list[tuple[str, str]]:
+        return [(words[0], words[1]) for words in self.broker.words("decide")]
+
+    def _audited(self, call: Call[Any]) -> Audited:
+        suspects = self.suspects.get(str(call.words[-2]), ())
+        return Audited(len(suspects), 0, suspects)
+
+
+def silent(name: str = "other.1", *, length_s: float = LEASE_S) -> LeaseSeen:
+    return LeaseSeen(name, "1700000000000", length_s)
+
+
+async def test_lease_is_condemned_once_its_end_has_not_moved_for_its_whole_length() -> None:
+    place = Place(silent())
+
+    await place.look(times=6)
+    assert place.condemned == []
+    await place.look()
+
+    assert place.condemned == [("other.1", "1700000000000")]
+
+
+async def test_lease_whose_end_moves_is_never_condemned() -> None:
+    place = Place()
+    for end in range(100):
+        place.leases = [LeaseSeen("other.1", str(1_000 + end // 6), LEASE_S)]
+        await place.look()
+
+    assert place.condemned == []
+
+
+@pytest.mark.parametrize(("length_s", "looks"), [(10.0, 3), (60.0, 13), (0.0, 7)])
+async def test_length_is_the_leases_own_or_else_ours(length_s: float, looks: int) -> None:
+    place = Place(silent(length_s=length_s))
+
+    await place.look(times=looks - 1)
+    assert place.condemned == []
+    await place.look()
+
+    assert len(place.condemned) == 1
+
+
+async def test_slow_replies_make_no_wait_look_longer() -> None:
+    place = Place(silent())
+
+    def be_slow() -> None:
+        if place.broker.asked[-1][0] == "watch":
+            place.clock.seconds += 4.0
+
+    place.broker.before_reply = be_slow
+    # First read at the end of the first reply: 9 s after the start.
+    await place.look()
+    place.broker.before_reply = lambda: None
+    read_s = place.clock.seconds
+    while not place.condemned:
+        await place.look(every_s=1.0)
+
+    assert place.clock.seconds - read_s >= LEASE_S
+
+
+async def test_own_lease_is_never_condemned() -> None:
+    place = Place(silent("own.1"))
+
+    await place.look(times=20)
+
+    assert place.condemned == []
+
+
+async def test_lease_that_somebody_else_has_condemned_is_theirs_to_decide_for_its_whole_length() -> None:
+    place = Place(silent())
+    await place.look(times=6)
+    place.leases = [LeaseSeen("other.1", "0", LEASE_S)]
+
+    await place.look(times=6)
+    assert place.condemned == []
+    await place.look()
+
+    assert place.condemned == [("other.1", "0")]
+
+
+async def test_lease_is_swept_until_nothing_is_left_of_it() -> None:
+    place = Place(silent())
+    answers = [Swept(100, is_done=False), Swept(100, is_done=False), Swept(7, is_done=True)]
+    place.broker.answers["sweep"] = lambda _: answers.pop(0)
+    await place.look(times=6)
+    place.clock.seconds += STEP_S
+
+    assert await place.sweeper.run_once() == 207
+
+    assert len(place.condemned) == 3
+
+
+async def test_lease_that_was_renewed_meanwhile_is_left_alone() -> None:
+    place = Place(silent())
+    place.broker.answers["sweep"] = Spared()
+
+    await place.look(times=7)
+
+    assert len(place.condemned) == 1
+
+
+async def fails(place: Place) -> None:
+    place.broker.is_away = True
+    with pytest.raises(BrokerUnreachable):
+        await place.look(every_s=1.0)
+    place.broker.is_away = False
+
+
+async def pauses(place: Place) -> None:
+    place.clock.seconds += 3 * LEASE_S
+
+
+async def is_relieved(place: Place) -> None:
+    place.is_other_sweeping = True
+    await place.look(every_s=1.0)
+    place.is_other_sweeping = False
+
+
+@pytest.mark.parametrize("what", [fails, pauses, is_relieved])
+async def test_what_was_seen_before_a_gap_proves_nothing(what: Callable[[Place], Any]) -> None:
+    place = Place(silent())
+    place.suspects = {JobState.RUNNING: (("job", "gone.1"),)}
+    await place.look(times=6)
+
+    await what(place)
+
+    await place.look(times=6)
+    assert (place.condemned, place.decided) == ([], [])
+    await place.look()
+    assert (len(place.condemned), place.decided) == (1, [("job", "gone.1")])
+
+
+async def test_failure_in_one_queue_makes_nothing_seen_in_another_count() -> None:
+    place = Place(silent(), queues=2)
+    await place.look(times=6)
+    place.broker.answers["audit"] = BrokerUnreachable("redis://", "it went away")
+    with pytest.raises(BrokerUnreachable):
+        await place.look(every_s=1.0)
+    place.broker.answers["audit"] = CLEAN
+
+    await place.look(times=6)
+
+    assert place.condemned == []
+
+
+async def test_damage_in_one_place_saves_nobody_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
+    place = Place(silent("first.1"), silent("second.1"))
+    place.suspects = {JobState.IDLE: (("job", "gone.1"),)}
+    place.broker.answers["sweep"] = lambda call: _raise(damage()) if "first.1" in call.words else Swept(1, is_done=True)
+    audited = place.broker.answers["audit"]
+    place.broker.answers["audit"] = lambda call: _raise(damage()) if "RUNNING" in call.words else audited(call)
+
+    with caplog.at_level(logging.ERROR):
+        await place.look(times=7)
+
+    assert [lease for lease, _ in place.condemned] == ["first.1", "second.1"]
+    assert place.decided == [("job", "gone.1")]
+    assert "damaged" in caplog.text
+
+
+async def test_queue_that_cannot_be_asked_saves_nobody_in_the_others() -> None:
+    place = Place(silent(), queues=2)
+
+    def watched(call: Call[Any]) -> tuple[LeaseSeen, ...]:
+        return _raise(BrokerUnreachable("redis://", "it is away")) if "queue0" in str(call.words[1]) else (silent(),)
+
+    place.broker.answers["watch"] = watched
+    for _ in range(7):
+        with pytest.raises(BrokerUnreachable):
+            await place.look()
+
+    assert place.condemned == [("other.1", "1700000000000")]
+
+
+async def test_refusal_that_is_no_damage_is_told() -> None:
+    place = Place(silent())
+    place.broker.answers["audit"] = BrokerError("no")
+
+    with pytest.raises(BrokerError):
+        await place.look()
+
+
+async def test_running_job_without_a_lease_is_decided_once_it_was_so_for_a_whole_lease() -> None:
+    place = Place()
+    place.suspects = {JobState.RUNNING: (("job", "gone.1"),), JobState.IDLE: (("other", ""),)}
+
+    await place.look(times=6)
+    assert place.decided == []
+    await place.look()
+
+    assert place.decided == [("job", "gone.1"), ("other", "")]
+
+
+@pytest.mark.parametrize("meanwhile", [(), (("job", "next.1"),)], ids=["adopted", "held by another"])
+async def test_job_that_was_held_meanwhile_is_suspected_anew(meanwhile: tuple[tuple[str, str], ...]) -> None:
+    place = Place()
+    for suspects in ((("job", "gone.1"),), meanwhile, (("job", "gone.1"),)):
+        place.suspects = {JobState.RUNNING: suspects}
+        await place.look(times=5)
+
+    assert place.decided == []
+
+
+async def test_audit_walks_through_an_index_of_many_pages() -> None:
+    place = Place()
+    pages = [Audited(100, 0, (("a", "gone.1"),)), Audited(100, 30, ()), Audited(100, 0, ()), Audited(5, 0, ())]
+
+    def page(call: Call[Any]) -> Audited:
+        if call.words[-2] != JobState.RUNNING:
+            return CLEAN
+        return pages[(int(call.words[-1]) + 30) // 100]
+
+    place.broker.answers["audit"] = page
+    await place.look(times=8)
+
+    starts = [words[1] for words in place.broker.words("audit") if words[0] == JobState.RUNNING]
+    assert starts == [0, 100, 170, 270, 0, 100, 170, 270]
+    await place.look()
+    assert place.decided == [("a", "gone.1")]
+
+
+def _raise(error: Exception) -> Any:
+    raise error
+
+
+QUEUE = QueueKeys("oq", "queue0")
+
+
+async def test_whoever_does_not_know_of_another_sweeper_is_in_charge() -> None:
+    place = Place()
+    assert place.sweeper.is_in_charge(QUEUE)
+
+    for is_others in (True, False, True):
+        place.is_other_sweeping = is_others
+        await place.look()
+        assert place.sweeper.is_in_charge(QUEUE) is not is_others

@@ -1,0 +1,84 @@
+"""Ends on disk: what is kept comes back, and what did not fit hides nothing."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from oneshot_queue.outcomes import Cause, Outcome
+from oneshot_queue.states import JobState
+from oneshot_queue.store.attempts import Holder
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.workers.worker.spool import Spool, read_spool
+from oneshot_queue.workers.worker.state.completions import Ending
+
+KEYS = QueueKeys("oq", "builds")
+
+
+def an_ending(job_id: str) -> Ending:
+    return Ending(
+        KEYS,
+        job_id,
+        1,
+        Holder("100-secret", "worker.1", "worker"),
+        Outcome(JobState.COMPLETED, Cause.EXIT, exit_code=0, attempt=1),
+        ended_s=0.0,
+        started_s=-2.5,
+        inline=(),
+        kept=0,
+        fields={"pid": 4001},
+        retry_after_s=None,
+    )
+
+
+def kept(path: Path) -> list[Ending]:
+    return [each.ending for each in read_spool(path, lambda queue: QueueKeys("oq", queue))]
+
+
+@contextmanager
+def room_for(count: int) -> Iterator[None]:
+    """No file may be longer: what a write finds no room for is not written, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_what_is_kept_comes_back_in_order(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+
+    spool.keep([(an_ending("a"), 1_000), (an_ending("b"), 2_000)])
+    spool.keep([(an_ending("c"), 3_000)])
+
+    assert kept(tmp_path / "spool") == [an_ending(each) for each in "abc"]
+
+
+def test_an_ending_that_does_not_fit_is_told_and_hides_no_later_one(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    spool = Spool(path)
+    spool.keep([(an_ending("a"), 1_000)])
+
+    with room_for(path.stat().st_size + 10), pytest.raises(OSError, match="No space left"):
+        spool.keep([(an_ending("b"), 2_000)])
+    spool.keep([(an_ending("c"), 3_000)])
+
+    assert kept(path) == [an_ending(each) for each in "ac"]
+
+
+def test_a_spool_that_was_torn_off_gives_what_stands_before_that(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    Spool(path).keep([(an_ending("a"), 1_000), (an_ending("b"), 2_000)])
+
+    with path.open("rb+") as file:
+        file.truncate(path.stat().st_size - 1)
+
+    assert kept(path) == [an_ending("a")]

@@ -1,0 +1,62 @@
+"""Keep the beginning and the end of what a command wrote, in bounded memory."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from oneshot_queue.outcomes import Captured
+from oneshot_queue.task_events import OutputStream
+
+HEAD_BYTES: Final = 256 * 1024
+TAIL_BYTES: Final = 4 * 1024 * 1024
+
+
+class OutputCapture:
+    """The first ``head_bytes`` and the last ``tail_bytes`` of each of two streams; what lies between is counted."""
+
+    def __init__(self, *, head_bytes: int = HEAD_BYTES, tail_bytes: int = TAIL_BYTES) -> None:
+        self._streams = {stream: _StreamCapture(head_bytes, tail_bytes) for stream in OutputStream}
+
+    def append(self, stream: OutputStream, data: bytes) -> None:
+        """Take the next bytes of one stream."""
+        self._streams[stream].append(data)
+
+    def result(self) -> Captured:
+        """What was kept."""
+        stdout, stderr = self._streams[OutputStream.STDOUT], self._streams[OutputStream.STDERR]
+        return Captured(stdout.kept(), stderr.kept(), stdout.dropped + stderr.dropped)
+
+
+class _StreamCapture:
+    __slots__ = ("_head", "_head_bytes", "_seen", "_tail", "_tail_bytes")
+
+    def __init__(self, head_bytes: int, tail_bytes: int) -> None:
+        self._head_bytes = head_bytes
+        self._tail_bytes = tail_bytes
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._seen = 0
+
+    def append(self, data: bytes) -> None:
+        self._seen += len(data)
+        room = self._head_bytes - len(self._head)
+        if room > 0:
+            self._head += data[:room]
+            data = data[room:]
+        self._tail += data
+        # Trimming only when a quarter too much is there keeps the cost of a byte constant.
+        if len(self._tail) > self._tail_bytes + self._tail_bytes // 4:
+            self._trim()
+
+    def kept(self) -> bytes:
+        self._trim()
+        return bytes(self._head + self._tail)
+
+    @property
+    def dropped(self) -> int:
+        return self._seen - len(self._head) - min(len(self._tail), self._tail_bytes)
+
+    def _trim(self) -> None:
+        excess = len(self._tail) - self._tail_bytes
+        if excess > 0:
+            del self._tail[:excess]

@@ -1,0 +1,100 @@
+"""One worker process as its supervisor sees it: started, spoken to, and found dead."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from oneshot_queue.workers.ipc.channel import Channel
+from oneshot_queue.workers.ipc.journal import Notes
+from oneshot_queue.workers.ipc.messages import Assignment, Failed, Message, Stage, Stop
+from oneshot_queue.workers.processes.procfs import ticks_now
+from oneshot_queue.workers.supervisor.fencing import OverdueStarts
+from oneshot_queue.workers.supervisor.worker_dirs import Incarnation
+
+PROGRAM: Final = (sys.executable, "-P", "-m", "oneshot_queue.workers.worker")
+
+
+class Child:
+    """A worker process, from its start to its end.
+
+    Attributes:
+        is_open: Whether it is registered with the broker.
+        failure: Why it gave up, if it said so.
+        started: A clock tick at which nothing of it existed yet.
+    """
+
+    def __init__(self, assignment: Assignment, incarnation: Incarnation, notes: Notes, program: Sequence[str]) -> None:
+        self.assignment = assignment
+        self.incarnation = incarnation
+        self.notes = notes
+        self.is_open = False
+        self.failure: Failed | None = None
+        self.overdue_starts = OverdueStarts()
+        self.started = ticks_now()
+        self._began_s = time.monotonic()
+        self._told = Stage.RUNNING
+        self.channel, theirs = Channel.pair()
+        try:
+            # A session of its own: a terminal's Ctrl-C would otherwise count twice.
+            self._process = subprocess.Popen(
+                [*program, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError:
+            self.channel.close()
+            raise
+        finally:
+            theirs.close()
+        # Not as words or variables of its own, which others may read: the address may hold a password.
+        if not self.channel.send(assignment, incarnation.files):
+            self._process.kill()
+            self._process.wait()
+            self.channel.close()
+            raise OSError(errno.EMSGSIZE, "it could not be told what to do")
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.assignment.options.name
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def lived_s(self) -> float:
+        """Seconds since its start."""
+        return time.monotonic() - self._began_s
+
+    def exit_code(self) -> int | None:
+        """How it ended, negative for a signal; ``None`` while it lives. From then on its number may be another's."""
+        return self._process.poll()
+
+    def stop(self, stage: Stage) -> None:
+        """Ask it to stop at least so urgently, unless it was told; it may have no room to hear it now."""
+        if stage > self._told and self.channel.send(Stop(stage)):
+            self._told = stage
+
+    def kill(self) -> None:
+        """End it without asking."""
+        self._process.kill()
+
+    def take_messages(self) -> list[Message]:
+        """What it has said since the last look."""
+        found: list[Message] = []
+        while True:
+            try:
+                received = self.channel.receive()
+            except BlockingIOError:
+                return found
+            if received is None:
+                return found
+            found.append(received[0])

@@ -1,0 +1,71 @@
+"""How a worker process is started: with a place for what it leaves, notes, and a control group if there can be one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from oneshot_queue.workers.ipc.journal import Notes
+from oneshot_queue.workers.ipc.journal_format import MAX_CGROUP_BYTES
+from oneshot_queue.workers.ipc.messages import Assignment
+from oneshot_queue.workers.ipc.options import WorkerOptions
+from oneshot_queue.workers.processes import cgroup
+from oneshot_queue.workers.supervisor.child import Child
+from oneshot_queue.workers.supervisor.leftovers import broker_mark
+from oneshot_queue.workers.supervisor.worker_dirs import new_incarnation
+
+SPARE_SLOTS: Final = 256
+
+
+def start_child(
+    options: WorkerOptions,
+    *,
+    process: int,
+    processes: int,
+    supervisor: str,
+    workers_folder: Path | None,
+    program: Sequence[str],
+) -> Child:
+    """Start a worker process.
+
+    Args:
+        process: Its number among ``processes``, from 1.
+        supervisor: An id that all worker processes of one supervisor share.
+        workers_folder: Where the folders of workers are; ``None`` if there is no such place.
+
+    Raises:
+        OSError: It cannot be started now; nothing of it is left.
+    """
+    worker_id = uuid.uuid4().hex
+    incarnation = new_incarnation(workers_folder, worker_id)
+    group = cgroup.make(worker_id)
+    if group is not None and len(group.encode()) > MAX_CGROUP_BYTES:
+        cgroup.remove(group)
+        group = None
+    try:
+        notes = Notes.lay_out(
+            incarnation.notes,
+            worker_id=worker_id,
+            namespace=options.settings.namespace,
+            broker=broker_mark(options.url),
+            cgroup=group or "",
+            slots=4 * options.concurrency + SPARE_SLOTS,
+            leases=len(options.queues),
+        )
+        assignment = Assignment(
+            worker_id=worker_id,
+            supervisor=supervisor,
+            process=process,
+            processes=processes,
+            folder=None if incarnation.folder is None else str(incarnation.folder),
+            cgroup=group,
+            options=options,
+        )
+        return Child(assignment, incarnation, notes, program)
+    except OSError:
+        if group is not None:
+            cgroup.remove(group)
+        incarnation.remove()
+        raise

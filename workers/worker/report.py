@@ -1,0 +1,69 @@
+"""What a worker tells the person who started it: one line for each thing that happened, on standard error."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from oneshot_queue.jobs import text_of
+from oneshot_queue.outcomes import Cause, Outcome
+from oneshot_queue.states import JobState
+from oneshot_queue.workers.ipc.console import Lines
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob
+
+MAX_COMMAND_CHARS: Final = 100
+
+
+class Report(Lines):
+    """Writes the lines."""
+
+    def opened(self, *, name: str, broker: str, queues: Sequence[str], slots: int) -> None:
+        """The first line."""
+        plural = "" if slots == 1 else "s"
+        self.say(f"worker {name} · broker {broker} · queues {', '.join(queues)} · {slots} slot{plural}")
+
+    def started(self, held: HeldJob) -> None:
+        """A job's process exists."""
+        if self.is_quiet:
+            return  # the words alone would cost every job something
+        self.say(f"{_now()} start {held.job_id} · {held.keys.queue} · {_command(held)}")
+
+    def ending(self, held: HeldJob, cause: str) -> None:
+        """The termination of a job's processes has begun."""
+        self.say(f"{_now()} stop  {held.job_id} · {cause.replace('_', ' ')}")
+
+    def ended(self, held: HeldJob, outcome: Outcome, seconds: float | None) -> None:
+        """A job's end."""
+        if outcome.survivors:
+            self.warn(f"{_now()} job {held.job_id}: SIGKILL did not end {', '.join(map(str, outcome.survivors))}")
+        if self.is_quiet:
+            return
+        took = "" if seconds is None else f" after {seconds:.2f} s"
+        error = f" · {outcome.error}" if outcome.error else ""
+        again = " · to be retried" if held.spec is not None and held.spec.begins_again(outcome) else ""
+        self.say(f"{_now()} end   {held.job_id} · {outcome.state} · {_how(outcome)}{took}{error}{again}")
+
+    def let_go(self, held: HeldJob) -> None:
+        """The processes are gone of a job that is not this worker's any more."""
+        self.say(f"{_now()} gone  {held.job_id} · its processes have ended; how it ends is decided elsewhere")
+
+
+def _how(outcome: Outcome) -> str:
+    if outcome.state is JobState.COMPLETED or outcome.cause is Cause.EXIT:
+        return f"exit {outcome.exit_code}"
+    if outcome.cause is Cause.SIGNAL:
+        return f"signal {outcome.signal}"
+    return outcome.cause.replace("_", " ")
+
+
+def _command(held: HeldJob) -> str:
+    if held.spec is None:
+        return "(no readable command)"
+    words = shlex.join(text_of(word) for word in held.spec.command)
+    return words if len(words) <= MAX_COMMAND_CHARS else words[: MAX_COMMAND_CHARS - 1] + "…"
+
+
+def _now() -> str:
+    return time.strftime("%H:%M:%S")

@@ -1,0 +1,110 @@
+"""How a worker leaves: its jobs end, what happened to them is written down, and its leases end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import anyio
+
+from oneshot_queue.errors import BrokerError
+from oneshot_queue.store.transport.connection import REPLY_TIMEOUT_S
+from oneshot_queue.workers.ipc.console import jobs_in_words
+from oneshot_queue.workers.ipc.messages import Stage
+from oneshot_queue.workers.orchestrator import AsyncOrchestrator
+from oneshot_queue.workers.worker.job_control import Custody
+from oneshot_queue.workers.worker.report import Report
+from oneshot_queue.workers.worker.services.lease_keeper import LeaseKeeper
+from oneshot_queue.workers.worker.services.presence import Presence
+from oneshot_queue.workers.worker.state.held_jobs import Holdings
+from oneshot_queue.workers.worker.stop_state import Stopping
+
+FLUSH_S: Final = 30.0
+"""How long a worker that ends tries to write down the ends of its jobs."""
+
+LAST_WORD_S: Final = 0.5
+"""The same once it was told to kill."""
+
+
+class Departure:
+    """The last steps of a worker, in this order; each is shortened by a more urgent request to stop."""
+
+    def __init__(
+        self,
+        *,
+        stopping: Stopping,
+        holdings: Holdings,
+        orchestrator: AsyncOrchestrator,
+        custody: Custody,
+        lease_keeper: LeaseKeeper,
+        presence: Presence,
+        report: Report,
+    ) -> None:
+        self._stopping = stopping
+        self._holdings = holdings
+        self._orchestrator = orchestrator
+        self._custody = custody
+        self._lease_keeper = lease_keeper
+        self._presence = presence
+        self._report = report
+
+    async def end_jobs(self, drain_timeout_s: float | None) -> None:
+        """Let the jobs end; then interrupt, then kill them, as urgently as was asked.
+
+        Args:
+            drain_timeout_s: What the jobs get when the worker is to drain; ``None`` is as long as they need.
+        """
+        async with anyio.create_task_group() as urging:
+            if self._stopping.stage:
+                self._custody.return_unstarted()
+            urging.start_soon(self._urge, drain_timeout_s)
+            await self._orchestrator.wait_until_idle()
+            urging.cancel_scope.cancel()
+
+    async def flush(self) -> None:
+        """Write down what is left; not for long once the worker was told to kill."""
+        with anyio.move_on_after(FLUSH_S):
+            async with anyio.create_task_group() as flushing:
+
+                async def give_up_when_told() -> None:
+                    await self._stopping.wait_for(Stage.KILLING)
+                    await anyio.sleep(LAST_WORD_S)
+                    flushing.cancel_scope.cancel()
+
+                flushing.start_soon(give_up_when_told)
+                await self._holdings.wait_until_written()
+                flushing.cancel_scope.cancel()
+        for held in self._holdings:
+            self._report.warn(f"job {held.job_id}: its end could not be written to the broker")
+
+    async def say_goodbye(self) -> None:
+        """End the leases and the sign of life."""
+        patience_s = LAST_WORD_S if self._stopping.stage is Stage.KILLING else REPLY_TIMEOUT_S
+        with anyio.move_on_after(patience_s, shield=True):
+            try:
+                await self._lease_keeper.end()
+                await self._presence.end()
+            except BrokerError as problem:
+                self._report.warn(f"could not say goodbye to the broker: {problem}")
+
+    async def _urge(self, drain_timeout_s: float | None) -> None:
+        if self._stopping.stage is Stage.FINISHING:
+            self._say_it_waits(None)
+        await self._stopping.wait_for(Stage.DRAINING)
+        if self._stopping.stage is Stage.DRAINING:
+            self._say_it_waits(drain_timeout_s)
+        with anyio.move_on_after(drain_timeout_s):
+            await self._stopping.wait_for(Stage.INTERRUPTING)
+        if self._orchestrator.tasks:
+            self._report.say(f"interrupting {self._jobs()}")
+        for held in self._holdings:
+            self._custody.stop(held, self._stopping.because)
+        await self._stopping.wait_for(Stage.KILLING)
+        self._orchestrator.kill()
+
+    def _say_it_waits(self, patience_s: float | None) -> None:
+        if self._orchestrator.tasks:
+            until = "waiting for " if patience_s is None else f"{patience_s:g} s for "
+            self._report.say(f"stopping: {until}{self._jobs()} to end")
+
+    def _jobs(self) -> str:
+        return jobs_in_words(len(self._orchestrator.tasks))

@@ -1,0 +1,171 @@
+"""Ends of jobs that Redis has not taken yet, on disk: they outlive this process, and the machine's next start.
+
+A file of records, each a length and a packed map, appended with one write and one ``fsync``. A record that is cut short
+or makes no sense ends the reading: what stands before it counts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import msgpack
+
+from oneshot_queue.errors import MalformedData
+from oneshot_queue.outcomes import Cause, Outcome, Usage
+from oneshot_queue.states import JobState
+from oneshot_queue.store.attempts import Holder
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.wire.chunks import pack_chunks, unpack_chunks
+from oneshot_queue.workers.worker.state.completions import Ending
+
+_LENGTH: Final = struct.Struct("=I")
+_MAX_BYTES: Final = 65_536
+_MAX_ERROR_CHARS: Final = 4_000
+_MAX_FILE_BYTES: Final = 64 * 1_048_576
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """An ending as it lay on disk.
+
+    Attributes:
+        ended_ms: When, ms since 1970 by Redis' clock as the writer knew it.
+    """
+
+    ended_ms: int
+    ending: Ending
+
+
+Record = tuple[Ending, int]
+"""An ending, and its instant in ms since 1970 by Redis' clock."""
+
+
+class Spool:
+    """Writes down endings while Redis cannot take them. Its methods block on the disk: call them in a thread.
+
+    Args:
+        path: Its file, in a folder that is this user's alone; ``None`` if there is none: then nothing is kept.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def keep(self, records: Sequence[Record]) -> None:
+        """Append endings, and return when they are on the disk.
+
+        Raises:
+            OSError: They are not.
+        """
+        if self._path is not None:
+            _append(self._path, records)
+
+    def replace(self, records: Sequence[Record]) -> None:
+        """Keep these and no others: Redis has taken the rest.
+
+        Raises:
+            OSError: What was there before is there still.
+        """
+        if self._path is None:
+            return
+        if not records:
+            self._path.unlink(missing_ok=True)
+            return
+        new = self._path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        _append(new, records)
+        new.replace(self._path)
+
+
+def _append(path: Path, records: Sequence[Record]) -> None:
+    packed = b"".join(_LENGTH.pack(len(record)) + record for record in map(_packed, records))
+    file = os.open(path, _FLAGS, 0o600)
+    try:
+        before = os.fstat(file).st_size
+        if os.write(file, packed) < len(packed):
+            # The disk is full: half a record would hide whatever comes after it.
+            os.ftruncate(file, before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def read_spool(path: Path, keys_of: Callable[[str], QueueKeys]) -> Iterator[Spooled]:
+    """Read what a spool holds, up to the first record that makes no sense.
+
+    Args:
+        keys_of: Makes the keys of a queue out of its name.
+    """
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            raw = file.read(_MAX_FILE_BYTES)
+    except OSError:
+        return
+    at = 0
+    while at + _LENGTH.size <= len(raw):
+        (length,) = _LENGTH.unpack_from(raw, at)
+        record = raw[at + _LENGTH.size : at + _LENGTH.size + length]
+        if length > _MAX_BYTES or len(record) < length:
+            return
+        at += _LENGTH.size + length
+        try:
+            yield _unpacked(record, keys_of)
+        except (ValueError, TypeError, KeyError, MalformedData, msgpack.UnpackException):
+            return
+
+
+def _packed(record: Record) -> bytes:
+    ending, ended_ms = record
+    form = {
+        "queue": ending.keys.queue,
+        "job": ending.job_id,
+        "attempt": ending.attempt,
+        "holder": [ending.holder.token, ending.holder.lease, ending.holder.worker],
+        "outcome": asdict(ending.outcome) | {"output": None, "error": (ending.outcome.error or "")[:_MAX_ERROR_CHARS]},
+        "ended_ms": ended_ms,
+        "ran_s": None if ending.started_s is None else ending.ended_s - ending.started_s,
+        "inline": pack_chunks(list(ending.inline)) if ending.inline else b"",
+        "kept": ending.kept,
+        "fields": dict(ending.fields),
+        "retry_after_s": ending.retry_after_s,
+    }
+    packed: bytes = msgpack.packb(form, use_bin_type=True)
+    return packed
+
+
+def _unpacked(record: bytes, keys_of: Callable[[str], QueueKeys]) -> Spooled:
+    form = msgpack.unpackb(record, raw=False)
+    said = form["outcome"]
+    outcome = Outcome(
+        JobState(said["state"]),
+        Cause(said["cause"]),
+        said["exit_code"],
+        said["signal"],
+        int(said["attempt"]),
+        Usage(**said["usage"]),
+        said["error"] or None,
+        tuple(said["survivors"]),
+    )
+    token, lease, worker = form["holder"]
+    ran_s = form["ran_s"]
+    ending = Ending(
+        keys_of(str(form["queue"])),
+        str(form["job"]),
+        int(form["attempt"]),
+        Holder(str(token), str(lease), str(worker)),
+        outcome,
+        ended_s=0.0,
+        started_s=None if ran_s is None else -float(ran_s),
+        inline=tuple(unpack_chunks(form["inline"])) if form["inline"] else (),
+        kept=int(form["kept"]),
+        fields=form["fields"],
+        retry_after_s=form["retry_after_s"],
+    )
+    return Spooled(int(form["ended_ms"]), ending)

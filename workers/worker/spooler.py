@@ -1,0 +1,76 @@
+"""Which endings lie on disk because Redis cannot take them now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+import anyio
+
+from oneshot_queue.clock import Clock
+from oneshot_queue.workers.worker.spool import Record, Spool
+from oneshot_queue.workers.worker.state.completions import Ending
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob
+from oneshot_queue.workers.worker.state.server_clock import ServerClock
+from oneshot_queue.workers.worker.threads import run_blocking
+
+logger = logging.getLogger(__name__)
+
+MAX_STALE: Final = 1_000
+"""Endings that may lie there although Redis has taken them, while others still wait."""
+
+
+class Safekeeping:
+    """Brings each ending to the disk once, and removes them when Redis has taken them.
+
+    A disk that is full or broken is told and outlived: the endings are still in memory.
+    """
+
+    def __init__(self, spool: Spool, clock: Clock, server_clock: ServerClock) -> None:
+        self._spool = spool
+        self._clock = clock
+        self._server_clock = server_clock
+        self._kept: dict[HeldJob, Record] = {}
+        self._stale = 0
+        self._has_failed = False
+        self._writing = anyio.Lock()
+
+    async def keep(self, endings: Iterable[tuple[HeldJob, Ending]]) -> None:
+        """Return when these endings are on the disk, or cannot be."""
+        async with self._writing:
+            await self._keep([(held, ending) for held, ending in endings if held not in self._kept])
+
+    async def _keep(self, new: list[tuple[HeldJob, Ending]]) -> None:
+        if not new:
+            return
+        now_s, now_ms = self._clock.monotonic(), self._server_clock.now_ms()
+        records = {held: (ending, now_ms - round((now_s - ending.ended_s) * 1000)) for held, ending in new}
+        try:
+            await run_blocking(lambda: self._spool.keep(list(records.values())))
+        except OSError as problem:
+            if not self._has_failed:
+                logger.error("ends of jobs cannot be kept on disk until the broker takes them: %s", problem)
+            self._has_failed = True
+            return
+        self._kept |= records
+
+    async def release(self, waiting: Iterable[HeldJob]) -> None:
+        """Only these still wait for Redis."""
+        if not self._kept:
+            return
+        async with self._writing:
+            left = set(waiting)
+            before = len(self._kept)
+            self._kept = {held: record for held, record in self._kept.items() if held in left}
+            self._stale += before - len(self._kept)
+            if self._stale and (not self._kept or self._stale > MAX_STALE):
+                await self._forget_stale()
+
+    async def _forget_stale(self) -> None:
+        try:
+            await run_blocking(lambda: self._spool.replace(list(self._kept.values())))
+        except OSError as problem:
+            # What lies there counts once, however often it is read.
+            logger.warning("the spool cannot be cleared: %s", problem)
+        self._stale = 0

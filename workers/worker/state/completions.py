@@ -1,0 +1,90 @@
+"""How this worker's part in an attempt ended, with all that has to be written about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from oneshot_queue.outcomes import Outcome
+from oneshot_queue.settings import Settings
+from oneshot_queue.store import attempts, claims
+from oneshot_queue.store.attempts import Holder
+from oneshot_queue.store.calls import Call, Word
+from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.wire.chunks import Chunk, pack_chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An attempt's end. It can be written as often as one likes: once it counts.
+
+    Attributes:
+        ended_s: When, monotonic.
+        started_s: When its process began, if it did.
+        inline: The whole output of an attempt that wrote little and sent nothing.
+        kept: Bytes of output that are kept.
+        fields: What else the job's record is to hold.
+        retry_after_s: Seconds until the next attempt may begin; ``None`` if this was the last.
+    """
+
+    keys: QueueKeys
+    job_id: str
+    attempt: int
+    holder: Holder
+    outcome: Outcome
+    ended_s: float
+    started_s: float | None
+    inline: tuple[Chunk, ...]
+    kept: int
+    fields: Mapping[str, Word]
+    retry_after_s: float | None
+
+    def finish(self, now_s: float, settings: Settings) -> Call[Any]:
+        """The call that writes it."""
+        return attempts.finish(
+            self.keys,
+            self.job_id,
+            self.holder,
+            self.outcome,
+            ago_ms=_ago_ms(self.ended_s, now_s),
+            inline_output=pack_chunks(list(self.inline)) if self.inline else b"",
+            kept=self.kept,
+            fields=self.fields,
+            settings=settings,
+            retry_after_s=self.retry_after_s,
+        )
+
+    def again(self, now_s: float, host: str, settings: Settings) -> list[Call[Any]]:
+        """Tell it once more to a server that may have forgotten it, first that it was run here at all."""
+        return [self._adopt(now_s, host), self.finish(now_s, settings)]
+
+    def _adopt(self, now_s: float, host: str) -> Call[bool]:
+        ago_ms = _ago_ms(self.ended_s if self.started_s is None else self.started_s, now_s)
+        return claims.adopt(self.keys, self.job_id, self.holder, attempt=self.attempt, host=host, ago_ms=ago_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A job that went back to its queue, because it never began here.
+
+    Attributes:
+        why: One word for the history.
+    """
+
+    keys: QueueKeys
+    job_id: str
+    holder: Holder
+    why: str
+
+    def give_back(self, settings: Settings) -> Call[Any]:
+        """The call that writes it."""
+        return claims.give_back(self.keys, self.job_id, self.holder, why=self.why, is_counted=False, settings=settings)
+
+    def again(self, now_s: float, host: str, settings: Settings) -> list[Call[Any]]:  # noqa: ARG002 - as of an ending
+        """Tell it once more: where the claim was forgotten too, the job waits anyway."""
+        return [self.give_back(settings)]
+
+
+def _ago_ms(at_s: float, now_s: float) -> int:
+    return max(0, round((now_s - at_s) * 1000))

@@ -1,0 +1,27 @@
+"""A worker's leases, one for each of its queues, and what follows from an interrupt on record."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from oneshot_queue.store.keys import QueueKeys
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right to hold jobs of one queue. A lost lease never returns: the next one has the next number.
+
+    Attributes:
+        renewed_s: When the last renewal was sent that was acknowledged, by the clock that goes on during sleep.
+    """
+
+    keys: QueueKeys
+    worker_id: str
+    number: int = 1
+    renewed_s: float = -math.inf
+
+    @property
+    def id(self) -> str:
+        """What Redis knows it by."""
+        return f"{self.worker_id}.{self.number}"
