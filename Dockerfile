@@ -1,4 +1,4 @@
-# A worker (or any other verb: `docker run IMAGE enqueue …`) as an unprivileged user.
+# Runs a worker, or any other command (`docker run IMAGE enqueue …`), as an unprivileged user.
 FROM python:3.13-slim AS build
 WORKDIR /build
 RUN python -m venv /opt/oneshot-queue

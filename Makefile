@@ -1,8 +1,8 @@
-# Everything a person or CI does here, by name. Needs Linux, Python 3.11 or newer, make, sh and the coreutils; takes uv
-# where it finds it, else pip.
+# Every task for developers and CI, by name. Requires Linux, Python 3.11 or newer, make, sh and the coreutils. Uses uv if
+# installed, otherwise pip.
 
 PYTHON ?= python3
-# More for pytest: make test ARGS='tests/store -k claim'
+# Extra arguments for pytest: make test ARGS='tests/store -k claim'
 ARGS ?=
 
 bin := .venv/bin
@@ -10,30 +10,30 @@ python := $(bin)/python
 local := .venv/installed-local
 dev := .venv/installed-dev
 
-# Both stamps name the folder they were made in: a virtual environment that was moved, or whose Python is gone, is
-# made again.
+# Both stamps name the folder they were created in: a virtual environment that was moved, or whose Python is gone, is
+# created again.
 ifneq ($(shell $(python) -c 'print(open("$(local)").read())' 2>/dev/null),$(CURDIR))
 again := again
 endif
 
-# An install must not run twice at once.
+# Two installs must not run at the same time.
 .NOTPARALLEL:
 .PHONY: help demo test test-all faults soak check format format-check lint types imports bench bench-peers outdated clean again
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make demo      run a command through a local broker, show its output and its state, leave nothing running'
-	@echo 'make test      run the tests, those of the store on every Redis found (ARGS="..." goes to pytest)'
-	@echo 'make test-all  run every test that needs a server on every Redis found'
-	@echo 'make faults    make faults happen and prove what holds under them, the long tests included'
-	@echo 'make soak      random faults for SOAK_S=600 seconds, drawn from SEED; prints what held'
-	@echo 'make check     all that CI checks: format, lint, types, import walls, tests'
+	@echo 'make demo      run a command through a local broker, show its output and state, leave nothing running'
+	@echo 'make test      run the fast tests; ARGS="..." is passed to pytest, PYTHON=... selects the interpreter'
+	@echo 'make test-all  run every test on every Redis found, including the long tests'
+	@echo 'make faults    run all fault-injection tests, including the long ones'
+	@echo 'make soak      inject random faults for SOAK_S=600 seconds, chosen by SEED; print the invariants that held'
+	@echo 'make check     run everything that CI checks: format, lint, types, import contracts, tests'
 	@echo 'make format    format the code and sort its imports'
-	@echo 'make lint | types | imports    one of these checks alone'
+	@echo 'make lint | types | imports    run one of these checks'
 	@echo 'make bench     measure speed and memory'
-	@echo 'make bench-peers    measure the same work through eleven other systems, which it installs apart'
+	@echo 'make bench-peers    benchmark eleven other systems on the same work, in a separate environment'
 	@echo 'make outdated  list newer releases of the pinned packages, and known advisories'
-	@echo 'make clean     remove what make made'
+	@echo 'make clean     remove everything that make created'
 
 demo: $(local)
 	@PATH="$(CURDIR)/$(bin):$$PATH" sh examples/demo.sh

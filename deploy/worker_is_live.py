@@ -1,4 +1,4 @@
-"""Health check of a worker's container: exit 0 if the broker sees a live worker of this host, 1 if not."""
+"""Health check for a worker container: exit 0 if the broker lists a live worker of this host, otherwise 1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 
 
 def main() -> None:
-    """Ask as a person would: ``oneshot-queue workers``."""
+    """Run ``oneshot-queue workers --json`` and look for this host."""
     listed = subprocess.run(["oneshot-queue", "workers", "--json"], stdout=subprocess.PIPE, check=True)
     hosts = {worker["host"] for worker in json.loads(listed.stdout)}
     sys.exit(0 if socket.gethostname() in hosts else f"no live worker of {socket.gethostname()}; live: {sorted(hosts)}")

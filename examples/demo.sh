@@ -1,7 +1,7 @@
 #!/bin/sh
-# A command through a local broker of its own: `make demo`, or this script with oneshot-queue on PATH.
+# Runs a command through a separate local broker: `make demo`, or this script with oneshot-queue on PATH.
 #
-# State lives in a temporary folder, so that no broker or job of yours is touched; at the end nothing is left running.
+# State is kept in a temporary directory, so your own brokers and jobs are not touched. Nothing is left running at the end.
 set -eu
 
 unset ONESHOT_QUEUE_URL
