@@ -1,7 +1,7 @@
 """What runs on worker machines: a supervisor (``supervision/``), and worker processes (``worker``) below it.
 
 A worker process is the local engine below, which knows no Redis and is useful alone, and the duties around it
-(``services/``). ``admission`` takes claimed jobs on, ``custody`` lets them go before they end by themselves, and
+(``services/``). ``admission`` takes claimed jobs on, ``control`` lets them go before they end by themselves, and
 ``departure`` is how the worker leaves; ``notes`` and ``spool`` are what outlives it. What is done to real processes is
 in ``processes/``.
 

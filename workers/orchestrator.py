@@ -27,7 +27,7 @@ from oneshot_queue.workers.engine.requirements import (
     require_pidfds,
     usable_concurrency,
 )
-from oneshot_queue.workers.engine.runtime import Engine, Starts, Unnoted, guarded
+from oneshot_queue.workers.engine.runtime import NoStartLog, Runtime, StartLog, guarded
 from oneshot_queue.workers.processes.process_tree import ProcessTree
 from oneshot_queue.workers.processes.readiness import Readiness
 from oneshot_queue.workers.processes.spawning import seal_descriptors
@@ -71,7 +71,7 @@ class AsyncOrchestrator:
         heartbeat_s: float = 1.0,
         capture: bool = True,
         survive_s: float = 30.0,
-        starts: Starts | None = None,
+        starts: StartLog | None = None,
         reuses_machines: bool = False,
     ) -> None:
         self.max_concurrent = usable_concurrency(max_concurrent)
@@ -85,7 +85,7 @@ class AsyncOrchestrator:
         self._heartbeat_s = heartbeat_s
         self._capture = capture
         self._survive_s = survive_s
-        self._starts = starts or Unnoted()
+        self._starts = starts or NoStartLog()
         self._reuses_machines = reuses_machines
         self._tasks: dict[str, OneshotTask] = {}
         self._waiting: OrderedDict[str, OneshotTask] = OrderedDict()
@@ -97,7 +97,7 @@ class AsyncOrchestrator:
         self._exits = ExitStack()
         self._group: anyio.abc.TaskGroup
         self._limiter: anyio.CapacityLimiter
-        self._engine: Engine
+        self._runtime: Runtime
         self._heartbeat: Heartbeat
 
     async def __aenter__(self) -> Self:
@@ -113,7 +113,7 @@ class AsyncOrchestrator:
             exits.callback(tree.tend_strays)
             readiness = Readiness()
             exits.callback(readiness.close)
-            self._engine = Engine(
+            self._runtime = Runtime(
                 clock=self._clock,
                 observers=self._observers,
                 environment=self._environment,
@@ -202,7 +202,7 @@ class AsyncOrchestrator:
         if task_id in self._tasks:
             raise ValueError(f"task {task_id} has not ended yet; give the new one another id")
         task = OneshotTask(
-            task_id, command, attempt=attempt, token=token, job_id=job_id, engine=self._engine, on_end=self._on_end
+            task_id, command, attempt=attempt, token=token, job_id=job_id, runtime=self._runtime, on_end=self._on_end
         )
         if on_end is not None:
             self._on_ends[task_id] = on_end
@@ -271,7 +271,7 @@ class AsyncOrchestrator:
             await task.run()
             # Its slot stays taken while something of it lives.
             await task.outlast_survivors()
-            self._engine.give_back(task.machine)
+            self._runtime.give_back(task.machine)
         finally:
             if self._running.get(task.task_id) is task:
                 del self._running[task.task_id]

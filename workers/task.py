@@ -27,7 +27,7 @@ from oneshot_queue.task_events import (
 )
 from oneshot_queue.workers.engine.crash_points import crash_at
 from oneshot_queue.workers.engine.outcomes import outcome_of
-from oneshot_queue.workers.engine.runtime import Engine, StartForbidden
+from oneshot_queue.workers.engine.runtime import Runtime, StartForbidden
 from oneshot_queue.workers.processes.environment import job_environment
 from oneshot_queue.workers.processes.pipes import OutputPipes, StdinFeeder
 from oneshot_queue.workers.processes.process import Process
@@ -69,7 +69,7 @@ class OneshotTask:
         attempt: int = 1,
         token: str | None = None,
         job_id: str | None = None,
-        engine: Engine | None = None,
+        runtime: Runtime | None = None,
         on_end: OnEnd | None = None,
     ) -> None:
         self.task_id = task_id
@@ -78,12 +78,12 @@ class OneshotTask:
         self.attempt = attempt
         self.token = token or secrets.token_hex(16)
         self.job_id = job_id or task_id
-        self._engine = engine or Engine()
-        self._owns_engine = engine is None
-        self.machine = self._engine.machine_for(self)
+        self._runtime = runtime or Runtime()
+        self._owns_engine = runtime is None
+        self.machine = self._runtime.machine_for(self)
         self.outcome: Outcome | None = None
         self._on_end = on_end
-        self._capture = self._engine.new_capture()
+        self._capture = self._runtime.new_capture()
         self._process: Process | None = None
         self._lineage: Lineage | None = None
         self._pipes: OutputPipes | None = None
@@ -114,7 +114,7 @@ class OneshotTask:
         try:
             await self._start()
             if self.outcome is None:
-                await self._see_off()
+                await self._finish()
             else:
                 self._release()
         except GeneratorExit:
@@ -193,34 +193,34 @@ class OneshotTask:
     async def _start(self) -> None:
         delay_s, longest_s = _SPAWN_DELAYS_S
         environment = job_environment(
-            self._engine.environment, self.spec.env, job_id=self.job_id, attempt=self.attempt, token=self.token
+            self._runtime.environment, self.spec.env, job_id=self.job_id, attempt=self.attempt, token=self.token
         )
         while self.outcome is None:
             not_before = ticks_now()
             crash_at("before_spawn")
             try:
-                self._engine.starts.begin(self.task_id)
+                self._runtime.starts.begin(self.task_id)
                 process = spawn(
                     self.spec.argv,
                     cwd=self.spec.cwd,
                     env=environment,
                     with_stdin=self.spec.stdin is not None,
                     with_terminal=self.spec.pty,
-                    is_sealed=self._engine.is_sealed,
+                    is_sealed=self._runtime.is_sealed,
                 )
             except SpawnRefused as refused:
-                self._engine.starts.withdraw(self.task_id)
+                self._runtime.starts.withdraw(self.task_id)
                 self.machine.fail()
                 error, code = str(refused), refused.exit_code
                 self._conclude(Outcome(JobState.FAILED, Cause.SPAWN_ERROR, code, attempt=self.attempt, error=error))
             except (SpawnPostponed, StartForbidden) as postponed:
-                self._engine.starts.withdraw(self.task_id)
-                self._engine.notify(SpawnDelayed(self.task_id, str(postponed)))
+                self._runtime.starts.withdraw(self.task_id)
+                self._runtime.notify(SpawnDelayed(self.task_id, str(postponed)))
                 with anyio.move_on_after(delay_s):
                     await self._ended.wait()
                 delay_s = min(delay_s * 2, longest_s)
             else:
-                self._engine.starts.started(self.task_id, process.pid, not_before, ticks_now())
+                self._runtime.starts.started(self.task_id, process.pid, not_before, ticks_now())
                 self._attach(process, not_before)
                 return
 
@@ -228,15 +228,15 @@ class OneshotTask:
         crash_at("after_spawn")
         self._process = process
         self._lineage = Lineage.of(process, not_before, job_id=self.job_id, token=self.token)
-        self._engine.tree.register(self._lineage)
-        engine = self._engine
+        self._runtime.tree.register(self._lineage)
+        runtime = self._runtime
         self._termination = Termination(
-            process, self._lineage, engine.tree, engine.readiness, survive_s=engine.survive_s
+            process, self._lineage, runtime.tree, runtime.readiness, survive_s=runtime.survive_s
         )
-        self._pipes = OutputPipes(process, self._read_stream, engine.readiness)
-        self._started_at = self._last_output_at = self._engine.clock.monotonic()
+        self._pipes = OutputPipes(process, self._read_stream, runtime.readiness)
+        self._started_at = self._last_output_at = self._runtime.clock.monotonic()
         self.machine.start()
-        self._engine.notify(TaskStarted(self.task_id, process.pid))
+        self._runtime.notify(TaskStarted(self.task_id, process.pid))
         if self.spec.stdin is not None:
             self._stdin = StdinFeeder(process, self.spec.stdin)
 
@@ -248,27 +248,27 @@ class OneshotTask:
         data = self._pipes.read(stream)
         if not data:
             return False
-        self._last_output_at = self._engine.clock.monotonic()
+        self._last_output_at = self._runtime.clock.monotonic()
         if self.state is JobState.IDLE:
             self.machine.detect_activity()
-            self._engine.notify(ActivityDetected(self.task_id))
+            self._runtime.notify(ActivityDetected(self.task_id))
         offset = self._offsets[stream]
         self._offsets[stream] = offset + len(data)
         if self._capture is not None:
             self._capture.append(stream, data)
-        self._engine.notify(OutputReceived(self.task_id, stream, offset, data))
+        self._runtime.notify(OutputReceived(self.task_id, stream, offset, data))
         return True
 
     def _monitor_health(self) -> None:
         """Judge silence and limits by the clock; called by the heartbeat of whoever runs the task."""
         if self._termination is None or self._ending is not None or self._termination.has_exited():
             return
-        now = self._engine.clock.monotonic()
+        now = self._runtime.clock.monotonic()
         silent_s = now - self._last_output_at
         spec = self.spec
         if spec.idle_after is not None and silent_s >= spec.idle_after and self.state is JobState.RUNNING:
             self.machine.detect_silence()
-            self._engine.notify(SilenceDetected(self.task_id, silent_s))
+            self._runtime.notify(SilenceDetected(self.task_id, silent_s))
         if spec.time_limit is not None and now - self._started_at >= spec.time_limit:
             self._end_for(Cause.TIME_LIMIT)
         elif spec.idle_timeout is not None and silent_s >= spec.idle_timeout:
@@ -281,9 +281,9 @@ class OneshotTask:
         self._ending = cause
         crash_at("before_signal")
         self._termination.begin(self._grace_s)
-        self._engine.notify(InterruptStarted(self.task_id, cause, self._reason))
+        self._runtime.notify(InterruptStarted(self.task_id, cause, self._reason))
 
-    async def _see_off(self) -> None:
+    async def _finish(self) -> None:
         process, lineage, termination = self._process, self._lineage, self._termination
         assert process is not None and lineage is not None and termination is not None  # noqa: PT018
         survivors = await termination.finish()
@@ -291,9 +291,9 @@ class OneshotTask:
             await self._pipes.drain()
         exited = None
         if process.pid not in survivors:
-            self._engine.tree.release_leader(lineage)
+            self._runtime.tree.release_leader(lineage)
             exited = process.reap()
-            self._engine.starts.exited(self.task_id, None if exited is None else exited.status)
+            self._runtime.starts.exited(self.task_id, None if exited is None else exited.status)
             crash_at("after_exit")
         outcome = outcome_of(exited, self._ending, self.spec.success_codes, attempt=self.attempt, survivors=survivors)
         match outcome.state:
@@ -314,23 +314,23 @@ class OneshotTask:
         with anyio.CancelScope(shield=True):
             self.interrupt(grace=0.0, reason=_CANCELLED)
             self._termination.kill_now(survive_s=_ABORT_S)
-            await self._see_off()
+            await self._finish()
             self._release()
 
     def _conclude(self, outcome: Outcome) -> None:
         if self._capture is not None:
             outcome = replace(outcome, output=self._capture.result())
         self.outcome = outcome
-        self._engine.notify(TaskEnded(self.task_id, outcome))
+        self._runtime.notify(TaskEnded(self.task_id, outcome))
         self._ended.set()
         if self._on_end is not None:
             self._on_end(self, outcome)
 
     def _release(self) -> None:
         if self._process is not None and self._lineage is not None:
-            self._engine.tree.forget(self._lineage)
+            self._runtime.tree.forget(self._lineage)
             if self._stdin is not None:
                 self._stdin.close()
             self._process.close()
         if self._owns_engine:
-            self._engine.close()
+            self._runtime.close()

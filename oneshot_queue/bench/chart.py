@@ -20,7 +20,7 @@ def table(lines: Sequence[Line], width: int | None = None) -> Iterator[str]:
         width: Columns of the terminal: what the cells leave is for bars, the longest of each unit fills it. ``None``:
             it is no terminal.
     """
-    rows = [(line.name, f"{number(line.value)} {line.unit}", _spread(line), _mark(line)) for line in lines]
+    rows = [(line.name, f"{number(line.value)} {line.unit}", _spread(line), _target(line)) for line in lines]
     widths = [max((len(cell) for cell in column), default=0) for column in zip(*rows, strict=True)]
     room = 0 if width is None else min(_WIDEST_BAR, width - sum(widths) - 2 * (len(widths) + 1))
     longest: dict[str, float] = {}
@@ -44,7 +44,7 @@ def _spread(line: Line) -> str:
     return "" if line.spread is None else f"{number(line.spread[0])} … {number(line.spread[1])}"
 
 
-def _mark(line: Line) -> str:
-    if line.mark is None:
+def _target(line: Line) -> str:
+    if line.target is None:
         return ""
-    return f"{'≥' if line.mark.is_floor else '≤'} {number(line.mark.bound)} {_KEPT[line.is_kept]}"
+    return f"{'≥' if line.target.is_floor else '≤'} {number(line.target.bound)} {_KEPT[line.is_kept]}"

@@ -8,12 +8,12 @@ from typing import Final
 
 import anyio
 
-from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, median_of, quantiles_of
+from oneshot_queue.bench.figures import Line, MeasurementSpoilt, Target, median_of, quantiles_of
 from oneshot_queue.bench.fleet import QUEUE, TRUE, Fleet, Place, accepted
 from oneshot_queue.bench.sizes import Sizes
 from oneshot_queue.client.async_queue import Job, Queue
 
-MANY_MARK: Final = Mark.at_least(50_000)
+MANY_TARGET: Final = Target.at_least(50_000)
 
 
 def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
@@ -26,7 +26,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
                 rates[client].append(sizes.enqueued / way(fleet, sizes.enqueued))
                 check_waiting(fleet, sizes.enqueued)
     for client, found in rates.items():
-        yield median_of(found, f"{client}.enqueue_many of {sizes.enqueued:,}", "jobs/s", MANY_MARK)
+        yield median_of(found, f"{client}.enqueue_many of {sizes.enqueued:,}", "jobs/s", MANY_TARGET)
     with place() as fleet:
         spans_s = [_single(fleet) for _ in range(sizes.enqueues)]
         check_waiting(fleet, sizes.enqueues)

@@ -16,7 +16,7 @@ class MeasurementSpoilt(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Target:
     """A bound that a value should keep to."""
 
     bound: float
@@ -51,12 +51,12 @@ class Line:
     value: float
     unit: str
     spread: tuple[float, float] | None = None
-    mark: Mark | None = None
+    target: Target | None = None
 
     @property
     def is_kept(self) -> bool | None:
         """Whether the mark is kept; ``None`` without one."""
-        return None if self.mark is None else self.mark.is_kept_by(self.value)
+        return None if self.target is None else self.target.is_kept_by(self.value)
 
     def as_json(self, family: str) -> dict[str, object]:
         """The same for programs."""
@@ -68,33 +68,35 @@ class Line:
             "unit": self.unit,
             "low": low,
             "high": high,
-            "mark": None if self.mark is None else {"at_least" if self.mark.is_floor else "at_most": self.mark.bound},
+            "mark": None
+            if self.target is None
+            else {"at_least" if self.target.is_floor else "at_most": self.target.bound},
             "kept": self.is_kept,
         }
 
 
-def median_of(values: Sequence[float], name: str, unit: str, mark: Mark | None = None) -> Line:
+def median_of(values: Sequence[float], name: str, unit: str, target: Target | None = None) -> Line:
     """A line for what was measured once a round."""
-    return Line(name, statistics.median(values), unit, (min(values), max(values)), mark)
+    return Line(name, statistics.median(values), unit, (min(values), max(values)), target)
 
 
-def median_and_longest_of(spans_s: Sequence[float], name: str, mark: Mark) -> list[Line]:
+def median_and_longest_of(spans_s: Sequence[float], name: str, target: Target) -> list[Line]:
     """Two lines for some samples in seconds. The longest has the mark: a promise binds every time."""
     return [
         median_of(spans_s, f"{name}, p50", "s"),
-        Line(f"{name}, longest of {len(spans_s)}", max(spans_s), "s", mark=mark),
+        Line(f"{name}, longest of {len(spans_s)}", max(spans_s), "s", target=target),
     ]
 
 
 def quantiles_of(
-    spans_s: Sequence[float], name: str, p50_mark: Mark | None = None, p99_mark: Mark | None = None
+    spans_s: Sequence[float], name: str, p50_mark: Target | None = None, p99_mark: Target | None = None
 ) -> list[Line]:
     """Two lines, p50 and p99, in milliseconds, for many samples in seconds."""
     assert len(spans_s) >= _MIN_SAMPLES, f"{name}: {len(spans_s)} samples"
     cuts = statistics.quantiles((span * 1e3 for span in spans_s), n=100, method="inclusive")
     return [
-        Line(f"{name}, p50 of {len(spans_s)}", cuts[49], "ms", mark=p50_mark),
-        Line(f"{name}, p99", cuts[98], "ms", mark=p99_mark),
+        Line(f"{name}, p50 of {len(spans_s)}", cuts[49], "ms", target=p50_mark),
+        Line(f"{name}, p99", cuts[98], "ms", target=p99_mark),
     ]
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from oneshot_queue.bench.deaths import Deaths
-from oneshot_queue.bench.figures import Line, Mark, quantiles_of
+from oneshot_queue.bench.figures import Line, Target, quantiles_of
 from oneshot_queue.bench.fleet import Fleet, Place
 from oneshot_queue.bench.procfs import children_of
 from oneshot_queue.bench.sizes import Sizes
@@ -17,8 +17,8 @@ from oneshot_queue.client.sync_queue import SyncJob
 
 GROUP: Final = ("/bin/sh", "-c", "sleep 300 & wait")
 """A leader and a child: the group is dead when both are."""
-P50_MARK: Final = Mark.at_most(3.0)
-P99_MARK: Final = Mark.at_most(10.0)
+P50_TARGET: Final = Target.at_most(3.0)
+P99_TARGET: Final = Target.at_most(10.0)
 SLOTS: Final = 4
 
 
@@ -27,7 +27,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
     with place() as fleet:
         fleet.start_worker(1, concurrency=SLOTS, warm_up=sizes.warm_up)
         spans = [_interrupt(fleet) for _ in range(sizes.interrupts)]
-    yield from quantiles_of([dead_s for dead_s, _ in spans], "interrupt to group dead", P50_MARK, P99_MARK)
+    yield from quantiles_of([dead_s for dead_s, _ in spans], "interrupt to group dead", P50_TARGET, P99_TARGET)
     yield from quantiles_of([said_s for _, said_s in spans], "interrupt to its confirmation")
 
 

@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, quantiles_of
+from oneshot_queue.bench.figures import Line, MeasurementSpoilt, Target, quantiles_of
 from oneshot_queue.bench.fleet import TRUE, Fleet, Place
 from oneshot_queue.bench.sizes import Sizes
 from oneshot_queue.states import JobState
 
-RESULT_MARKS: Final = Mark.at_most(4.0), Mark.at_most(10.0)
-LAG_MARK: Final = Mark.at_most(30.0)
+RESULT_TARGETS: Final = Target.at_most(4.0), Target.at_most(10.0)
+LAG_TARGET: Final = Target.at_most(30.0)
 SLOTS: Final = 4
 # A line now and then: more than ten a second are sent together. Each says when it was written, by the clock that all
 # processes of a machine share.
@@ -31,8 +31,8 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
     with place() as fleet:
         fleet.start_worker(1, concurrency=SLOTS, warm_up=sizes.warm_up)
         spans_s = [result_s(fleet) for _ in range(sizes.results)]
-        yield from quantiles_of(spans_s, "enqueue to result", *RESULT_MARKS)
-        yield from quantiles_of(_lags(fleet, sizes.lines), "lag of a line that is followed", LAG_MARK)
+        yield from quantiles_of(spans_s, "enqueue to result", *RESULT_TARGETS)
+        yield from quantiles_of(_lags(fleet, sizes.lines), "lag of a line that is followed", LAG_TARGET)
 
 
 def result_s(fleet: Fleet) -> float:

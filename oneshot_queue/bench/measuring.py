@@ -72,7 +72,7 @@ def measured(url: str, families: Sequence[str], rtts_s: Sequence[float], sizes: 
             lines = list(_at_distance(url, family, rtt_s, sizes))
             if rtt_s:
                 # The marks are for a broker that is near.
-                yield Section(family, rtt_s, [*(replace(line, mark=None) for line in lines), *_compared(near, lines)])
+                yield Section(family, rtt_s, [*(replace(line, target=None) for line in lines), *_compared(near, lines)])
             else:
                 near = lines
                 yield Section(family, rtt_s, lines)
@@ -89,6 +89,6 @@ def _at_distance(url: str, family: str, rtt_s: float, sizes: Sizes) -> Iterator[
 def _compared(near: Sequence[Line], far: Sequence[Line]) -> Iterator[Line]:
     values = {line.name: line.value for line in near if line.unit == throughput.UNIT}
     for line in far:
-        if line.unit == throughput.UNIT and line.name in values and line.name in throughput.AFAR_MARKS:
+        if line.unit == throughput.UNIT and line.name in values and line.name in throughput.AFAR_TARGETS:
             ratio = line.value / values[line.name]
-            yield Line(line.name, ratio, "of that without", mark=throughput.AFAR_MARKS[line.name])
+            yield Line(line.name, ratio, "of that without", target=throughput.AFAR_TARGETS[line.name])

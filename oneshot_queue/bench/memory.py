@@ -9,16 +9,16 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from oneshot_queue.bench.figures import Line, Mark
+from oneshot_queue.bench.figures import Line, Target
 from oneshot_queue.bench.fleet import Fleet, Place
 from oneshot_queue.bench.procfs import rss_bytes
 from oneshot_queue.bench.sizes import Sizes
 from oneshot_queue.store.checkup import server_words
 
-WORKER_MARK: Final = Mark.at_most(45.0)
-RUNNING_MARK: Final = Mark.at_most(40.0)
-QUEUED_MARK: Final = Mark.at_most(450.0)
-FINISHED_MARK: Final = Mark.at_most(750.0)
+WORKER_TARGET: Final = Target.at_most(45.0)
+RUNNING_TARGET: Final = Target.at_most(40.0)
+QUEUED_TARGET: Final = Target.at_most(450.0)
+FINISHED_TARGET: Final = Target.at_most(750.0)
 OUTPUT_BYTES: Final = 40
 SLOTS: Final = 4
 SETTLED_S: Final = 0.2
@@ -47,10 +47,10 @@ def _worker(fleet: Fleet, sizes: Sizes) -> Iterator[Line]:
     busy_mb = rss_bytes(worker_pid) / 1e6
     supervisor_mb = rss_bytes(worker.pid) / 1e6
     fleet.interrupt(jobs, grace=0.0)
-    yield Line("worker, RSS at 0 running jobs", idle_mb, "MB", mark=WORKER_MARK)
+    yield Line("worker, RSS at 0 running jobs", idle_mb, "MB", target=WORKER_TARGET)
     yield Line(f"worker, RSS at {sizes.running} running jobs", busy_mb, "MB")
     each_kb = (busy_mb - idle_mb) / sizes.running * 1e3
-    yield Line("worker, RSS for each running job", each_kb, "KB/job", mark=RUNNING_MARK)
+    yield Line("worker, RSS for each running job", each_kb, "KB/job", target=RUNNING_TARGET)
     yield Line("supervisor, RSS", supervisor_mb, "MB")
 
 
@@ -66,9 +66,9 @@ def _server(fleet: Fleet, sizes: Sizes) -> Iterator[Line]:
     fleet.stop_workers()
     finished = _used_memory(fleet)
     fleet.check(jobs, output_bytes=OUTPUT_BYTES)
-    yield Line("Redis, for each queued job", (queued - before) / len(jobs), "B/job", mark=QUEUED_MARK)
+    yield Line("Redis, for each queued job", (queued - before) / len(jobs), "B/job", target=QUEUED_TARGET)
     name = f"Redis, for each finished job with {OUTPUT_BYTES} B of output"
-    yield Line(name, (finished - before) / len(jobs), "B/job", mark=FINISHED_MARK)
+    yield Line(name, (finished - before) / len(jobs), "B/job", target=FINISHED_TARGET)
 
 
 def _used_memory(fleet: Fleet) -> int:

@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from oneshot_queue.bench.figures import Line, Mark, median_of
+from oneshot_queue.bench.figures import Line, Target, median_of
 from oneshot_queue.bench.fleet import Fleet, Place
 from oneshot_queue.bench.latency import result_s
 from oneshot_queue.bench.sizes import Sizes
 
 SLOTS: Final = 4
 ENDLESS: Final = ("/bin/sh", "-c", "exec cat /dev/zero")
-SLOWDOWN_MARK: Final = Mark.at_most(2.0)
+SLOWDOWN_TARGET: Final = Target.at_most(2.0)
 
 
 def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
@@ -29,7 +29,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
         beside_s = statistics.median(result_s(fleet) for _ in range(sizes.results))
         fleet.interrupt([job], grace=0.0)
         name = "enqueue to result beside a job that never stops writing, p50"
-        yield Line(name, beside_s / alone_s, "times that alone", mark=SLOWDOWN_MARK)
+        yield Line(name, beside_s / alone_s, "times that alone", target=SLOWDOWN_TARGET)
 
 
 def _rate(fleet: Fleet, megabytes: int) -> float:

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from oneshot_queue.bench.deaths import Deaths
-from oneshot_queue.bench.figures import Line, Mark, median_and_longest_of
+from oneshot_queue.bench.figures import Line, Target, median_and_longest_of
 from oneshot_queue.bench.fleet import Fleet, Place
 from oneshot_queue.bench.interrupts import GROUP, group_of
 from oneshot_queue.bench.sizes import Sizes
 from oneshot_queue.states import JobState
 
 JOBS: Final = 4
-MARK: Final = Mark.at_most(2.0)
+TARGET: Final = Target.at_most(2.0)
 
 
 def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
@@ -26,7 +26,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
         with place() as fleet:
             fleet.start_worker(1, concurrency=JOBS, warm_up=1)
             spans_s.append(_kill(fleet))
-    yield from median_and_longest_of(spans_s, "SIGKILL of a worker to no process and no job of it left", MARK)
+    yield from median_and_longest_of(spans_s, "SIGKILL of a worker to no process and no job of it left", TARGET)
 
 
 def _kill(fleet: Fleet) -> float:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, median_of
+from oneshot_queue.bench.figures import Line, MeasurementSpoilt, Target, median_of
 from oneshot_queue.bench.fleet import TRUE, Place
 from oneshot_queue.bench.sizes import Sizes
 
@@ -39,8 +39,8 @@ class Crew:
 
     processes: int
     slots: int
-    mark: Mark | None = None
-    afar_mark: Mark | None = None
+    target: Target | None = None
+    afar_mark: Target | None = None
 
     @property
     def name(self) -> str:
@@ -49,11 +49,11 @@ class Crew:
 
 
 CREWS: Final = (
-    Crew(1, 4, Mark.at_least(0.7)),
-    Crew(2, 4, Mark.at_least(1.0)),
-    Crew(2, 32, Mark.at_least(1.0), afar_mark=Mark.at_least(0.8)),
+    Crew(1, 4, Target.at_least(0.7)),
+    Crew(2, 4, Target.at_least(1.0)),
+    Crew(2, 32, Target.at_least(1.0), afar_mark=Target.at_least(0.8)),
 )
-AFAR_MARKS: Final = {f"{crew.name}, enqueue to last end": crew.afar_mark for crew in CREWS}
+AFAR_TARGETS: Final = {f"{crew.name}, enqueue to last end": crew.afar_mark for crew in CREWS}
 """By the names of the lines that are compared from afar."""
 
 
@@ -101,7 +101,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
 def _next_to_xargs(crew: Crew, runs: Sequence[Run], xargs: Sequence[Run]) -> Iterator[Line]:
     turns = list(zip(runs, xargs, strict=True))
     rates = [run.rate / own.rate for run, own in turns]
-    yield median_of(rates, f"{crew.name}, enqueue to last end", "of xargs", crew.mark)
+    yield median_of(rates, f"{crew.name}, enqueue to last end", "of xargs", crew.target)
     rates = [run.drain_rate / own.drain_rate for run, own in turns]
     yield median_of(rates, f"{crew.name}, drain of a full queue", "of xargs")
     costs = [run.all_us / own.all_us for run, own in turns]

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from oneshot_queue.cli.arguments.destination import Broker
+from oneshot_queue.cli.arguments.destination import Destination
 from oneshot_queue.cli.output.terminal import say
 from oneshot_queue.errors import InterruptNotConfirmed, OneshotQueueError
 
@@ -25,7 +25,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NAMES: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 
 
-class Presses:
+class CtrlC:
     """Turns signals into interrupts of one job, on a thread and a connection of its own.
 
     The main thread may be blocked by whoever reads our output, or by a broker that is slow; an interrupt waits for
@@ -36,7 +36,7 @@ class Presses:
             When this is found out, KeyboardInterrupt is raised in the main thread, as by a third press.
     """
 
-    def __init__(self, broker: Broker, queue: str, job_id: str) -> None:
+    def __init__(self, broker: Destination, queue: str, job_id: str) -> None:
         self._broker = broker
         self._queue = queue
         self._job_id = job_id

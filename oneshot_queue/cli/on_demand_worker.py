@@ -9,7 +9,7 @@ import tempfile
 import threading
 from typing import IO, Final
 
-from oneshot_queue.cli.arguments.destination import Broker
+from oneshot_queue.cli.arguments.destination import Destination
 from oneshot_queue.cli.output.terminal import say
 from oneshot_queue.cli.waiting_notices import no_worker
 from oneshot_queue.errors import OneshotQueueError
@@ -19,13 +19,13 @@ TRIES: Final = 3
 _LAST_BYTES: Final = 2_000
 
 
-class OwnWorker:
+class OnDemandWorker:
     """Starts a process that claims one job by its id and takes no other, and watches over it until the job is claimed.
 
     The process has a session of its own: neither Ctrl-C nor the end of ``run`` reaches it, and it ends with its job.
     """
 
-    def __init__(self, broker: Broker, queue: str, job_id: str) -> None:
+    def __init__(self, broker: Destination, queue: str, job_id: str) -> None:
         self._broker = broker
         self._queue = queue
         self._job_id = job_id

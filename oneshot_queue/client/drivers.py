@@ -14,7 +14,7 @@ from oneshot_queue.client.verbs.logs import OutputChunk
 from oneshot_queue.errors import OneshotQueueError, QueueClosed
 from oneshot_queue.store.transport.connection import AsyncConnection, SyncConnection
 from oneshot_queue.store.transport.driver import CLOSE_TIMEOUT_S
-from oneshot_queue.store.transport.pubsub import Announcements, BlockingEar, Ear
+from oneshot_queue.store.transport.pubsub import Announcements, BlockingSubscription, Subscription
 
 T = TypeVar("T")
 Stream = Generator[Effect | OutputChunk, Any, Any]
@@ -76,7 +76,7 @@ class AsyncDriver:
     async def do(self, verb: Verb[T]) -> T:
         """Carry out a verb to its end."""
         self._check_open()
-        progress, ear = _Progress(verb), Ear()
+        progress, ear = _Progress(verb), Subscription()
         try:
             while not progress.ended:
                 await self._step(progress, ear)
@@ -88,7 +88,7 @@ class AsyncDriver:
     async def stream(self, verb: Stream) -> AsyncGenerator[OutputChunk, None]:
         """Carry out a verb, and pass on the chunks it yields."""
         self._check_open()
-        progress, ear = _Progress(verb), Ear()
+        progress, ear = _Progress(verb), Subscription()
         try:
             while not progress.ended:
                 if isinstance(progress.current, OutputChunk):
@@ -99,7 +99,7 @@ class AsyncDriver:
         finally:
             await self._forget(progress, ear)
 
-    async def _step(self, progress: _Progress, ear: Ear) -> None:
+    async def _step(self, progress: _Progress, ear: Subscription) -> None:
         try:
             reply = await self._perform(progress.current, ear)
         except OneshotQueueError as problem:
@@ -107,7 +107,7 @@ class AsyncDriver:
         else:
             progress.send(reply)
 
-    async def _perform(self, effect: Effect | OutputChunk | None, ear: Ear) -> Any:
+    async def _perform(self, effect: Effect | OutputChunk | None, ear: Subscription) -> Any:
         match effect:
             case Ask(calls):
                 return await self._connection.run_many(calls)
@@ -121,7 +121,7 @@ class AsyncDriver:
             case _:
                 assert_never(effect)
 
-    async def _forget(self, progress: _Progress, ear: Ear) -> None:
+    async def _forget(self, progress: _Progress, ear: Subscription) -> None:
         progress.close()
         if ear.channels:
             with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
@@ -161,7 +161,7 @@ class SyncDriver:
         return self._chunks(_Progress(verb))
 
     def _chunks(self, progress: _Progress) -> Generator[OutputChunk, None, None]:
-        ear = BlockingEar(self._connection)
+        ear = BlockingSubscription(self._connection)
         try:
             while not progress.ended:
                 if isinstance(progress.current, OutputChunk):
@@ -178,7 +178,7 @@ class SyncDriver:
             progress.close()
             ear.close()
 
-    def _perform(self, effect: Effect | None, ear: BlockingEar) -> Any:
+    def _perform(self, effect: Effect | None, ear: BlockingSubscription) -> Any:
         match effect:
             case Ask(calls):
                 return self._connection.run_many(calls)

@@ -10,14 +10,14 @@ from datetime import datetime
 from typing import Self, Unpack
 
 from oneshot_queue.client.attention import OnUnattended
-from oneshot_queue.client.doctor.examining import examined
+from oneshot_queue.client.doctor.examining import examine
 from oneshot_queue.client.doctor.findings import Finding
 from oneshot_queue.client.drivers import SyncDriver
 from oneshot_queue.client.effects import Context
 from oneshot_queue.client.options import JobOptions, checked_queue, checked_when, context_for, spec_of
 from oneshot_queue.client.verbs import ls
 from oneshot_queue.client.verbs.enqueue import enqueue, enqueue_many
-from oneshot_queue.client.verbs.get import at_queue, found, record
+from oneshot_queue.client.verbs.get import at_queue, find, record
 from oneshot_queue.client.verbs.interrupt import InterruptReport, confirmed, interrupt
 from oneshot_queue.client.verbs.logs import OutputChunk, read_output
 from oneshot_queue.client.verbs.queues import all_queues, sign_of_life
@@ -121,7 +121,7 @@ class SyncQueue:
             JobNotFound, AmbiguousJobId: No job fits, or several do.
         """
         first = self._context if queue is None else at_queue(self._context, checked_queue(queue))
-        context, job_id = self._driver.do(found(first, id))
+        context, job_id = self._driver.do(find(first, id))
         return SyncJob(self._driver, context, job_id).refresh()
 
     def list(
@@ -134,7 +134,7 @@ class SyncQueue:
     ) -> builtins.list[SyncJob]:
         """Jobs of this queue, or of all, newest change first."""
         states = [JobState(state)] if isinstance(state, str) else [JobState(each) for each in state]
-        verb = ls.listed(self._context, states=states, labels=labels, limit=limit, everywhere=everywhere)
+        verb = ls.list_jobs(self._context, states=states, labels=labels, limit=limit, everywhere=everywhere)
         return [
             SyncJob(self._driver, at_queue(self._context, each.queue), each.id, record=each)
             for each in self._driver.do(verb)
@@ -193,7 +193,7 @@ class SyncQueue:
             BrokerError: The broker is out of reach or refuses.
         """
         only = None if everywhere else self.name
-        return self._driver.do(examined(self._context, repair=repair, only=only))
+        return self._driver.do(examine(self._context, repair=repair, only=only))
 
 
 @dataclass(slots=True)

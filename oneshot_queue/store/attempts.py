@@ -14,9 +14,9 @@ from oneshot_queue.outcomes import Cause, Outcome
 from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store.calls import Call, Word, scripted, text
-from oneshot_queue.store.fields import _flat, field, one_line
+from oneshot_queue.store.fields import field, flat, one_line
 from oneshot_queue.store.keys import QueueKeys
-from oneshot_queue.store.retention import _retention
+from oneshot_queue.store.retention import retention_of
 from oneshot_queue.wire.chunks import Chunk
 
 
@@ -60,7 +60,7 @@ def record(
 ) -> Call[Recorded | Fenced | Refused]:
     """Write down a silence, an activity, or a fact such as the process id."""
     args: tuple[Word, ...] = (job_id, holder.token, holder.lease, sequence, event or "", ago_ms, field(holder.worker))
-    return scripted("record", (keys.prefix, keys.job(job_id)), (*args, *_flat(fields)), read_recorded)
+    return scripted("record", (keys.prefix, keys.job(job_id)), (*args, *flat(fields)), read_recorded)
 
 
 def append_output(
@@ -129,11 +129,11 @@ def finish(
         one_line(outcome.error or ""),
         inline_output,
         kept,
-        *_retention(settings),
+        *retention_of(settings),
         "" if retry_after_s is None else math.ceil(retry_after_s * 1000),
         _detail(outcome),
     )
-    ended = _flat({**fields, **_ending_fields(outcome)})
+    ended = flat({**fields, **_ending_fields(outcome)})
     return scripted("finish", (keys.prefix, keys.job(job_id)), (*args, *ended), read_recorded)
 
 

@@ -33,7 +33,7 @@ class Find:
     code: str
     subject: str
     detail: str
-    is_mended: bool
+    is_repaired: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,18 +149,18 @@ def are_present(namespace: str, worker_ids: Sequence[str]) -> Call[list[bool]]:
 def examine_entries(keys: QueueKeys, priority: Priority, after: str, *, mends: bool) -> Call[Part]:
     """Examine ``PAGE`` entries of a ready stream, behind the entry ``after``, or from the first for ``''``."""
     start = f"({after}" if after else "-"
-    return scripted("examine_entries", keys.nameless, (priority, start, int(mends)), _part)
+    return scripted("examine_entries", keys.queue_keys, (priority, start, int(mends)), _part)
 
 
 def examine_due(keys: QueueKeys, name: str, start: int, *, mends: bool) -> Call[Part]:
     """Examine ``PAGE`` jobs of ``delayed`` or ``expiring``."""
-    return scripted("examine_due", keys.nameless, (name, start, int(mends)), _part)
+    return scripted("examine_due", keys.queue_keys, (name, start, int(mends)), _part)
 
 
 def examine_index(keys: QueueKeys, state: JobState, start: int, *, mends: bool, settings: Settings) -> Call[Part]:
     """Examine ``PAGE`` jobs of a state."""
     keep_ms = round(settings.keep_completed_s * 1000) if state is JobState.COMPLETED else keep_failed_ms(settings)
-    return scripted("examine_index", keys.nameless, (state, start, int(mends), keep_ms), _part)
+    return scripted("examine_index", keys.queue_keys, (state, start, int(mends), keep_ms), _part)
 
 
 def count_in(keys: QueueKeys, state: JobState) -> Call[int]:
@@ -184,13 +184,13 @@ def kept_count(keys: QueueKeys) -> Call[int]:
 
 def examine_kept(keys: QueueKeys, ids: Sequence[bytes], *, mends: bool) -> Call[Part]:
     """Examine the rows of ``kept`` of these jobs, at most ``PAGE``."""
-    return scripted("examine_kept", keys.nameless, (int(mends), *ids), _part)
+    return scripted("examine_kept", keys.queue_keys, (int(mends), *ids), _part)
 
 
 def correct_total(keys: QueueKeys, *, read: str, rows: int, right: int) -> Call[bool]:
     """Put the sum of ``kept`` right; answers false if it is not as it was ``read`` any more."""
     call: Call[bool] = scripted(
-        "correct_total", keys.nameless, (read, rows, right), lambda reply: bool(reply[0] == b"corrected")
+        "correct_total", keys.queue_keys, (read, rows, right), lambda reply: bool(reply[0] == b"corrected")
     )
     return call
 
@@ -211,8 +211,8 @@ def _texts(reply: Any) -> dict[str, str]:
 
 def _part(reply: Any) -> Part:
     finds = tuple(
-        Find(text(code), text(subject), text(detail), is_mended == b"1")
-        for code, subject, detail, is_mended in reply[3:]
+        Find(text(code), text(subject), text(detail), is_repaired == b"1")
+        for code, subject, detail, is_repaired in reply[3:]
     )
     left = reply[2]
     return Part(int(reply[1]), str(left) if isinstance(left, int) else text(left), finds)

@@ -75,7 +75,7 @@ def claim(
         run_id,
         keep_failed_ms(settings),
     )
-    return scripted("claim", keys.nameless, args, _claimed)
+    return scripted("claim", keys.queue_keys, args, _claimed)
 
 
 def claim_one(
@@ -92,7 +92,7 @@ def reclaim(keys: QueueKeys, *, lease: str, known: Iterable[str] = ()) -> Call[C
     Args:
         known: Tokens of the jobs to leave out.
     """
-    return scripted("reclaim", keys.nameless, (lease, MAX_CLAIM_BYTES, *known), _claimed)
+    return scripted("reclaim", keys.queue_keys, (lease, MAX_CLAIM_BYTES, *known), _claimed)
 
 
 def give_back(

@@ -29,4 +29,4 @@ def promote(keys: QueueKeys, settings: Settings) -> Call[Promoted]:
         wait_ms = int(reply[2])
         return Promoted(int(reply[1]), None if wait_ms < 0 else wait_ms / 1000)
 
-    return scripted("promote", keys.nameless, (keep_failed_ms(settings),), read)
+    return scripted("promote", keys.queue_keys, (keep_failed_ms(settings),), read)

@@ -19,7 +19,7 @@ from oneshot_queue.wire.specs import pack_spec
 
 
 @dataclass(frozen=True, slots=True)
-class Submitted:
+class Enqueued:
     """The job is stored; ``created`` is false if it had been before."""
 
     created: bool
@@ -49,12 +49,12 @@ class When:
 
 AT_ONCE: Final = When()
 
-MAX_SUBMIT: Final = 10
+MAX_ENQUEUE: Final = 10
 """Jobs that one call submits: enough to share what a call costs; while the server stores some, others are packed."""
 
-_SUBMIT_ARGS: Final = 2 + 7 * MAX_SUBMIT
+_ENQUEUE_ARGS: Final = 2 + 7 * MAX_ENQUEUE
 
-MAX_SUBMIT_BYTES: Final = 262_144
+MAX_ENQUEUE_BYTES: Final = 262_144
 """A call ends with the job that reaches them."""
 
 
@@ -67,17 +67,17 @@ class NewJob:
     when: When = AT_ONCE
 
 
-def submit(
+def enqueue(
     keys: QueueKeys, job_id: str, spec: JobSpec, *, by: str, max_length: int, when: When = AT_ONCE
-) -> Call[Submitted | Full]:
+) -> Call[Enqueued | Full]:
     """Accept a job. Idempotent by its id, so it may be repeated when its reply was lost."""
-    (several,) = submit_many(keys, [NewJob(job_id, spec, when)], by=by, max_length=max_length)
+    (several,) = enqueue_many(keys, [NewJob(job_id, spec, when)], by=by, max_length=max_length)
     return Call(several.words, lambda reply: several.read(reply)[0], several.script)
 
 
-def submit_many(
+def enqueue_many(
     keys: QueueKeys, jobs: Iterable[NewJob], *, by: str, max_length: int
-) -> Iterator[Call[list[Submitted | Full]]]:
+) -> Iterator[Call[list[Enqueued | Full]]]:
     """Accept jobs in this order, each whole or not at all; some of them with each call, so that none takes long.
 
     Jobs are asked for as they are needed.
@@ -93,19 +93,19 @@ def submit_many(
         expires: Word = "" if when.expires_s is None else math.ceil(when.expires_s * 1000)
         args += (job.id, packed, spec.priority, stdin, due, expires, _retry_policy(spec))
         size += len(packed) + len(stdin)
-        if len(args) >= _SUBMIT_ARGS or size >= MAX_SUBMIT_BYTES:
-            yield scripted("enqueue", keys.nameless, tuple(args), _read_submitted)
+        if len(args) >= _ENQUEUE_ARGS or size >= MAX_ENQUEUE_BYTES:
+            yield scripted("enqueue", keys.queue_keys, tuple(args), _read_enqueued)
             del args[2:]
             size = 0
     if len(args) > 2:
-        yield scripted("enqueue", keys.nameless, tuple(args), _read_submitted)
+        yield scripted("enqueue", keys.queue_keys, tuple(args), _read_enqueued)
 
 
-def _read_submitted(reply: Any) -> list[Submitted | Full]:
-    return [_SUBMITTED[answer] if answer in _SUBMITTED else Full(int(answer)) for answer in reply[1:]]
+def _read_enqueued(reply: Any) -> list[Enqueued | Full]:
+    return [_ENQUEUED[answer] if answer in _ENQUEUED else Full(int(answer)) for answer in reply[1:]]
 
 
-_SUBMITTED: Final = {b"created": Submitted(True), b"exists": Submitted(False)}
+_ENQUEUED: Final = {b"created": Enqueued(True), b"exists": Enqueued(False)}
 
 
 def _retry_policy(spec: JobSpec) -> str:

@@ -30,5 +30,6 @@ def field(value: str) -> str:
     return safe
 
 
-def _flat(fields: Mapping[str, Word]) -> tuple[Word, ...]:
+def flat(fields: Mapping[str, Word]) -> tuple[Word, ...]:
+    """Lay pairs out as the words of one command."""
     return tuple(word for pair in fields.items() for word in pair)

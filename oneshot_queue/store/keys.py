@@ -60,7 +60,7 @@ class QueueKeys:
         return f"{self.prefix}:workers"
 
     @property
-    def nameless(self) -> tuple[str, str]:
+    def queue_keys(self) -> tuple[str, str]:
         """What a script names that learns only inside which keys it needs; more than the prefix, see ``base.lua``."""
         return self.prefix, self.workers
 

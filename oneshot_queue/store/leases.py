@@ -56,7 +56,7 @@ def restore(keys: QueueKeys, lease: str, lease_s: float) -> Call[int]:
     return scripted("restore", (keys.prefix, keys.workers), (lease, round(lease_s * 1000)), _now_ms)
 
 
-def renew(keys: QueueKeys, lease: str, lease_s: float, useless: Iterable[Intent] = ()) -> Call[Renewed | Lost]:
+def renew(keys: QueueKeys, lease: str, lease_s: float, stale: Iterable[Intent] = ()) -> Call[Renewed | Lost]:
     """Prolong a lease and fetch the interrupts that are on record for its jobs.
 
     Args:
@@ -70,7 +70,7 @@ def renew(keys: QueueKeys, lease: str, lease_s: float, useless: Iterable[Intent]
         return Renewed(_now_ms(reply), intents, malformed)
 
     own = (keys.prefix, keys.workers, keys.intents(lease))
-    forgotten = [word for intent in useless for word in (intent.job_id, _stored(intent))]
+    forgotten = [word for intent in stale for word in (intent.job_id, _stored(intent))]
     return scripted("renew", own, (lease, round(lease_s * 1000), *forgotten), read)
 
 

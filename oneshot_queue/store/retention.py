@@ -14,7 +14,7 @@ from oneshot_queue.store.keys import QueueKeys, namespace_prefix, queues_key
 
 def prune(keys: QueueKeys, settings: Settings) -> Call[int]:
     """Forget at most 100 finished jobs that are too old or too many; answers how many it forgot."""
-    return scripted("prune", keys.nameless, _retention(settings), lambda reply: int(reply[1]))
+    return scripted("prune", keys.queue_keys, retention_of(settings), lambda reply: int(reply[1]))
 
 
 def keep_failed_ms(settings: Settings) -> int:
@@ -22,7 +22,8 @@ def keep_failed_ms(settings: Settings) -> int:
     return round(settings.keep_failed_s * 1000)
 
 
-def _retention(settings: Settings) -> tuple[int, int, int, int]:
+def retention_of(settings: Settings) -> tuple[int, int, int, int]:
+    """Return the limits that a script applies to finished jobs, as words."""
     return (
         round(settings.keep_completed_s * 1000),
         keep_failed_ms(settings),
@@ -33,7 +34,7 @@ def _retention(settings: Settings) -> tuple[int, int, int, int]:
 
 def erase_queue(keys: QueueKeys, cursor: str = "0") -> Call[str]:
     """Remove some keys of a queue; answers with the cursor for the next call, ``"0"`` when all are gone."""
-    return _erase(keys.nameless, cursor)
+    return _erase(keys.queue_keys, cursor)
 
 
 def erase_common(namespace: str, cursor: str = "0") -> Call[str]:

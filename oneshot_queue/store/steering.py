@@ -13,7 +13,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store.calls import Call, Word, scripted, text
 from oneshot_queue.store.fields import field, one_line
 from oneshot_queue.store.keys import QueueKeys
-from oneshot_queue.store.retention import _retention
+from oneshot_queue.store.retention import retention_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def interrupt(
             case _:
                 return Missing()
 
-    _, keep_ms, max_jobs, max_bytes = _retention(settings)
+    _, keep_ms, max_jobs, max_bytes = retention_of(settings)
     grace_ms: Word = "" if grace is None else round(grace * 1000)
     args: tuple[Word, ...] = (job_id, grace_ms, field(by), one_line(reason or ""), keep_ms, max_jobs, max_bytes)
     return scripted("interrupt", (keys.prefix, keys.job(job_id)), args, read)

@@ -49,7 +49,7 @@ class Audited:
     """A part of an index: how many jobs it held, how many were mended, and ``(id, lease)`` of those nobody may hold."""
 
     count: int
-    mended: int
+    repaired: int
     suspects: tuple[tuple[str, str], ...]
 
 
@@ -104,7 +104,7 @@ def audit(keys: QueueKeys, state: JobState, start: int) -> Call[Audited]:
         suspects = zip(reply[3::2], reply[4::2], strict=True)
         return Audited(int(reply[1]), int(reply[2]), tuple((text(each), text(lease)) for each, lease in suspects))
 
-    return scripted("audit", keys.nameless, (state, start), read)
+    return scripted("audit", keys.queue_keys, (state, start), read)
 
 
 def decide(

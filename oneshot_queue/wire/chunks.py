@@ -13,7 +13,7 @@ from typing import Final
 
 from oneshot_queue.errors import MalformedData
 from oneshot_queue.task_events import OutputStream
-from oneshot_queue.wire.packing import _bytes, _int, _pack, _unpack_any
+from oneshot_queue.wire.packing import as_bytes, as_int, pack, unpack_any
 
 MAX_INLINE_BYTES: Final = 8_192
 """Longest packed output that travels with the end of a job (4 KiB of data and what describes it)."""
@@ -38,7 +38,7 @@ class Chunk:
 
 def pack_chunks(chunks: list[Chunk]) -> bytes:
     """Pack the whole output of a job that wrote little."""
-    return _pack([[each.ordinal, int(each.stream), each.offset, each.at_ms, each.data] for each in chunks])
+    return pack([[each.ordinal, int(each.stream), each.offset, each.at_ms, each.data] for each in chunks])
 
 
 def unpack_chunks(raw: bytes) -> list[Chunk]:
@@ -47,10 +47,10 @@ def unpack_chunks(raw: bytes) -> list[Chunk]:
     Raises:
         MalformedData: The bytes are none of this version.
     """
-    rows = _unpack_any("inline output", raw, MAX_INLINE_BYTES)
+    rows = unpack_any("inline output", raw, MAX_INLINE_BYTES)
     try:
         return [
-            Chunk(_int(ordinal), OutputStream(stream), _int(offset), _int(at_ms), _bytes(data))
+            Chunk(as_int(ordinal), OutputStream(stream), as_int(offset), as_int(at_ms), as_bytes(data))
             for ordinal, stream, offset, at_ms, data in rows
         ]
     except (TypeError, ValueError) as error:

@@ -23,19 +23,30 @@ from oneshot_queue.errors import MalformedData
 VERSION: Final = 1
 
 
-def _pack(value: Any) -> bytes:
+def pack(value: Any) -> bytes:
+    """Pack a value behind the version byte."""
     packed: bytes = msgpack.packb(value, use_bin_type=True)
     return bytes([VERSION]) + packed
 
 
-def _unpack(what: str, raw: bytes, limit: int) -> dict[str, Any]:
-    value = _unpack_any(what, raw, limit)
+def unpack(what: str, raw: bytes, limit: int) -> dict[str, Any]:
+    """Unpack a map of named fields.
+
+    Args:
+        what: Names the data in errors.
+        limit: Bytes that ``raw`` may have.
+
+    Raises:
+        MalformedData: ``raw`` is too long, of another version, or not such a map.
+    """
+    value = unpack_any(what, raw, limit)
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise MalformedData(what, "is no map of named fields")
     return value
 
 
-def _unpack_any(what: str, raw: bytes, limit: int) -> Any:
+def unpack_any(what: str, raw: bytes, limit: int) -> Any:
+    """Unpack any value; like ``unpack`` otherwise."""
     if len(raw) > limit:
         raise MalformedData(what, f"has {len(raw)} bytes; the limit is {limit}")
     if not raw or raw[0] != VERSION:
@@ -56,27 +67,32 @@ def _unpack_any(what: str, raw: bytes, limit: int) -> Any:
         raise MalformedData(what, f"is no msgpack within the limits ({type(error).__name__})") from None
 
 
-def _int(value: object) -> int:
+def as_int(value: object) -> int:
+    """Return a whole number, or raise ``TypeError``."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{type(value).__name__} where a whole number was expected")
     return value
 
 
-def _bytes(value: object) -> bytes:
+def as_bytes(value: object) -> bytes:
+    """Return bytes, or raise ``TypeError``."""
     if not isinstance(value, bytes):
         raise TypeError(f"{type(value).__name__} where bytes were expected")
     return value
 
 
-def _is(*kinds: type) -> Callable[[object], bool]:
+def is_a(*kinds: type) -> Callable[[object], bool]:
+    """Return a check for these types; ``bool`` does not count as ``int``."""
     return lambda value: isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds)
 
 
-def _list_of(*kinds: type) -> Callable[[object], bool]:
+def list_of(*kinds: type) -> Callable[[object], bool]:
+    """Return a check for a list of these types."""
     return lambda value: isinstance(value, list) and all(isinstance(item, kinds) for item in value)
 
 
-def _map_of(key: type, item: type) -> Callable[[object], bool]:
+def map_of(key: type, item: type) -> Callable[[object], bool]:
+    """Return a check for a map from one type to another."""
     return lambda value: (
         isinstance(value, dict) and all(isinstance(k, key) and isinstance(v, item) for k, v in value.items())
     )

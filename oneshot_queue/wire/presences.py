@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from oneshot_queue.errors import MalformedData
-from oneshot_queue.wire.packing import _is, _list_of, _pack, _unpack
+from oneshot_queue.wire.packing import is_a, list_of, pack, unpack
 
 MAX_PRESENCE_BYTES: Final = 262_144
 
@@ -55,7 +55,7 @@ class WorkerPresence:
 
 def pack_presence(presence: WorkerPresence) -> bytes:
     """Pack a worker's sign of life."""
-    return _pack({name: getattr(presence, name) for name in _PRESENCE_KINDS})
+    return pack({name: getattr(presence, name) for name in _PRESENCE_KINDS})
 
 
 def unpack_presence(raw: bytes) -> WorkerPresence:
@@ -64,7 +64,7 @@ def unpack_presence(raw: bytes) -> WorkerPresence:
     Raises:
         MalformedData: The bytes are none of this version.
     """
-    fields = _unpack("worker presence", raw, MAX_PRESENCE_BYTES)
+    fields = unpack("worker presence", raw, MAX_PRESENCE_BYTES)
     fields = {name: value for name, value in fields.items() if name in _PRESENCE_KINDS}
     if _PRESENCE_KINDS.keys() - _NEWER_PRESENCE - fields.keys():
         raise MalformedData("worker presence", f"has the fields {sorted(fields)}")
@@ -76,20 +76,20 @@ def unpack_presence(raw: bytes) -> WorkerPresence:
 
 
 _PRESENCE_KINDS: Final[Mapping[str, Callable[[object], bool]]] = {
-    "id": _is(str),
-    "name": _is(str),
-    "host": _is(str),
-    "pid": _is(int),
-    "queues": _list_of(str),
-    "concurrency": _is(int),
-    "running": _list_of(str),
-    "started_ms": _is(int),
-    "seen_ms": _is(int),
-    "only_job": _is(str, type(None)),
-    "supervisor": _is(str),
-    "process": _is(int),
-    "processes": _is(int),
-    "layer": _is(str),
+    "id": is_a(str),
+    "name": is_a(str),
+    "host": is_a(str),
+    "pid": is_a(int),
+    "queues": list_of(str),
+    "concurrency": is_a(int),
+    "running": list_of(str),
+    "started_ms": is_a(int),
+    "seen_ms": is_a(int),
+    "only_job": is_a(str, type(None)),
+    "supervisor": is_a(str),
+    "process": is_a(int),
+    "processes": is_a(int),
+    "layer": is_a(str),
 }
 _NEWER_PRESENCE: Final = frozenset({"supervisor", "process", "processes", "layer"})
 """What a worker of an older version does not say."""

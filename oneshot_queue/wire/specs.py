@@ -27,7 +27,7 @@ from oneshot_queue.spec import (
     JobSpec,
     Priority,
 )
-from oneshot_queue.wire.packing import _is, _list_of, _map_of, _pack, _unpack
+from oneshot_queue.wire.packing import is_a, list_of, map_of, pack, unpack
 
 MAX_SPEC_BYTES: Final = MAX_COMMAND_BYTES + MAX_ENV_BYTES + 131_072
 
@@ -45,7 +45,7 @@ def pack_spec(spec: JobSpec) -> bytes:
         value = getattr(spec, name)
         if value is not default and value != default:
             fields[name] = value
-    return _pack(fields)
+    return pack(fields)
 
 
 def unpack_spec(raw: bytes, stdin: bytes = b"") -> JobSpec:
@@ -54,7 +54,7 @@ def unpack_spec(raw: bytes, stdin: bytes = b"") -> JobSpec:
     Raises:
         MalformedData: The bytes are no spec of this version, or a field is not what it may be.
     """
-    fields = _unpack("job spec", raw, MAX_SPEC_BYTES)
+    fields = unpack("job spec", raw, MAX_SPEC_BYTES)
     unknown = fields.keys() - _SPEC_KINDS.keys()
     if unknown or "command" not in fields:
         raise MalformedData("job spec", f"unknown fields {sorted(unknown)}" if unknown else "has no command")
@@ -98,25 +98,25 @@ _PLAIN_DEFAULTS: Final[Mapping[str, Any]] = {
     "exclusive": False,
     "retry_of": None,
 }
-_DURATION = _is(int, float, type(None))
+_DURATION = is_a(int, float, type(None))
 _SPEC_KINDS: Final[Mapping[str, Callable[[object], bool]]] = {
-    "command": _list_of(bytes),
-    "name": _is(str),
-    "cwd": _is(bytes),
-    "env": _map_of(bytes, bytes),
-    "labels": _map_of(str, str),
-    "priority": _is(str),
-    "stdin": _is(bool),
+    "command": list_of(bytes),
+    "name": is_a(str),
+    "cwd": is_a(bytes),
+    "env": map_of(bytes, bytes),
+    "labels": map_of(str, str),
+    "priority": is_a(str),
+    "stdin": is_a(bool),
     "time_limit": _DURATION,
     "idle_after": _DURATION,
     "idle_timeout": _DURATION,
     "grace": _DURATION,
-    "success_codes": _list_of(int),
-    "pty": _is(bool),
-    "retries": _is(int),
-    "retry_on": _list_of(str, int),
-    "retry_delay": _is(int, float),
-    "retry_max_delay": _is(int, float),
-    "exclusive": _is(bool),
-    "retry_of": _is(str),
+    "success_codes": list_of(int),
+    "pty": is_a(bool),
+    "retries": is_a(int),
+    "retry_on": list_of(str, int),
+    "retry_delay": is_a(int, float),
+    "retry_max_delay": is_a(int, float),
+    "exclusive": is_a(bool),
+    "retry_of": is_a(str),
 }

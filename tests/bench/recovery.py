@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from oneshot_queue.bench import recovery as killed_workers
-from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, median_and_longest_of
+from oneshot_queue.bench.figures import Line, MeasurementSpoilt, Target, median_and_longest_of
 from oneshot_queue.bench.fleet import Fleet, WorkerProcess
 from oneshot_queue.client.sync_queue import SyncJob
 from oneshot_queue.states import JobState
@@ -30,22 +30,24 @@ LEASE: Final = ("--lease", f"{LEASE_S:g}s")
 JOBS: Final = 4
 RESTART_JOBS: Final = 50
 
-LOST_HOST_MARK = Mark.at_most(2 * LEASE_S + 5)
-DEAF_MARK = Mark.at_most(RENEW_S + 1)
-RESTART_MARK = Mark.at_most(0)
+LOST_HOST_TARGET = Target.at_most(2 * LEASE_S + 5)
+DEAF_TARGET = Target.at_most(RENEW_S + 1)
+RESTART_TARGET = Target.at_most(0)
 
 
 def measure(sizes: Sizes) -> Iterator[Line]:
     """Each with faults that really happen."""
     yield from killed_workers.measure(a_fleet, sizes)
     lost_s = list(_lost_hosts(sizes))
-    yield from median_and_longest_of(lost_s, f"loss of a host to its jobs decided, lease {LEASE_S:g} s", LOST_HOST_MARK)
+    yield from median_and_longest_of(
+        lost_s, f"loss of a host to its jobs decided, lease {LEASE_S:g} s", LOST_HOST_TARGET
+    )
     deaf_s = list(_deaf_workers(sizes))
     name = f"interrupt without pub/sub to group dead, renewal every {RENEW_S:g} s"
-    yield from median_and_longest_of(deaf_s, name, DEAF_MARK)
+    yield from median_and_longest_of(deaf_s, name, DEAF_TARGET)
     wronged = _restart_of_redis()
     name = f"jobs killed, lost or started twice by a restart of Redis, of {RESTART_JOBS}"
-    yield Line(name, wronged, "jobs", mark=RESTART_MARK)
+    yield Line(name, wronged, "jobs", target=RESTART_TARGET)
 
 
 def _lost_hosts(sizes: Sizes) -> Iterator[float]:

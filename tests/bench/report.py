@@ -44,7 +44,7 @@ def print_lines(family: str, lines: Sequence[Line]) -> None:
 
 def print_verdict(lines: Sequence[Line]) -> None:
     """The last line."""
-    marked = [line for line in lines if line.mark is not None]
+    marked = [line for line in lines if line.target is not None]
     kept = sum(bool(line.is_kept) for line in marked)
     load = " ".join(f"{each:.2f}" for each in os.getloadavg())
-    print(f"\n{kept} of {len(marked)} marks kept · load now {load}")
+    print(f"\n{kept} of {len(marked)} targets met · load now {load}")

@@ -17,7 +17,7 @@ import redis.asyncio
 
 from oneshot_queue import Queue
 from oneshot_queue.bench.enqueueing import check_waiting
-from oneshot_queue.bench.figures import Line, Mark, quantiles_of
+from oneshot_queue.bench.figures import Line, Target, quantiles_of
 from oneshot_queue.bench.fleet import QUEUE, TRUE, Fleet
 from oneshot_queue.jobs import new_job_id
 from oneshot_queue.spec import JobSpec
@@ -26,7 +26,7 @@ from oneshot_queue.store.calls import Word
 from tests.bench.fleet import a_fleet
 from tests.bench.sizes import Sizes
 
-MARK: Final = Mark.at_most(1.3)
+TARGET: Final = Target.at_most(1.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def measure(sizes: Sizes) -> Iterator[Line]:
         yield p50
         yield p99
         name = "p50 in bare round trips (PING) of redis-py"
-        yield Line(f"{client}.enqueue, {name}", p50.value / ping.value, "PINGs", mark=MARK)
+        yield Line(f"{client}.enqueue, {name}", p50.value / ping.value, "PINGs", target=TARGET)
         yield Line(f"the words of {client}.enqueue sent by redis-py alone, {name}", same.value / ping.value, "PINGs")
 
 
@@ -96,4 +96,4 @@ def _single_blocking(fleet: Fleet, count: int) -> Spans:
 
 def _words(fleet: Fleet) -> tuple[Word, ...]:
     """What stores a job."""
-    return enqueue.submit(fleet.keys, new_job_id(), JobSpec(TRUE), by="bench", max_length=1_000_000).command()
+    return enqueue.enqueue(fleet.keys, new_job_id(), JobSpec(TRUE), by="bench", max_length=1_000_000).command()

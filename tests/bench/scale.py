@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt
+from oneshot_queue.bench.figures import Line, MeasurementSpoilt, Target
 from oneshot_queue.bench.fleet import STALLED_S, TRUE, Fleet
 from oneshot_queue.bench.latency import result_s
 from oneshot_queue.bench.procfs import rss_bytes
@@ -25,10 +25,10 @@ from tests.bench.sizes import Sizes
 from tests.support.faults import Monitor
 
 FEW: Final = 100
-RATIO_MARK: Final = Mark.at_most(2.0)
-RENEWAL_MARK: Final = Mark.at_most(50.0)
-IDLE_MARK: Final = Mark.at_most(1.0)
-GROWTH_MARK: Final = Mark.at_most(100.0)
+RATIO_TARGET: Final = Target.at_most(2.0)
+RENEWAL_TARGET: Final = Target.at_most(50.0)
+IDLE_TARGET: Final = Target.at_most(1.0)
+GROWTH_TARGET: Final = Target.at_most(100.0)
 LEASES: Final = 20
 IDLE_S: Final = 30.0
 WRITERS: Final = 100
@@ -56,7 +56,7 @@ def _many_waiting(sizes: Sizes) -> Iterator[Line]:
     for verb, span_s in many.items():
         name = f"{verb} where {sizes.waiting:,} jobs wait"
         yield Line(name, span_s * 1e3, "ms")
-        yield Line(name, span_s / few[verb], f"of that where {FEW} do", mark=RATIO_MARK)
+        yield Line(name, span_s / few[verb], f"of that where {FEW} do", target=RATIO_TARGET)
 
 
 def _spans(fleet: Fleet, waiting: int, samples: int) -> dict[str, float]:
@@ -99,7 +99,7 @@ def _many_running(sizes: Sizes) -> Iterator[Line]:
                 raise MeasurementSpoilt(f"lease {lease} was lost")
         took_ms = (_script_us(fleet) - before_us) / 1e3
     name = f"one renewal of all leases, {len(jobs):,} jobs running under {LEASES}, time in Redis"
-    yield Line(name, took_ms, "ms", mark=RENEWAL_MARK)
+    yield Line(name, took_ms, "ms", target=RENEWAL_TARGET)
 
 
 def _leased(fleet: Fleet) -> str:
@@ -139,7 +139,7 @@ def _many_workers(sizes: Sizes) -> Iterator[Line]:
             f"calls of an idle worker, {sizes.workers} on one queue",
             calls / sizes.workers / IDLE_S,
             "calls/s",
-            mark=IDLE_MARK,
+            target=IDLE_TARGET,
         )
         before = monitor.count_sent()
         for _ in range(sizes.workers):
@@ -178,8 +178,8 @@ def _much_output(sizes: Sizes) -> Iterator[Line]:
         fleet.check(kept, output_bytes=each)
     name = f"{sizes.flood_mb:,} MB written by {WRITERS} jobs at once, {sizes.followers} of them followed"
     ratio = statistics.median(beside_s) / alone_s
-    yield Line(f"{name}: enqueue to result of others", ratio, "times that alone", mark=RATIO_MARK)
-    yield Line(f"{name}: growth of the worker", growth / 1e6, "MB", mark=GROWTH_MARK)
+    yield Line(f"{name}: enqueue to result of others", ratio, "times that alone", target=RATIO_TARGET)
+    yield Line(f"{name}: growth of the worker", growth / 1e6, "MB", target=GROWTH_TARGET)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, quantiles_of
+from oneshot_queue.bench.figures import Line, MeasurementSpoilt, Target, quantiles_of
 from oneshot_queue.bench.fleet import TRUE
 from oneshot_queue.states import JobState
 from tests.bench import local
@@ -138,7 +138,7 @@ LINES = {
         ("run_commands, 4 true, gain", "times"),
     ],
 }
-MARKS: dict[str, dict[str, object]] = {
+TARGETS: dict[str, dict[str, object]] = {
     "throughput": {
         "1 worker process (-c 4), enqueue to last end": {"at_least": 0.7},
         "2 worker processes (-c 4), enqueue to last end": {"at_least": 1.0},
@@ -199,11 +199,11 @@ def test_every_line_of_a_family_is_measured_and_shown(
     assert code == 0
     lines = json.loads(file.read_text())["lines"]
     assert [(line["name"], line["unit"]) for line in lines] == LINES[family]
-    assert {line["name"]: line["mark"] for line in lines if line["mark"]} == MARKS[family]
+    assert {line["name"]: line["mark"] for line in lines if line["mark"]} == TARGETS[family]
     assert {line["family"] for line in lines} == {family}
     shown = capsys.readouterr().out
     assert [name for name, _ in LINES[family] if name not in shown] == []
-    assert f"of {len(MARKS[family])} marks kept" in shown
+    assert f"of {len(TARGETS[family])} targets met" in shown
 
 
 def test_job_that_fails_spoils_the_measurement() -> None:
@@ -243,9 +243,11 @@ def test_spoilt_measurement_is_an_error_and_says_which(
 
 
 def test_mark_is_kept_on_its_right_side_only() -> None:
-    floor, ceiling = Mark.at_least(20_000), Mark.at_most(10.0)
+    floor, ceiling = Target.at_least(20_000), Target.at_most(10.0)
 
-    kept = [Line("", value, "", mark=mark).is_kept for mark in (floor, ceiling) for value in (9.0, 10.0, 20_000.0)]
+    kept = [
+        Line("", value, "", target=target).is_kept for target in (floor, ceiling) for value in (9.0, 10.0, 20_000.0)
+    ]
 
     assert kept == [False, False, True, True, True, False]
     assert Line("", 1.0, "").is_kept is None

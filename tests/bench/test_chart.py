@@ -1,11 +1,11 @@
 """The table of ``bench``, and its bars."""
 
 from oneshot_queue.bench.chart import bar, table
-from oneshot_queue.bench.figures import Line, Mark
+from oneshot_queue.bench.figures import Line, Target
 
 LINES = [
-    Line("fast", 2_000.0, "jobs/s", (1_900.0, 2_100.0), Mark.at_least(1_000)),
-    Line("slow", 500.0, "jobs/s", mark=Mark.at_least(1_000)),
+    Line("fast", 2_000.0, "jobs/s", (1_900.0, 2_100.0), Target.at_least(1_000)),
+    Line("slow", 500.0, "jobs/s", target=Target.at_least(1_000)),
     Line("wait", 3.0, "ms"),
 ]
 

@@ -222,7 +222,7 @@ async def test_unfinished_are_those_that_wait_or_run(open_queue: OpenQueue, stor
 async def test_queues_are_counted_by_state(open_queue: OpenQueue, store: Store) -> None:
     for state in JobState:
         await store.in_state(state)
-    await store.submit()
+    await store.enqueue()
 
     async with open_queue() as queue:
         await queue.enqueue(["true"])

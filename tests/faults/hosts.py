@@ -99,7 +99,7 @@ class TwoHosts:
         _ip("-n", self.worker_host, "link", "set", self._links[1], "down")
         return passed
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Mend the link."""
         _ip("-n", self.worker_host, "link", "set", self._links[1], "up")
 

@@ -22,8 +22,8 @@ def leftovers_of(deployment: Deployment, records: Mapping[str, JobRecord]) -> li
         left.append(f"pending entries {pending}")
     if strangers := deployment.consumers() - deployment.leases():
         left.append(f"consumers without a lease {strangers}")
-    if terms := {raw.decode() for raw in client.hkeys(f"{keys.prefix}:terms")} - deployment.leases():
-        left.append(f"terms of no lease {terms}")
+    if lease_lengths := {raw.decode() for raw in client.hkeys(f"{keys.prefix}:terms")} - deployment.leases():
+        left.append(f"lengths of no lease {lease_lengths}")
     intents = (name for name in deployment.key_names() if name.startswith(f"{keys.prefix}:intents:"))
     left += [f"intents {name}: {client.hkeys(name)}" for name in intents]
     if (rings := int(client.llen(keys.bell))) > 64:

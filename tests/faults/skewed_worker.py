@@ -12,7 +12,7 @@ import oneshot_queue.workers.main
 from oneshot_queue.cli import main
 from oneshot_queue.clock import SystemClock
 from oneshot_queue.workers.ipc.channel import Channel
-from oneshot_queue.workers.worker.__main__ import run_supervised
+from oneshot_queue.workers.worker.__main__ import run_worker_process
 
 
 def run(ahead_s: int, words: list[str]) -> int:
@@ -28,7 +28,7 @@ def run(ahead_s: int, words: list[str]) -> int:
         return main(["worker", *words])
     original = SystemClock.now_ms
     SystemClock.now_ms = lambda self: original(self) + ahead_s * 1000  # type: ignore[method-assign]
-    return run_supervised(Channel.inherited(int(words[1])))
+    return run_worker_process(Channel.inherited(int(words[1])))
 
 
 if __name__ == "__main__":

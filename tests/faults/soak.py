@@ -283,7 +283,7 @@ def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
         )
         producing.add_done_callback(lambda _: soak.over.set())
         soak.disturb(names)
-        wire.mend()
+        wire.repair()
         producing.result()
         until_ended(deployment, soak.accepted, limit_s=SETTLE_S)
         completed = {raw.decode() for raw in deployment.redis.zrange(deployment.keys.state(JobState.COMPLETED), 0, -1)}

@@ -17,7 +17,7 @@ from oneshot_queue.cli import main
 from oneshot_queue.workers import task
 from oneshot_queue.workers.ipc.channel import Channel
 from oneshot_queue.workers.processes import process, spawning
-from oneshot_queue.workers.worker.__main__ import run_supervised
+from oneshot_queue.workers.worker.__main__ import run_worker_process
 from oneshot_queue.workers.worker.services.lease_keeper import LeaseKeeper
 
 
@@ -53,7 +53,7 @@ def run(place: str, path: Path, words: list[str]) -> int:
         LeaseKeeper.run_once = renew  # type: ignore[method-assign]
     else:
         task.spawn = spawn  # type: ignore[attr-defined]
-    return run_supervised(Channel.inherited(int(words[1])))
+    return run_worker_process(Channel.inherited(int(words[1])))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from oneshot_queue.wire.specs import pack_spec
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
-from tests.integration.test_malformed import submission
+from tests.integration.test_malformed import request
 from tests.support.cases import case
 from tests.support.deployment import Deployment
 from tests.support.marks import Mark
@@ -42,7 +42,7 @@ def test_mutations_of_a_spec_end_as_rejected_or_as_a_job_and_the_worker_lives(
     jobs = [f"mutant-{number}" for number in range(300)]
     for job_id in jobs:
         with own_deployment.redis.pipeline(transaction=True) as hostile:
-            for call in submission(own_deployment, job_id, mutated(raw, dice)):
+            for call in request(own_deployment, job_id, mutated(raw, dice)):
                 hostile.execute_command(*call)
             hostile.execute()
     healthy = own_deployment.enqueue()
@@ -94,7 +94,7 @@ def test_a_damaged_record_takes_neither_its_worker_nor_other_jobs_along(
     running = own_deployment.enqueue("sleep 0.5; echo late")
     own_deployment.witness.until("start", running.id)
     with own_deployment.redis.pipeline(transaction=True) as enqueued:
-        for call in submission(own_deployment, "waiting", pack_spec(JobSpec(own_deployment.witness.command()))):
+        for call in request(own_deployment, "waiting", pack_spec(JobSpec(own_deployment.witness.command()))):
             enqueued.execute_command(*call)
         for job_id in (running.id, "waiting"):
             key = own_deployment.keys.job(job_id)

@@ -74,7 +74,7 @@ def test_a_worker_on_a_host_that_is_cut_off_for_a_while_loses_nothing(
         far_deployment.witness.until("end", within.id)
         worker.wait_for("cannot ")
         assert record_of(within).state is JobState.RUNNING, "the link was not cut"
-        hosts.mend()
+        hosts.repair()
         Path(f"{gate}-2").touch()
 
         jobs = [within, through, waiting]
@@ -108,7 +108,7 @@ def test_the_jobs_of_a_host_that_vanishes_are_decided_soon_and_it_writes_nothing
         assert time.monotonic() - began < 2 * LEASE_S + 5
         assert len(mark.alive()) == 2, "the one that may start again has ended, the other cannot have heard"
         written = record_of(lost)
-        hosts.mend()
+        hosts.repair()
         wait_until(mark.alive, lambda left: not left, what="the processes on the returning host to end")
 
         after = [far_deployment.enqueue() for _ in range(6)]

@@ -13,9 +13,9 @@ from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
 from tests.faults.evidence import Footprint
 from tests.faults.invariants import assert_invariants
-from tests.support.deployment_fixtures import SECRETS
 from tests.support.cases import case
 from tests.support.deployment import Deployment, until_state
+from tests.support.deployment_fixtures import SECRETS
 from tests.support.faults import Monitor, kill_process
 from tests.support.marks import Mark
 from tests.support.repository import ROOT

@@ -70,7 +70,7 @@ def test_a_standstill_holds_everything_and_lets_it_go(wire: Wire) -> None:
         trouble = wire.inflict(standstill())
         with pytest.raises(redis.TimeoutError):
             hasty.ping()
-        wire.mend(trouble)
+        wire.repair(trouble)
 
         assert patient.ping()
     trouble.assert_struck()
@@ -98,7 +98,7 @@ def test_a_way_that_lost_something_stays_lost_although_the_trouble_is_over(wire:
         trouble = wire.inflict(lost_replies())
         raw.sendall(b"ECHO first\r\n")
         trouble.assert_struck()
-        wire.mend()
+        wire.repair()
 
         raw.sendall(b"ECHO second\r\n")
 

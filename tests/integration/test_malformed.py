@@ -51,7 +51,7 @@ def test_a_spec_that_nobody_can_read_fails_its_job_and_no_other(served: Deployme
         # Low priority and a held back worker would be a race; this swaps the spec of a job that nobody can claim yet.
         with served.redis.pipeline(transaction=True) as swap:
             jobs[what] = job_id = what.replace(" ", "-")
-            for call in submission(served, job_id, raw):
+            for call in request(served, job_id, raw):
                 swap.execute_command(*call)
             swap.execute()
     healthy = served.enqueue("echo fine")
@@ -121,15 +121,15 @@ def test_a_worker_does_not_wait_for_ever_for_a_damaged_key_when_it_is_stopped(de
     assert f"job {job.id}: its end could not be written to the broker" in "\n".join(worker.lines)
 
 
-def submission(deployment: Deployment, job_id: str, spec: bytes) -> list[tuple[Any, ...]]:
+def request(deployment: Deployment, job_id: str, spec: bytes) -> list[tuple[Any, ...]]:
     """What a hostile producer sends: a job like any other, but for its spec."""
     from oneshot_queue.store.scripts import script
 
-    submit = script("enqueue").text
+    enqueue = script("enqueue").text
     job = (job_id, spec, "normal", b"", "", "", "")
     return [
         ("SADD", f"{{{deployment.settings.namespace}}}:queues", deployment.queue_name),
-        ("EVAL", submit, 2, *deployment.keys.nameless, "stranger", 1_000_000, *job),
+        ("EVAL", enqueue, 2, *deployment.keys.queue_keys, "stranger", 1_000_000, *job),
     ]
 
 

@@ -72,7 +72,7 @@ class Faults(Work):
         entry = self.world.redis.hget(self.keys.job(job_id), "entry")
         assert self.world.redis.xdel(self.keys.ready(self.model.jobs[job_id].plan.priority), entry) == 1
         answer = self.world.run(sweep_store.audit(self.keys, JobState.CREATED, 0))
-        assert (answer.mended, answer.suspects) == (1, ())
+        assert (answer.repaired, answer.suspects) == (1, ())
         self.model.line_up_again(job_id)
 
     @rule(worker=workers, times=times)
@@ -133,7 +133,7 @@ class Faults(Work):
     @rule(state=st.sampled_from(sweep_store.AUDITED), is_decided=st.booleans(), times=times)
     def audit(self, state: JobState, is_decided: bool, times: int) -> None:
         answer = self.world.run(sweep_store.audit(self.keys, state, 0))
-        assert answer.mended == 0
+        assert answer.repaired == 0
         assert set(answer.suspects) == (self.model.suspects(state) if state is not JobState.CREATED else set())
         for job_id, lease in answer.suspects if is_decided else ():
             self._decide(job_id, lease, times)

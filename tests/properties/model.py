@@ -14,7 +14,7 @@ from oneshot_queue.states import TRANSITIONS, JobState
 from oneshot_queue.store.attempts import Fenced, Recorded, Refused
 from oneshot_queue.store.claims import MAX_RETURNS, Later, Lost, Returned
 from oneshot_queue.store.due import Promoted
-from oneshot_queue.store.enqueue import Full, Submitted
+from oneshot_queue.store.enqueue import Enqueued, Full
 from oneshot_queue.store.steering import AlreadyFinal, Ended, IntentRecorded, Missing
 from oneshot_queue.store.sweep import LeaseSeen, Spared, Swept
 from tests.properties.jobs import Attempt, Job, Plan, Row, number_of
@@ -31,9 +31,9 @@ class Model(Ledger):
 
     # What an app does.
 
-    def submit(self, job_id: str, plan: Plan, serial: int, most: int) -> Submitted | Full:
+    def enqueue(self, job_id: str, plan: Plan, serial: int, most: int) -> Enqueued | Full:
         if job_id in self.jobs:
-            return Submitted(created=False)
+            return Enqueued(created=False)
         length = len(self.delayed) + sum(len(self.stream(priority)) for priority in Priority)
         if length >= most:
             return Full(length)
@@ -44,7 +44,7 @@ class Model(Ledger):
             self.delayed[job_id] = self.later(plan.delay_s)
         if plan.expires_s is not None:
             self.expiring[job_id] = self.later(plan.expires_s)
-        return Submitted(created=True)
+        return Enqueued(created=True)
 
     def interrupt(self, job_id: str) -> Any:
         job = self.jobs.get(job_id)

@@ -56,7 +56,7 @@ class Work(Stage):
     @initialize(asked_for=st.lists(plans, min_size=3, max_size=len(IDS)), free=st.integers(1, 3))
     def begin_with_jobs(self, asked_for: list[Plan], free: int) -> None:
         for job_id, plan in zip(IDS, asked_for, strict=False):
-            self.submit(job_id, plan, 100, 1)
+            self.enqueue(job_id, plan, 100, 1)
         self._save()  # a server may forget all that comes after
         for worker in range(2):
             self.claim(worker, free, is_lost=False)
@@ -64,7 +64,7 @@ class Work(Stage):
     # What an app does.
 
     @rule(job_id=ids, plan=plans, most=st.sampled_from((100, 100, 3)), times=times)
-    def submit(self, job_id: str, plan: Plan, most: int, times: int) -> None:
+    def enqueue(self, job_id: str, plan: Plan, most: int, times: int) -> None:
         spec = JobSpec(
             ["true"],
             priority=plan.priority,
@@ -73,8 +73,8 @@ class Work(Stage):
             retry_max_delay=plan.retry_s,
         )
         when = When(delay_s=plan.delay_s, expires_s=plan.expires_s)
-        call = enqueue.submit(self.keys, job_id, spec, by="app", max_length=most, when=when)
-        self._say(call, lambda: self.model.submit(job_id, plan, next(self.serials), most), times, is_repeatable=False)
+        call = enqueue.enqueue(self.keys, job_id, spec, by="app", max_length=most, when=when)
+        self._say(call, lambda: self.model.enqueue(job_id, plan, next(self.serials), most), times, is_repeatable=False)
 
     @rule(job_id=ids, times=times)
     def interrupt(self, job_id: str, times: int) -> None:

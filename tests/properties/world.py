@@ -35,7 +35,7 @@ class Seen:
     delayed: dict[str, float]
     expiring: dict[str, float]
     leases: dict[str, float]
-    terms: dict[str, str]
+    lease_lengths: dict[str, str]
     intents: dict[str, dict[str, int]]
     kept: dict[str, int]
     kept_total: int
@@ -59,7 +59,7 @@ def foretold(model: Model) -> Seen:
         delayed=dict(model.delayed),
         expiring=dict(model.expiring),
         leases=dict(model.leases),
-        terms=dict.fromkeys(model.leases, str(round(LEASE_S * 1000))),
+        lease_lengths=dict.fromkeys(model.leases, str(round(LEASE_S * 1000))),
         intents={lease: dict(jobs) for lease, jobs in model.intents.items() if jobs},
         kept=dict(model.kept),
         kept_total=sum(model.kept.values()),
@@ -160,7 +160,7 @@ class World:
                 pending[entries.get(row["message_id"], row["message_id"])] = row["consumer"]
         states = {state: dict(next(answers)) for state in own["state"]}
         intents = {lease: next(answers) for lease in own["intents"]}
-        delayed, expiring, workers, terms, kept, counters, rings = answers
+        delayed, expiring, workers, lease_lengths, kept, counters, rings = answers
         assert rings <= 64
         assert set(counters) <= {"kept"}, "something was set aside"
         for kind in ("spec", "text", "stdin"):
@@ -173,7 +173,7 @@ class World:
             delayed=dict(delayed),
             expiring=dict(expiring),
             leases=dict(workers),
-            terms=terms,
+            lease_lengths=lease_lengths,
             intents={
                 lease: {each: int(raw.partition(" ")[0]) for each, raw in rows.items()}
                 for lease, rows in intents.items()

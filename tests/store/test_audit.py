@@ -60,7 +60,7 @@ async def entry_forgotten(store: Store, job_id: str) -> None:
     [deleted, stream_deleted, handed_to_nobody, dropped_with_its_consumer, skipped_by_a_new_group, entry_forgotten],
 )
 async def test_waiting_job_that_nobody_would_be_handed_gets_a_place_again(store: Store, harm: Harm) -> None:
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     await harm(store, job_id)
     lease = await store.lease()
     if harm is not entry_forgotten:  # a claim would take its entry for a stranger's, and remove it
@@ -79,8 +79,8 @@ async def test_audit_leaves_alone_what_is_well(store: Store) -> None:
     claimed = await store.running(lease=lease)
     returned = await store.running(lease=lease)
     await give_back(store, returned)
-    await store.submit()
-    await store.submit(when=When(delay_s=60.0))
+    await store.enqueue()
+    await store.enqueue(when=When(delay_s=60.0))
     idle = await store.in_state(JobState.IDLE)
     before = await store.dump()
 
@@ -94,7 +94,7 @@ async def test_audit_leaves_alone_what_is_well(store: Store) -> None:
 
 
 async def test_delayed_job_that_is_not_waited_for_any_more_waits_again(store: Store) -> None:
-    job_id = await store.submit(when=When(delay_s=60.0))
+    job_id = await store.enqueue(when=When(delay_s=60.0))
     before = await store.dump()
     await store.redis.delete(f"{store.keys.prefix}:delayed")
 
@@ -108,7 +108,7 @@ async def test_delayed_job_that_is_not_waited_for_any_more_waits_again(store: St
 
 @pytest.mark.parametrize("due", ["soon", "1" * 16, ""])
 async def test_delayed_job_whose_time_nobody_can_read_gets_a_place(store: Store, due: str) -> None:
-    job_id = await store.submit(when=When(delay_s=60.0))
+    job_id = await store.enqueue(when=When(delay_s=60.0))
     await store.redis.delete(f"{store.keys.prefix}:delayed")
     await store.redis.hset(store.keys.job(job_id), "due", due)
 
@@ -125,11 +125,11 @@ async def test_index_ghosts_are_removed(store: Store, state: JobState) -> None:
     own = await store.in_state(state)
     await store.redis.zadd(store.keys.state(state), dict.fromkeys((ended.id, gone.id, "{x}:y z"), 1))
 
-    assert (await audit(store, state)).mended == 3
+    assert (await audit(store, state)).repaired == 3
 
     assert await standing(store, f"state:{state}") == [own.id]
     assert await store.state_of(ended.id) == "COMPLETED"
-    assert (await audit(store, state)).mended == 0
+    assert (await audit(store, state)).repaired == 0
 
 
 @pytest.mark.parametrize("state", [JobState.CREATED, JobState.RUNNING, JobState.IDLE])
@@ -165,7 +165,7 @@ async def test_job_in_the_index_of_a_state_it_left_goes_to_its_own(store: Store,
 @pytest.mark.parametrize("kind", ["spec", "stdin"])
 @pytest.mark.parametrize("is_too_large", [True, False])
 async def test_job_whose_texts_no_claim_would_take_gets_no_place(store: Store, kind: str, is_too_large: bool) -> None:
-    job_id = await store.submit(a_long_spec(stdin=b"in"))
+    job_id = await store.enqueue(a_long_spec(stdin=b"in"))
     key = f"{store.keys.prefix}:{kind}:{job_id}"
     await store.redis.delete(key)
     if is_too_large:
@@ -202,7 +202,7 @@ async def test_silent_job_of_a_condemned_lease_is_reported(store: Store) -> None
 
 
 async def test_audit_goes_on_where_it_is_told_to(store: Store) -> None:
-    ids = await store.submit_many(150)
+    ids = await store.enqueue_many(150)
     await store.redis.zadd(store.keys.state(JobState.CREATED), {each: number for number, each in enumerate(ids)})
     await store.redis.delete(store.keys.ready(STREAM))
 
@@ -264,7 +264,7 @@ async def test_decided_job_ends_interrupted_if_that_is_on_record(store: Store) -
 async def test_only_what_was_seen_is_decided(store: Store) -> None:
     lease, other = await store.lease(), a_lease()
     held = await store.running(lease=lease)
-    waiting, ended = await store.submit(a_spec()), await store.finished()
+    waiting, ended = await store.enqueue(a_spec()), await store.finished()
     before = await store.dump()
 
     assert not await decide(store, held.id, lease)  # its lease lives

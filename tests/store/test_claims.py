@@ -30,7 +30,7 @@ def ids(claims: Iterable[Claim]) -> list[str]:
 
 async def test_high_goes_before_normal_before_low_and_each_in_order(store: Store) -> None:
     low, normal, high = [
-        await store.submit_many(3, a_spec(priority=priority))
+        await store.enqueue_many(3, a_spec(priority=priority))
         for priority in (Priority.LOW, Priority.NORMAL, Priority.HIGH)
     ]
     lease = await store.lease()
@@ -49,8 +49,8 @@ async def test_claim_takes_its_share_and_wakes_another_for_the_rest(
     store: Store, workers: int, waiting: int, free: int, taken: int
 ) -> None:
     leases = [await store.lease() for _ in range(workers)]
-    await store.submit_many(waiting)
-    await store.submit(when=When(delay_s=60.0))  # nobody's share
+    await store.enqueue_many(waiting)
+    await store.enqueue(when=When(delay_s=60.0))  # nobody's share
     await store.redis.delete(store.keys.bell)
 
     answer = await store.claimed(leases[0], free)
@@ -61,14 +61,14 @@ async def test_claim_takes_its_share_and_wakes_another_for_the_rest(
 
 async def test_jobs_are_handed_over_though_their_index_is_gone(store: Store) -> None:
     leases = [await store.lease() for _ in range(2)]
-    (job_id,) = await store.submit_many(1)
+    (job_id,) = await store.enqueue_many(1)
     await store.redis.delete(store.keys.state(JobState.CREATED))
 
     assert [claim.job_id for claim in await store.claim(leases[0], free=4)] == [job_id]
 
 
 async def test_no_more_than_the_free_slots_are_handed_over(store: Store) -> None:
-    submitted = await store.submit_many(5)
+    submitted = await store.enqueue_many(5)
     lease = await store.lease()
 
     claims = await store.claim(lease, free=2)
@@ -79,7 +79,7 @@ async def test_no_more_than_the_free_slots_are_handed_over(store: Store) -> None
 
 
 async def test_no_more_than_100_are_handed_over_whatever_is_asked(store: Store) -> None:
-    submitted = await store.submit_many(120)
+    submitted = await store.enqueue_many(120)
 
     answer = await store.claimed(await store.lease(), free=1_000_000)
 
@@ -88,7 +88,7 @@ async def test_no_more_than_100_are_handed_over_whatever_is_asked(store: Store) 
 
 async def test_claim_ends_with_the_job_that_reaches_the_limit_of_bytes(store: Store) -> None:
     half = b"x" * (MAX_CLAIM_BYTES // 2)
-    submitted = await store.submit_many(3, a_spec(stdin=half))
+    submitted = await store.enqueue_many(3, a_spec(stdin=half))
     lease = await store.lease()
 
     first, second = [(await store.claimed(lease, free=10)).claims for _ in range(2)]
@@ -97,7 +97,7 @@ async def test_claim_ends_with_the_job_that_reaches_the_limit_of_bytes(store: St
 
 
 async def test_job_beyond_the_limit_of_bytes_is_handed_over_alone(store: Store) -> None:
-    submitted = await store.submit_many(2, a_spec(["x" * 100_000] * 2, stdin=b"x" * MAX_CLAIM_BYTES))
+    submitted = await store.enqueue_many(2, a_spec(["x" * 100_000] * 2, stdin=b"x" * MAX_CLAIM_BYTES))
     lease = await store.lease()
 
     claims = [ids((await store.claimed(lease, free=10)).claims) for _ in range(2)]
@@ -106,7 +106,7 @@ async def test_job_beyond_the_limit_of_bytes_is_handed_over_alone(store: Store) 
 
 
 async def test_claim_that_leaves_work_behind_rings_the_bell(store: Store) -> None:
-    await store.submit_many(2)
+    await store.enqueue_many(2)
     lease = await store.lease()
     await store.redis.delete(store.keys.bell)
 
@@ -126,7 +126,7 @@ async def test_claim_of_an_empty_queue_brings_nothing_and_rings_no_bell(store: S
 
 @pytest.mark.parametrize("lease", ["", "no.such.lease", "0123abcd.1"])
 async def test_caller_without_a_lease_gets_nothing(store: Store, lease: str) -> None:
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     before = await store.dump()
 
     answer = await store.run(
@@ -139,7 +139,7 @@ async def test_caller_without_a_lease_gets_nothing(store: Store, lease: str) -> 
 
 
 async def test_claimed_job_is_running_and_says_by_whom(store: Store) -> None:
-    job_id = await store.submit()
+    job_id = await store.enqueue()
 
     (claim,) = await store.claim(lease := await store.lease())
 
@@ -152,7 +152,7 @@ async def test_claimed_job_is_running_and_says_by_whom(store: Store) -> None:
 
 
 async def test_tokens_of_one_batch_are_distinct_and_increase(store: Store) -> None:
-    await store.submit_many(50)
+    await store.enqueue_many(50)
 
     tokens = [number_of(claim.token) for claim in await store.claim(await store.lease(), free=50)]
 
@@ -161,7 +161,7 @@ async def test_tokens_of_one_batch_are_distinct_and_increase(store: Store) -> No
 
 
 async def test_tokens_of_later_claims_are_greater(store: Store) -> None:
-    await store.submit_many(4)
+    await store.enqueue_many(4)
     lease = await store.lease()
 
     tokens = [number_of(claim.token) for _ in range(4) for claim in await store.claim(lease)]
@@ -171,7 +171,7 @@ async def test_tokens_of_later_claims_are_greater(store: Store) -> None:
 
 async def test_token_is_greater_than_the_last_one_even_if_the_clock_went_back(store: Store) -> None:
     future = 4_102_444_800_000_000  # 2100-01-01 in microseconds
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     await store.redis.hset(store.keys.job(job_id), "token", future)
 
     (claim,) = await store.claim(await store.lease())
@@ -180,7 +180,7 @@ async def test_token_is_greater_than_the_last_one_even_if_the_clock_went_back(st
 
 
 async def test_many_workers_at_once_get_each_job_once(store: Store) -> None:
-    submitted = await store.submit_many(120)
+    submitted = await store.enqueue_many(120)
     leases = [await store.lease() for _ in range(6)]
     claimed: list[str] = []
 
@@ -196,7 +196,7 @@ async def test_many_workers_at_once_get_each_job_once(store: Store) -> None:
 
 
 async def test_one_job_is_claimed_wherever_it_stands_and_no_other(store: Store) -> None:
-    submitted = await store.submit_many(3)
+    submitted = await store.enqueue_many(3)
     lease = await store.lease()
 
     answer = await store.claim_one(submitted[1], lease)
@@ -230,7 +230,7 @@ async def test_one_unknown_job_is_not_claimed(store: Store) -> None:
 async def test_entry_of_a_job_that_runs_elsewhere_returns_to_its_owner(store: Store) -> None:
     owner, other = await store.lease(), await store.lease()
     held = await store.running(lease=owner)
-    waiting = await store.submit()
+    waiting = await store.enqueue()
 
     claims = await store.claim(other, free=5)
 
@@ -265,7 +265,7 @@ async def test_entry_of_an_ended_job_is_removed(store: Store, state: JobState) -
 
 
 async def test_second_entry_of_a_waiting_job_is_removed(store: Store) -> None:
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     await store.redis.xadd(store.keys.ready(Priority.NORMAL), {"id": job_id})
     lease = await store.lease()
 
@@ -279,7 +279,7 @@ async def test_second_entry_of_a_waiting_job_is_removed(store: Store) -> None:
 async def test_destroyed_group_is_made_again_and_no_job_is_skipped_or_started_twice(store: Store) -> None:
     owner, other = await store.lease(), await store.lease()
     held = await store.running(lease=owner)
-    waiting = await store.submit_many(2)
+    waiting = await store.enqueue_many(2)
     await store.redis.xgroup_destroy(store.keys.ready(Priority.NORMAL), GROUP)
 
     claims = await store.claim(other, free=10)
@@ -295,7 +295,7 @@ async def test_deleted_stream_is_made_again_by_the_next_job(store: Store) -> Non
     await store.redis.delete(store.keys.ready(Priority.NORMAL))
     assert await store.claim(lease, free=5) == []
 
-    job_id = await store.submit()
+    job_id = await store.enqueue()
 
     assert ids(await store.claim(lease, free=5)) == [job_id]
     assert await store.finish(held) == Recorded(JobState.COMPLETED)
@@ -304,7 +304,7 @@ async def test_deleted_stream_is_made_again_by_the_next_job(store: Store) -> Non
 async def test_one_job_is_claimed_after_its_group_was_destroyed(store: Store) -> None:
     lease = await store.lease()
     await store.running(lease=lease)
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     await store.redis.xgroup_destroy(store.keys.ready(Priority.NORMAL), GROUP)
 
     await store.held(job_id, lease)
@@ -327,15 +327,15 @@ async def test_stream_of_another_type_is_reported_and_not_overwritten(store: Sto
 
 async def test_reclaim_hands_over_exactly_what_is_claimed_under_the_lease(store: Store) -> None:
     mine, other = await store.lease(), await store.lease()
-    await store.submit_many(2, a_spec(priority="high", stdin=b"in"))
-    await store.submit_many(2)
+    await store.enqueue_many(2, a_spec(priority="high", stdin=b"in"))
+    await store.enqueue_many(2)
     claims = await store.claim(mine, free=4)
     await store.running(lease=other)
     ended = await store.running(lease=mine)
     await store.finish(ended)
     silent = await store.running(lease=mine)
     await store.record(silent, "detect_silence")
-    await store.submit()
+    await store.enqueue()
     before = await store.dump()
 
     again = await store.reclaim(mine)
@@ -348,8 +348,8 @@ async def test_reclaim_hands_over_exactly_what_is_claimed_under_the_lease(store:
 
 async def test_reclaim_hands_over_much_in_parts(store: Store) -> None:
     lease = await store.lease()
-    await store.submit_many(120)
-    big = [await store.submit(a_spec(stdin=b"x" * 600_000)) for _ in range(3)]
+    await store.enqueue_many(120)
+    big = [await store.enqueue(a_spec(stdin=b"x" * 600_000)) for _ in range(3)]
     claims = [*await store.claim(lease, free=100), *await store.claim(lease, free=100), *await store.claim(lease)]
     assert len(claims) == 123
 
@@ -374,7 +374,7 @@ async def test_entry_that_was_deleted_while_its_job_ran_harms_nobody(store: Stor
     await store.claim(lease)
     entry = await store.redis.hget(store.keys.job(held.id), "entry")
     await store.redis.xdel(store.keys.ready(Priority.NORMAL), entry)
-    waiting = await store.submit()
+    waiting = await store.enqueue()
 
     assert await store.reclaim(lease) == []
     assert ids(await store.claim(lease, free=5)) == [waiting]

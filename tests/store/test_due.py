@@ -12,7 +12,7 @@ from oneshot_queue.store import enqueue, leases, retention
 from oneshot_queue.store.attempts import Recorded
 from oneshot_queue.store.claims import Claimed, Later, Returned
 from oneshot_queue.store.due import Promoted
-from oneshot_queue.store.enqueue import Full, Submitted, When
+from oneshot_queue.store.enqueue import Enqueued, Full, When
 from oneshot_queue.store.steering import Ended
 from tests.store.recovery import a_retried_spec, audit, give_back, let_come, names_of, promote, rows, standing
 from tests.support.builders import NOBODY, Held, Store, a_job_id, a_spec, an_outcome
@@ -22,7 +22,7 @@ IN_TIME = When(expires_s=60.0)
 
 
 async def test_delayed_job_waits_outside_the_streams(store: Store) -> None:
-    job_id = await store.submit(when=When(delay_s=1.5))
+    job_id = await store.enqueue(when=When(delay_s=1.5))
 
     known = await store.record_of(job_id)
     assert (known.state, known.due_ms) == (JobState.CREATED, known.created_ms + 1_500)
@@ -35,14 +35,14 @@ async def test_delayed_job_waits_outside_the_streams(store: Store) -> None:
 async def test_job_waits_until_the_instant_it_names(store: Store) -> None:
     now_ms = await store.run(leases.register(store.keys, "w.1", 30.0))
 
-    job_id = await store.submit(when=When(at_ms=now_ms + 90_000))
+    job_id = await store.enqueue(when=When(at_ms=now_ms + 90_000))
 
     assert (await store.record_of(job_id)).due_ms == now_ms + 90_000
 
 
 @pytest.mark.parametrize("when", [When(delay_s=0.0), When(at_ms=0), When(at_ms=1)])
 async def test_job_that_is_due_already_waits_in_its_stream(store: Store, when: When) -> None:
-    job_id = await store.submit(when=when)
+    job_id = await store.enqueue(when=when)
 
     assert (await store.record_of(job_id)).due_ms is None
     assert await standing(store, "delayed") == []
@@ -50,28 +50,28 @@ async def test_job_that_is_due_already_waits_in_its_stream(store: Store, when: W
 
 
 async def test_repeated_submit_of_a_delayed_job_is_the_same_job(store: Store) -> None:
-    job_id = await store.submit(when=LATER)
+    job_id = await store.enqueue(when=LATER)
     before = await store.dump()
 
     for when in (LATER, When(delay_s=1.0), enqueue.AT_ONCE, IN_TIME):
-        call = enqueue.submit(store.keys, job_id, a_spec(), by="app", max_length=9, when=when)
-        assert await store.run(call) == Submitted(created=False)
+        call = enqueue.enqueue(store.keys, job_id, a_spec(), by="app", max_length=9, when=when)
+        assert await store.run(call) == Enqueued(created=False)
 
     assert await store.dump() == before
 
 
 async def test_delayed_jobs_count_for_the_queues_limit(store: Store) -> None:
-    await store.submit(when=LATER)
-    await store.submit()
+    await store.enqueue(when=LATER)
+    await store.enqueue()
 
-    answer = await store.run(enqueue.submit(store.keys, a_job_id(), a_spec(), by="app", max_length=2))
+    answer = await store.run(enqueue.enqueue(store.keys, a_job_id(), a_spec(), by="app", max_length=2))
 
     assert answer == Full(2)
 
 
 @pytest.mark.parametrize("priority", list(Priority))
 async def test_promotion_lets_due_jobs_stand_in_their_streams(store: Store, priority: Priority) -> None:
-    due, not_due = [await store.submit(a_spec(priority=priority), when=LATER) for _ in range(2)]
+    due, not_due = [await store.enqueue(a_spec(priority=priority), when=LATER) for _ in range(2)]
     await let_come(store, "delayed", due)
     await store.redis.delete(store.keys.bell)
 
@@ -89,7 +89,7 @@ async def test_promotion_lets_due_jobs_stand_in_their_streams(store: Store, prio
 
 async def test_promotion_goes_by_due_time_100_at_once(store: Store) -> None:
     ids = [a_job_id() for _ in range(120)]
-    calls = [enqueue.submit(store.keys, each, a_spec(), by="app", max_length=999, when=LATER) for each in ids]
+    calls = [enqueue.enqueue(store.keys, each, a_spec(), by="app", max_length=999, when=LATER) for each in ids]
     await store.connection.run_many(calls)
     await store.redis.zadd(f"{store.keys.prefix}:delayed", {each: number for number, each in enumerate(ids, 1)})
 
@@ -102,7 +102,7 @@ async def test_promotion_goes_by_due_time_100_at_once(store: Store) -> None:
 
 
 async def test_ten_workers_that_promote_at_once_make_one_entry(store: Store) -> None:
-    job_id = await store.submit(when=LATER)
+    job_id = await store.enqueue(when=LATER)
     await let_come(store, "delayed", job_id)
 
     async with anyio.create_task_group() as tasks:
@@ -119,14 +119,14 @@ async def test_promotion_of_an_idle_queue_writes_nothing(store: Store) -> None:
 
 
 async def test_claim_takes_what_has_come_due(store: Store) -> None:
-    job_id = await store.submit(when=LATER)
+    job_id = await store.enqueue(when=LATER)
     await let_come(store, "delayed", job_id)
 
     assert [claim.job_id for claim in await store.claim(await store.lease())] == [job_id]
 
 
 async def test_claim_of_one_job_says_how_long_it_is_not_due(store: Store) -> None:
-    job_id, lease = await store.submit(when=LATER), await store.lease()
+    job_id, lease = await store.enqueue(when=LATER), await store.lease()
 
     answer = await store.claim_one(job_id, lease)
 
@@ -138,7 +138,7 @@ async def test_claim_of_one_job_says_how_long_it_is_not_due(store: Store) -> Non
 
 @pytest.mark.parametrize("due", ["soon", "", "nan", "1e400", "-1", "9" * 40])
 async def test_claim_of_one_job_does_not_trip_over_a_due_time_that_is_none(store: Store, due: str) -> None:
-    job_id, lease = await store.submit(when=LATER), await store.lease()
+    job_id, lease = await store.enqueue(when=LATER), await store.lease()
     await store.redis.hset(store.keys.job(job_id), "due", due)
 
     assert await store.claim_one(job_id, lease) == Claimed((), 0)
@@ -152,18 +152,18 @@ async def test_claim_of_one_job_does_not_trip_over_a_due_time_that_is_none(store
 
 @pytest.mark.parametrize("due", ["soon", "nan"])
 async def test_audit_lets_a_job_stand_in_its_stream_that_nothing_says_when_it_is_due(store: Store, due: str) -> None:
-    job_id = await store.submit(when=LATER)
+    job_id = await store.enqueue(when=LATER)
     await store.redis.zrem(store.keys.delayed, job_id)
     await store.redis.hset(store.keys.job(job_id), "due", due)
 
-    assert (await audit(store, JobState.CREATED)).mended == 1
+    assert (await audit(store, JobState.CREATED)).repaired == 1
 
     assert [claim.job_id for claim in await store.claim(await store.lease())] == [job_id]
 
 
 @pytest.mark.parametrize("when", [LATER, When(delay_s=60.0, expires_s=90.0)])
 async def test_interrupt_of_a_delayed_job_removes_it_everywhere(store: Store, when: When) -> None:
-    job_id = await store.submit(a_spec(stdin=b"in"), when=when)
+    job_id = await store.enqueue(a_spec(stdin=b"in"), when=when)
 
     assert isinstance(await store.interrupt(job_id), Ended)
 
@@ -175,7 +175,7 @@ async def test_interrupt_of_a_delayed_job_removes_it_everywhere(store: Store, wh
 
 
 async def test_rejected_delayed_job_is_removed_everywhere(store: Store) -> None:
-    job_id = await store.submit(when=When(delay_s=60.0, expires_s=90.0))
+    job_id = await store.enqueue(when=When(delay_s=60.0, expires_s=90.0))
 
     failed = an_outcome(JobState.FAILED, cause=Cause.REJECTED)
     assert await store.finish(Held(job_id, NOBODY), failed) == Recorded(JobState.FAILED)
@@ -185,7 +185,7 @@ async def test_rejected_delayed_job_is_removed_everywhere(store: Store) -> None:
 
 @pytest.mark.parametrize("when", [IN_TIME, When(delay_s=90.0, expires_s=60.0)], ids=["queued", "delayed"])
 async def test_job_that_nobody_started_in_time_fails(store: Store, when: When) -> None:
-    job_id = await store.submit(when=when)
+    job_id = await store.enqueue(when=when)
     known = await store.record_of(job_id)
     assert known.expires_ms == known.created_ms + 60_000
     await let_come(store, "expiring", job_id)
@@ -203,7 +203,7 @@ async def test_job_that_nobody_started_in_time_fails(store: Store, when: When) -
 
 
 async def test_started_job_does_not_expire(store: Store) -> None:
-    job_id = await store.submit(when=IN_TIME)
+    job_id = await store.enqueue(when=IN_TIME)
 
     held = await store.held(job_id, await store.lease())
 
@@ -215,7 +215,7 @@ async def test_started_job_does_not_expire(store: Store) -> None:
 
 
 async def test_job_that_comes_back_without_having_begun_still_expires(store: Store) -> None:
-    job_id = await store.submit(when=IN_TIME)
+    job_id = await store.enqueue(when=IN_TIME)
     expires_ms = (await store.record_of(job_id)).expires_ms
     held = await store.held(job_id, await store.lease())
 
@@ -230,7 +230,7 @@ async def test_job_that_comes_back_without_having_begun_still_expires(store: Sto
 
 @pytest.mark.parametrize("expiry", ["soon", "", "nan", "1e400", "-1", "9" * 40])
 async def test_job_comes_back_though_nobody_can_read_when_it_expires(store: Store, expiry: str) -> None:
-    job_id = await store.submit(when=IN_TIME)
+    job_id = await store.enqueue(when=IN_TIME)
     held = await store.held(job_id, await store.lease())
     await store.redis.hset(store.keys.job(job_id), "expiry", expiry)
 
@@ -241,7 +241,7 @@ async def test_job_comes_back_though_nobody_can_read_when_it_expires(store: Stor
 
 
 async def test_next_attempt_of_a_job_that_was_started_in_time_does_not_expire(store: Store) -> None:
-    job_id = await store.submit(a_retried_spec(retries=1), when=IN_TIME)
+    job_id = await store.enqueue(a_retried_spec(retries=1), when=IN_TIME)
     held = await store.held(job_id, await store.lease())
 
     await store.finish(held, an_outcome(JobState.FAILED), retry_after_s=0.0)
@@ -254,10 +254,10 @@ async def test_next_attempt_of_a_job_that_was_started_in_time_does_not_expire(st
 
 async def test_claim_never_starts_what_has_expired_however_much_that_is(store: Store) -> None:
     ids = [a_job_id() for _ in range(230)]
-    calls = [enqueue.submit(store.keys, each, a_spec(), by="app", max_length=999, when=IN_TIME) for each in ids]
+    calls = [enqueue.enqueue(store.keys, each, a_spec(), by="app", max_length=999, when=IN_TIME) for each in ids]
     await store.connection.run_many(calls)
     await let_come(store, "expiring", *ids)
-    lease, fresh = await store.lease(), await store.submit()
+    lease, fresh = await store.lease(), await store.enqueue()
 
     one = await store.claim_one(ids[-1], lease)
     claimed = [claim.job_id for _ in range(3) for claim in await store.claim(lease, free=100)]
@@ -269,8 +269,8 @@ async def test_claim_never_starts_what_has_expired_however_much_that_is(store: S
 
 
 async def test_next_promotion_waits_for_whatever_comes_first(store: Store) -> None:
-    await store.submit(when=When(delay_s=90.0, expires_s=30.0))
-    await store.submit(when=When(delay_s=60.0))
+    await store.enqueue(when=When(delay_s=90.0, expires_s=30.0))
+    await store.enqueue(when=When(delay_s=60.0))
 
     answer = await promote(store)
 
@@ -279,7 +279,7 @@ async def test_next_promotion_waits_for_whatever_comes_first(store: Store) -> No
 
 
 async def test_expired_job_is_forgotten_in_its_time(store: Store) -> None:
-    job_id = await store.submit(when=IN_TIME)
+    job_id = await store.enqueue(when=IN_TIME)
     await let_come(store, "expiring", job_id)
     await promote(store)
     await store.redis.zadd(store.keys.state(JobState.FAILED), {job_id: 1})
@@ -290,7 +290,7 @@ async def test_expired_job_is_forgotten_in_its_time(store: Store) -> None:
 
 
 async def test_waiting_jobs_are_never_pruned(store: Store) -> None:
-    job_id = await store.submit(when=LATER)
+    job_id = await store.enqueue(when=LATER)
     await store.redis.zadd(store.keys.state(JobState.CREATED), {job_id: 1})
 
     assert await store.run(retention.prune(store.keys, store.settings)) == 0

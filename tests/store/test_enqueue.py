@@ -10,23 +10,23 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store import claims
 from oneshot_queue.store import enqueue as enqueue_store
 from oneshot_queue.store.attempts import Holder
-from oneshot_queue.store.enqueue import MAX_SUBMIT_BYTES, Full, NewJob, Submitted
+from oneshot_queue.store.enqueue import MAX_ENQUEUE_BYTES, Enqueued, Full, NewJob
 from oneshot_queue.wire.specs import unpack_spec
 from tests.support.builders import Held, Store, a_job_id, a_spec
 from tests.support.cases import case
 from tests.support.servers import Server
 
 
-async def submit(store: Store, job_id: str, spec: JobSpec | None = None, limit: int = 100) -> Submitted | Full:
-    return await store.run(enqueue_store.submit(store.keys, job_id, spec or a_spec(), by="app@host", max_length=limit))
+async def enqueue(store: Store, job_id: str, spec: JobSpec | None = None, limit: int = 100) -> Enqueued | Full:
+    return await store.run(enqueue_store.enqueue(store.keys, job_id, spec or a_spec(), by="app@host", max_length=limit))
 
 
 async def test_accepted_job_waits_with_all_its_keys(store: Store) -> None:
     job_id = a_job_id()
 
-    answer = await submit(store, job_id)
+    answer = await enqueue(store, job_id)
 
-    assert answer == Submitted(created=True)
+    assert answer == Enqueued(created=True)
     assert await store.key_names() == {"ready:normal", "state:CREATED", f"job:{job_id}", "bell"}
     known = await store.record_of(job_id)
     assert (known.state, known.attempt, known.spec) == (JobState.CREATED, 1, a_spec())
@@ -37,7 +37,7 @@ async def test_accepted_job_waits_with_all_its_keys(store: Store) -> None:
 
 @pytest.mark.parametrize("priority", list(Priority))
 async def test_each_priority_has_a_stream_of_its_own(store: Store, priority: Priority) -> None:
-    await store.submit(a_spec(priority=priority))
+    await store.enqueue(a_spec(priority=priority))
 
     lengths = {each: await store.length(each) for each in Priority}
 
@@ -46,24 +46,24 @@ async def test_each_priority_has_a_stream_of_its_own(store: Store, priority: Pri
 
 async def test_same_id_again_is_the_same_job_and_changes_nothing(store: Store) -> None:
     job_id = a_job_id()
-    await submit(store, job_id)
+    await enqueue(store, job_id)
     before = await store.dump()
 
-    answer = await submit(store, job_id, a_spec(["something", "else"], priority="high", stdin=b"x"))
+    answer = await enqueue(store, job_id, a_spec(["something", "else"], priority="high", stdin=b"x"))
 
-    assert answer == Submitted(created=False)
+    assert answer == Enqueued(created=False)
     assert await store.dump() == before
 
 
 async def test_jobs_of_one_call_are_accepted_each_for_itself_and_in_order(store: Store) -> None:
-    known = await store.submit()
+    known = await store.enqueue()
     new = [a_job_id() for _ in range(3)]
     jobs = [NewJob(each, a_spec(["echo", each])) for each in (new[0], known, new[1], new[1], new[2])]
 
-    (call,) = enqueue_store.submit_many(store.keys, jobs, by="app@host", max_length=3)
+    (call,) = enqueue_store.enqueue_many(store.keys, jobs, by="app@host", max_length=3)
     answers = await store.run(call)
 
-    assert answers == [Submitted(True), Submitted(False), Submitted(True), Submitted(False), Full(3)]
+    assert answers == [Enqueued(True), Enqueued(False), Enqueued(True), Enqueued(False), Full(3)]
     assert [claim.job_id for claim in await store.claim(await store.lease(), 5)] == [known, *new[:2]]
     assert (await store.record_of(new[1])).spec == a_spec(["echo", new[1]])
 
@@ -73,8 +73,8 @@ async def test_jobs_of_one_call_are_accepted_each_for_itself_and_in_order(store:
     [
         ([], []),
         ([1] * 25, [10, 10, 5]),
-        ([MAX_SUBMIT_BYTES, 1, 1], [1, 2]),
-        ([1, 1, MAX_SUBMIT_BYTES, 1], [3, 1]),
+        ([MAX_ENQUEUE_BYTES, 1, 1], [1, 2]),
+        ([1, 1, MAX_ENQUEUE_BYTES, 1], [3, 1]),
     ],
 )
 async def test_no_call_submits_more_than_a_server_does_at_once(
@@ -83,7 +83,7 @@ async def test_no_call_submits_more_than_a_server_does_at_once(
     jobs = (NewJob(a_job_id(), a_spec(stdin=b"x" * size)) for size in sizes)
 
     answers = [
-        await store.run(call) for call in enqueue_store.submit_many(store.keys, jobs, by="app@host", max_length=100)
+        await store.run(call) for call in enqueue_store.enqueue_many(store.keys, jobs, by="app@host", max_length=100)
     ]
 
     assert [len(group) for group in answers] == groups
@@ -92,34 +92,34 @@ async def test_no_call_submits_more_than_a_server_does_at_once(
 
 async def test_same_id_is_the_same_job_even_when_the_queue_is_full(store: Store) -> None:
     job_id = a_job_id()
-    await submit(store, job_id, limit=1)
+    await enqueue(store, job_id, limit=1)
 
-    answer = await submit(store, job_id, limit=1)
+    answer = await enqueue(store, job_id, limit=1)
 
-    assert answer == Submitted(created=False)
+    assert answer == Enqueued(created=False)
 
 
 @case("D8")
 async def test_storm_of_one_id_creates_one_job(store: Store) -> None:
     job_id, answers = a_job_id(), []
 
-    async def enqueue() -> None:
-        answers.append(await submit(store, job_id))
+    async def enqueue_it() -> None:
+        answers.append(await enqueue(store, job_id))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(50):
-            tasks.start_soon(enqueue)
+            tasks.start_soon(enqueue_it)
 
-    assert sorted(answers, key=str) == [Submitted(created=False)] * 49 + [Submitted(created=True)]
+    assert sorted(answers, key=str) == [Enqueued(created=False)] * 49 + [Enqueued(created=True)]
     assert await store.length() == 1
 
 
 async def test_full_queue_refuses_and_keeps_nothing_of_the_job(store: Store) -> None:
-    await submit(store, a_job_id(), a_spec(priority="high"))
-    await submit(store, a_job_id(), a_spec(priority="low"))
+    await enqueue(store, a_job_id(), a_spec(priority="high"))
+    await enqueue(store, a_job_id(), a_spec(priority="low"))
     before = await store.dump()
 
-    answer = await submit(store, a_job_id(), limit=2)
+    answer = await enqueue(store, a_job_id(), limit=2)
 
     assert answer == Full(2)
     assert await store.dump() == before
@@ -127,16 +127,16 @@ async def test_full_queue_refuses_and_keeps_nothing_of_the_job(store: Store) -> 
 
 async def test_running_jobs_fill_a_queue_and_ended_ones_leave_it(store: Store) -> None:
     held = await store.running()
-    assert await submit(store, a_job_id(), limit=1) == Full(1)
+    assert await enqueue(store, a_job_id(), limit=1) == Full(1)
 
     await store.finish(held)
 
-    assert await submit(store, a_job_id(), limit=1) == Submitted(created=True)
+    assert await enqueue(store, a_job_id(), limit=1) == Enqueued(created=True)
 
 
 @pytest.mark.parametrize("stdin", [b"", b"\x00\xff" * 1000])
 async def test_stdin_travels_beside_the_spec(store: Store, stdin: bytes) -> None:
-    await store.submit(a_spec(["cat"], stdin=stdin))
+    await store.enqueue(a_spec(["cat"], stdin=stdin))
 
     (claim,) = await store.claim(await store.lease())
 
@@ -146,7 +146,7 @@ async def test_stdin_travels_beside_the_spec(store: Store, stdin: bytes) -> None
 
 
 async def test_job_without_stdin_has_no_key_for_it(store: Store) -> None:
-    await store.submit()
+    await store.enqueue()
 
     (claim,) = await store.claim(await store.lease())
 
@@ -155,13 +155,13 @@ async def test_job_without_stdin_has_no_key_for_it(store: Store) -> None:
 
 
 async def test_doorbell_holds_no_more_than_64_rings(store: Store) -> None:
-    await store.submit_many(70)
+    await store.enqueue_many(70)
 
     assert await store.redis.llen(store.keys.bell) == 64
 
 
 async def test_name_of_who_asks_cannot_break_the_history(store: Store) -> None:
-    job_id = await store.submit(by="eve\tCREATED\n!error\tx\x1b[2J" + "ü" * 100)
+    job_id = await store.enqueue(by="eve\tCREATED\n!error\tx\x1b[2J" + "ü" * 100)
 
     (row,) = (await store.record_of(job_id)).history
 
@@ -174,7 +174,7 @@ async def test_job_hash_stays_in_its_small_encoding_for_a_whole_life(store: Stor
     if not server.is_real:
         pytest.skip("fakeredis has no encodings")
     await store.lease(lease := "w" * 62 + ".1")
-    job_id = await store.submit(job_id="i" * 64, by="a" * 100)
+    job_id = await store.enqueue(job_id="i" * 64, by="a" * 100)
     answer = await store.run(
         claims.claim(store.keys, lease=lease, worker="w" * 100, host="h" * 100, free=1, settings=store.settings),
     )

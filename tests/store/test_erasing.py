@@ -11,7 +11,7 @@ from tests.support.builders import Store
 
 @pytest.mark.parametrize("jobs", [0, 1, 1_200])
 async def test_all_keys_of_a_queue_go_and_no_others(store: Store, jobs: int) -> None:
-    await store.submit_many(jobs)
+    await store.enqueue_many(jobs)
     others = [f"{store.keys.prefix}x:bell", f"{{{store.keys.namespace}:another}}:bell", store.keys.prefix]
     for other in others:
         await store.redis.set(other, "kept")

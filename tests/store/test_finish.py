@@ -140,7 +140,7 @@ async def test_end_that_came_before_the_interrupt_wins(store: Store) -> None:
 
 
 async def test_waiting_job_can_fail_but_not_complete(store: Store) -> None:
-    held = Held(await store.submit(), NOBODY)
+    held = Held(await store.enqueue(), NOBODY)
 
     assert await store.finish(held, an_outcome(JobState.COMPLETED)) == Refused("CREATED")
     assert await store.finish(held, Outcome(JobState.FAILED, Cause.REJECTED, error="no")) == Recorded(JobState.FAILED)

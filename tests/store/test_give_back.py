@@ -13,7 +13,7 @@ from tests.support.builders import Held, Store, a_chunk, a_spec
 
 
 async def test_same_attempt_waits_again_behind_the_others(store: Store) -> None:
-    held, behind = await store.running(), await store.submit()
+    held, behind = await store.running(), await store.enqueue()
     await store.record(held, pid=17)
     await store.redis.delete(store.keys.bell)
 
@@ -125,7 +125,7 @@ async def test_returned_job_is_not_decided_with_its_old_lease(store: Store) -> N
 
 
 async def test_returned_job_keeps_to_its_priority(store: Store) -> None:
-    held, low = await store.running(a_spec(priority="high")), await store.submit(a_spec(priority="low"))
+    held, low = await store.running(a_spec(priority="high")), await store.enqueue(a_spec(priority="low"))
 
     await give_back(store, held)
 

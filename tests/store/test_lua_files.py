@@ -60,7 +60,7 @@ WRAPPERS: dict[str, Call[Any]] = {
     "register": leases.register(KEYS, "w.1", 30),
     "renew": leases.renew(KEYS, "w.1", 30, [leases.Intent("id", 1, None)]),
     "show_presence": presence.show_presence("oq", a_presence()),
-    "enqueue": enqueue.submit(KEYS, "id", JobSpec(["true"]), by="me", max_length=1),
+    "enqueue": enqueue.enqueue(KEYS, "id", JobSpec(["true"]), by="me", max_length=1),
     "unregister": leases.unregister(KEYS, "w.1"),
 }
 PREFIXES = {"show_presence": "{oq}"}

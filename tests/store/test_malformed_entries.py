@@ -24,7 +24,7 @@ def damaged(**fields: str) -> Poison:
     """A job whose hash somebody changed."""
 
     async def damage(store: Store) -> None:
-        job_id = await store.submit()
+        job_id = await store.enqueue()
         await store.redis.hset(store.keys.job(job_id), mapping=fields)
 
     return damage
@@ -34,7 +34,7 @@ def without(*fields: str) -> Poison:
     """A job of whose hash something is gone."""
 
     async def damage(store: Store) -> None:
-        job_id = await store.submit()
+        job_id = await store.enqueue()
         await store.redis.hdel(store.keys.job(job_id), *fields)
 
     return damage
@@ -44,7 +44,7 @@ def replaced(name: str) -> Poison:
     """A job of which one key is of another type."""
 
     async def damage(store: Store) -> None:
-        key = getattr(store.keys, name)(await store.submit(a_long_spec(stdin=b"x"), by=LONG_NAME))
+        key = getattr(store.keys, name)(await store.enqueue(a_long_spec(stdin=b"x"), by=LONG_NAME))
         await store.redis.delete(key)
         await (store.redis.set(key, "x") if name == "job" else store.redis.sadd(key, "x"))
 
@@ -52,14 +52,14 @@ def replaced(name: str) -> Poison:
 
 
 async def forgotten(store: Store) -> None:
-    await store.redis.delete(store.keys.job(await store.submit()))
+    await store.redis.delete(store.keys.job(await store.enqueue()))
 
 
 def oversized(key: str) -> Poison:
     """A job that carries more than any of ours."""
 
     async def poison(store: Store) -> None:
-        job_id = await store.submit(a_long_spec(stdin=b"x"))
+        job_id = await store.enqueue(a_long_spec(stdin=b"x"))
         await store.redis.set(getattr(store.keys, key)(job_id), b"x" * 2_000_000)
 
     return poison
@@ -95,9 +95,9 @@ POISONS: dict[str, Poison] = {
 @pytest.mark.parametrize("poison", POISONS.values(), ids=POISONS)
 async def test_is_set_aside_and_the_jobs_around_it_are_claimed(store: Store, poison: Poison) -> None:
     lease = await store.lease()
-    first = await store.submit()
+    first = await store.enqueue()
     await poison(store)
-    second = await store.submit()
+    second = await store.enqueue()
 
     answer = await store.claimed(lease, free=5)
 
@@ -111,7 +111,7 @@ async def test_is_set_aside_and_the_jobs_around_it_are_claimed(store: Store, poi
 
 async def test_an_entry_of_the_same_id_in_another_stream_is_not_the_jobs_own(store: Store) -> None:
     lease = await store.lease()
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     ((own, _),) = await store.redis.xrange(store.keys.ready(Priority.NORMAL))
     for priority in (Priority.HIGH, Priority.LOW):
         await store.redis.xadd(store.keys.ready(priority), {"id": job_id}, id=own)
@@ -138,7 +138,7 @@ async def test_one_claim_looks_at_no_more_than_200_and_wakes_the_next(store: Sto
         for _ in range(230):
             pipeline.xadd(store.keys.ready(Priority.NORMAL), {"foreign": "x"})
         await pipeline.execute()
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     await store.redis.delete(store.keys.bell)
 
     first = await store.claimed(lease)
@@ -188,7 +188,7 @@ async def test_damaged_pending_entries_do_not_stop_a_reclaim(store: Store) -> No
 
 async def test_claim_of_a_job_without_a_spec_hands_over_an_empty_one(store: Store) -> None:
     """Its worker refuses it by name, so that the job gets an end that its owner can read."""
-    job_id = await store.submit(a_long_spec(), job_id=a_job_id())
+    job_id = await store.enqueue(a_long_spec(), job_id=a_job_id())
     await store.redis.delete(store.keys.spec(job_id))
 
     (claim,) = await store.claim(await store.lease())

@@ -111,7 +111,7 @@ async def test_fenced_output_is_refused_as_ever(real_store: Store) -> None:
 
 async def test_waiting_jobs_are_claimed_even_from_a_stream_that_nobody_ever_claimed_from(real_store: Store) -> None:
     lease = await real_store.lease()
-    ids = [await real_store.submit(a_spec(priority=priority)) for priority in Priority]
+    ids = [await real_store.enqueue(a_spec(priority=priority)) for priority in Priority]
     await fill_memory(real_store)
 
     claims = await real_store.claim(lease, free=3)
@@ -121,7 +121,7 @@ async def test_waiting_jobs_are_claimed_even_from_a_stream_that_nobody_ever_clai
 
 
 async def test_one_job_is_claimed_even_from_a_stream_that_nobody_ever_claimed_from(real_store: Store) -> None:
-    lease, job_id = await real_store.lease(), await real_store.submit()
+    lease, job_id = await real_store.lease(), await real_store.enqueue()
     await fill_memory(real_store)
 
     held = await real_store.held(job_id, lease)
@@ -163,7 +163,7 @@ async def test_live_worker_does_not_look_dead(real_store: Store) -> None:
 
 
 async def test_jobs_are_interrupted_waiting_or_running(real_store: Store) -> None:
-    held, waiting = await real_store.running(), await real_store.submit()
+    held, waiting = await real_store.running(), await real_store.enqueue()
     await fill_memory(real_store)
 
     assert isinstance(await real_store.interrupt(waiting, reason="why"), Ended)
@@ -223,8 +223,8 @@ async def test_job_returns_to_its_queue(real_store: Store, is_counted: bool) -> 
 
 
 async def test_due_jobs_are_promoted_and_late_ones_end(real_store: Store) -> None:
-    due = await real_store.submit(when=When(delay_s=60.0))
-    late = await real_store.submit(when=When(expires_s=60.0))
+    due = await real_store.enqueue(when=When(delay_s=60.0))
+    late = await real_store.enqueue(when=When(expires_s=60.0))
     await let_come(real_store, "delayed", due)
     await let_come(real_store, "expiring", late)
     await fill_memory(real_store)
@@ -235,8 +235,8 @@ async def test_due_jobs_are_promoted_and_late_ones_end(real_store: Store) -> Non
 
 
 async def test_claim_promotes_and_ends_what_is_late(real_store: Store) -> None:
-    due = await real_store.submit(when=When(delay_s=60.0))
-    late = await real_store.submit(when=When(expires_s=60.0))
+    due = await real_store.enqueue(when=When(delay_s=60.0))
+    late = await real_store.enqueue(when=When(expires_s=60.0))
     lease = await real_store.lease()
     await let_come(real_store, "delayed", due)
     await let_come(real_store, "expiring", late)
@@ -247,7 +247,7 @@ async def test_claim_promotes_and_ends_what_is_late(real_store: Store) -> None:
 
 
 async def test_job_that_expires_in_the_hands_of_a_claim_ends(real_store: Store) -> None:
-    by_claim, by_name = [await real_store.submit(when=When(expires_s=60.0)) for _ in range(2)]
+    by_claim, by_name = [await real_store.enqueue(when=When(expires_s=60.0)) for _ in range(2)]
     lease = await real_store.lease()
     for job_id in (by_claim, by_name):
         await real_store.redis.hset(real_store.keys.job(job_id), "expires", 1)
@@ -260,7 +260,7 @@ async def test_job_that_expires_in_the_hands_of_a_claim_ends(real_store: Store) 
 
 
 async def test_interrupted_delayed_job_ends(real_store: Store) -> None:
-    job_id = await real_store.submit(when=When(delay_s=60.0, expires_s=90.0))
+    job_id = await real_store.enqueue(when=When(delay_s=60.0, expires_s=90.0))
     await fill_memory(real_store)
 
     assert isinstance(await real_store.interrupt(job_id), Ended)
@@ -287,12 +287,12 @@ async def test_lost_lease_is_watched_and_swept(real_store: Store) -> None:
 
 
 async def test_audit_mends_and_decides(real_store: Store) -> None:
-    waiting, held = await real_store.submit(), await real_store.running()
+    waiting, held = await real_store.enqueue(), await real_store.running()
     await real_store.redis.delete(real_store.keys.ready(Priority.NORMAL))
     await real_store.redis.zrem(real_store.keys.workers, held.holder.lease)
     await fill_memory(real_store)
 
-    assert (await audit(real_store, JobState.CREATED)).mended == 1
+    assert (await audit(real_store, JobState.CREATED)).repaired == 1
     ((job_id, lease),) = (await audit(real_store, JobState.RUNNING)).suspects
     assert await decide(real_store, job_id, lease)
 
@@ -300,7 +300,7 @@ async def test_audit_mends_and_decides(real_store: Store) -> None:
 
 
 async def test_claims_wait_for_a_new_server_and_leases_and_jobs_are_known_again(real_store: Store) -> None:
-    lease, job_id = await real_store.lease(), await real_store.submit()
+    lease, job_id = await real_store.lease(), await real_store.enqueue()
     await real_store.redis.set(f"{real_store.keys.prefix}:epoch", "run-1")
     await real_store.redis.zrem(real_store.keys.workers, lease)
     await fill_memory(real_store)

@@ -157,8 +157,8 @@ async def seed_past(store: Store, held: Held, hours: int) -> int:
 
 
 async def test_times_of_a_history_never_go_back_when_the_servers_clock_did(store: Store) -> None:
-    waiting, lease = await store.submit(), await store.lease()
-    interrupted = await store.submit()
+    waiting, lease = await store.enqueue(), await store.lease()
+    interrupted = await store.enqueue()
     ahead = 4_102_444_800_000  # 2100-01-01
     for job_id in (waiting, interrupted):
         await store.redis.hset(store.keys.job(job_id), "changed", ahead)

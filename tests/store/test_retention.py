@@ -113,7 +113,7 @@ async def test_waiting_and_running_jobs_are_never_forgotten(store: Store) -> Non
 
 
 async def many_interrupted(store: Store, count: int) -> list[str]:
-    ids = await store.submit_many(count)
+    ids = await store.enqueue_many(count)
     calls = [
         steering.interrupt(store.keys, each, grace=None, by="me", reason=None, settings=store.settings) for each in ids
     ]
@@ -145,7 +145,7 @@ async def test_an_end_forgets_no_more_than_100_of_the_oldest(store: Store) -> No
 
 async def test_interrupt_of_a_waiting_job_forgets_beyond_the_limits_too(store: Store) -> None:
     few = Settings(namespace=store.keys.namespace, max_finished_jobs=1)
-    first, second = await store.submit(), await store.submit()
+    first, second = await store.enqueue(), await store.enqueue()
 
     for job_id in (first, second):
         await let_pass(store, first, 1)
@@ -174,7 +174,7 @@ async def test_pruning_an_old_job_spares_a_new_one_of_the_same_id(store: Store, 
     await let_pass(store, job_id, 25)
     await store.redis.delete(store.keys.job(job_id), store.keys.spec(job_id), store.keys.text(job_id))
     if now_in is JobState.CREATED:
-        await store.submit(job_id=job_id)
+        await store.enqueue(job_id=job_id)
     else:
         new = await store.running(job_id=job_id)
         if now_in is JobState.IDLE:
@@ -202,7 +202,7 @@ async def test_after_all_is_forgotten_only_the_queue_itself_is_left(store: Store
         await store.finish(held, an_outcome(state), kept=8)
         inline = await store.running(lease=lease)
         await store.finish(inline, an_outcome(state), inline_output=pack_chunks([a_chunk(1, b"x" * 64)]), kept=1)
-        await store.interrupt(await store.submit())
+        await store.interrupt(await store.enqueue())
     await store.redis.xadd(store.keys.ready(Priority.LOW), {"foreign": "entry"})
     await store.claim(lease, free=5)
     assert await kept_bytes(store) == 27

@@ -32,7 +32,7 @@ async def test_every_call_outlasts_a_flush(store: Store) -> None:
             held = await store.in_state(state)
             assert await store.state_of(held.id) == state
         await forget_scripts(store)
-        await store.interrupt(await store.submit())
+        await store.interrupt(await store.enqueue())
         await forget_scripts(store)
         assert await store.reclaim(lease) == []
         await forget_scripts(store)
@@ -68,12 +68,12 @@ async def test_text_of_a_script_is_sent_once_on_a_connection(
 
 async def test_flush_in_the_middle_of_a_pipeline_goes_unnoticed(store: Store) -> None:
     ids = [f"job-{number}" for number in range(20)]
-    calls: list[Any] = [enqueue.submit(store.keys, job_id, a_spec(), by="me", max_length=100) for job_id in ids]
+    calls: list[Any] = [enqueue.enqueue(store.keys, job_id, a_spec(), by="me", max_length=100) for job_id in ids]
     calls.insert(10, plain("SCRIPT", "FLUSH", read=lambda _: None))
 
     answers = await store.connection.run_many(calls)
 
-    assert answers[:10] + answers[11:] == [enqueue.Submitted(created=True)] * 20
+    assert answers[:10] + answers[11:] == [enqueue.Enqueued(created=True)] * 20
     assert [claim.job_id for claim in await store.claim(await store.lease(), free=100)] == ids
 
 

@@ -41,7 +41,7 @@ async def end_settling(store: Store) -> None:
 async def forgotten_claim(store: Store) -> Held:
     """A job that is being run, as a server shows it that has forgotten the claim."""
     lease = await store.lease()
-    return Held(await store.submit(), Holder(LATER_TOKEN, lease, "worker"))
+    return Held(await store.enqueue(), Holder(LATER_TOKEN, lease, "worker"))
 
 
 async def restore(store: Store, lease: str) -> None:
@@ -52,7 +52,7 @@ async def restore(store: Store, lease: str) -> None:
 
 
 async def test_first_server_of_a_queue_has_nothing_to_forget(store: Store) -> None:
-    job_id, lease = await store.submit(), await store.lease()
+    job_id, lease = await store.enqueue(), await store.lease()
 
     answer = await claim_as(store, lease, "run-1")
 
@@ -62,7 +62,7 @@ async def test_first_server_of_a_queue_has_nothing_to_forget(store: Store) -> No
 
 
 async def test_claims_wait_a_while_on_a_server_that_is_new_to_the_queue(store: Store) -> None:
-    job_id, lease = await store.submit(), await store.lease()
+    job_id, lease = await store.enqueue(), await store.lease()
     await store.redis.set(f"{store.keys.prefix}:epoch", "run-1")
 
     answer = await claim_as(store, lease, "run-2")
@@ -74,7 +74,7 @@ async def test_claims_wait_a_while_on_a_server_that_is_new_to_the_queue(store: S
 
 
 async def test_all_claims_wait_and_nobody_begins_the_wait_again(store: Store) -> None:
-    await store.submit()
+    await store.enqueue()
     lease, other = await store.lease(), await store.lease()
     await store.redis.set(f"{store.keys.prefix}:epoch", "run-1")
     await claim_as(store, lease, "run-2")
@@ -92,7 +92,7 @@ async def test_all_claims_wait_and_nobody_begins_the_wait_again(store: Store) ->
 
 
 async def test_nothing_expires_or_is_promoted_while_claims_wait(store: Store) -> None:
-    late, due = await store.submit(when=When(expires_s=60.0)), await store.submit(when=When(delay_s=60.0))
+    late, due = await store.enqueue(when=When(expires_s=60.0)), await store.enqueue(when=When(delay_s=60.0))
     lease = await store.lease()
     await let_come(store, "expiring", late)
     await let_come(store, "delayed", due)
@@ -201,7 +201,7 @@ async def test_repeated_adoption_changes_nothing(store: Store) -> None:
 
 
 async def test_delayed_job_that_is_being_run_is_not_waited_for(store: Store) -> None:
-    job_id = await store.submit(when=When(delay_s=60.0, expires_s=90.0))
+    job_id = await store.enqueue(when=When(delay_s=60.0, expires_s=90.0))
     held = Held(job_id, Holder(LATER_TOKEN, await store.lease(), "worker"))
 
     assert await adopt(store, held)

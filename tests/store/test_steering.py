@@ -24,7 +24,7 @@ async def intents(store: Store, lease: str) -> tuple[Intent, ...]:
 @pytest.mark.parametrize("priority", list(Priority))
 async def test_waiting_job_ends_at_once_and_leaves_its_stream(store: Store, priority: Priority) -> None:
     spec = a_spec(priority=priority)
-    before, job_id, behind = [await store.submit(spec) for _ in range(3)]
+    before, job_id, behind = [await store.enqueue(spec) for _ in range(3)]
 
     answer = await store.interrupt(job_id, reason="not needed", by="ops@host")
 
@@ -48,7 +48,7 @@ async def test_first_who_asked_is_named_when_a_second_ends_the_job(store: Store)
 
 
 async def test_all_keys_of_an_interrupted_waiting_job_expire(store: Store) -> None:
-    job_id = await store.submit(a_long_spec(stdin=b"in"), by=LONG_NAME)
+    job_id = await store.enqueue(a_long_spec(stdin=b"in"), by=LONG_NAME)
 
     await store.interrupt(job_id)
 
@@ -58,7 +58,7 @@ async def test_all_keys_of_an_interrupted_waiting_job_expire(store: Store) -> No
 
 
 async def test_interrupted_waiting_job_is_not_claimed_later(store: Store) -> None:
-    lease, job_id = await store.lease(), await store.submit()
+    lease, job_id = await store.lease(), await store.enqueue()
     await store.interrupt(job_id)
 
     assert await store.claim(lease, free=1) == []
@@ -158,7 +158,7 @@ async def test_interrupt_of_an_unknown_job_is_no_trap_for_a_later_one_of_that_id
 
 
 async def test_many_at_once_leave_one_row(store: Store) -> None:
-    waiting, held = await store.submit(), await store.running()
+    waiting, held = await store.enqueue(), await store.running()
 
     async with anyio.create_task_group() as tasks:
         for _ in range(20):

@@ -82,7 +82,7 @@ async def test_unknown_lease_is_spared(store: Store) -> None:
 async def test_lease_whose_end_did_not_move_is_condemned_and_told_lost(store: Store) -> None:
     lease = await store.lease()
     await store.redis.zadd(store.keys.workers, {lease: 1})
-    await store.submit_many(101)
+    await store.enqueue_many(101)
     await store.claim(lease, free=100)
     await store.claim(lease)
 
@@ -90,7 +90,7 @@ async def test_lease_whose_end_did_not_move_is_condemned_and_told_lost(store: St
 
     assert await end_of(store, lease) == "0"
     assert await store.run(leases.renew(store.keys, lease, 30.0)) == Lost()
-    assert await store.claim_one(await store.submit(), lease) == Lost()
+    assert await store.claim_one(await store.enqueue(), lease) == Lost()
 
 
 async def test_condemned_lease_is_swept_on_by_whoever_saw_any_end_of_it(store: Store) -> None:
@@ -102,7 +102,7 @@ async def test_condemned_lease_is_swept_on_by_whoever_saw_any_end_of_it(store: S
 
 async def test_jobs_are_decided_in_batches_of_100_over_all_priorities(store: Store) -> None:
     lease = await store.lease()
-    ids = [each for priority in Priority for each in await store.submit_many(70, a_spec(priority=priority))]
+    ids = [each for priority in Priority for each in await store.enqueue_many(70, a_spec(priority=priority))]
     for _ in range(3):
         await store.claim(lease, free=100)
 
@@ -115,7 +115,7 @@ async def test_jobs_are_decided_in_batches_of_100_over_all_priorities(store: Sto
 
 async def test_jobs_of_very_many_attempts_are_decided_a_few_at_a_time(store: Store) -> None:
     lease = await store.lease()
-    ids = await store.submit_many(5)
+    ids = await store.enqueue_many(5)
     await store.claim(lease, free=5)
     for job_id in ids:
         await store.redis.hset(store.keys.job(job_id), "attempt", 1_000)
@@ -128,7 +128,7 @@ async def test_jobs_of_very_many_attempts_are_decided_a_few_at_a_time(store: Sto
 
 async def test_exactly_100_jobs_are_one_step(store: Store) -> None:
     lease = await store.lease()
-    await store.submit_many(100)
+    await store.enqueue_many(100)
     await store.claim(lease, free=100)
 
     assert await sweep(store, lease) == Swept(100, is_done=True)
@@ -349,7 +349,7 @@ async def test_job_of_another_lease_returns_to_its_own(store: Store) -> None:
 
 
 async def test_job_that_was_half_claimed_waits_again(store: Store) -> None:
-    job_id, lease = await store.submit(), await store.lease()
+    job_id, lease = await store.enqueue(), await store.lease()
     stream = store.keys.ready(Priority.NORMAL)
     await store.redis.xgroup_create(stream, GROUP, "0")
     await store.redis.xreadgroup(GROUP, lease, {stream: ">"})

@@ -71,20 +71,20 @@ class Store:
 
     # What an app does.
 
-    async def submit(
+    async def enqueue(
         self, spec: JobSpec | None = None, *, job_id: str | None = None, by: str = "app@host", when: When = AT_ONCE
     ) -> str:
         """Store a job and answer its id."""
         job_id = job_id or a_job_id()
-        call = enqueue.submit(self.keys, job_id, spec or a_spec(), by=by, max_length=1_000_000, when=when)
+        call = enqueue.enqueue(self.keys, job_id, spec or a_spec(), by=by, max_length=1_000_000, when=when)
         answer = await self.run(call)
-        assert answer == enqueue.Submitted(created=True)
+        assert answer == enqueue.Enqueued(created=True)
         return job_id
 
-    async def submit_many(self, count: int, spec: JobSpec | None = None) -> list[str]:
+    async def enqueue_many(self, count: int, spec: JobSpec | None = None) -> list[str]:
         """Store many alike, in order."""
         ids = [a_job_id() for _ in range(count)]
-        calls = [enqueue.submit(self.keys, each, spec or a_spec(), by="app@host", max_length=10**6) for each in ids]
+        calls = [enqueue.enqueue(self.keys, each, spec or a_spec(), by="app@host", max_length=10**6) for each in ids]
         await self.connection.run_many(calls)
         return ids
 
@@ -138,7 +138,7 @@ class Store:
         by: str = "app@host",
     ) -> Held:
         """A job that has just been claimed."""
-        job_id = await self.submit(spec, job_id=job_id, by=by)
+        job_id = await self.enqueue(spec, job_id=job_id, by=by)
         return await self.held(job_id, lease or await self.lease())
 
     async def held(self, job_id: str, lease: str) -> Held:
@@ -228,7 +228,7 @@ class Store:
     async def in_state(self, state: JobState) -> Held:
         """A job that was taken into a state by the scripts."""
         if state is JobState.CREATED:
-            return Held(await self.submit(), NOBODY)
+            return Held(await self.enqueue(), NOBODY)
         held = await self.running()
         if state is JobState.IDLE:
             await self.record(held, "detect_silence")

@@ -19,7 +19,7 @@ from oneshot_queue.cli import main
 from oneshot_queue.store.transport.pubsub import Announcements
 from oneshot_queue.workers.ipc.channel import Channel
 from oneshot_queue.workers.worker import worker as worker_module
-from oneshot_queue.workers.worker.__main__ import run_supervised
+from oneshot_queue.workers.worker.__main__ import run_worker_process
 from oneshot_queue.workers.worker.orders import Orders
 from oneshot_queue.workers.worker.state.leases import Lease
 
@@ -32,9 +32,9 @@ class CountedOrders:
         self._may_act = may_act
         self.brought = 0
 
-    def useless(self, lease: Lease) -> list[Any]:
+    def stale(self, lease: Lease) -> list[Any]:
         """As ``Orders.useless``."""
-        return self._orders.useless(lease)
+        return self._orders.stale(lease)
 
     def carry_out(self, lease: Lease, intents: Iterable[Any]) -> int:
         """As ``Orders.carry_out``."""
@@ -74,7 +74,7 @@ def run(how: str, words: list[str]) -> int:
         return main(["worker", *words])
     made: list[worker_module.Worker] = []
     cripple(how, made)
-    code = run_supervised(Channel.inherited(int(words[1])))
+    code = run_worker_process(Channel.inherited(int(words[1])))
     for each in made:
         orders: Any = each.lease_keeper._orders
         print(f"heard {each.interrupts.heard}, renewals brought {orders.brought}", file=sys.stderr)  # noqa: T201

@@ -1,6 +1,6 @@
 """A faulty wire between a client and its server.
 
-Troubles (``inflict``, ``mend``) are about all that passes on some or all connections. A fault (``lose_reply``,
+Troubles (``inflict``, ``repair``) are about all that passes on some or all connections. A fault (``lose_reply``,
 ``hold_reply``) is armed with a mark and strikes the next reply that contains it: the server did what it was asked, and
 the client does not know. Both remember that they happened.
 """
@@ -77,7 +77,7 @@ class Wire:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.mend()
+        self.repair()
         # close() alone does not wake a thread that waits in accept() or recv().
         with self._lock:
             sockets = [self._listener, *(each for pair in self._open.values() for each in pair)]
@@ -126,7 +126,7 @@ class Wire:
             self._troubles.append(trouble)
         return trouble
 
-    def mend(self, *troubles: Trouble) -> None:
+    def repair(self, *troubles: Trouble) -> None:
         """End these troubles, or all; what they held back goes on."""
         with self._lock:
             over = list(troubles) or list(self._troubles)
@@ -141,7 +141,7 @@ class Wire:
         try:
             yield trouble
         finally:
-            self.mend(trouble)
+            self.repair(trouble)
 
     def reset(self, on: Condition = everybody) -> int:
         """Reset the connections there are now; returns how many that were."""

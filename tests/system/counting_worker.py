@@ -16,7 +16,7 @@ from pathlib import Path
 import oneshot_queue.workers.main
 from oneshot_queue.cli import main
 from oneshot_queue.workers.ipc.channel import Channel
-from oneshot_queue.workers.worker.__main__ import run_supervised
+from oneshot_queue.workers.worker.__main__ import run_worker_process
 from oneshot_queue.workers.worker.worker import Worker
 
 
@@ -42,7 +42,7 @@ def run(path: Path, words: list[str]) -> int:
 
     Worker.run = run_and_count  # type: ignore[method-assign]
     profile = cProfile.Profile()
-    code = profile.runcall(run_supervised, Channel.inherited(int(words[1])))
+    code = profile.runcall(run_worker_process, Channel.inherited(int(words[1])))
     path.write_text(json.dumps({"function_calls": pstats.Stats(profile).total_calls, "blocks_kept": blocks}))  # type: ignore[attr-defined]  # missing in its stub
     return code
 

@@ -18,7 +18,7 @@ from oneshot_queue.task_events import (
     SilenceDetected,
 )
 from oneshot_queue.workers.engine.heartbeat import pace_s
-from oneshot_queue.workers.engine.runtime import Engine
+from oneshot_queue.workers.engine.runtime import Runtime
 from oneshot_queue.workers.task import OneshotTask
 
 
@@ -42,8 +42,8 @@ class ARunningTask:
         self.events: list[Event] = []
         self.clock = AClock()
         self.termination = Mock(has_exited=Mock(return_value=False))
-        engine = Engine(clock=self.clock, observers=(self.events.append,))
-        self.task = OneshotTask("t", JobSpec(["true"], **limits), engine=engine)
+        runtime = Runtime(clock=self.clock, observers=(self.events.append,))
+        self.task = OneshotTask("t", JobSpec(["true"], **limits), runtime=runtime)
         self.task._process = Mock(pid=1)
         self.task._termination = self.termination
         self.task._pipes = Mock()

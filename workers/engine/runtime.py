@@ -22,7 +22,7 @@ class StartForbidden(Exception):
     """A command must not be started now; the message says why."""
 
 
-class Starts(Protocol):
+class StartLog(Protocol):
     """Writes down, outside of this process, which commands may have been started; cheap, and never waits."""
 
     def begin(self, task_id: str) -> None:
@@ -42,7 +42,7 @@ class Starts(Protocol):
         """Its process was reaped: its code, the negative of its signal, or ``None`` if nobody knows."""
 
 
-class Unnoted:
+class NoStartLog:
     """For whom it does not matter what was started, should this process die."""
 
     def begin(self, task_id: str) -> None:
@@ -59,7 +59,7 @@ class Unnoted:
 
 
 @dataclass(slots=True, kw_only=True)
-class Engine:
+class Runtime:
     """The surroundings of a task: its clock, who is told, what its process inherits, and where its processes are found.
 
     Attributes:
@@ -83,7 +83,7 @@ class Engine:
     is_sealed: bool = False
     tree: ProcessTree = field(default_factory=lambda: ProcessTree(owns_children=False))
     readiness: Readiness = field(default_factory=Readiness)
-    starts: Starts = field(default_factory=Unnoted)
+    starts: StartLog = field(default_factory=NoStartLog)
     _idle_machines: list[OneshotStateMachine] = field(default_factory=list)
 
     def notify(self, event: Event) -> None:

@@ -19,9 +19,9 @@ from oneshot_queue.workers.ipc.messages import (
     Decided,
     Declined,
     Failed,
-    Inherit,
     Message,
     Opened,
+    Recover,
     Stage,
     Stop,
 )
@@ -32,7 +32,7 @@ _MAX_FILES: Final = 4
 _FILE: Final = struct.Struct("=i")
 
 _KINDS: Final[dict[str, type[Message]]] = {
-    kind.__name__: kind for kind in (Assignment, Stop, Inherit, Opened, Failed, Decided, Declined)
+    kind.__name__: kind for kind in (Assignment, Stop, Recover, Opened, Failed, Decided, Declined)
 }
 
 

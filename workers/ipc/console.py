@@ -6,7 +6,7 @@ import sys
 from typing import TextIO
 
 
-class Lines:
+class Console:
     """Writes lines; quiet, only what needs a person."""
 
     def __init__(self, *, is_quiet: bool, stream: TextIO | None = None) -> None:
@@ -34,6 +34,6 @@ def printable(line: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
 
 
-def jobs_in_words(count: int) -> str:
+def describe_jobs(count: int) -> str:
     """``1 job``, ``2 jobs``."""
     return "1 job" if count == 1 else f"{count} jobs"

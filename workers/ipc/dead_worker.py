@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from oneshot_queue.errors import MalformedData
-from oneshot_queue.workers.ipc.journal_format import LeaseNote, Slot, boot_id, max_bytes, read_notes
+from oneshot_queue.workers.ipc.journal_format import JournalLease, Slot, boot_id, max_bytes, read_journal
 
 SPOOL: Final = "spool"
 """The file of a worker's folder in which ends of jobs wait that Redis has not taken yet."""
 
 
 @dataclass(frozen=True, slots=True)
-class Estate:
+class DeadWorker:
     """What is known of the jobs of a worker that died. Of their processes nothing is left but the survivors.
 
     Attributes:
@@ -32,7 +32,7 @@ class Estate:
     """
 
     worker_id: str
-    leases: tuple[LeaseNote, ...]
+    leases: tuple[JournalLease, ...]
     slots: tuple[Slot, ...]
     is_complete: bool
     folder: Path | None
@@ -44,12 +44,12 @@ class Estate:
         return None if self.folder is None else self.folder / SPOOL
 
 
-OnEstate = Callable[[Estate], bool]
+OnDeadWorker = Callable[[DeadWorker], bool]
 """Takes on the decision about an estate, and says whether it does; whoever does calls ``SupervisorLink.decided`` once
 all of it is on record."""
 
 
-def read_estate(file: int, folder: Path | None, survivors: Sequence[int] = ()) -> Estate:
+def read_dead_worker(file: int, folder: Path | None, survivors: Sequence[int] = ()) -> DeadWorker:
     """Read an estate from the notes of a worker that is dead.
 
     Raises:
@@ -59,6 +59,6 @@ def read_estate(file: int, folder: Path | None, survivors: Sequence[int] = ()) -
     size = os.fstat(file).st_size
     if size > max_bytes():
         raise MalformedData("notes", f"have {size} bytes")
-    found = read_notes(os.pread(file, size, 0))
+    found = read_journal(os.pread(file, size, 0))
     is_complete = found.boot_id == boot_id() and not found.damaged
-    return Estate(found.worker_id, found.leases, found.slots, is_complete, folder, survivors)
+    return DeadWorker(found.worker_id, found.leases, found.slots, is_complete, folder, survivors)

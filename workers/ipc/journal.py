@@ -28,7 +28,7 @@ from oneshot_queue.workers.ipc.journal_format import (
     Snapshot,
     boot_id,
     counted,
-    read_notes,
+    read_journal,
     size_of,
 )
 
@@ -45,7 +45,7 @@ _RENEWED_AT: Final = 136
 _EXCLUSIVE_AT: Final = COUNTS_AT + 20
 
 
-class Notes:
+class Journal:
     """The notes of one worker process, in memory that its supervisor shares."""
 
     def __init__(self, memory: mmap.mmap, slots: int, leases: int) -> None:
@@ -92,7 +92,7 @@ class Notes:
 
     def snapshot(self) -> Snapshot:
         """What stands there now."""
-        return read_notes(self._memory[:])
+        return read_journal(self._memory[:])
 
     # ------------------------------------------------------------------------------------------- what a worker writes
 

@@ -75,7 +75,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseNote:
+class JournalLease:
     """A lease that the worker had.
 
     Attributes:
@@ -108,16 +108,16 @@ class Snapshot:
     jobs_taken: int
     pid: int
     started: int
-    leases: tuple[LeaseNote, ...]
+    leases: tuple[JournalLease, ...]
     slots: tuple[Slot, ...]
     damaged: int
 
-    def lease_of(self, slot: Slot) -> LeaseNote | None:
+    def lease_of(self, slot: Slot) -> JournalLease | None:
         """The lease under which a job runs, if it is still in the table."""
         return next((each for each in self.leases if each.lease_id == slot.lease_id), None)
 
 
-def read_notes(raw: bytes) -> Snapshot:
+def read_journal(raw: bytes) -> Snapshot:
     """Read notes; entries that make no sense are left out and counted.
 
     Raises:
@@ -129,7 +129,7 @@ def read_notes(raw: bytes) -> Snapshot:
         raise MalformedData("notes", "name no worker")
     jobs_taken, pid, started, _ = COUNTS.unpack_from(raw, COUNTS_AT)
     damaged = 0
-    leases: list[LeaseNote] = []
+    leases: list[JournalLease] = []
     for at in range(HEADER_BYTES, HEADER_BYTES + lease_count * LEASE.size, LEASE.size):
         if raw[at]:
             lease = _lease(LEASE.unpack_from(raw, at))
@@ -193,8 +193,8 @@ def _text(raw: bytes) -> str:
     return raw.rstrip(b"\0").decode("ascii", "backslashreplace")
 
 
-def _lease(fields: tuple[bytes, bytes, float, float]) -> LeaseNote | None:
-    lease = LeaseNote(_text(fields[0]), _text(fields[1]), fields[2], fields[3])
+def _lease(fields: tuple[bytes, bytes, float, float]) -> JournalLease | None:
+    lease = JournalLease(_text(fields[0]), _text(fields[1]), fields[2], fields[3])
     named = NAME_PATTERN.fullmatch(lease.queue) and NAME_PATTERN.fullmatch(lease.lease_id)
     return lease if named and 0 < lease.lease_s < 1e9 and 0 <= lease.renewed_s < 1e12 else None
 

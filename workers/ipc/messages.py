@@ -56,7 +56,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Inherit:
+class Recover:
     """Decide about the jobs of a worker that died; its notes come along as a file.
 
     Attributes:
@@ -102,4 +102,4 @@ class Declined:
     worker_id: str
 
 
-Message = Assignment | Stop | Inherit | Opened | Failed | Decided | Declined
+Message = Assignment | Stop | Recover | Opened | Failed | Decided | Declined

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from oneshot_queue.workers.ipc.channel import Channel
-from oneshot_queue.workers.ipc.journal import Notes
+from oneshot_queue.workers.ipc.journal import Journal
 from oneshot_queue.workers.ipc.messages import Assignment, Failed, Message, Stage, Stop
 from oneshot_queue.workers.processes.procfs import ticks_now
 from oneshot_queue.workers.supervisor.fencing import OverdueStarts
-from oneshot_queue.workers.supervisor.worker_dirs import Incarnation
+from oneshot_queue.workers.supervisor.worker_dirs import WorkerDir
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "oneshot_queue.workers.worker")
 
@@ -28,9 +28,9 @@ class Child:
         started: A clock tick at which nothing of it existed yet.
     """
 
-    def __init__(self, assignment: Assignment, incarnation: Incarnation, notes: Notes, program: Sequence[str]) -> None:
+    def __init__(self, assignment: Assignment, worker_dir: WorkerDir, notes: Journal, program: Sequence[str]) -> None:
         self.assignment = assignment
-        self.incarnation = incarnation
+        self.worker_dir = worker_dir
         self.notes = notes
         self.is_open = False
         self.failure: Failed | None = None
@@ -53,7 +53,7 @@ class Child:
         finally:
             theirs.close()
         # Not as words or variables of its own, which others may read: the address may hold a password.
-        if not self.channel.send(assignment, incarnation.files):
+        if not self.channel.send(assignment, worker_dir.files):
             self._process.kill()
             self._process.wait()
             self.channel.close()

@@ -10,8 +10,8 @@ import signal
 from typing import Final
 
 from oneshot_queue.pidfd import pidfd_open
-from oneshot_queue.workers.ipc.journal import Notes
-from oneshot_queue.workers.ipc.journal_format import LeaseNote, Slot, SlotState, Snapshot
+from oneshot_queue.workers.ipc.journal import Journal
+from oneshot_queue.workers.ipc.journal_format import JournalLease, Slot, SlotState, Snapshot
 from oneshot_queue.workers.ipc.lease_margin import margin_s
 from oneshot_queue.workers.processes.procfs import status_of
 from oneshot_queue.workers.supervisor.survivors import end_survivors
@@ -23,12 +23,12 @@ RESISTANCE_S: Final = 0.5
 """How long the supervisor looks after what resists; it has other work."""
 
 
-def is_overdue(lease: LeaseNote, now_s: float) -> bool:
+def is_overdue(lease: JournalLease, now_s: float) -> bool:
     """Whether jobs under this lease have to end now; a lease that was never renewed says nothing yet."""
     return lease.renewed_s > 0 and now_s - lease.renewed_s >= lease.lease_s - margin_s(lease.lease_s)
 
 
-def fence_overdue(notes: Notes, now_s: float) -> list[Slot]:
+def fence_overdue(notes: Journal, now_s: float) -> list[Slot]:
     """Kill all processes of exclusive jobs whose lease is about to run out, and note it; returns those jobs.
 
     Args:
@@ -69,7 +69,7 @@ class OverdueStarts:
     def __init__(self) -> None:
         self._seen_s: dict[int, float] = {}
 
-    def look(self, notes: Notes, now_s: float) -> Slot | None:
+    def look(self, notes: Journal, now_s: float) -> Slot | None:
         """Look once; returns the job whose start takes too long, under a lease that is about to run out.
 
         A start that is only late ends by itself: under such a lease no worker begins another.

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from oneshot_queue.errors import MalformedData
 from oneshot_queue.local_broker import is_local_broker
-from oneshot_queue.workers.ipc.journal_format import Snapshot, boot_id, max_bytes, read_notes
+from oneshot_queue.workers.ipc.journal_format import Snapshot, boot_id, max_bytes, read_journal
 from oneshot_queue.workers.ipc.options import WorkerOptions
 from oneshot_queue.workers.processes import cgroup
 from oneshot_queue.workers.supervisor.survivors import end_survivors
-from oneshot_queue.workers.supervisor.worker_dirs import Incarnation, abandoned
+from oneshot_queue.workers.supervisor.worker_dirs import WorkerDir, abandoned
 
 
-def take_over(workers_folder: Path, options: WorkerOptions) -> Iterator[tuple[Incarnation, list[int]]]:
+def take_over_leftovers(workers_folder: Path, options: WorkerOptions) -> Iterator[tuple[WorkerDir, list[int]]]:
     """End what survived dead workers of this user, and give back those whose jobs these workers can decide.
 
     With each comes what of its processes could not be ended. A worker of another broker left nothing that could be
@@ -25,25 +25,25 @@ def take_over(workers_folder: Path, options: WorkerOptions) -> Iterator[tuple[In
     Raises:
         OSError: There is no descriptor to spare; what was not looked at is left as it is.
     """
-    for incarnation in abandoned(workers_folder):
+    for worker_dir in abandoned(workers_folder):
         try:
-            found = _read(incarnation.notes)
+            found = _read(worker_dir.notes)
         except (MalformedData, OSError):
             found = None
-        if found is None or found.worker_id != incarnation.worker_id:
+        if found is None or found.worker_id != worker_dir.worker_id:
             # It says nothing, so nothing can be done about it; ends of jobs that may lie there are kept.
-            incarnation.close() if incarnation.has_spool else incarnation.remove()
+            worker_dir.close() if worker_dir.has_spool else worker_dir.remove()
             continue
         survivors = _end_processes(found) if found.boot_id == boot_id() else []
-        if not (found.slots or found.leases or incarnation.has_spool):
-            incarnation.remove()
-        elif (found.broker, found.namespace) == (broker_mark(options.url), options.settings.namespace):
-            yield incarnation, survivors
+        if not (found.slots or found.leases or worker_dir.has_spool):
+            worker_dir.remove()
+        elif (found.broker, found.namespace) == (broker_fingerprint(options.url), options.settings.namespace):
+            yield worker_dir, survivors
         else:
-            incarnation.close()
+            worker_dir.close()
 
 
-def broker_mark(url: str) -> str:
+def broker_fingerprint(url: str) -> str:
     """Tells one broker from another without its address, whoever logs in and with whatever password."""
     scheme, separator, rest = url.partition("://")
     place, _, query = rest.rpartition("@")[2].partition("?")
@@ -55,7 +55,7 @@ def _read(file: int) -> Snapshot:
     size = os.fstat(file).st_size
     if size > max_bytes():
         raise MalformedData("notes", f"have {size} bytes")
-    return read_notes(os.pread(file, size, 0))
+    return read_journal(os.pread(file, size, 0))
 
 
 def _end_processes(found: Snapshot) -> list[int]:

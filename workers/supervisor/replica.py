@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from oneshot_queue.workers.ipc.options import WorkerOptions
 from oneshot_queue.workers.supervisor.child import Child
-from oneshot_queue.workers.supervisor.restart_backoff import Restarts
+from oneshot_queue.workers.supervisor.restart_backoff import RestartBackoff
 
 
 @dataclass(slots=True, eq=False)
-class Post:
+class Replica:
     """The place of one worker process, and who holds it.
 
     Attributes:
@@ -24,7 +24,7 @@ class Post:
     options: WorkerOptions
     child: Child | None = None
     due_s: float | None = 0.0
-    restarts: Restarts = field(default_factory=Restarts)
+    restarts: RestartBackoff = field(default_factory=RestartBackoff)
     said: str = ""
 
     def refill(self, dead: Child, exit_code: int, jobs_taken: int) -> str | None:

@@ -11,7 +11,7 @@ FIRST_DELAY_S: Final = 1.0
 LONGEST_DELAY_S: Final = 30.0
 
 
-class Restarts:
+class RestartBackoff:
     """The deaths of one worker process and of its replacements."""
 
     def __init__(self) -> None:

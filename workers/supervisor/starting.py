@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from oneshot_queue.workers.ipc.journal import Notes
+from oneshot_queue.workers.ipc.journal import Journal
 from oneshot_queue.workers.ipc.journal_format import MAX_CGROUP_BYTES
 from oneshot_queue.workers.ipc.messages import Assignment
 from oneshot_queue.workers.ipc.options import WorkerOptions
 from oneshot_queue.workers.processes import cgroup
 from oneshot_queue.workers.supervisor.child import Child
-from oneshot_queue.workers.supervisor.leftovers import broker_mark
-from oneshot_queue.workers.supervisor.worker_dirs import new_incarnation
+from oneshot_queue.workers.supervisor.leftovers import broker_fingerprint
+from oneshot_queue.workers.supervisor.worker_dirs import new_worker_dir
 
 SPARE_SLOTS: Final = 256
 
@@ -39,17 +39,17 @@ def start_child(
         OSError: It cannot be started now; nothing of it is left.
     """
     worker_id = uuid.uuid4().hex
-    incarnation = new_incarnation(workers_folder, worker_id)
+    worker_dir = new_worker_dir(workers_folder, worker_id)
     group = cgroup.make(worker_id)
     if group is not None and len(group.encode()) > MAX_CGROUP_BYTES:
         cgroup.remove(group)
         group = None
     try:
-        notes = Notes.lay_out(
-            incarnation.notes,
+        notes = Journal.lay_out(
+            worker_dir.notes,
             worker_id=worker_id,
             namespace=options.settings.namespace,
-            broker=broker_mark(options.url),
+            broker=broker_fingerprint(options.url),
             cgroup=group or "",
             slots=4 * options.concurrency + SPARE_SLOTS,
             leases=len(options.queues),
@@ -59,13 +59,13 @@ def start_child(
             supervisor=supervisor,
             process=process,
             processes=processes,
-            folder=None if incarnation.folder is None else str(incarnation.folder),
+            folder=None if worker_dir.folder is None else str(worker_dir.folder),
             cgroup=group,
             options=options,
         )
-        return Child(assignment, incarnation, notes, program)
+        return Child(assignment, worker_dir, notes, program)
     except OSError:
         if group is not None:
             cgroup.remove(group)
-        incarnation.remove()
+        worker_dir.remove()
         raise

@@ -19,7 +19,7 @@ LEASES: Final = 2
 _LONGEST_STEP_S: Final = 2.0
 
 
-class Standstills:
+class StoppedWorkers:
     """How long each worker has stood still; a debugger that holds one does not count."""
 
     def __init__(self, lease_s: float) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 from oneshot_queue.clock import SystemClock
 from oneshot_queue.errors import BrokerRefused
 from oneshot_queue.local_broker import is_local_broker, state_folder
-from oneshot_queue.workers.ipc.console import Lines
+from oneshot_queue.workers.ipc.console import Console
 from oneshot_queue.workers.ipc.journal_format import Snapshot
 from oneshot_queue.workers.ipc.messages import Decided, Declined, Failed, Opened, Stage
 from oneshot_queue.workers.ipc.options import WorkerOptions
@@ -22,13 +22,13 @@ from oneshot_queue.workers.processes import cgroup
 from oneshot_queue.workers.processes.subreaper import child_subreaper
 from oneshot_queue.workers.supervisor.child import PROGRAM, Child
 from oneshot_queue.workers.supervisor.fencing import fence_overdue
-from oneshot_queue.workers.supervisor.leftovers import take_over
+from oneshot_queue.workers.supervisor.leftovers import take_over_leftovers
 from oneshot_queue.workers.supervisor.orphans import Orphans
-from oneshot_queue.workers.supervisor.recovery_queue import Heirs
-from oneshot_queue.workers.supervisor.replica import Post
+from oneshot_queue.workers.supervisor.recovery_queue import RecoveryQueue
+from oneshot_queue.workers.supervisor.replica import Replica
 from oneshot_queue.workers.supervisor.signals import REQUESTS_TO_STOP, CaughtSignals, caught_signals
 from oneshot_queue.workers.supervisor.starting import start_child
-from oneshot_queue.workers.supervisor.stopped_workers import Standstills
+from oneshot_queue.workers.supervisor.stopped_workers import StoppedWorkers
 from oneshot_queue.workers.supervisor.worker_dirs import private_folder
 
 KILL_AFTER_S: Final = 3.0
@@ -67,12 +67,12 @@ class Supervisor:
         self._options = options
         self._program = program
         self._id = uuid.uuid4().hex
-        self._lines = Lines(is_quiet=options.is_quiet)
-        self._posts = [Post(process, share) for process, share in options.shares()]
+        self._lines = Console(is_quiet=options.is_quiet)
+        self._replicas = [Replica(process, share) for process, share in options.shares()]
         self._dead: list[_Dead] = []
         self._groups: set[str] = set()
-        self._heirs = Heirs()
-        self._standstills = Standstills(options.settings.lease_s)
+        self._recovery_queue = RecoveryQueue()
+        self._stopped_workers = StoppedWorkers(options.settings.lease_s)
         self._stage = Stage.RUNNING
         self._kill_at_s: float | None = None
         self._exit_code = 0
@@ -95,7 +95,7 @@ class Supervisor:
             stack.enter_context(child_subreaper())
             self._orphans = Orphans()
             stack.callback(self._orphans.close)
-            stack.callback(self._heirs.close)
+            stack.callback(self._recovery_queue.close)
             stack.enter_context(self._selector)
             self._selector.register(self._signals.file, selectors.EVENT_READ)
             self._folder = self._private_folder()
@@ -110,8 +110,8 @@ class Supervisor:
                 self._tell_workers()
                 if self._look() or self._stage is Stage.KILLING:
                     self._settle_dead()
-                self._heirs.take_up()
-                self._heirs.hand_out(self._children(), time.monotonic())
+                self._recovery_queue.take_up()
+                self._recovery_queue.hand_out(self._children(), time.monotonic())
                 self._kill_overdue()
             self._look()
             self._remove_groups()
@@ -120,10 +120,12 @@ class Supervisor:
     # ------------------------------------------------------------------------------------------------------- the loop
 
     def _children(self) -> list[Child]:
-        return [post.child for post in self._posts if post.child is not None]
+        return [replica.child for replica in self._replicas if replica.child is not None]
 
     def _has_work(self) -> bool:
-        return bool(self._dead) or any(post.child is not None or post.due_s is not None for post in self._posts)
+        return bool(self._dead) or any(
+            replica.child is not None or replica.due_s is not None for replica in self._replicas
+        )
 
     def _look(self) -> bool:
         """Look after processes; whether that could be done. Workers go on if there is, say, no descriptor to spare."""
@@ -142,7 +144,7 @@ class Supervisor:
     def _patience_s(self) -> float:
         if self._dead:
             return LOOK_LATER_S if self._is_blind else LOOK_AGAIN_S
-        due = [post.due_s for post in self._posts if post.due_s is not None]
+        due = [replica.due_s for replica in self._replicas if replica.due_s is not None]
         due += [self._kill_at_s] if self._kill_at_s is not None else []
         # Twice in the margin that exclusive jobs leave before the end of their lease.
         look_s = min(LOOK_S, self._options.settings.lease_s / 12)
@@ -157,8 +159,8 @@ class Supervisor:
         self._stage = max(self._stage, stage)
         if self._stage is Stage.KILLING and self._kill_at_s is None:
             self._kill_at_s = time.monotonic() + KILL_AFTER_S
-        for post in self._posts:
-            post.due_s = None
+        for replica in self._replicas:
+            replica.due_s = None
 
     def _tell_workers(self) -> None:
         for child in self._children():
@@ -179,30 +181,30 @@ class Supervisor:
                     case Failed():
                         child.failure = message
                     case Decided(worker_id):
-                        self._heirs.decided(worker_id)
+                        self._recovery_queue.decided(worker_id)
                     case Declined(worker_id):
-                        self._heirs.declined(worker_id, child, time.monotonic())
+                        self._recovery_queue.declined(worker_id, child, time.monotonic())
 
     # ---------------------------------------------------------------------------------------------------- their start
 
     def _start_workers(self) -> None:
-        for post in self._posts:
-            if post.due_s is not None and time.monotonic() >= post.due_s:
+        for replica in self._replicas:
+            if replica.due_s is not None and time.monotonic() >= replica.due_s:
                 try:
-                    post.child = self._started(post)
-                    post.due_s = None
+                    replica.child = self._started(replica)
+                    replica.due_s = None
                 except OSError as problem:
-                    delay_s = post.restarts.delay_s(0.0)
-                    post.due_s = time.monotonic() + max(delay_s, 1.0)
-                    self._lines.warn(f"worker {post.options.name} cannot be started now: {problem.strerror}")
+                    delay_s = replica.restarts.delay_s(0.0)
+                    replica.due_s = time.monotonic() + max(delay_s, 1.0)
+                    self._lines.warn(f"worker {replica.options.name} cannot be started now: {problem.strerror}")
 
-    def _started(self, post: Post) -> Child:
+    def _started(self, replica: Replica) -> Child:
         if self._folder is not None and not self._folder.exists():
             # Somebody has removed it.
             self._folder = self._private_folder()
         child = start_child(
-            post.options,
-            process=post.process,
+            replica.options,
+            process=replica.process,
             processes=self._options.processes,
             supervisor=self._id,
             workers_folder=self._folder,
@@ -222,16 +224,16 @@ class Supervisor:
         if self._folder is None:
             return
         try:
-            for incarnation, survivors in take_over(self._folder, self._options):
-                self._heirs.add(incarnation, survivors)
+            for worker_dir, survivors in take_over_leftovers(self._folder, self._options):
+                self._recovery_queue.add(worker_dir, survivors)
         except OSError as problem:
             self._lines.warn(f"worker: what earlier workers left waits for the next start: {problem.strerror}")
 
     # ------------------------------------------------------------------------------------------------------ their end
 
     def _find_dead(self) -> None:
-        for post in self._posts:
-            child = post.child
+        for replica in self._replicas:
+            child = replica.child
             code = None if child is None else child.exit_code()
             if child is None or code is None:
                 continue
@@ -239,12 +241,12 @@ class Supervisor:
             self._hear_workers()
             self._selector.unregister(child.channel)
             child.channel.close()
-            post.child = None
-            self._heirs.lost(child)
+            replica.child = None
+            self._recovery_queue.lost(child)
             found = child.notes.snapshot()
             self._dead.append(_Dead(child, time.monotonic(), code, found))
             self._end_processes(child)
-            self._replace(post, child, code, found.jobs_taken)
+            self._replace(replica, child, code, found.jobs_taken)
 
     def _end_processes(self, child: Child) -> None:
         group = child.assignment.cgroup
@@ -253,7 +255,7 @@ class Supervisor:
             self._groups.add(group)
         self._orphans.end_all(child.started)
 
-    def _replace(self, post: Post, child: Child, code: int, jobs_taken: int) -> None:
+    def _replace(self, replica: Replica, child: Child, code: int, jobs_taken: int) -> None:
         failure = child.failure
         if failure is not None and (failure.needs_person or not self._has_opened):
             self._give_up(failure.code, f"worker: {failure.text}")
@@ -261,7 +263,7 @@ class Supervisor:
             # It never got as far as working; its last words are there to read, and would be the same again.
             self._give_up(code, f"worker {child.name} ended with {code} before it began to work")
         elif code != 0 and self._stage is Stage.RUNNING:
-            line = post.refill(child, code, jobs_taken)
+            line = replica.refill(child, code, jobs_taken)
             if line is not None:
                 self._lines.warn(line)
 
@@ -278,11 +280,11 @@ class Supervisor:
             if self._orphans.are_ending and time.monotonic() - dead.died_s < ENDING_S:
                 continue
             self._dead.remove(dead)
-            incarnation = dead.child.incarnation
-            if dead.found.slots or incarnation.has_spool or (dead.found.leases and dead.exit_code != 0):
-                self._heirs.add(incarnation, self._orphans.resisting)
+            worker_dir = dead.child.worker_dir
+            if dead.found.slots or worker_dir.has_spool or (dead.found.leases and dead.exit_code != 0):
+                self._recovery_queue.add(worker_dir, self._orphans.resisting)
             else:
-                incarnation.remove()
+                worker_dir.remove()
 
     def _remove_groups(self) -> None:
         self._groups = {group for group in self._groups if not cgroup.remove(group)}
@@ -300,6 +302,6 @@ class Supervisor:
 
     def _end_standstills(self) -> None:
         children = {child.pid: child for child in self._children()}
-        for pid in self._standstills.look(children, time.monotonic()):
+        for pid in self._stopped_workers.look(children, time.monotonic()):
             self._lines.warn(f"worker {children[pid].name} was stopped by a signal and does not go on; killing it")
             children[pid].kill()

@@ -28,7 +28,7 @@ _SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 @dataclass(slots=True)
-class Incarnation:
+class WorkerDir:
     """One worker process, alive or dead.
 
     Attributes:
@@ -65,14 +65,14 @@ class Incarnation:
         self.close()
 
 
-def new_incarnation(workers_folder: Path | None, worker_id: str) -> Incarnation:
+def new_worker_dir(workers_folder: Path | None, worker_id: str) -> WorkerDir:
     """Make a place for a worker process that is about to be started; without a folder, in memory only.
 
     Raises:
         OSError: There is no room.
     """
     if workers_folder is None:
-        return Incarnation(worker_id, None, os.memfd_create(f"notes-{worker_id}", os.MFD_CLOEXEC), None)
+        return WorkerDir(worker_id, None, os.memfd_create(f"notes-{worker_id}", os.MFD_CLOEXEC), None)
     # Under another name until it is locked: it must not look abandoned before it has begun.
     unborn = workers_folder / f"{worker_id}{_UNBORN}"
     unborn.mkdir(mode=0o700)
@@ -85,10 +85,10 @@ def new_incarnation(workers_folder: Path | None, worker_id: str) -> Incarnation:
         undoing.callback(os.close, notes)
         unborn.rename(workers_folder / worker_id)
         undoing.pop_all()
-    return Incarnation(worker_id, workers_folder / worker_id, notes, lock)
+    return WorkerDir(worker_id, workers_folder / worker_id, notes, lock)
 
 
-def abandoned(workers_folder: Path) -> Iterator[Incarnation]:
+def abandoned(workers_folder: Path) -> Iterator[WorkerDir]:
     """Take over the incarnations that nobody looks after, one by one. They stay locked until they are closed.
 
     What was only begun, by somebody who is dead, is removed.
@@ -98,14 +98,14 @@ def abandoned(workers_folder: Path) -> Iterator[Incarnation]:
     """
     for name in sorted(os.listdir(workers_folder)):
         if WORKER_ID.fullmatch(name):
-            incarnation = taken_over(workers_folder / name)
-            if incarnation is not None:
-                yield incarnation
+            worker_dir = taken_over(workers_folder / name)
+            if worker_dir is not None:
+                yield worker_dir
         elif WORKER_ID.fullmatch(name.removesuffix(_UNBORN)):
             _remove_unborn(workers_folder / name)
 
 
-def taken_over(folder: Path) -> Incarnation | None:
+def taken_over(folder: Path) -> WorkerDir | None:
     """Take over one incarnation; ``None`` if somebody looks after it, has just removed it, or it is none of ours.
 
     Raises:
@@ -126,7 +126,7 @@ def taken_over(folder: Path) -> Incarnation | None:
             raise
         return None
     lock, notes = files
-    return Incarnation(folder.name, folder, notes, lock)
+    return WorkerDir(folder.name, folder, notes, lock)
 
 
 def private_folder(state_folder: Path) -> Path:

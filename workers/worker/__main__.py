@@ -15,8 +15,8 @@ import anyio
 
 from oneshot_queue.errors import BrokerError, OneshotQueueError
 from oneshot_queue.workers.ipc.channel import Channel
-from oneshot_queue.workers.ipc.console import Lines, printable
-from oneshot_queue.workers.ipc.journal import Notes
+from oneshot_queue.workers.ipc.console import Console, printable
+from oneshot_queue.workers.ipc.journal import Journal
 from oneshot_queue.workers.ipc.messages import Assignment
 from oneshot_queue.workers.processes import cgroup
 from oneshot_queue.workers.processes.procfs import status_of
@@ -34,7 +34,7 @@ class _SafeFormatter(logging.Formatter):
         return printable(super().formatMessage(record))
 
 
-def run_supervised(channel: Channel) -> int:
+def run_worker_process(channel: Channel) -> int:
     """Be a worker until stopped, or until there is nothing left to do.
 
     Returns:
@@ -51,7 +51,7 @@ def run_supervised(channel: Channel) -> int:
     assignment, files = received
     assert isinstance(assignment, Assignment)
     # The lock of the folder, if there is one, stays open as long as this process lives; it needs no name.
-    notes = Notes.open(files[0])
+    notes = Journal.open(files[0])
     own = status_of(os.getpid())
     notes.set_process(os.getpid(), own.started if own else 0)
     layer = "cgroup" if assignment.cgroup is not None and cgroup.enter(assignment.cgroup) else "subreaper"
@@ -83,9 +83,9 @@ def _fail(link: SupervisorLink, problem: BaseException) -> int:
         code, needs_person = BROKER_EXIT_CODE, problem.needs_person
     # The supervisor says it once for all its workers.
     if not link.failed(code, str(problem), needs_person=needs_person):
-        Lines(is_quiet=False).warn(f"worker: {problem}")
+        Console(is_quiet=False).warn(f"worker: {problem}")
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(run_supervised(Channel.inherited(int(sys.argv[1]))))
+    sys.exit(run_worker_process(Channel.inherited(int(sys.argv[1]))))

@@ -12,10 +12,10 @@ from oneshot_queue.store.attempts import Holder
 from oneshot_queue.store.claims import Claim
 from oneshot_queue.wire.specs import unpack_spec
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
-from oneshot_queue.workers.worker.job_control import Custody
+from oneshot_queue.workers.worker.job_control import JobControl
 from oneshot_queue.workers.worker.services.interrupt_listener import InterruptListener
 from oneshot_queue.workers.worker.services.recorder import Recorder
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 from oneshot_queue.workers.worker.state.slots import Slots
 
@@ -32,18 +32,18 @@ class Admission:
     def __init__(
         self,
         *,
-        holdings: Holdings,
+        held_jobs: HeldJobs,
         orchestrator: AsyncOrchestrator,
-        custody: Custody,
+        control: JobControl,
         slots: Slots,
         recorder: Recorder,
         interrupts: InterruptListener,
         clock: Clock,
         worker: str,
     ) -> None:
-        self._holdings = holdings
+        self._held_jobs = held_jobs
         self._orchestrator = orchestrator
-        self._custody = custody
+        self._control = control
         self._slots = slots
         self._recorder = recorder
         self._interrupts = interrupts
@@ -60,12 +60,12 @@ class Admission:
             logger.error("job %s: not started, its lease was lost before it came", claim.job_id)
             return
         holder = Holder(claim.token, lease_id, self._worker)
-        former = self._holdings.find(lease.keys.queue, claim.job_id)
+        former = self._held_jobs.find(lease.keys.queue, claim.job_id)
         if former is not None and await self._goes_on(former, claim, holder):
             return
         self._slots.take()
         held = HeldJob(lease.keys, claim.job_id, claim.attempt, holder, None)
-        self._holdings.add(held)
+        self._held_jobs.add(held)
         try:
             held.spec = unpack_spec(claim.spec, claim.stdin)
         except MalformedData as problem:
@@ -77,13 +77,13 @@ class Admission:
             except BrokerError as problem:
                 logger.warning("job %s: cannot read its interrupt yet: %s", held.job_id, problem)
         if held.is_fenced:
-            self._holdings.remove(held)
+            self._held_jobs.remove(held)
             return
         self._orchestrator.submit(
             held.spec, task_id=held.task_id, job_id=held.job_id, attempt=held.attempt, token=claim.token
         )
         if held.intent is not None:
-            self._custody.interrupt(held.task_id, held.intent.grace_s, "interrupted before it was started")
+            self._control.interrupt(held.task_id, held.intent.grace_s, "interrupted before it was started")
 
     def _reject(self, held: HeldJob, problem: MalformedData) -> None:
         error = f"the stored job cannot be read: {problem}"
@@ -100,10 +100,10 @@ class Admission:
         """
         if not former.is_fenced and former.attempt == claim.attempt and former.is_of(claim.spec, claim.stdin):
             logger.warning("job %s: the broker forgot that it is ours; it goes on", former.job_id)
-            self._holdings.hand_over(former, holder)
+            self._held_jobs.hand_over(former, holder)
             self._recorder.note(former)
             return True
-        self._custody.fence(former, "it was handed over once more, as another")
+        self._control.fence(former, "it was handed over once more, as another")
         task = self._orchestrator.tasks.get(former.task_id)
         if task is not None:
             await task.wait()

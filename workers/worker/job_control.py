@@ -7,21 +7,21 @@ import logging
 from oneshot_queue.outcomes import Cause, Outcome
 from oneshot_queue.states import JobState
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.slots import Slots
 
 logger = logging.getLogger(__name__)
 
 
-class Custody:
+class JobControl:
     """Acts on held jobs and their tasks alike; what has to be written follows from how the task ends.
 
     Args:
         worker: This worker's name, for people.
     """
 
-    def __init__(self, holdings: Holdings, orchestrator: AsyncOrchestrator, slots: Slots, *, worker: str) -> None:
-        self._holdings = holdings
+    def __init__(self, held_jobs: HeldJobs, orchestrator: AsyncOrchestrator, slots: Slots, *, worker: str) -> None:
+        self._held_jobs = held_jobs
         self._orchestrator = orchestrator
         self._slots = slots
         self._worker = worker
@@ -36,7 +36,7 @@ class Custody:
         held.is_fenced = True
         self.interrupt(held.task_id, 0.0, "fenced")
         if held.ended is not None:
-            self._holdings.remove(held)
+            self._held_jobs.remove(held)
 
     def give_up(self, held: HeldJob, grace_s: float | None) -> None:
         """End a job that may go on elsewhere, or return it if it has not begun."""
@@ -53,7 +53,7 @@ class Custody:
 
     def return_unstarted(self) -> None:
         """Return every job whose process does not exist yet."""
-        for held in self._holdings:
+        for held in self._held_jobs:
             task = self._orchestrator.tasks.get(held.task_id)
             if task is not None and task.pid is None:
                 self._give_back(held, "drained")

@@ -22,7 +22,7 @@ from oneshot_queue.task_events import (
 from oneshot_queue.workers.worker.report import Report
 from oneshot_queue.workers.worker.services.recorder import Recorder
 from oneshot_queue.workers.worker.services.shipper import Shipper
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.server_clock import ServerClock
 
 STUCK: Final = "its worker was stuck, and the supervisor ended the job before its lease ran out"
@@ -30,13 +30,13 @@ STUCK: Final = "its worker was stuck, and the supervisor ended the job before it
 logger = logging.getLogger(__name__)
 
 
-class Bridge:
+class JobObserver:
     """An observer of the orchestrator: everything here happens in the turn of the event loop in which it was seen."""
 
     def __init__(
-        self, *, holdings: Holdings, recorder: Recorder, shipper: Shipper, clock: Clock, server_clock: ServerClock
+        self, *, held_jobs: HeldJobs, recorder: Recorder, shipper: Shipper, clock: Clock, server_clock: ServerClock
     ) -> None:
-        self._holdings = holdings
+        self._held_jobs = held_jobs
         self._recorder = recorder
         self._shipper = shipper
         self._clock = clock
@@ -57,7 +57,7 @@ class Bridge:
 
     def __call__(self, event: Event) -> None:
         """Take in one event."""
-        held = self._holdings.by_task(event.task_id)
+        held = self._held_jobs.by_task(event.task_id)
         if held is None:
             return
         match event:
@@ -66,14 +66,14 @@ class Bridge:
                 self._recorder.note(held)
                 self._report.started(held)
             case OutputReceived(stream=stream, offset=offset, data=data):
-                held.outgoing.append(stream, offset, data, self._server_clock.now_ms())
+                held.output.append(stream, offset, data, self._server_clock.now_ms())
                 self._shipper.look_at(held)
             case SilenceDetected():
                 self._recorder.note(held, "detect_silence")
             case ActivityDetected():
                 self._recorder.note(held, "detect_activity")
             case InterruptStarted(cause=cause):
-                self._report.ending(held, cause)
+                self._report.completion(held, cause)
             case SpawnDelayed(error=error):
                 logger.warning("job %s cannot be started yet: %s", held.job_id, error)
                 self._postpone(held)
@@ -93,8 +93,8 @@ class Bridge:
         held.ended = (outcome, self._clock.monotonic())
         if held.is_fenced:
             self._shipper.forget(held)
-            self._holdings.remove(held)
+            self._held_jobs.remove(held)
             return
-        if held.outgoing.is_waiting or held.outgoing.in_flight is not None:
+        if held.output.is_waiting or held.output.in_flight is not None:
             self._shipper.look_at(held, at_once=True)
         self._recorder.look_at(held)

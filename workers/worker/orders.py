@@ -9,7 +9,7 @@ from typing import Final
 from oneshot_queue.clock import Clock
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.leases import Intent
-from oneshot_queue.workers.worker.state.held_jobs import Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 
 MAX_UNMATCHED: Final = 10_000
@@ -31,15 +31,15 @@ class Orders:
         remember: Told of intents for jobs that are not held: the reply that hands them over may still be on its way.
     """
 
-    def __init__(self, holdings: Holdings, interrupt: Interrupt, clock: Clock, *, patience_s: float) -> None:
-        self._holdings = holdings
+    def __init__(self, held_jobs: HeldJobs, interrupt: Interrupt, clock: Clock, *, patience_s: float) -> None:
+        self._held_jobs = held_jobs
         self._interrupt = interrupt
         self._clock = clock
         self._patience_s = patience_s
         self._unmatched: OrderedDict[tuple[QueueKeys, str, Intent], float] = OrderedDict()
         self.remember: Remember | None = None
 
-    def useless(self, lease: Lease) -> list[Intent]:
+    def stale(self, lease: Lease) -> list[Intent]:
         """Intents that came again and again for longer than a claim's reply can take, and fit no job held."""
         now = self._clock.monotonic()
         found = [
@@ -55,7 +55,7 @@ class Orders:
         """Interrupt the held jobs these intents speak of; returns how many were not being interrupted before."""
         count = 0
         for intent in intents:
-            held = self._holdings.find(lease.keys.queue, intent.job_id)
+            held = self._held_jobs.find(lease.keys.queue, intent.job_id)
             if held is None or held.attempt != intent.attempt:
                 self._note_unmatched(lease, intent)
             if held is None:

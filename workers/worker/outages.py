@@ -13,7 +13,7 @@ from oneshot_queue.store.transport.refusals import is_damage
 logger = logging.getLogger(__name__)
 
 
-class Contact:
+class OutageLog:
     """Hears of every exchange, and speaks only when something changes."""
 
     def __init__(self, clock: Clock) -> None:
@@ -40,7 +40,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-async def past_damage(step: Awaitable[T], *, otherwise: T) -> T:
+async def skip_damaged(step: Awaitable[T], *, otherwise: T) -> T:
     """Take a step, or say what is damaged and answer ``otherwise``.
 
     Raises:

@@ -10,13 +10,13 @@ from typing import Final
 from oneshot_queue.jobs import text_of
 from oneshot_queue.outcomes import Cause, Outcome
 from oneshot_queue.states import JobState
-from oneshot_queue.workers.ipc.console import Lines
+from oneshot_queue.workers.ipc.console import Console
 from oneshot_queue.workers.worker.state.held_jobs import HeldJob
 
 MAX_COMMAND_CHARS: Final = 100
 
 
-class Report(Lines):
+class Report(Console):
     """Writes the lines."""
 
     def opened(self, *, name: str, broker: str, queues: Sequence[str], slots: int) -> None:
@@ -30,7 +30,7 @@ class Report(Lines):
             return  # the words alone would cost every job something
         self.say(f"{_now()} start {held.job_id} · {held.keys.queue} · {_command(held)}")
 
-    def ending(self, held: HeldJob, cause: str) -> None:
+    def completion(self, held: HeldJob, cause: str) -> None:
         """The termination of a job's processes has begun."""
         self.say(f"{_now()} stop  {held.job_id} · {cause.replace('_', ' ')}")
 

@@ -8,15 +8,15 @@ import anyio
 
 from oneshot_queue.errors import BrokerError
 from oneshot_queue.store.transport.connection import REPLY_TIMEOUT_S
-from oneshot_queue.workers.ipc.console import jobs_in_words
+from oneshot_queue.workers.ipc.console import describe_jobs
 from oneshot_queue.workers.ipc.messages import Stage
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
-from oneshot_queue.workers.worker.job_control import Custody
+from oneshot_queue.workers.worker.job_control import JobControl
 from oneshot_queue.workers.worker.report import Report
 from oneshot_queue.workers.worker.services.lease_keeper import LeaseKeeper
 from oneshot_queue.workers.worker.services.presence import Presence
-from oneshot_queue.workers.worker.state.held_jobs import Holdings
-from oneshot_queue.workers.worker.stop_state import Stopping
+from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
+from oneshot_queue.workers.worker.stop_state import StopState
 
 FLUSH_S: Final = 30.0
 """How long a worker that ends tries to write down the ends of its jobs."""
@@ -25,24 +25,24 @@ LAST_WORD_S: Final = 0.5
 """The same once it was told to kill."""
 
 
-class Departure:
+class Shutdown:
     """The last steps of a worker, in this order; each is shortened by a more urgent request to stop."""
 
     def __init__(
         self,
         *,
-        stopping: Stopping,
-        holdings: Holdings,
+        stopping: StopState,
+        held_jobs: HeldJobs,
         orchestrator: AsyncOrchestrator,
-        custody: Custody,
+        control: JobControl,
         lease_keeper: LeaseKeeper,
         presence: Presence,
         report: Report,
     ) -> None:
         self._stopping = stopping
-        self._holdings = holdings
+        self._held_jobs = held_jobs
         self._orchestrator = orchestrator
-        self._custody = custody
+        self._control = control
         self._lease_keeper = lease_keeper
         self._presence = presence
         self._report = report
@@ -55,7 +55,7 @@ class Departure:
         """
         async with anyio.create_task_group() as urging:
             if self._stopping.stage:
-                self._custody.return_unstarted()
+                self._control.return_unstarted()
             urging.start_soon(self._urge, drain_timeout_s)
             await self._orchestrator.wait_until_idle()
             urging.cancel_scope.cancel()
@@ -71,12 +71,12 @@ class Departure:
                     flushing.cancel_scope.cancel()
 
                 flushing.start_soon(give_up_when_told)
-                await self._holdings.wait_until_written()
+                await self._held_jobs.wait_until_written()
                 flushing.cancel_scope.cancel()
-        for held in self._holdings:
+        for held in self._held_jobs:
             self._report.warn(f"job {held.job_id}: its end could not be written to the broker")
 
-    async def say_goodbye(self) -> None:
+    async def deregister(self) -> None:
         """End the leases and the sign of life."""
         patience_s = LAST_WORD_S if self._stopping.stage is Stage.KILLING else REPLY_TIMEOUT_S
         with anyio.move_on_after(patience_s, shield=True):
@@ -96,8 +96,8 @@ class Departure:
             await self._stopping.wait_for(Stage.INTERRUPTING)
         if self._orchestrator.tasks:
             self._report.say(f"interrupting {self._jobs()}")
-        for held in self._holdings:
-            self._custody.stop(held, self._stopping.because)
+        for held in self._held_jobs:
+            self._control.stop(held, self._stopping.because)
         await self._stopping.wait_for(Stage.KILLING)
         self._orchestrator.kill()
 
@@ -107,4 +107,4 @@ class Departure:
             self._report.say(f"stopping: {until}{self._jobs()} to end")
 
     def _jobs(self) -> str:
-        return jobs_in_words(len(self._orchestrator.tasks))
+        return describe_jobs(len(self._orchestrator.tasks))

@@ -22,7 +22,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store.attempts import Holder
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.wire.chunks import pack_chunks, unpack_chunks
-from oneshot_queue.workers.worker.state.completions import Ending
+from oneshot_queue.workers.worker.state.completions import Completion
 
 _LENGTH: Final = struct.Struct("=I")
 _MAX_BYTES: Final = 65_536
@@ -40,10 +40,10 @@ class Spooled:
     """
 
     ended_ms: int
-    ending: Ending
+    completion: Completion
 
 
-Record = tuple[Ending, int]
+Record = tuple[Completion, int]
 """An ending, and its instant in ms since 1970 by Redis' clock."""
 
 
@@ -122,19 +122,20 @@ def read_spool(path: Path, keys_of: Callable[[str], QueueKeys]) -> Iterator[Spoo
 
 
 def _packed(record: Record) -> bytes:
-    ending, ended_ms = record
+    completion, ended_ms = record
     form = {
-        "queue": ending.keys.queue,
-        "job": ending.job_id,
-        "attempt": ending.attempt,
-        "holder": [ending.holder.token, ending.holder.lease, ending.holder.worker],
-        "outcome": asdict(ending.outcome) | {"output": None, "error": (ending.outcome.error or "")[:_MAX_ERROR_CHARS]},
+        "queue": completion.keys.queue,
+        "job": completion.job_id,
+        "attempt": completion.attempt,
+        "holder": [completion.holder.token, completion.holder.lease, completion.holder.worker],
+        "outcome": asdict(completion.outcome)
+        | {"output": None, "error": (completion.outcome.error or "")[:_MAX_ERROR_CHARS]},
         "ended_ms": ended_ms,
-        "ran_s": None if ending.started_s is None else ending.ended_s - ending.started_s,
-        "inline": pack_chunks(list(ending.inline)) if ending.inline else b"",
-        "kept": ending.kept,
-        "fields": dict(ending.fields),
-        "retry_after_s": ending.retry_after_s,
+        "ran_s": None if completion.started_s is None else completion.ended_s - completion.started_s,
+        "inline": pack_chunks(list(completion.inline)) if completion.inline else b"",
+        "kept": completion.kept,
+        "fields": dict(completion.fields),
+        "retry_after_s": completion.retry_after_s,
     }
     packed: bytes = msgpack.packb(form, use_bin_type=True)
     return packed
@@ -155,7 +156,7 @@ def _unpacked(record: bytes, keys_of: Callable[[str], QueueKeys]) -> Spooled:
     )
     token, lease, worker = form["holder"]
     ran_s = form["ran_s"]
-    ending = Ending(
+    completion = Completion(
         keys_of(str(form["queue"])),
         str(form["job"]),
         int(form["attempt"]),
@@ -168,4 +169,4 @@ def _unpacked(record: bytes, keys_of: Callable[[str], QueueKeys]) -> Spooled:
         fields=form["fields"],
         retry_after_s=form["retry_after_s"],
     )
-    return Spooled(int(form["ended_ms"]), ending)
+    return Spooled(int(form["ended_ms"]), completion)

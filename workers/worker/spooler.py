@@ -10,7 +10,7 @@ import anyio
 
 from oneshot_queue.clock import Clock
 from oneshot_queue.workers.worker.spool import Record, Spool
-from oneshot_queue.workers.worker.state.completions import Ending
+from oneshot_queue.workers.worker.state.completions import Completion
 from oneshot_queue.workers.worker.state.held_jobs import HeldJob
 from oneshot_queue.workers.worker.state.server_clock import ServerClock
 from oneshot_queue.workers.worker.threads import run_blocking
@@ -21,7 +21,7 @@ MAX_STALE: Final = 1_000
 """Endings that may lie there although Redis has taken them, while others still wait."""
 
 
-class Safekeeping:
+class Spooler:
     """Brings each ending to the disk once, and removes them when Redis has taken them.
 
     A disk that is full or broken is told and outlived: the endings are still in memory.
@@ -36,16 +36,16 @@ class Safekeeping:
         self._has_failed = False
         self._writing = anyio.Lock()
 
-    async def keep(self, endings: Iterable[tuple[HeldJob, Ending]]) -> None:
+    async def keep(self, endings: Iterable[tuple[HeldJob, Completion]]) -> None:
         """Return when these endings are on the disk, or cannot be."""
         async with self._writing:
-            await self._keep([(held, ending) for held, ending in endings if held not in self._kept])
+            await self._keep([(held, completion) for held, completion in endings if held not in self._kept])
 
-    async def _keep(self, new: list[tuple[HeldJob, Ending]]) -> None:
+    async def _keep(self, new: list[tuple[HeldJob, Completion]]) -> None:
         if not new:
             return
         now_s, now_ms = self._clock.monotonic(), self._server_clock.now_ms()
-        records = {held: (ending, now_ms - round((now_s - ending.ended_s) * 1000)) for held, ending in new}
+        records = {held: (completion, now_ms - round((now_s - completion.ended_s) * 1000)) for held, completion in new}
         try:
             await run_blocking(lambda: self._spool.keep(list(records.values())))
         except OSError as problem:

@@ -11,7 +11,7 @@ import anyio
 from oneshot_queue.workers.ipc.messages import Stage
 
 
-class Stopping:
+class StopState:
     """How urgently this worker was asked to stop, by its supervisor or by signals of its own.
 
     SIGTERM, SIGINT and SIGHUP (a closed terminal) go one stage further each.

@@ -12,9 +12,9 @@ import anyio
 
 from oneshot_queue.errors import MalformedData
 from oneshot_queue.workers.ipc.channel import Channel
-from oneshot_queue.workers.ipc.dead_worker import Estate, OnEstate, read_estate
-from oneshot_queue.workers.ipc.messages import Decided, Declined, Failed, Inherit, Opened, Stage, Stop
-from oneshot_queue.workers.worker.stop_state import Stopping
+from oneshot_queue.workers.ipc.dead_worker import DeadWorker, OnDeadWorker, read_dead_worker
+from oneshot_queue.workers.ipc.messages import Decided, Declined, Failed, Opened, Recover, Stage, Stop
+from oneshot_queue.workers.worker.stop_state import StopState
 
 logger: Final = logging.getLogger(__name__)
 
@@ -28,9 +28,9 @@ class SupervisorLink:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self.on_estate: OnEstate | None = None
+        self.on_dead_worker: OnDeadWorker | None = None
 
-    async def run(self, stopping: Stopping) -> None:
+    async def run(self, stopping: StopState) -> None:
         """Listen until the supervisor is gone. Then no job may go on: nobody would end it if this process died too."""
         while True:
             await anyio.wait_readable(self._channel.fileno())
@@ -48,9 +48,9 @@ class SupervisorLink:
                 match message:
                     case Stop(stage):
                         stopping.reach(stage)
-                    case Inherit(worker_id):
-                        estate = _estate_of(message, files)
-                        if estate is None or self.on_estate is None or not self.on_estate(estate):
+                    case Recover(worker_id):
+                        dead_worker = _dead_worker_of(message, files)
+                        if dead_worker is None or self.on_dead_worker is None or not self.on_dead_worker(dead_worker):
                             self._channel.send(Declined(worker_id))
             finally:
                 for file in files:
@@ -69,13 +69,13 @@ class SupervisorLink:
         self._channel.send(Decided(worker_id))
 
 
-def _estate_of(message: Inherit, files: Sequence[int]) -> Estate | None:
+def _dead_worker_of(message: Recover, files: Sequence[int]) -> DeadWorker | None:
     if not files:
         logger.error("no descriptor is free for the estate of worker %s", message.worker_id)
         return None
     try:
         folder = None if message.folder is None else Path(message.folder)
-        return read_estate(files[0], folder, message.survivors)
+        return read_dead_worker(files[0], folder, message.survivors)
     except (MalformedData, OSError) as problem:
         logger.error("the estate of worker %s cannot be read: %s", message.worker_id, problem)
         return None

@@ -20,39 +20,39 @@ from oneshot_queue.store.transport.pubsub import Announcements
 from oneshot_queue.store.transport.server_facts import eviction_problem
 from oneshot_queue.urls import shown_url
 from oneshot_queue.workers.ipc.dead_worker import SPOOL
-from oneshot_queue.workers.ipc.journal import Notes
+from oneshot_queue.workers.ipc.journal import Journal
 from oneshot_queue.workers.ipc.messages import Assignment, Stage
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
 from oneshot_queue.workers.processes.environment import allowed_environment
 from oneshot_queue.workers.worker.admission import Admission
-from oneshot_queue.workers.worker.job_control import Custody
-from oneshot_queue.workers.worker.observer import Bridge
+from oneshot_queue.workers.worker.job_control import JobControl
+from oneshot_queue.workers.worker.observer import JobObserver
 from oneshot_queue.workers.worker.orders import Orders
-from oneshot_queue.workers.worker.outages import Contact
+from oneshot_queue.workers.worker.outages import OutageLog
 from oneshot_queue.workers.worker.report import Report
 from oneshot_queue.workers.worker.services.claimer import BELL_S, Claimer
-from oneshot_queue.workers.worker.services.crash_recovery import Heir
+from oneshot_queue.workers.worker.services.crash_recovery import CrashRecovery
 from oneshot_queue.workers.worker.services.fencer import Fencer
 from oneshot_queue.workers.worker.services.interrupt_listener import InterruptListener
 from oneshot_queue.workers.worker.services.lease_keeper import LeaseKeeper
 from oneshot_queue.workers.worker.services.presence import Presence
 from oneshot_queue.workers.worker.services.promoter import Promoter
 from oneshot_queue.workers.worker.services.pruner import Pruner
-from oneshot_queue.workers.worker.services.reasserter import Reassertion
+from oneshot_queue.workers.worker.services.reasserter import Reasserter
 from oneshot_queue.workers.worker.services.reconciler import Reconciler
 from oneshot_queue.workers.worker.services.recorder import Recorder
 from oneshot_queue.workers.worker.services.shipper import Shipper
 from oneshot_queue.workers.worker.services.sweeper import Sweeper
-from oneshot_queue.workers.worker.shutdown import Departure
+from oneshot_queue.workers.worker.shutdown import Shutdown
 from oneshot_queue.workers.worker.spool import Spool
-from oneshot_queue.workers.worker.spooler import Safekeeping
-from oneshot_queue.workers.worker.state.batch_window import Pace
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Holdings
+from oneshot_queue.workers.worker.spooler import Spooler
+from oneshot_queue.workers.worker.state.batch_window import BatchWindow
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 from oneshot_queue.workers.worker.state.server_clock import ServerClock
 from oneshot_queue.workers.worker.state.slots import Slots
-from oneshot_queue.workers.worker.state.start_log import JobNotes
-from oneshot_queue.workers.worker.stop_state import Stopping
+from oneshot_queue.workers.worker.state.start_log import JournalStartLog
+from oneshot_queue.workers.worker.stop_state import StopState
 from oneshot_queue.workers.worker.supervisor_link import SupervisorLink
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Worker:
         assignment: Assignment,
         *,
         link: SupervisorLink,
-        notes: Notes,
+        notes: Journal,
         layer: str = "subreaper",
         report: Report | None = None,
     ) -> None:
@@ -82,29 +82,29 @@ class Worker:
         self.host = socket.gethostname()
         self.name = options.name
         self.link = link
-        self.stopping = Stopping()
+        self.stopping = StopState()
         self._refusal: BrokerError | None = None
-        self.holdings = Holdings()
+        self.held_jobs = HeldJobs()
         self._clock = SystemClock()
         self._server_clock = ServerClock(self._clock)
         self._report = report or Report(is_quiet=options.is_quiet)
         self._keys = [QueueKeys(options.settings.namespace, queue) for queue in options.queues]
         self.leases = [Lease(keys, self.id) for keys in self._keys]
-        self.job_notes = JobNotes(
-            notes, self.holdings, leases=self.leases, clock=self._clock, lease_s=options.settings.lease_s
+        self.start_log = JournalStartLog(
+            notes, self.held_jobs, leases=self.leases, clock=self._clock, lease_s=options.settings.lease_s
         )
         self._commands = AsyncConnection(options.url, watches_server=True, gathers=True)
         spool = Spool(None if assignment.folder is None else Path(assignment.folder) / SPOOL)
         self._announcements = Announcements(self._commands)
-        self._pace = Pace(lambda: self._slots.is_rush)
+        self._window = BatchWindow(lambda: self._slots.is_rush)
         self.recorder = Recorder(
             connection=self._commands,
-            holdings=self.holdings,
+            held_jobs=self.held_jobs,
             clock=self._clock,
             settings=options.settings,
             on_fenced=self._fence,
-            safe=Safekeeping(spool, self._clock, self._server_clock),
-            pace=self._pace,
+            spooler=Spooler(spool, self._clock, self._server_clock),
+            window=self._window,
         )
         self.shipper = Shipper(
             connection=self._commands,
@@ -114,8 +114,8 @@ class Worker:
             on_fenced=self._fence,
             on_away=self.recorder.keep_safe,
         )
-        bridge = Bridge(
-            holdings=self.holdings,
+        observer = JobObserver(
+            held_jobs=self.held_jobs,
             recorder=self.recorder,
             shipper=self.shipper,
             clock=self._clock,
@@ -124,25 +124,25 @@ class Worker:
         self.orchestrator = AsyncOrchestrator(
             max_concurrent=options.concurrency,
             clock=self._clock,
-            observers=[bridge],
+            observers=[observer],
             owns_children=True,
             spares=is_local_broker,
             reuses_machines=True,
             environment=allowed_environment(os.environ),
             capture=False,
-            starts=self.job_notes,
+            starts=self.start_log,
         )
         self._slots = Slots(self.orchestrator, self._clock, notes, max_jobs=options.max_jobs)
         self._turn = anyio.Lock(fast_acquire=True)
-        self.custody = Custody(self.holdings, self.orchestrator, self._slots, worker=self.name)
-        bridge.attach(self._report, self.custody.postpone, self.job_notes.was_fenced)
-        orders = Orders(self.holdings, self.custody.interrupt, self._clock, patience_s=options.settings.lease_s)
+        self.control = JobControl(self.held_jobs, self.orchestrator, self._slots, worker=self.name)
+        observer.attach(self._report, self.control.postpone, self.start_log.was_fenced)
+        orders = Orders(self.held_jobs, self.control.interrupt, self._clock, patience_s=options.settings.lease_s)
         self.lease_keeper = LeaseKeeper(
             connection=self._commands,
             leases=self.leases,
-            holdings=self.holdings,
+            held_jobs=self.held_jobs,
             orders=orders,
-            interrupt=self.custody.interrupt,
+            interrupt=self.control.interrupt,
             clock=self._clock,
             server_clock=self._server_clock,
             lease_s=options.settings.lease_s,
@@ -152,24 +152,24 @@ class Worker:
         )
         self.fencer = Fencer(
             leases=self.leases,
-            holdings=self.holdings,
+            held_jobs=self.held_jobs,
             clock=self._clock,
             lease_s=options.settings.lease_s,
-            give_up=self.custody.give_up,
+            give_up=self.control.give_up,
         )
         self.interrupts = InterruptListener(
             connection=self._commands,
             announcements=self._announcements,
             leases=self.leases,
-            holdings=self.holdings,
+            held_jobs=self.held_jobs,
             orders=orders,
             clock=self._clock,
             remember_s=options.settings.lease_s,
         )
         self.admission = Admission(
-            holdings=self.holdings,
+            held_jobs=self.held_jobs,
             orchestrator=self.orchestrator,
-            custody=self.custody,
+            control=self.control,
             slots=self._slots,
             recorder=self.recorder,
             interrupts=self.interrupts,
@@ -179,7 +179,7 @@ class Worker:
         self.presence = Presence(
             connection=self._commands,
             namespace=options.settings.namespace,
-            holdings=self.holdings,
+            held_jobs=self.held_jobs,
             server_clock=self._server_clock,
             worker_id=self.id,
             name=self.name,
@@ -193,36 +193,36 @@ class Worker:
             processes=assignment.processes,
             layer=layer,
         )
-        self.reassertion = Reassertion(
+        self.reasserter = Reasserter(
             connection=self._commands,
             leases=self.leases,
-            holdings=self.holdings,
+            held_jobs=self.held_jobs,
             clock=self._clock,
             settings=options.settings,
             host=self.host,
             recent=self.recorder.recent,
             on_settled=self._look_at,
-            on_fenced=self.custody.fence,
+            on_fenced=self.control.fence,
         )
-        self._commands.on_server(self.reassertion.greet)
-        self._departure = Departure(
+        self._commands.on_server(self.reasserter.meet_server)
+        self._departure = Shutdown(
             stopping=self.stopping,
-            holdings=self.holdings,
+            held_jobs=self.held_jobs,
             orchestrator=self.orchestrator,
-            custody=self.custody,
+            control=self.control,
             lease_keeper=self.lease_keeper,
             presence=self.presence,
             report=self._report,
         )
         self._claimers: list[Claimer] = []
-        self.heir = Heir(
+        self.crash_recovery = CrashRecovery(
             connection=self._commands,
             server_clock=self._server_clock,
             settings=options.settings,
             worker=self.name,
             decided=link.decided,
         )
-        link.on_estate = self.heir.take
+        link.on_dead_worker = self.crash_recovery.take
         self.sweeper = Sweeper(
             connection=self._commands,
             leases=self.leases,
@@ -239,7 +239,7 @@ class Worker:
         self.reconciler = Reconciler(
             connection=self._commands,
             leases=self.leases,
-            holdings=self.holdings,
+            held_jobs=self.held_jobs,
             slots=self._slots,
             turn=self._turn,
             worker=self.name,
@@ -260,10 +260,10 @@ class Worker:
             stack.push_async_callback(self._commands.aclose)
             await self.lease_keeper.register()
             # However it ends: a worker that is gone must not look alive.
-            stack.push_async_callback(self._departure.say_goodbye)
+            stack.push_async_callback(self._departure.deregister)
             self._check_server()
             # What fails before is said by whoever ends for it.
-            self._commands.on_contact(Contact(self._clock).note)
+            self._commands.on_contact(OutageLog(self._clock).note)
             await self.presence.run_once()
             self.link.opened()
             self._report.opened(
@@ -283,9 +283,9 @@ class Worker:
                     self.fencer,
                     self.sweeper,
                     self.promoter,
-                    self.reassertion,
+                    self.reasserter,
                     self.reconciler,
-                    self.heir,
+                    self.crash_recovery,
                     self.presence,
                     self.recorder,
                     self.shipper,
@@ -358,15 +358,15 @@ class Worker:
             bell=bell,
             lease=lease,
             slots=self._slots,
-            holdings=self.holdings,
+            held_jobs=self.held_jobs,
             turn=self._turn,
-            pace=self._pace,
+            window=self._window,
             worker=self.name,
             host=self.host,
             settings=self.options.settings,
             admit=self.admission.admit,
             on_lost=self.lease_keeper.replace,
-            run_id_of=self.reassertion.run_id_of,
+            run_id_of=self.reasserter.run_id_of,
             only_job=self.options.only_job,
             is_burst=self.options.is_burst,
         )
@@ -376,10 +376,10 @@ class Worker:
         self.recorder.look_at(held)
 
     def _fence(self, held: HeldJob) -> None:
-        self.custody.fence(held)
+        self.control.fence(held)
 
     def _note_lease(self, lease: Lease) -> None:
-        self.job_notes.lease_renewed(self.leases.index(lease), lease, self.options.settings.lease_s)
+        self.start_log.lease_renewed(self.leases.index(lease), lease, self.options.settings.lease_s)
 
     def _forget_lease(self, lease: Lease) -> None:
-        self.job_notes.lease_ended(self.leases.index(lease))
+        self.start_log.lease_ended(self.leases.index(lease))

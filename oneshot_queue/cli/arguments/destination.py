@@ -23,7 +23,7 @@ FIRST_CONTACT_S: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
+class Destination:
     """The broker of one verb.
 
     Attributes:
@@ -55,7 +55,7 @@ class Broker:
         return f"oneshot-queue {self.option}worker -q {shlex.quote(queue)}"
 
 
-def broker_for(url: str | None) -> Broker:
+def broker_for(url: str | None) -> Destination:
     """Find the broker, and start the local one if no other was named.
 
     Raises:
@@ -66,16 +66,16 @@ def broker_for(url: str | None) -> Broker:
 
     settings = Settings.from_env()
     if url is not None:
-        return Broker(replace(settings, url=url), is_local=False, is_named=True)
+        return Destination(replace(settings, url=url), is_local=False, is_named=True)
     if settings.url is not None:
-        return Broker(settings, is_local=False)
+        return Destination(settings, is_local=False)
     from oneshot_queue.local_broker import ensure_running
 
-    return Broker(replace(settings, url=ensure_running().url), is_local=True)
+    return Destination(replace(settings, url=ensure_running().url), is_local=True)
 
 
 @contextmanager
-def connected(broker: Broker, queue: str | None = None) -> Iterator[SyncQueue]:
+def connected(broker: Destination, queue: str | None = None) -> Iterator[SyncQueue]:
     """A queue of this broker, after the broker has shown that it answers.
 
     Raises:

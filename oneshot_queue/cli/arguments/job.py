@@ -23,7 +23,7 @@ SHELL: Final = b"/bin/sh"
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class JobRequest:
     """What is to be enqueued, and where.
 
     Attributes:
@@ -42,13 +42,13 @@ def takes_a_job(verb: Callable[..., int]) -> Callable[..., int]:
 
     Typer reads options from signatures, and this joins two: otherwise each option would be written down four times.
     """
-    shared = inspect.signature(_submission, eval_str=True).parameters
+    shared = inspect.signature(_job_request, eval_str=True).parameters
     own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
 
     @functools.wraps(verb)
     def called(**given: Any) -> int:
-        submission = _submission(**{name: given.pop(name) for name in shared})
-        return verb(submission, **given)
+        request = _job_request(**{name: given.pop(name) for name in shared})
+        return verb(request, **given)
 
     del called.__wrapped__  # inspect must find the joined signature, not the verb's own
     called.__signature__ = inspect.Signature([*shared.values(), *own])  # type: ignore[attr-defined]
@@ -56,7 +56,7 @@ def takes_a_job(verb: Callable[..., int]) -> Callable[..., int]:
     return called
 
 
-def _submission(
+def _job_request(
     context: typer.Context,
     argv: Annotated[list[str], typer.Argument(metavar="ARGV", help="The command; its own options are not ours.")],
     queue: Annotated[str, typer.Option("-q", "--queue", metavar="QUEUE", help="The queue.")] = DEFAULT_QUEUE,
@@ -119,7 +119,7 @@ def _submission(
         str | None, typer.Option("--id", metavar="ID", help="Its id: enqueued twice in one queue, it is still one job.")
     ] = None,
     url: Url = None,
-) -> Submission:
+) -> JobRequest:
     from oneshot_queue.checks import checked_id
     from oneshot_queue.client.options import checked_queue
     from oneshot_queue.spec import DEFAULT_RETRY_ON, MAX_RETRIES, JobSpec
@@ -150,7 +150,7 @@ def _submission(
         retry_max_delay=seconds("--retry-max-delay", retry_max_delay) or 0.0,
         exclusive=exclusive,
     )
-    return Submission(
+    return JobRequest(
         spec,
         url=broker_url(context, url),
         queue=checked_queue(queue),

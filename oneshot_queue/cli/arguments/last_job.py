@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from oneshot_queue.cli.arguments.destination import Broker
+from oneshot_queue.cli.arguments.destination import Destination
 from oneshot_queue.cli.output.terminal import say
 from oneshot_queue.errors import JobNotFound
 from oneshot_queue.local_broker.files import replace_file
@@ -30,7 +30,7 @@ class NothingRemembered(JobNotFound):
         return "there is no last job: you have enqueued nothing on this broker from this machine"
 
 
-def remember(broker: Broker, job_id: str, queue: str) -> None:
+def remember(broker: Destination, job_id: str, queue: str) -> None:
     """Write down which job ``last`` is now; a failure to do so is said, and harms nothing else."""
     file = _file(broker)
     try:
@@ -41,7 +41,7 @@ def remember(broker: Broker, job_id: str, queue: str) -> None:
         say(f"cannot write down that {job_id} is your last job: {problem}")
 
 
-def recall(broker: Broker) -> tuple[str, str]:
+def recall(broker: Destination) -> tuple[str, str]:
     """The id and the queue of the last job.
 
     Raises:
@@ -54,7 +54,7 @@ def recall(broker: Broker) -> tuple[str, str]:
         raise NothingRemembered(LAST, []) from None
 
 
-def named(opened: SyncQueue, broker: Broker, word: str, queue: str | None) -> SyncJob:
+def named(opened: SyncQueue, broker: Destination, word: str, queue: str | None) -> SyncJob:
     """Find the job that a word on the command line means: an id, a prefix, or ``last``.
 
     Raises:
@@ -65,7 +65,7 @@ def named(opened: SyncQueue, broker: Broker, word: str, queue: str | None) -> Sy
     return opened.get(word, queue=queue)
 
 
-def _file(broker: Broker) -> Path:
+def _file(broker: Destination) -> Path:
     from oneshot_queue.local_broker import state_folder
 
     parts = urlsplit(broker.url)

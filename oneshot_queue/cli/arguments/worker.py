@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from oneshot_queue.cli.arguments.common import seconds, whole_number
-from oneshot_queue.cli.arguments.destination import DEFAULT_QUEUE, Broker
+from oneshot_queue.cli.arguments.destination import DEFAULT_QUEUE, Destination
 from oneshot_queue.cli.exit_codes import UsageProblem
 
 MOST_SLOTS: Final = 10_000
@@ -35,7 +35,7 @@ Processes = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Do not print a line for each start and end.")]
 
 
-def _checked(
+def checked_options(
     queues: list[str] | None, concurrency: str | None, processes: str, name: str | None, drain_timeout: str
 ) -> dict[str, Any]:
     """Read a worker's options before anything is started for it."""
@@ -56,7 +56,8 @@ def _checked(
     }
 
 
-def _run(broker: Broker, options: dict[str, Any], lease_s: float | None = None) -> int:
+def run_worker(broker: Destination, options: dict[str, Any], lease_s: float | None = None) -> int:
+    """Run workers in this process until they are stopped; returns the exit code."""
     from oneshot_queue.workers.main import WorkerOptions, run_workers
 
     settings = broker.settings if lease_s is None else replace(broker.settings, lease_s=lease_s)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 NONE: Final = "-"
-_COLOURS: Final = {
+STATE_COLOURS: Final = {
     "CREATED": "blue",
     "RUNNING": "cyan",
     "IDLE": "yellow",

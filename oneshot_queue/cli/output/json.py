@@ -113,7 +113,7 @@ def finding_form(finding: Finding) -> Form:
         "meaning": finding.meaning,
         "advice": finding.advice,
         "mendable": finding.is_mendable,
-        "mended": finding.is_mended,
+        "mended": finding.is_repaired,
         "count": finding.count,
     }
 

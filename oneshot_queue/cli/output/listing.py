@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     pass
 
 
-def _print(columns: Sequence[Column], rows: Sequence[Sequence[str]], if_none: str) -> None:
+def print_listing(columns: Sequence[Column], rows: Sequence[Sequence[str]], if_none: str) -> None:
+    """Print rows: a table on a terminal, plain columns elsewhere."""
     if not is_terminal(1):
         lines = plain_columns(rows)
     elif rows:

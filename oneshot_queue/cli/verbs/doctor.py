@@ -87,7 +87,7 @@ def _lines(found: Sequence[Finding]) -> list[str]:
 
 
 def _row(finding: Finding) -> list[str]:
-    advice = "" if finding.is_mended else f" -> {finding.advice}"
+    advice = "" if finding.is_repaired else f" -> {finding.advice}"
     return [
         _mark(finding),
         finding.code,
@@ -97,7 +97,7 @@ def _row(finding: Finding) -> list[str]:
 
 
 def _mark(finding: Finding) -> str:
-    return "mended" if finding.is_mended else str(finding.severity)
+    return "mended" if finding.is_repaired else str(finding.severity)
 
 
 def _sum(found: Sequence[Finding]) -> str:
@@ -108,6 +108,6 @@ def _sum(found: Sequence[Finding]) -> str:
     said = [f"{count} {_NUMBERS[mark][count != 1]}" for mark, count in counts.items() if count]
     if not any(each.is_open for each in found):
         said.insert(0, "nothing is wrong any more" if counts["mended"] else "nothing is wrong")
-    if mendable := sum(each.count for each in found if each.is_mendable and not each.is_mended):
+    if mendable := sum(each.count for each in found if each.is_mendable and not each.is_repaired):
         said.append(f"--repair mends {mendable}")
     return "; ".join(said)

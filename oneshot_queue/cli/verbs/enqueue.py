@@ -9,13 +9,13 @@ import typer
 
 from oneshot_queue.cli.arguments.common import AsJson, seconds
 from oneshot_queue.cli.arguments.destination import broker_for, connected
-from oneshot_queue.cli.arguments.job import Submission, takes_a_job
+from oneshot_queue.cli.arguments.job import JobRequest, takes_a_job
 from oneshot_queue.cli.commands import Verb
 from oneshot_queue.cli.exit_codes import Exit, UsageProblem
 
 if TYPE_CHECKING:
     pass
-from oneshot_queue.cli.acknowledgement import _acknowledge
+from oneshot_queue.cli.acknowledgement import acknowledge
 from oneshot_queue.cli.arguments.job import WORDS_OF_A_COMMAND
 
 
@@ -25,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def enqueue(
-    submission: Submission,
+    request: JobRequest,
     delay: Annotated[
         str | None, typer.Option("--delay", metavar="TIME", help="Do not start it before this long from now.")
     ] = None,
@@ -51,10 +51,10 @@ def enqueue(
         oneshot-queue enqueue --retries 3 --retry-on exit,worker_lost --delay 5m -- ./fetch
     """
     delay_s, expires_s, instant = seconds("--delay", delay), seconds("--expires", expires), _instant(at)
-    broker = broker_for(submission.url)
-    with connected(broker, submission.queue) as queue:
-        job = queue.enqueue(submission.spec, id=submission.id, delay=delay_s, at=instant, expires=expires_s)
-        _acknowledge(broker, queue, job, as_json=as_json)
+    broker = broker_for(request.url)
+    with connected(broker, request.queue) as queue:
+        job = queue.enqueue(request.spec, id=request.id, delay=delay_s, at=instant, expires=expires_s)
+        acknowledge(broker, queue, job, as_json=as_json)
     return Exit.DONE
 
 

@@ -11,7 +11,7 @@ import typer
 
 from oneshot_queue.cli.arguments import last_job
 from oneshot_queue.cli.arguments.common import AsJson, Url, broker_url, seconds
-from oneshot_queue.cli.arguments.destination import Broker, broker_for, connected
+from oneshot_queue.cli.arguments.destination import Destination, broker_for, connected
 from oneshot_queue.cli.commands import Verb
 from oneshot_queue.cli.exit_codes import Exit, UsageProblem
 from oneshot_queue.cli.output.json import instant
@@ -119,7 +119,13 @@ def _confirmed(count: int, queue: str) -> bool:
 
 
 def _interrupt_named(
-    opened: SyncQueue, broker: Broker, words: Sequence[str], queue: str | None, *, confirm: bool, wishes: dict[str, Any]
+    opened: SyncQueue,
+    broker: Destination,
+    words: Sequence[str],
+    queue: str | None,
+    *,
+    confirm: bool,
+    wishes: dict[str, Any],
 ) -> list[InterruptReport]:
     """Interrupt jobs of any queues; every word is looked up before the first job is touched."""
     found: dict[str, tuple[str, str] | None] = {}
@@ -160,7 +166,7 @@ def _as_first_told(report: InterruptReport) -> InterruptReport:
 
 
 def _interrupt_in(
-    broker: Broker, queue: str, ids: list[str], *, confirm: bool, wishes: dict[str, Any]
+    broker: Destination, queue: str, ids: list[str], *, confirm: bool, wishes: dict[str, Any]
 ) -> list[InterruptReport]:
     with connected(broker, queue) as opened:
         return opened.interrupt(ids, confirm=confirm, **wishes)

@@ -19,7 +19,7 @@ from oneshot_queue.durations import brief_duration
 
 if TYPE_CHECKING:
     from oneshot_queue.jobs import JobRecord
-from oneshot_queue.cli.output.job_text import _COLOURS, NONE, _command
+from oneshot_queue.cli.output.job_text import NONE, STATE_COLOURS, _command
 
 MOST_JOBS: Final = 10_000
 _STATES: Final = ("CREATED", "RUNNING", "IDLE", "INTERRUPTED", "COMPLETED", "FAILED")
@@ -102,7 +102,7 @@ def _print_table(records: list[JobRecord]) -> None:
     def paint(cell: str, title: str) -> str:
         if title == "":
             return coloured(cell, "dim")
-        return coloured(cell, _COLOURS[cell.strip().rstrip("!")]) if title == "STATE" else cell
+        return coloured(cell, STATE_COLOURS[cell.strip().rstrip("!")]) if title == "STATE" else cell
 
     for line in table(columns, rows, width(), paint):
         put(line)

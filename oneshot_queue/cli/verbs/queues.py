@@ -18,7 +18,7 @@ from oneshot_queue.cli.output.terminal import put
 
 if TYPE_CHECKING:
     pass
-from oneshot_queue.cli.output.listing import _print
+from oneshot_queue.cli.output.listing import print_listing
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,7 +39,7 @@ def queues(context: typer.Context, as_json: AsJson = False, url: Url = None) -> 
         [str(each.ready), str(each.delayed), *(str(each.states[s]) for s in each.states), escaped(each.queue)]
         for each in found
     ]
-    _print([*columns, Column("QUEUE")], rows, "no queue has had a job")
+    print_listing([*columns, Column("QUEUE")], rows, "no queue has had a job")
     return Exit.DONE
 
 

@@ -14,7 +14,7 @@ from oneshot_queue.cli.exit_codes import Exit
 
 if TYPE_CHECKING:
     pass
-from oneshot_queue.cli.acknowledgement import _acknowledge
+from oneshot_queue.cli.acknowledgement import acknowledge
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,5 +33,5 @@ def retry(context: typer.Context, job_id: JobId, queue: InQueue = None, url: Url
     with connected(broker, queue) as opened:
         earlier = last_job.named(opened, broker, job_id, queue)
         with connected(broker, earlier.queue) as home:
-            _acknowledge(broker, home, home.retry(earlier.id))
+            acknowledge(broker, home, home.retry(earlier.id))
     return Exit.DONE

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from oneshot_queue.cli.arguments import last_job
-from oneshot_queue.cli.arguments.destination import Broker, broker_for, connected
-from oneshot_queue.cli.arguments.job import WORDS_OF_A_COMMAND, Submission, takes_a_job
+from oneshot_queue.cli.arguments.destination import Destination, broker_for, connected
+from oneshot_queue.cli.arguments.job import WORDS_OF_A_COMMAND, JobRequest, takes_a_job
 from oneshot_queue.cli.commands import Verb
-from oneshot_queue.cli.ctrl_c import Presses
+from oneshot_queue.cli.ctrl_c import CtrlC
 from oneshot_queue.cli.exit_codes import ending, exit_code_of
-from oneshot_queue.cli.on_demand_worker import OwnWorker
+from oneshot_queue.cli.on_demand_worker import OnDemandWorker
 from oneshot_queue.cli.output.job_output import OutputPrinter
 from oneshot_queue.cli.output.terminal import say
 from oneshot_queue.cli.waiting_notices import nobody_works_on_it
@@ -29,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("run", cls=Verb, context_settings=WORDS_OF_A_COMMAND)(takes_a_job(run))
 
 
-def run(submission: Submission) -> int:
+def run(request: JobRequest) -> int:
     """Run a command through the queue as if it ran here.
 
     Prints what it prints, and exits as it exits. Ctrl-C interrupts it, a second one kills it, a third stops waiting
@@ -43,11 +43,11 @@ def run(submission: Submission) -> int:
     """
     from oneshot_queue.jobs import new_job_id
 
-    broker = broker_for(submission.url)
+    broker = broker_for(request.url)
     # Our own id, known before the job is: whatever happens while it is being stored, it can be interrupted.
-    job_id = submission.id or new_job_id()
-    with connected(broker, submission.queue) as queue, Presses(broker, queue.name, job_id) as presses:
-        job = queue.enqueue(submission.spec, id=job_id)
+    job_id = request.id or new_job_id()
+    with connected(broker, request.queue) as queue, CtrlC(broker, queue.name, job_id) as presses:
+        job = queue.enqueue(request.spec, id=job_id)
         presses.job_is_stored()
         last_job.remember(broker, job.id, job.queue)
         if not job.created:
@@ -78,10 +78,10 @@ def _follow(job: SyncJob, unattended: OnUnattended) -> JobRecord:
     return record
 
 
-def _helper(broker: Broker, job: SyncJob) -> OnUnattended:
+def _helper(broker: Destination, job: SyncJob) -> OnUnattended:
     """What to do when nobody works on the job: start a worker for it where that is ours to do, else say so."""
     tell = nobody_works_on_it(broker)
-    own_worker = OwnWorker(broker, job.queue, job.id)
+    own_worker = OnDemandWorker(broker, job.queue, job.id)
 
     def help_out(news: Unattended) -> None:
         if broker.is_local and news.worker is None:

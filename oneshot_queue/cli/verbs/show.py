@@ -21,7 +21,7 @@ from oneshot_queue.durations import brief_duration
 if TYPE_CHECKING:
     from oneshot_queue.jobs import JobRecord
     from oneshot_queue.spec import JobSpec
-from oneshot_queue.cli.output.job_text import _COLOURS, _command
+from oneshot_queue.cli.output.job_text import STATE_COLOURS, _command
 
 
 def add_to(app: typer.Typer) -> None:
@@ -51,7 +51,7 @@ def show(context: typer.Context, job_id: JobId, queue: InQueue = None, as_json: 
 
 def _description(record: JobRecord) -> list[str]:
     state = str(record.state)
-    lines = [("job", record.id), ("queue", record.queue), ("state", coloured(state, _COLOURS[state]))]
+    lines = [("job", record.id), ("queue", record.queue), ("state", coloured(state, STATE_COLOURS[state]))]
     if record.interrupting:
         lines.append(("", "an interrupt is on record and has not ended it yet"))
     if record.state.is_final:

@@ -7,8 +7,17 @@ from dataclasses import replace
 import typer
 
 from oneshot_queue.cli.arguments.common import broker_url
-from oneshot_queue.cli.arguments.destination import Broker
-from oneshot_queue.cli.arguments.worker import Concurrency, DrainTimeout, Name, Processes, Queues, Quiet, _checked, _run
+from oneshot_queue.cli.arguments.destination import Destination
+from oneshot_queue.cli.arguments.worker import (
+    Concurrency,
+    DrainTimeout,
+    Name,
+    Processes,
+    Queues,
+    Quiet,
+    checked_options,
+    run_worker,
+)
 from oneshot_queue.cli.commands import Verb
 from oneshot_queue.cli.exit_codes import UsageProblem
 from oneshot_queue.cli.output.terminal import say
@@ -37,11 +46,11 @@ def up(
 
     if broker_url(context, None) is not None:
         raise UsageProblem("up is for the local broker; for another one: oneshot-queue --url URL worker")
-    options = _checked(queues, concurrency, processes, name, drain_timeout) | {"is_quiet": quiet}
+    options = checked_options(queues, concurrency, processes, name, drain_timeout) | {"is_quiet": quiet}
     settings = Settings.from_env()
     found = ensure_running()
     if settings.url is not None:
         say("up uses the local broker, not the one that ONESHOT_QUEUE_URL names")
     if not quiet:
         say(f"local broker: {found.kind} {found.version} at {found.url}")
-    return _run(Broker(replace(settings, url=found.url), is_local=True), options)
+    return run_worker(Destination(replace(settings, url=found.url), is_local=True), options)

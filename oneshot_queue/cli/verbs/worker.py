@@ -8,7 +8,16 @@ import typer
 
 from oneshot_queue.cli.arguments.common import Url, broker_url, seconds, whole_number
 from oneshot_queue.cli.arguments.destination import broker_for
-from oneshot_queue.cli.arguments.worker import Concurrency, DrainTimeout, Name, Processes, Queues, Quiet, _checked, _run
+from oneshot_queue.cli.arguments.worker import (
+    Concurrency,
+    DrainTimeout,
+    Name,
+    Processes,
+    Queues,
+    Quiet,
+    checked_options,
+    run_worker,
+)
 from oneshot_queue.cli.commands import Verb
 from oneshot_queue.cli.exit_codes import UsageProblem
 
@@ -57,11 +66,14 @@ def worker(
         oneshot-queue worker --burst
         oneshot-queue worker -c 64 --processes 4
     """
-    options = _checked(queues, concurrency, processes, name, drain_timeout) | {"is_quiet": quiet, "is_burst": burst}
+    options = checked_options(queues, concurrency, processes, name, drain_timeout) | {
+        "is_quiet": quiet,
+        "is_burst": burst,
+    }
     if max_jobs is not None:
         options["max_jobs"] = whole_number("--max-jobs", max_jobs, least=1, most=MOST_JOBS)
     lease_s = _lease_s(lease)
-    return _run(
+    return run_worker(
         broker_for(broker_url(context, url)),
         options | {"only_job": only_job, "allows_eviction": allow_eviction},
         lease_s,

@@ -21,7 +21,7 @@ from oneshot_queue.durations import brief_duration
 
 if TYPE_CHECKING:
     from oneshot_queue.wire.presences import WorkerPresence
-from oneshot_queue.cli.output.listing import _print
+from oneshot_queue.cli.output.listing import print_listing
 
 
 def add_to(app: typer.Typer) -> None:
@@ -57,7 +57,7 @@ def workers(context: typer.Context, as_json: AsJson = False, url: Url = None) ->
         Column("HOST:PID", spare=1),
         Column("QUEUES"),
     ]
-    _print(columns, rows, "no live worker; start one with: oneshot-queue worker")
+    print_listing(columns, rows, "no live worker; start one with: oneshot-queue worker")
     return Exit.DONE
 
 

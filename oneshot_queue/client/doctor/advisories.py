@@ -9,7 +9,7 @@ Version = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
+class Advisory:
     """One hole.
 
     Attributes:
@@ -36,26 +36,28 @@ class Hole:
 
 
 _REDIS: Final = (
-    Hole(
+    Advisory(
         "CVE-2025-49844",
         "a script may run code on the server",
         ((6, 2, 20), (7, 2, 11), (7, 4, 6), (8, 0, 4), (8, 2, 2)),
     ),
-    Hole("CVE-2025-62507", "XACKDEL may run code on the server", ((8, 2, 3),), since=(8, 2)),
-    Hole("CVE-2022-31144", "XAUTOCLAIM may run code on the server", ((7, 0, 4),), since=(7, 0)),
-    Hole("CVE-2022-35951", "XAUTOCLAIM may run code on the server", ((7, 0, 5),), since=(7, 0)),
-    Hole("redis#8725", "XAUTOCLAIM loses its place", ((6, 2, 2),), is_fault_only=True),
-    Hole("redis#12301", "a blocked XREADGROUP may hang", ((7, 2, 0),), since=(7, 0), is_fault_only=True),
-    Hole(
+    Advisory("CVE-2025-62507", "XACKDEL may run code on the server", ((8, 2, 3),), since=(8, 2)),
+    Advisory("CVE-2022-31144", "XAUTOCLAIM may run code on the server", ((7, 0, 4),), since=(7, 0)),
+    Advisory("CVE-2022-35951", "XAUTOCLAIM may run code on the server", ((7, 0, 5),), since=(7, 0)),
+    Advisory("redis#8725", "XAUTOCLAIM loses its place", ((6, 2, 2),), is_fault_only=True),
+    Advisory("redis#12301", "a blocked XREADGROUP may hang", ((7, 2, 0),), since=(7, 0), is_fault_only=True),
+    Advisory(
         "redis#15478",
         "XREADGROUP reads keys that an ACL forbids",
         ((8, 2, 9),),
         is_fault_only=True,
     ),
 )
-_VALKEY: Final = (Hole("CVE-2025-49844", "a script may run code on the server", ((7, 2, 11), (8, 0, 6), (8, 1, 4))),)
+_VALKEY: Final = (
+    Advisory("CVE-2025-49844", "a script may run code on the server", ((7, 2, 11), (8, 0, 6), (8, 1, 4))),
+)
 
 
-def holes_of(version: Version, *, is_valkey: bool) -> list[Hole]:
+def advisories_of(version: Version, *, is_valkey: bool) -> list[Advisory]:
     """The holes that a version has."""
     return [hole for hole in (_VALKEY if is_valkey else _REDIS) if hole.is_in(version)]

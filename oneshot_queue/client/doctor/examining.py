@@ -16,7 +16,7 @@ from oneshot_queue.store import checkup, queues
 from oneshot_queue.store.transport.refusals import is_damage
 
 
-def examined(context: Context, *, repair: bool = False, only: str | None = None) -> Verb[list[Finding]]:
+def examine(context: Context, *, repair: bool = False, only: str | None = None) -> Verb[list[Finding]]:
     """Examine the broker and its queues.
 
     Args:

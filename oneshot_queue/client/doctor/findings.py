@@ -47,13 +47,13 @@ class Finding:
     meaning: str
     advice: str
     is_mendable: bool = False
-    is_mended: bool = False
+    is_repaired: bool = False
     count: int = 1
 
     @property
     def is_open(self) -> bool:
         """Whether something is wrong, and stays so until somebody does something."""
-        return self.severity is not Severity.INFO and not self.is_mended
+        return self.severity is not Severity.INFO and not self.is_repaired
 
 
 class Notebook:
@@ -73,7 +73,7 @@ class Notebook:
         queue: str | None = None,
         severity: Severity | None = None,
         is_mendable: bool | None = None,
-        is_mended: bool = False,
+        is_repaired: bool = False,
     ) -> None:
         """Note a finding of a known kind.
 
@@ -86,7 +86,7 @@ class Notebook:
         if place in self._findings:
             return
         if self._counts[queue, code] >= MOST_OF_A_KIND:
-            self._others[queue, code, is_mended] += 1
+            self._others[queue, code, is_repaired] += 1
             return
         self._counts[queue, code] += 1
         kind = MEANINGS[code]
@@ -99,18 +99,18 @@ class Notebook:
             meaning=kind.meaning,
             advice=kind.advice,
             is_mendable=kind.is_mendable if is_mendable is None else is_mendable,
-            is_mended=is_mended,
+            is_repaired=is_repaired,
         )
 
     def note_all(self, queue: str, finds: Iterable[Find]) -> None:
         """Note what a script came across."""
         for find in finds:
-            self.note(find.code, find.subject, find.detail, queue=queue, is_mended=find.is_mended)
+            self.note(find.code, find.subject, find.detail, queue=queue, is_repaired=find.is_repaired)
 
     def findings(self) -> list[Finding]:
         """All of them: the server's first, then queue by queue, each in the order in which they were found."""
         found = list(self._findings.values())
-        for (queue, code, is_mended), count in self._others.items():
+        for (queue, code, is_repaired), count in self._others.items():
             like = next(each for each in found if (each.queue, each.code) == (queue, code))
-            found.append(replace(like, subject=f"{count} more", is_mended=is_mended, count=count))
+            found.append(replace(like, subject=f"{count} more", is_repaired=is_repaired, count=count))
         return sorted(found, key=lambda each: (each.queue is not None, each.queue or ""))

@@ -22,11 +22,11 @@ def examine_groups(context: Context, notebook: Notebook, *, mends: bool) -> Verb
         (has_group,) = yield Ask([checkup.group_exists(context.keys, priority)])
         # An error: there is no such stream.
         if has_group is False:
-            is_mended = False
+            is_repaired = False
             if mends:
                 (answer,) = yield Ask([checkup.make_group(context.keys, priority)])
-                is_mended = not isinstance(answer, BrokerError)
-            notebook.note("no-group", f"ready:{priority}", queue=context.queue, is_mended=is_mended)
+                is_repaired = not isinstance(answer, BrokerError)
+            notebook.note("no-group", f"ready:{priority}", queue=context.queue, is_repaired=is_repaired)
 
 
 def examine_streams(context: Context, notebook: Notebook, *, mends: bool) -> Verb[int]:
@@ -79,9 +79,9 @@ def _decide(context: Context, notebook: Notebook, unheld: list[Find], *, mends: 
     present = yield from those_present(context, {find.detail for find in unheld if find.detail})
     decided = 0
     for find in unheld:
-        is_mendable, is_mended = may_decide and find.detail not in present, False
+        is_mendable, is_repaired = may_decide and find.detail not in present, False
         if mends and is_mendable:
-            is_mended = yield from ask(
+            is_repaired = yield from ask(
                 sweep.decide(
                     context.keys,
                     find.subject,
@@ -92,13 +92,13 @@ def _decide(context: Context, notebook: Notebook, unheld: list[Find], *, mends: 
                     settings=context.settings,
                 )
             )
-        decided += is_mended
+        decided += is_repaired
         notebook.note(
             _UNHELD,
             find.subject,
             find.detail or "(none)",
             queue=context.queue,
             is_mendable=is_mendable,
-            is_mended=is_mended,
+            is_repaired=is_repaired,
         )
     return decided

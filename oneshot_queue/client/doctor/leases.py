@@ -59,17 +59,22 @@ def examine_leases(context: Context, notebook: Notebook, *, mends: bool, may_dec
         is_condemned = end.ends_ms == 0
         length_ms = _length_ms(seen, end.id, context.settings)
         is_mendable = is_condemned or (may_decide and over_ms > length_ms and end.id not in present)
-        is_mended = mends and is_mendable and (yield from _sweep(context, end.id, end.ends))
+        is_repaired = mends and is_mendable and (yield from _sweep(context, end.id, end.ends))
         code, detail = ("lease-condemned", "") if is_condemned else ("lease-over", brief_duration(over_ms / 1000))
-        notebook.note(code, end.id, detail, queue=context.queue, is_mendable=is_mendable, is_mended=is_mended)
+        notebook.note(code, end.id, detail, queue=context.queue, is_mendable=is_mendable, is_repaired=is_repaired)
     for lease in unknown:
-        is_mendable, is_mended = may_decide and lease not in present, False
+        is_mendable, is_repaired = may_decide and lease not in present, False
         if mends and is_mendable:
             (answer,) = yield Ask([checkup.condemn_unknown(context.keys, lease)])
             # An error: there is no memory left for a row more.
-            is_mended = not isinstance(answer, BrokerError) and (yield from _sweep(context, lease, "0"))
+            is_repaired = not isinstance(answer, BrokerError) and (yield from _sweep(context, lease, "0"))
         notebook.note(
-            "lease-unknown", lease, seen.used[lease], queue=context.queue, is_mendable=is_mendable, is_mended=is_mended
+            "lease-unknown",
+            lease,
+            seen.used[lease],
+            queue=context.queue,
+            is_mendable=is_mendable,
+            is_repaired=is_repaired,
         )
     return len(seen.ends) - len(over)
 

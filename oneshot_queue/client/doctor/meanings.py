@@ -23,7 +23,7 @@ class Kind:
     is_mendable: bool = False
 
 
-_MENDED: Final = "--repair mends it"
+_REPAIRED: Final = "--repair mends it"
 _JUDGED: Final = "--repair decides if its worker gives no sign of life, and the server has been up for a minute"
 _LOOK: Final = "look at it by hand; it is never overwritten"
 _UPGRADE: Final = "upgrade the server"
@@ -109,51 +109,55 @@ _QUEUE: Final = {
         "no live worker serves this queue: nothing of it starts, comes due or expires",
         "start one: oneshot-queue worker -q QUEUE",
     ),
-    "no-group": Kind("info", "has no consumer group yet", "the next claim makes it", _MENDED, is_mendable=True),
+    "no-group": Kind("info", "has no consumer group yet", "the next claim makes it", _REPAIRED, is_mendable=True),
     "stray-entry": Kind(
         "warning",
         "an entry of the {detail} stream names no job",
         "the next claim sets it aside",
-        f"{_MENDED}: it goes to the quarantine; {_WHO_WRITES}",
+        f"{_REPAIRED}: it goes to the quarantine; {_WHO_WRITES}",
         is_mendable=True,
     ),
     "entry-without-job": Kind(
-        "problem", "its entry {detail} is there, and it is gone", "its record was lost", _MENDED, is_mendable=True
+        "problem", "its entry {detail} is there, and it is gone", "its record was lost", _REPAIRED, is_mendable=True
     ),
     "entry-too-many": Kind(
         "warning",
         "entry {detail} is not where it stands",
         "the queue looks longer than it is",
-        _MENDED,
+        _REPAIRED,
         is_mendable=True,
     ),
     "job-in-no-index": Kind(
-        "problem", "it is {detail}, and not listed so", "no listing and no sweeper sees it", _MENDED, is_mendable=True
+        "problem", "it is {detail}, and not listed so", "no listing and no sweeper sees it", _REPAIRED, is_mendable=True
     ),
-    "index-ghost": Kind("warning", "listed, and it is {detail}", "counts are too high", _MENDED, is_mendable=True),
+    "index-ghost": Kind("warning", "listed, and it is {detail}", "counts are too high", _REPAIRED, is_mendable=True),
     "job-without-entry": Kind(
         "problem",
         "it waits, and no worker would be handed it",
         "it would wait until a worker audits the queue",
-        f"{_MENDED}: it gets a place at the end of its stream",
+        f"{_REPAIRED}: it gets a place at the end of its stream",
         is_mendable=True,
     ),
     "delayed-without-due": Kind(
-        "warning", "delayed, and its record does not say so", "show tells less than it could", _MENDED, is_mendable=True
+        "warning",
+        "delayed, and its record does not say so",
+        "show tells less than it could",
+        _REPAIRED,
+        is_mendable=True,
     ),
     "delay-forgotten": Kind(
         "problem",
         "it is to start later, and nobody waits for that",
         "it would start too early",
-        _MENDED,
+        _REPAIRED,
         is_mendable=True,
     ),
     "expiry-forgotten": Kind(
-        "problem", "it expires, and nobody waits for that", "it may start too late", _MENDED, is_mendable=True
+        "problem", "it expires, and nobody waits for that", "it may start too late", _REPAIRED, is_mendable=True
     ),
-    "delayed-ghost": Kind("warning", "delayed, and it is {detail}", "counts are too high", _MENDED, is_mendable=True),
+    "delayed-ghost": Kind("warning", "delayed, and it is {detail}", "counts are too high", _REPAIRED, is_mendable=True),
     "expiring-ghost": Kind(
-        "warning", "waited for to expire, and it is {detail}", "a row too many", _MENDED, is_mendable=True
+        "warning", "waited for to expire, and it is {detail}", "a row too many", _REPAIRED, is_mendable=True
     ),
     "running-without-lease": Kind(
         "problem",
@@ -165,7 +169,7 @@ _QUEUE: Final = {
         "problem",
         "it runs under lease {detail}, and its entry is not pending there",
         "were its worker lost, it would be decided late",
-        _MENDED,
+        _REPAIRED,
         is_mendable=True,
     ),
     "survivors": Kind(
@@ -184,7 +188,7 @@ _QUEUE: Final = {
         "warning",
         "it has ended, and {detail} of its keys never expire",
         "they stay for ever",
-        _MENDED,
+        _REPAIRED,
         is_mendable=True,
     ),
     "lease-over": Kind(
@@ -206,14 +210,14 @@ _QUEUE: Final = {
         "warning",
         "the bytes of output kept do not add up: {detail}",
         "finished jobs are forgotten too early or too late",
-        _MENDED,
+        _REPAIRED,
         is_mendable=True,
     ),
     "kept-ghost": Kind(
         "warning",
         "its output is counted, and it is gone",
         "finished jobs are forgotten too early",
-        _MENDED,
+        _REPAIRED,
         is_mendable=True,
     ),
     "counter-wrong": Kind("problem", "{detail}", "scripts that count there fail", _LOOK),

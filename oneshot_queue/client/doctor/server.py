@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
-from oneshot_queue.client.doctor.advisories import holes_of
+from oneshot_queue.client.doctor.advisories import advisories_of
 from oneshot_queue.client.doctor.findings import Notebook, Severity
 from oneshot_queue.client.effects import Ask, Context, Verb, ask
 from oneshot_queue.errors import BrokerError, BrokerRefused
@@ -67,7 +67,7 @@ def examine_version(said: Words, notebook: Notebook) -> None:
         notebook.note("server-silent", "server", "its version")
         return
     shown = f"{name} {said[number]}"
-    for hole in holes_of(facts.version, is_valkey=is_valkey):
+    for hole in advisories_of(facts.version, is_valkey=is_valkey):
         code = "known-fault" if hole.is_fault_only else "known-hole"
         notebook.note(code, hole.name, f"{shown}: {hole.text}")
 

@@ -41,12 +41,12 @@ def _examine_kept(context: Context, notebook: Notebook, *, mends: bool) -> Verb[
     after = (yield from ask(checkup.counters(context.keys))).get("kept", "")
     if before != after or total == int(before or 0):
         return
-    is_mended = False
+    is_repaired = False
     if mends:
         count = yield from ask(checkup.kept_count(context.keys))
-        is_mended = yield from ask(checkup.correct_total(context.keys, read=before, rows=count, right=total))
+        is_repaired = yield from ask(checkup.correct_total(context.keys, read=before, rows=count, right=total))
     detail = f"{before or 0} are noted, {total} are there"
-    notebook.note("total-wrong", "counters kept", detail, queue=context.queue, is_mended=is_mended)
+    notebook.note("total-wrong", "counters kept", detail, queue=context.queue, is_repaired=is_repaired)
 
 
 def _examine_rows(context: Context, notebook: Notebook, *, mends: bool) -> Verb[bool]:

@@ -12,7 +12,7 @@ from oneshot_queue.jobs import new_job_id, new_job_ids
 from oneshot_queue.spec import JobSpec
 from oneshot_queue.store import enqueue as enqueueing
 from oneshot_queue.store import leases
-from oneshot_queue.store.enqueue import AT_ONCE, Full, NewJob, Submitted, When
+from oneshot_queue.store.enqueue import AT_ONCE, Enqueued, Full, NewJob, When
 from oneshot_queue.store.transport.refusals import is_out_of_memory
 
 Words = Sequence[str | bytes]
@@ -30,7 +30,7 @@ def enqueue(context: Context, spec: JobSpec, job_id: str | None = None, when: Wh
     """
     job_id = new_job_id() if job_id is None else checked_id(job_id)
     limit = context.settings.max_queue_length
-    call = enqueueing.submit(context.keys, job_id, spec, by=context.by, max_length=limit, when=when)
+    call = enqueueing.enqueue(context.keys, job_id, spec, by=context.by, max_length=limit, when=when)
     answers = yield Ask([leases.add_queue(context.namespace, context.queue), call])
     return job_id, _created(context, answers[1])
 
@@ -58,7 +58,7 @@ def enqueue_many(context: Context, jobs: Sequence[Words | JobSpec]) -> Verb[list
             yield NewJob(job_id, spec)
 
     limit = context.settings.max_queue_length
-    submits = enqueueing.submit_many(context.keys, valid(), by=context.by, max_length=limit)
+    submits = enqueueing.enqueue_many(context.keys, valid(), by=context.by, max_length=limit)
     _, *answers = yield Ask(chain([leases.add_queue(context.namespace, context.queue)], submits))
     for answer in answers:
         for each in [answer] if isinstance(answer, Exception) else answer:
@@ -66,9 +66,9 @@ def enqueue_many(context: Context, jobs: Sequence[Words | JobSpec]) -> Verb[list
     return results
 
 
-def _created(context: Context, answer: Submitted | Full | Exception) -> bool:
+def _created(context: Context, answer: Enqueued | Full | Exception) -> bool:
     match answer:
-        case Submitted(created):
+        case Enqueued(created):
             return created
         case Full(length):
             raise QueueFull(

@@ -15,7 +15,7 @@ from oneshot_queue.store.records import NEWEST
 MIN_PREFIX: Final = 4
 
 
-def found(context: Context, job_id: str) -> Verb[tuple[Context, str]]:
+def find(context: Context, job_id: str) -> Verb[tuple[Context, str]]:
     """Find a job by its id, or by a prefix of at least 4 characters: here first, then in every queue.
 
     Returns:

@@ -19,7 +19,7 @@ MAX_SCANNED: Final = 10_000
 """Jobs that a listing with filters looks at before it gives up."""
 
 
-def listed(
+def list_jobs(
     context: Context,
     *,
     states: Collection[JobState] = (),

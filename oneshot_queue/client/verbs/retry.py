@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oneshot_queue.client.effects import Ask, Context, Verb
 from oneshot_queue.client.verbs.enqueue import enqueue
-from oneshot_queue.client.verbs.get import found
+from oneshot_queue.client.verbs.get import find
 from oneshot_queue.errors import JobNotFound
 from oneshot_queue.store import records
 from oneshot_queue.wire.specs import unpack_spec
@@ -16,7 +16,7 @@ def retry(context: Context, job_id: str) -> Verb[tuple[Context, str]]:
     Raises:
         JobNotFound: There is no such job, or its spec can no longer be read.
     """
-    where, job_id = yield from found(context, job_id)
+    where, job_id = yield from find(context, job_id)
     calls = [*records.packed_spec_parts(where.keys, job_id), records.packed_stdin(where.keys, job_id)]
     *parts, stdin = yield Ask(calls)
     spec = records.packed_spec(parts)

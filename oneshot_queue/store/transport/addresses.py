@@ -42,7 +42,7 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
+class BrokerAddress:
     """What a URL names.
 
     Attributes:
@@ -61,14 +61,14 @@ class Broker:
     service: str = ""
 
 
-def broker_at(url: str) -> Broker:
+def broker_at(url: str) -> BrokerAddress:
     """Read a broker's URL.
 
     Raises:
         InvalidBrokerUrl: It makes no sense; the message shows no password.
     """
     if _PLAIN.match(url):
-        return Broker(url, BrokerKind.SINGLE, node_url=url)
+        return BrokerAddress(url, BrokerKind.SINGLE, node_url=url)
     match = _MANY.fullmatch(url)
     if match is None:
         raise InvalidBrokerUrl(shown_url(url))
@@ -81,14 +81,14 @@ def broker_at(url: str) -> Broker:
     if not is_sentinel:
         if parts["path"] not in {"", "0"}:
             raise InvalidBrokerUrl(shown_url(url))
-        return Broker(url, kind, _url(parts["scheme"], login, peers[0], "0", options), peers=peers)
+        return BrokerAddress(url, kind, _url(parts["scheme"], login, peers[0], "0", options), peers=peers)
     path = _SERVICE_PATH.fullmatch(parts["path"])
     if path is None:
         raise InvalidBrokerUrl(shown_url(url))
     secrets = {ours: options.pop(theirs) for theirs, ours in _SENTINEL_OPTIONS.items() if theirs in options}
     guard = f"{quote(secrets.get('username', ''))}:{quote(secrets.get('password', ''), safe='')}@" if secrets else ""
     own = {name: value for name, value in options.items() if name not in {"username", "password"}}
-    return Broker(
+    return BrokerAddress(
         url,
         kind,
         node_url=_url(parts["scheme"], login, peers[0], path["db"] or "0", options),

@@ -14,9 +14,9 @@ from redis import exceptions
 
 from oneshot_queue.errors import QueueClosed
 from oneshot_queue.store.calls import Call, Word, packed
-from oneshot_queue.store.transport.coalescing import Gatherer
+from oneshot_queue.store.transport.coalescing import Coalescer
 from oneshot_queue.store.transport.driver import BLOCK, CLOSE_TIMEOUT_S, MAX_CONNECTIONS, commands
-from oneshot_queue.store.transport.handshake import Introduction
+from oneshot_queue.store.transport.handshake import Handshake
 from oneshot_queue.store.transport.refusals import DRIVER_ERRORS
 from oneshot_queue.store.transport.routes import Failed, Said, settled, unknown_scripts
 from oneshot_queue.store.transport.server_facts import ServerFacts
@@ -41,11 +41,11 @@ class AsyncNode:
     def __init__(
         self,
         make: Callable[[], Any],
-        introduction: Introduction,
+        introduction: Handshake,
         *,
         reply_timeout_s: float,
         connect_timeout_s: float,
-        greet: Greet | None = None,
+        meet_server: Greet | None = None,
         gathers: bool = False,
     ) -> None:
         # The driver only makes connections: the bookkeeping of its pools and its time limit for every single reply
@@ -54,8 +54,8 @@ class AsyncNode:
         self.introduction = introduction
         self._reply_timeout_s = reply_timeout_s
         self._connect_timeout_s = connect_timeout_s
-        self._greet = greet
-        self._gatherer = Gatherer(self._exchange) if gathers else None
+        self._greet = meet_server
+        self._gatherer = Coalescer(self._exchange) if gathers else None
         self._meeting = anyio.Lock()
         self._places = anyio.Semaphore(MAX_CONNECTIONS, fast_acquire=True)
         self._told: dict[Any, set[str]] = {}  # every open connection, and the scripts that were sent on it
@@ -201,13 +201,13 @@ class AsyncNode:
                 limit.deadline = math.inf  # there may be much to say, and each block of it has a limit of its own
                 await self._greet_on(connection, news, self._greet)
 
-    async def _greet_on(self, connection: Any, facts: ServerFacts, greet: Greet) -> None:
+    async def _greet_on(self, connection: Any, facts: ServerFacts, meet_server: Greet) -> None:
         async def run_many(calls: Sequence[Call[Any]]) -> list[Any]:
             whole = (call.command(whole_text=True) for call in calls)
             return settled(self.introduction.url, calls, await self._say(connection, whole))
 
         try:
-            await greet(facts, run_many)
+            await meet_server(facts, run_many)
         except BaseException:
             # Whoever connects next meets it again.
             self.introduction.facts = None

@@ -11,7 +11,7 @@ from redis.crc import key_slot
 
 from oneshot_queue.errors import BrokerError
 from oneshot_queue.store.calls import Word, plain, text
-from oneshot_queue.store.transport.addresses import Broker, Peer
+from oneshot_queue.store.transport.addresses import BrokerAddress, Peer
 from oneshot_queue.store.transport.refusals import broker_error, code_of
 from oneshot_queue.store.transport.routes import Exchange, Failed, Leave, Said, Steps
 
@@ -27,7 +27,7 @@ class Cluster:
         {"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "UNBLOCKED"}
     )
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: BrokerAddress) -> None:
         self._url = broker.url
         self._seeds = broker.peers
         self._slots: list[Peer | None] = []

@@ -16,7 +16,7 @@ from oneshot_queue.store.transport.routes import Failed, Said
 Say = Callable[[Sequence[Call[Any]]], Awaitable[Said | Failed]]
 
 
-class Gatherer:
+class Coalescer:
     """Joins calls; each caller gets the answers to its own.
 
     The exchange is nobody's: a caller that is cancelled takes none of the others along.

@@ -22,11 +22,11 @@ from redis.retry import Retry
 
 from oneshot_queue.errors import BrokerUnreachable, QueueClosed
 from oneshot_queue.store.calls import Call, Word
-from oneshot_queue.store.transport.addresses import Broker, BrokerKind, Peer, broker_at
+from oneshot_queue.store.transport.addresses import BrokerAddress, BrokerKind, Peer, broker_at
 from oneshot_queue.store.transport.async_node import AsyncNode, Greet, RunMany
 from oneshot_queue.store.transport.cluster import Cluster
 from oneshot_queue.store.transport.driver import REPLY_TIMEOUT_S, SENTINEL_TIMEOUT_S, maker_for
-from oneshot_queue.store.transport.handshake import Introduction
+from oneshot_queue.store.transport.handshake import Handshake
 from oneshot_queue.store.transport.rerouting import Rerouting
 from oneshot_queue.store.transport.routes import Direct, Exchange, Failed, Leave, Pause, Route, Said, Steps
 from oneshot_queue.store.transport.sentinels import Sentinels
@@ -44,7 +44,7 @@ class AsyncConnection:
     Args:
         reply_timeout_s: Seconds that a block of commands may take; a blocking reader needs more than its wait.
         watches_server: Each new connection asks the server for ``ServerFacts`` before it carries its first call.
-        gathers: Calls of one turn of the loop go together, see ``Gatherer``.
+        gathers: Calls of one turn of the loop go together, see ``Coalescer``.
     """
 
     def __init__(
@@ -174,10 +174,10 @@ class AsyncConnection:
             reply_s = self._reply_timeout_s if peer is None or not peer.is_sentinel else SENTINEL_TIMEOUT_S
             node = self._nodes[peer] = AsyncNode(
                 lambda: self._make(peer),
-                _introduction_to(peer, self._broker.kind, self.url, asks_for_facts=self._watches_server),
+                _handshake_for(peer, self._broker.kind, self.url, asks_for_facts=self._watches_server),
                 reply_timeout_s=reply_s,
                 connect_timeout_s=min(reply_s, REPLY_TIMEOUT_S),
-                greet=self._meet,
+                meet_server=self._meet,
                 gathers=self._gathers,
             )
         return node
@@ -268,13 +268,13 @@ class SyncConnection:
             node = self._nodes.get(peer)
             if node is None:
                 node = SyncNode(
-                    lambda: self._make(peer), _introduction_to(peer, self._broker.kind, self.url, asks_for_facts=False)
+                    lambda: self._make(peer), _handshake_for(peer, self._broker.kind, self.url, asks_for_facts=False)
                 )
                 self._nodes[peer] = node
             return node
 
 
-def _route_to(broker: Broker, *, patience_s: float) -> Route:
+def _route_to(broker: BrokerAddress, *, patience_s: float) -> Route:
     match broker.kind:
         case BrokerKind.SINGLE:
             return Direct(broker)
@@ -291,7 +291,7 @@ def _left_behind(known: Iterable[Peer | None], step: Leave) -> list[Peer | None]
     return [peer for peer in known if peer is not None and not peer.is_sentinel and peer not in step.peers]
 
 
-def _introduction_to(peer: Peer | None, kind: BrokerKind, url: str, *, asks_for_facts: bool) -> Introduction:
+def _handshake_for(peer: Peer | None, kind: BrokerKind, url: str, *, asks_for_facts: bool) -> Handshake:
     if peer is not None and peer.is_sentinel:
-        return Introduction(url)
-    return Introduction(url, is_primary_needed=kind is BrokerKind.SENTINEL, asks_for_facts=asks_for_facts)
+        return Handshake(url)
+    return Handshake(url, is_primary_needed=kind is BrokerKind.SENTINEL, asks_for_facts=asks_for_facts)

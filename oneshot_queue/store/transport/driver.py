@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from oneshot_queue.errors import InvalidBrokerUrl
 from oneshot_queue.store.calls import Call, Word
-from oneshot_queue.store.transport.addresses import Broker, Peer
+from oneshot_queue.store.transport.addresses import BrokerAddress, Peer
 from oneshot_queue.urls import shown_url
 
 CONNECT_TIMEOUT_S: Final = 4.0
@@ -31,7 +31,7 @@ Maker = Callable[[Peer | None], Any]
 """Makes a connection of the driver's to a server, not yet open; ``None`` is the one the URL names."""
 
 
-def maker_for(pool: Any, broker: Broker, options: Mapping[str, Any]) -> Maker:
+def maker_for(pool: Any, broker: BrokerAddress, options: Mapping[str, Any]) -> Maker:
     """Make connections as the URL wants them.
 
     Args:

@@ -23,7 +23,7 @@ class NoLongerPrimary(redis.ConnectionError):
         super().__init__("it is no primary any more, and the sentinels name no other yet")
 
 
-class Introduction:
+class Handshake:
     """Meets one server again and again, and notices when it is another run of it.
 
     Args:

@@ -32,7 +32,7 @@ PING_S: Final = 10.0
 MAX_UNHEARD: Final = 1_000
 
 
-class Ear:
+class Subscription:
     """What one waiter listens with: remembers what was said until it is asked."""
 
     def __init__(self) -> None:
@@ -77,12 +77,12 @@ class Announcements:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
-        self._ears: dict[str, set[Ear]] = {}
+        self._ears: dict[str, set[Subscription]] = {}
         self._line: _Line | None = None
         self._has_heard = False
         self._wanted = anyio.Event()
 
-    async def listen(self, ear: Ear, channels: Iterable[str]) -> None:
+    async def listen(self, ear: Subscription, channels: Iterable[str]) -> None:
         """Let an ear hear these channels too; it is woken once each is subscribed."""
         new = [channel for channel in channels if channel not in ear.channels]
         for channel in new:
@@ -96,7 +96,7 @@ class Announcements:
             with suppress(*DRIVER_ERRORS):
                 await self._line.say("SUBSCRIBE", *new)
 
-    async def forget(self, ear: Ear) -> None:
+    async def forget(self, ear: Subscription) -> None:
         """Let an ear go, and leave the channels that nobody listens to any more."""
         deserted = []
         for channel in ear.channels:
@@ -178,7 +178,7 @@ class _Line:
         return reply
 
 
-class BlockingEar:
+class BlockingSubscription:
     """The same for one blocking waiter, on a connection of its own."""
 
     def __init__(self, connection: SyncConnection) -> None:

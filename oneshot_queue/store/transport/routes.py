@@ -16,7 +16,7 @@ from redis import exceptions
 
 from oneshot_queue.errors import BrokerError, BrokerUnreachable, MalformedData
 from oneshot_queue.store.calls import Call, Word
-from oneshot_queue.store.transport.addresses import Broker, Peer
+from oneshot_queue.store.transport.addresses import BrokerAddress, Peer
 from oneshot_queue.store.transport.refusals import broker_error
 
 
@@ -95,7 +95,7 @@ class Route(Protocol):
 class Direct:
     """To the one server that the URL names."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: BrokerAddress) -> None:
         self._url = broker.url
 
     def carry_out(self, calls: Iterable[Call[Any]]) -> Steps:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from oneshot_queue.errors import BrokerRefused, BrokerUnreachable
 from oneshot_queue.store.calls import Call, Word, plain, text
-from oneshot_queue.store.transport.addresses import Broker, Peer
+from oneshot_queue.store.transport.addresses import BrokerAddress, Peer
 from oneshot_queue.store.transport.refusals import broker_error
 from oneshot_queue.store.transport.routes import Exchange, Failed, Leave, Said, Steps
 from oneshot_queue.urls import shown_url
@@ -22,7 +22,7 @@ class Sentinels:
 
     repeatable = frozenset({"READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED"})
 
-    def __init__(self, broker: Broker, now: Callable[[], float]) -> None:
+    def __init__(self, broker: BrokerAddress, now: Callable[[], float]) -> None:
         self._url = broker.url
         self._service = broker.service
         self._sentinels = list(broker.peers)

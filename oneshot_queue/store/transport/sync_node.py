@@ -14,7 +14,7 @@ from redis import exceptions
 
 from oneshot_queue.store.calls import Call, Word, packed
 from oneshot_queue.store.transport.driver import BLOCK, MAX_CONNECTIONS, REPLY_TIMEOUT_S, commands
-from oneshot_queue.store.transport.handshake import Introduction
+from oneshot_queue.store.transport.handshake import Handshake
 from oneshot_queue.store.transport.refusals import DRIVER_ERRORS
 from oneshot_queue.store.transport.routes import Failed, Said, unknown_scripts
 
@@ -22,7 +22,7 @@ from oneshot_queue.store.transport.routes import Failed, Said, unknown_scripts
 class SyncNode:
     """The connections to one server."""
 
-    def __init__(self, make: Callable[[], Any], introduction: Introduction) -> None:
+    def __init__(self, make: Callable[[], Any], introduction: Handshake) -> None:
         self._make = make
         self.introduction = introduction
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)

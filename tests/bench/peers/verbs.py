@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from oneshot_queue.bench.figures import Line, Mark, MeasurementSpoilt, median_of
+from oneshot_queue.bench.figures import Line, MeasurementSpoilt, Target, median_of
 from tests.bench.fleet import a_server
 from tests.bench.peers.environments import SHARED
 
-MARK: Final = Mark.at_most(0.8)
+TARGET: Final = Target.at_most(0.8)
 VERBS: Final = ("queues", "ls", "workers")
 IMPORTS: Final = "importing redis and typer, and nothing else"
 """What no verb can do without."""
@@ -45,7 +45,7 @@ def measure(rounds: int) -> Iterator[Line]:
     for name, found in spans.items():
         yield median_of([span_s * 1e3 for span_s in found], name, "ms")
         ratios = [span_s / base_s for span_s, base_s in zip(found, bases, strict=True)]
-        yield median_of(ratios, name, "of rq info", None if name == IMPORTS else MARK)
+        yield median_of(ratios, name, "of rq info", None if name == IMPORTS else TARGET)
 
 
 def _span_s(command: Sequence[str]) -> float:

@@ -55,9 +55,9 @@ def test_damage_is_found_then_mended_and_the_job_runs(cli: Cli, bare: Any, keys:
     assert (looked.code, wrong(looked.form)) == (1, {"job-without-entry", "index-ghost"})
     assert dumped(bare, cli.namespace) == before
 
-    mended = cli("doctor", "--repair", "--json")
-    assert wrong(mended.form) == set()
-    assert {form["code"] for form in of_queues(mended.form) if form["mended"]} >= {"job-without-entry", "index-ghost"}
+    repaired = cli("doctor", "--repair", "--json")
+    assert wrong(repaired.form) == set()
+    assert {form["code"] for form in of_queues(repaired.form) if form["mended"]} >= {"job-without-entry", "index-ghost"}
 
     after = dumped(bare, cli.namespace)
     again = cli("doctor", "--repair", "--json")

@@ -37,32 +37,32 @@ async def group_deleted(store: Store) -> set[str]:
 
 
 async def record_deleted(store: Store) -> set[str]:
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     await store.redis.delete(store.keys.job(job_id))
     return {"entry-without-job", "index-ghost"}
 
 
 async def entry_deleted(store: Store) -> set[str]:
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     assert await store.redis.xdel(stream_of(store), await entry_of(store, job_id)) == 1
     return {"job-without-entry"}
 
 
 async def entry_forgotten(store: Store) -> set[str]:
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     await store.redis.hdel(store.keys.job(job_id), "entry")
     return {"entry-too-many", "job-without-entry"}
 
 
 async def handed_to_a_stranger(store: Store) -> set[str]:
-    await store.submit()
+    await store.enqueue()
     await store.redis.xgroup_create(stream_of(store), GROUP, "0")
     assert await store.redis.xreadgroup(GROUP, "gone.1", {stream_of(store): ">"})
     return {"lease-unknown", "job-without-entry"}
 
 
 async def entry_written_twice(store: Store) -> set[str]:
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     await store.redis.xadd(stream_of(store), {"id": job_id})
     return {"entry-too-many"}
 
@@ -128,19 +128,19 @@ async def ghosts_in_indexes(store: Store) -> set[str]:
 
 
 async def in_no_index(store: Store) -> set[str]:
-    waiting, ended = await store.submit(), await with_output(store)
-    later = await store.submit(when=When(delay_s=1000.0))
+    waiting, ended = await store.enqueue(), await with_output(store)
+    later = await store.enqueue(when=When(delay_s=1000.0))
     for state, job_id in ((JobState.CREATED, waiting), (JobState.COMPLETED, ended.id), (JobState.CREATED, later)):
         assert await store.redis.zrem(store.keys.state(state), job_id) == 1
     return {"job-in-no-index"}
 
 
 async def clock_forgotten(store: Store) -> set[str]:
-    due_forgotten = await store.submit(when=When(delay_s=1000.0))
+    due_forgotten = await store.enqueue(when=When(delay_s=1000.0))
     await store.redis.hdel(store.keys.job(due_forgotten), "due")
-    delay_forgotten = await store.submit(when=When(delay_s=1000.0))
+    delay_forgotten = await store.enqueue(when=When(delay_s=1000.0))
     await store.redis.zrem(store.keys.delayed, delay_forgotten)
-    await store.submit(when=When(expires_s=1000.0))
+    await store.enqueue(when=When(expires_s=1000.0))
     await store.redis.delete(f"{store.keys.prefix}:expiring")
     return {"delayed-without-due", "delay-forgotten", "expiry-forgotten"}
 
@@ -197,24 +197,24 @@ MENDABLE: tuple[Harm, ...] = (
 
 
 async def bogus_state(store: Store) -> set[str]:
-    await store.redis.hset(store.keys.job(await store.submit()), "state", "BOGUS")
+    await store.redis.hset(store.keys.job(await store.enqueue()), "state", "BOGUS")
     return {"unreadable-job"}
 
 
 async def missing_fields(store: Store) -> set[str]:
-    await store.redis.hdel(store.keys.job(await store.submit()), "attempt", "priority")
+    await store.redis.hdel(store.keys.job(await store.enqueue()), "attempt", "priority")
     return {"unreadable-job"}
 
 
 async def record_of_another_type(store: Store) -> set[str]:
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     await store.redis.delete(store.keys.job(job_id))
     await store.redis.set(store.keys.job(job_id), "x")
     return {"unreadable-job"}
 
 
 async def spec_of_another_type(store: Store) -> set[str]:
-    job_id = await store.submit(a_long_spec())
+    job_id = await store.enqueue(a_long_spec())
     await store.redis.delete(store.keys.spec(job_id))
     await store.redis.rpush(store.keys.spec(job_id), "x")
     return {"unreadable-job"}
@@ -233,7 +233,7 @@ async def no_number(store: Store) -> set[str]:
 
 def another_type(name: str) -> Harm:
     async def harm(store: Store) -> set[str]:
-        await store.submit()
+        await store.enqueue()
         key = f"{store.keys.prefix}:{name}"
         await store.redis.delete(key)
         put: Any = store.redis.rpush if name in ("epoch", "sweeper") else store.redis.set

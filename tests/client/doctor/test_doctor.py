@@ -54,8 +54,8 @@ async def let_all_end(store: Store) -> None:
 async def a_sound_queue(store: Store) -> None:
     lease = await store.lease()
     await store.running(lease=lease)
-    await store.submit()
-    await store.submit(when=When(delay_s=1000.0, expires_s=2000.0))
+    await store.enqueue()
+    await store.enqueue(when=When(delay_s=1000.0, expires_s=2000.0))
     await store.in_state(JobState.IDLE)
     for state in (JobState.COMPLETED, JobState.FAILED, JobState.INTERRUPTED):
         await store.finished(state, inline_output=b"12345", kept=5)
@@ -82,15 +82,15 @@ async def test_harm_is_found_mended_once_and_every_job_runs_to_its_end(store: St
     assert all(each.is_mendable for each in found if each.is_open)
     assert await store.dump() == before
 
-    mended = await doctor(store, repair=True)
-    assert codes(mended) == set()
+    repaired = await doctor(store, repair=True)
+    assert codes(repaired) == set()
     # A lease's end settles what was pending under it: that much need not be found again.
-    assert {each.code for each in mended if each.is_mended} <= expected | {"no-group"}
-    assert [each for each in mended if each.is_mended]
+    assert {each.code for each in repaired if each.is_repaired} <= expected | {"no-group"}
+    assert [each for each in repaired if each.is_repaired]
 
     after = await store.dump()
     assert codes(await doctor(store)) == set()
-    assert not [each for each in await doctor(store, repair=True) if each.is_mended]
+    assert not [each for each in await doctor(store, repair=True) if each.is_repaired]
     assert await store.dump() == after
     await let_all_end(store)
 
@@ -105,7 +105,7 @@ async def test_many_harms_at_once_are_mended_at_once(store: Store) -> None:
     assert codes(await doctor(store, repair=True)) == set()
 
     assert codes(await doctor(store)) == set()
-    assert not [each for each in await doctor(store, repair=True) if each.is_mended]
+    assert not [each for each in await doctor(store, repair=True) if each.is_repaired]
 
 
 @case("R14", "V9")
@@ -119,7 +119,7 @@ async def test_what_needs_a_guess_is_told_and_never_overwritten(store: Store, ha
     found = await doctor(store, repair=True)
 
     assert codes(found) == expected
-    assert not [each for each in found if each.is_mended]
+    assert not [each for each in found if each.is_repaired]
     assert await store.dump() == before
     assert all(each.advice and each.meaning for each in found)
 
@@ -199,7 +199,7 @@ async def test_lease_that_is_over_for_a_moment_is_not_decided(store: Store) -> N
 
     (found,) = await doctor(store, repair=True)
 
-    assert (found.code, found.is_mendable, found.is_mended) == ("lease-over", False, False)
+    assert (found.code, found.is_mendable, found.is_repaired) == ("lease-over", False, False)
     assert await store.state_of(held.id) == "RUNNING"
 
 
@@ -215,15 +215,15 @@ async def test_decided_job_says_so_and_is_an_info_from_then_on(store: Store) -> 
 
 
 async def test_many_of_a_kind_are_counted_instead_of_listed(store: Store) -> None:
-    await store.submit_many(MOST_OF_A_KIND + 150)
+    await store.enqueue_many(MOST_OF_A_KIND + 150)
     await store.redis.delete(store.keys.ready(Priority.NORMAL))
 
     found = await doctor(store)
 
     assert len(found) == MOST_OF_A_KIND + 1
     assert (found[-1].subject, found[-1].count) == ("150 more", 150)
-    mended = [each.count for each in await doctor(store, repair=True) if each.code == "job-without-entry"]
-    assert sum(mended) == MOST_OF_A_KIND + 150
+    repaired = [each.count for each in await doctor(store, repair=True) if each.code == "job-without-entry"]
+    assert sum(repaired) == MOST_OF_A_KIND + 150
     assert await store.length() == MOST_OF_A_KIND + 150
 
 
@@ -243,7 +243,7 @@ async def test_both_clients_examine_every_queue(open_queue: OpenQueue, store: St
 
 
 async def test_jobs_that_wait_for_a_worker_that_nobody_started_are_told(store: Store) -> None:
-    await store.submit_many(2)
+    await store.enqueue_many(2)
     async with a_queue(store.connection.url, store.keys) as queue:
         found = {each.code: each for each in await queue.doctor(everywhere=False)}
         await store.lease()

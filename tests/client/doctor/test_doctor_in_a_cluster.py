@@ -21,5 +21,5 @@ async def test_queues_on_every_node_are_examined_and_mended(namespace: str) -> N
 
             found = await queue.doctor(repair=True)
 
-            assert {each.queue for each in found if each.code == "job-without-entry" and each.is_mended} == names
+            assert {each.queue for each in found if each.code == "job-without-entry" and each.is_repaired} == names
             assert {each.code for each in await queue.doctor() if each.queue and each.is_open} == {"unserved"}

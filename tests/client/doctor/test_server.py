@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oneshot_queue.client.doctor.advisories import Version, holes_of
+from oneshot_queue.client.doctor.advisories import Version, advisories_of
 from oneshot_queue.client.doctor.findings import Notebook, Severity
 from oneshot_queue.client.doctor.meanings import MEANINGS
 from oneshot_queue.client.doctor.server import (
@@ -40,7 +40,7 @@ def noted(notebook: Notebook) -> list[tuple[str, str]]:
     ],
 )
 def test_known_holes_of_a_version(version: Version, is_valkey: bool, names: set[str]) -> None:
-    assert {hole.name for hole in holes_of(version, is_valkey=is_valkey)} == names
+    assert {hole.name for hole in advisories_of(version, is_valkey=is_valkey)} == names
 
 
 def test_valkey_is_judged_by_its_own_version() -> None:

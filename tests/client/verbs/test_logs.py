@@ -104,7 +104,7 @@ async def test_bytes_that_were_not_kept_are_counted_where_they_are_missing(open_
 @pytest.mark.parametrize("cursor", ["", "x", "1", "1.1", "1.1.1", "1.-1.0.0", "1.1.0.0.0", "1.1.0.0\n", "9" * 40])
 @by_one_client
 async def test_cursor_that_no_chunk_carried_is_refused(open_queue: OpenQueue, store: Store, cursor: str) -> None:
-    job_id = await store.submit()
+    job_id = await store.enqueue()
 
     async with open_queue() as queue:
         with pytest.raises(InvalidSetting, match="is no cursor"):
@@ -115,7 +115,7 @@ async def test_follower_hears_of_start_output_and_end(
     open_queue: OpenQueue, store: Store, only_announcements: None
 ) -> None:
     seen: list[bytes] = []
-    job_id, lease = await store.submit(), await store.lease()
+    job_id, lease = await store.enqueue(), await store.lease()
     async with open_queue() as queue, anyio.create_task_group() as tasks:
         job = await queue.get(job_id)
 
@@ -156,7 +156,7 @@ async def test_follower_gets_what_came_with_the_end(
 async def test_follower_of_a_waiting_job_ends_when_it_is_interrupted(
     open_queue: OpenQueue, store: Store, only_announcements: None
 ) -> None:
-    job_id, seen = await store.submit(), []
+    job_id, seen = await store.enqueue(), []
     async with open_queue() as queue, anyio.create_task_group() as tasks:
         job = await queue.get(job_id)
 
@@ -172,7 +172,7 @@ async def test_follower_of_a_waiting_job_ends_when_it_is_interrupted(
 
 async def test_follower_of_an_unattended_job_is_told(open_queue: OpenQueue, store: Store) -> None:
     told: list[Unattended] = []
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     async with open_queue() as queue, anyio.create_task_group() as tasks:
         job = await queue.get(job_id)
 

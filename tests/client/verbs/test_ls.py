@@ -32,7 +32,7 @@ async def set_time(store: Store, job_id: str, at_ms: int) -> None:
 
 
 async def test_job_is_found_by_its_id(open_queue: OpenQueue, store: Store) -> None:
-    job_id = await store.submit(job_id="abc")
+    job_id = await store.enqueue(job_id="abc")
 
     async with open_queue() as queue:
         job = await queue.get("abc")
@@ -51,7 +51,7 @@ async def test_job_is_found_by_a_prefix_in_any_state(open_queue: OpenQueue, stor
 
 
 async def test_prefix_needs_four_characters(open_queue: OpenQueue, store: Store) -> None:
-    await store.submit(job_id="abcdefgh")
+    await store.enqueue(job_id="abcdefgh")
 
     async with open_queue() as queue:
         with pytest.raises(JobNotFound):
@@ -61,7 +61,7 @@ async def test_prefix_needs_four_characters(open_queue: OpenQueue, store: Store)
 
 async def test_prefix_of_several_names_them_all(open_queue: OpenQueue, store: Store, other: Store) -> None:
     for place, job_id in ((store, "abcd2"), (store, "abcd1"), (other, "abcd3")):
-        await place.submit(job_id=job_id)
+        await place.enqueue(job_id=job_id)
 
     async with open_queue() as queue:
         with pytest.raises(AmbiguousJobId, match="abcd1, abcd2, abcd3") as refusal:
@@ -72,7 +72,7 @@ async def test_prefix_of_several_names_them_all(open_queue: OpenQueue, store: St
 
 async def test_whole_id_wins_over_a_longer_one(open_queue: OpenQueue, store: Store) -> None:
     for job_id in ("abcd", "abcde"):
-        await store.submit(job_id=job_id)
+        await store.enqueue(job_id=job_id)
 
     async with open_queue() as queue:
         assert (await queue.get("abcd")).id == "abcd"
@@ -82,7 +82,7 @@ async def test_whole_id_wins_over_a_longer_one(open_queue: OpenQueue, store: Sto
 async def test_job_of_another_queue_is_found_and_steered_there(
     open_queue: OpenQueue, store: Store, other: Store, sought: str
 ) -> None:
-    await other.submit(job_id="from-elsewhere")
+    await other.enqueue(job_id="from-elsewhere")
 
     async with open_queue() as queue:
         job = await queue.get(sought)
@@ -95,8 +95,8 @@ async def test_job_of_another_queue_is_found_and_steered_there(
 async def test_same_id_in_two_queues_is_two_jobs_and_the_own_one_is_found(
     open_queue: OpenQueue, store: Store, other: Store
 ) -> None:
-    await other.submit(a_spec(["other"]), job_id="twin")
-    await store.submit(a_spec(["own"]), job_id="twin")
+    await other.enqueue(a_spec(["other"]), job_id="twin")
+    await store.enqueue(a_spec(["own"]), job_id="twin")
 
     async with open_queue() as queue:
         job = await queue.get("twin")
@@ -109,7 +109,7 @@ async def test_prefix_is_looked_for_among_the_newest_only_and_an_id_among_all(
 ) -> None:
     monkeypatch.setattr(ls, "NEWEST", 3)
     for age, job_id in enumerate(["new-1", "new-2", "new-3", "old-job"]):
-        await store.submit(job_id=job_id)
+        await store.enqueue(job_id=job_id)
         await set_time(store, job_id, 1_000_000 - age)
 
     async with open_queue() as queue:
@@ -122,7 +122,7 @@ async def test_prefix_is_looked_for_among_the_newest_only_and_an_id_among_all(
 @pytest.mark.parametrize("sought", ["unknown", "", "*", "a?cd", "x\ny", "{q}", "a" * 65])
 @by_one_client
 async def test_unknown_job_is_not_found_whatever_it_is_called(open_queue: OpenQueue, store: Store, sought: str) -> None:
-    await store.submit(job_id="abcd")
+    await store.enqueue(job_id="abcd")
 
     async with open_queue() as queue:
         with pytest.raises(JobNotFound):
@@ -130,7 +130,7 @@ async def test_unknown_job_is_not_found_whatever_it_is_called(open_queue: OpenQu
 
 
 async def test_list_shows_the_newest_change_first(open_queue: OpenQueue, store: Store) -> None:
-    ids = [await store.submit(job_id=f"job-{number}") for number in range(5)]
+    ids = [await store.enqueue(job_id=f"job-{number}") for number in range(5)]
     for number, job_id in enumerate(ids):
         await set_time(store, job_id, 1_000_000 + (number * 2) % 5)
 
@@ -156,9 +156,9 @@ async def test_list_is_filtered_by_states(open_queue: OpenQueue, store: Store) -
 
 
 async def test_list_is_filtered_by_labels_all_of_them(open_queue: OpenQueue, store: Store) -> None:
-    both = await store.submit(a_spec(labels={"a": "1", "b": "2"}))
-    await store.submit(a_spec(labels={"a": "1"}))
-    await store.submit(a_spec(labels={"a": "1", "b": "3"}))
+    both = await store.enqueue(a_spec(labels={"a": "1", "b": "2"}))
+    await store.enqueue(a_spec(labels={"a": "1"}))
+    await store.enqueue(a_spec(labels={"a": "1", "b": "3"}))
 
     async with open_queue() as queue:
         jobs = await queue.list(labels={"a": "1", "b": "2"})
@@ -170,8 +170,8 @@ async def test_labelled_jobs_far_down_are_found_in_order_across_states(
     open_queue: OpenQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One state's first page holds older matches than another state's second page."""
-    await store.submit_many(205)
-    far, old = await store.submit(a_spec(labels={"x": "1"})), await store.running(a_spec(labels={"x": "1"}))
+    await store.enqueue_many(205)
+    far, old = await store.enqueue(a_spec(labels={"x": "1"})), await store.running(a_spec(labels={"x": "1"}))
     await set_time(store, far, 2_000)
     await store.redis.zadd(store.keys.state(JobState.RUNNING), {old.id: 1_000})
     await store.redis.hset(store.keys.job(old.id), "changed", 1_000)
@@ -184,7 +184,7 @@ async def test_labelled_jobs_far_down_are_found_in_order_across_states(
 
 async def test_list_of_everywhere_includes_other_queues(open_queue: OpenQueue, store: Store, other: Store) -> None:
     await store.run(leases.add_queue(store.keys.namespace, store.keys.queue))
-    mine, theirs = await store.submit(), await other.submit()
+    mine, theirs = await store.enqueue(), await other.enqueue()
 
     async with open_queue() as queue:
         here, everywhere = await queue.list(), await queue.list(everywhere=True)
@@ -195,7 +195,7 @@ async def test_list_of_everywhere_includes_other_queues(open_queue: OpenQueue, s
 
 @by_one_client
 async def test_foreign_names_among_the_queues_are_passed_over(open_queue: OpenQueue, store: Store) -> None:
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     for name in (b"a b", b"{x}", b"\xff\xfe", b"x" * 65, b""):
         await store.redis.sadd(f"{{{store.keys.namespace}}}:queues", name)
 
@@ -230,7 +230,7 @@ HOSTILE_FIELDS: dict[str, dict[str, str]] = {
 async def test_damaged_record_is_malformed_alone_and_left_out_of_lists(
     open_queue: OpenQueue, store: Store, fields: dict[str, str]
 ) -> None:
-    good, bad = await store.submit(), await store.submit()
+    good, bad = await store.enqueue(), await store.enqueue()
     await store.redis.hset(store.keys.job(bad), mapping=fields)
 
     async with open_queue() as queue:
@@ -256,7 +256,7 @@ HOSTILE_TEXTS = {
 async def test_damaged_history_is_malformed_alone_and_left_out_of_lists(
     open_queue: OpenQueue, store: Store, raw: bytes
 ) -> None:
-    good, bad = await store.submit(), await store.submit()
+    good, bad = await store.enqueue(), await store.enqueue()
     await store.redis.set(store.keys.text(bad), raw)
 
     async with open_queue() as queue:
@@ -272,7 +272,7 @@ async def test_damaged_history_is_malformed_alone_and_left_out_of_lists(
 async def test_damaged_spec_leaves_the_rest_of_the_record_readable(
     open_queue: OpenQueue, store: Store, raw: bytes
 ) -> None:
-    job_id = await store.submit(a_long_spec())
+    job_id = await store.enqueue(a_long_spec())
     await store.redis.set(store.keys.spec(job_id), raw)
 
     async with open_queue() as queue:
@@ -289,7 +289,7 @@ async def test_damaged_spec_leaves_the_rest_of_the_record_readable(
 async def test_key_of_another_type_is_reported_and_left_out_of_lists(
     open_queue: OpenQueue, store: Store, name: str
 ) -> None:
-    good, bad = await store.submit(), await store.submit()
+    good, bad = await store.enqueue(), await store.enqueue()
     key = getattr(store.keys, name)(bad)
     await store.redis.delete(key)
     await store.redis.sadd(key, "x")
@@ -305,7 +305,7 @@ async def test_key_of_another_type_is_reported_and_left_out_of_lists(
 @pytest.mark.parametrize("score", ["inf", "-inf", "1e300", "-5", "0.5"])
 @by_one_client
 async def test_hostile_rows_of_an_index_do_not_break_lists(open_queue: OpenQueue, store: Store, score: str) -> None:
-    good = await store.submit()
+    good = await store.enqueue()
     rows: dict[Any, str] = {"unknown": score, "a\nb": score, "x" * 300: score, b"\xff\xfe": score, "{x}:job:y": score}
     await store.redis.zadd(store.keys.state(JobState.CREATED), rows)
 
@@ -319,7 +319,7 @@ async def test_hostile_rows_of_an_index_do_not_break_lists(open_queue: OpenQueue
 
 
 async def test_surprising_fields_are_ignored(open_queue: OpenQueue, store: Store) -> None:
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     await store.redis.hset(store.keys.job(job_id), mapping={"later": "version", b"\xff": b"\xfe"})
 
     async with open_queue() as queue:
@@ -328,7 +328,7 @@ async def test_surprising_fields_are_ignored(open_queue: OpenQueue, store: Store
 
 @case("V9")
 async def test_job_in_a_state_nobody_knows_is_malformed_to_whoever_waits(open_queue: OpenQueue, store: Store) -> None:
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     async with open_queue() as queue:
         job = await queue.get(job_id)
         await store.redis.hset(store.keys.job(job_id), "state", "BOGUS")

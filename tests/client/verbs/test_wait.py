@@ -152,7 +152,7 @@ async def test_whoever_waits_for_a_job_without_a_worker_is_told_at_once_and_once
     for verb in (wait_verb, interrupt_verb):
         monkeypatch.setattr(verb, "LOOK_AGAIN_S", 0.01)
     told: list[Unattended] = []
-    job_id = await store.submit()
+    job_id = await store.enqueue()
     async with open_queue() as queue:
         job = await queue.get(job_id)
         with pytest.raises(WaitTimedOut):
@@ -164,7 +164,7 @@ async def test_whoever_waits_for_a_job_without_a_worker_is_told_at_once_and_once
 async def test_whoever_waits_for_a_job_with_a_live_worker_is_left_alone(open_queue: OpenQueue, store: Store) -> None:
     told: list[Unattended] = []
     lease = await show_worker(store)
-    held, waiting = await store.running(lease=lease), await store.submit()
+    held, waiting = await store.running(lease=lease), await store.enqueue()
     async with open_queue() as queue:
         for job_id in (held.id, waiting):
             job = await queue.get(job_id)
@@ -178,7 +178,7 @@ async def test_worker_that_came_for_another_job_alone_does_not_attend_to_this_on
     open_queue: OpenQueue, store: Store
 ) -> None:
     told: list[Unattended] = []
-    mine, waiting = await store.submit(), await store.submit()
+    mine, waiting = await store.enqueue(), await store.enqueue()
     await show_worker(store, only_job=mine)
     async with open_queue() as queue:
         for job_id in (mine, waiting):
@@ -194,7 +194,7 @@ async def test_worker_that_takes_no_more_jobs_attends_to_those_it_runs_alone(
 ) -> None:
     told: list[Unattended] = []
     lease = await show_worker(store, concurrency=0)
-    held, waiting = await store.running(lease=lease), await store.submit()
+    held, waiting = await store.running(lease=lease), await store.enqueue()
     async with open_queue() as queue:
         for job_id in (held.id, waiting):
             job = await queue.get(job_id)
@@ -346,7 +346,7 @@ async def test_grace_that_makes_no_sense_is_refused_and_nothing_is_written(
 
 
 async def test_many_are_interrupted_in_one_go_and_told_in_their_order(open_queue: OpenQueue, store: Store) -> None:
-    ended, waiting, held = await store.finished(), await store.submit(), await store.running()
+    ended, waiting, held = await store.finished(), await store.enqueue(), await store.running()
     unknown = a_job_id()
     async with open_queue() as queue:
         reports = await queue.interrupt([held.id, unknown, waiting, ended.id, waiting], timeout=0.05)

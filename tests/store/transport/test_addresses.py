@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oneshot_queue import InvalidBrokerUrl
-from oneshot_queue.store.transport.addresses import Broker, BrokerKind, Peer, broker_at
+from oneshot_queue.store.transport.addresses import BrokerAddress, BrokerKind, Peer, broker_at
 from oneshot_queue.store.transport.connection import AsyncConnection, SyncConnection
 from oneshot_queue.store.transport.driver import maker_for
 from oneshot_queue.urls import shown_url
@@ -22,7 +22,7 @@ def test_sentinels_are_read_with_their_service_and_their_own_login() -> None:
 
     broker = broker_at(url)
 
-    assert broker == Broker(
+    assert broker == BrokerAddress(
         url,
         BrokerKind.SENTINEL,
         node_url="rediss://bert:p%2Fw@a:1/3?ssl_cert_reqs=none",

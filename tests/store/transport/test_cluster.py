@@ -21,7 +21,7 @@ from oneshot_queue.store.calls import plain
 from oneshot_queue.store.claims import Claim
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.transport.connection import AsyncConnection, SyncConnection
-from oneshot_queue.store.transport.pubsub import Announcements, Ear
+from oneshot_queue.store.transport.pubsub import Announcements, Subscription
 from oneshot_queue.store.transport.server_facts import ServerFacts
 from tests.support.builders import Store, a_job_id, a_spec, noting
 from tests.support.cases import case
@@ -127,10 +127,10 @@ async def test_queue_that_moves_under_load_is_only_late(deployment: ClusterDeplo
 
         async def go_on_submitting() -> None:
             while not is_over.is_set():
-                stored.append(await store_of(link, keys).submit())
+                stored.append(await store_of(link, keys).enqueue())
                 if len(stored) == 50:
                     has_begun.set()
-            stored.extend([await store_of(link, keys).submit() for _ in range(20)])
+            stored.extend([await store_of(link, keys).enqueue() for _ in range(20)])
 
         for _ in range(4):
             tasks.start_soon(go_on_submitting)
@@ -164,7 +164,7 @@ async def test_claim_during_a_move_is_late_not_lost(deployment: ClusterDeploymen
     claims: list[Claim] = []
     async with connected(deployment) as link:
         store = store_of(link, keys)
-        job_id, lease = await store.submit(), await store.lease()
+        job_id, lease = await store.enqueue(), await store.lease()
         async with anyio.create_task_group() as tasks:
 
             async def claim() -> None:
@@ -210,15 +210,15 @@ async def test_queue_that_moves_for_too_long_is_away_for_a_while(
     target = next(node for node in deployment.nodes if node is not deployment.node_of(slot))
     async with connected(deployment, reply_timeout_s=0.5) as link:
         store = store_of(link, keys)
-        job_id = await store.submit()
+        job_id = await store.enqueue()
         with (
             deployment.moving(slot, target),
             pytest.raises(BrokerUnreachable, match="moving to another node") as refusal,
         ):
-            await store.submit()
+            await store.enqueue()
 
         assert refusal.value.is_passing
-        later = await store.submit()
+        later = await store.enqueue()
     assert sorted(stored_in(target, keys)) == sorted([job_id, later])
 
 
@@ -267,14 +267,14 @@ async def test_cluster_that_is_down_is_away_for_a_while(deployment: ClusterDeplo
         )
 
         with pytest.raises(BrokerUnreachable, match="part of the cluster is down") as refusal:
-            await store_of(link, keys).submit()
+            await store_of(link, keys).enqueue()
 
     assert refusal.value.is_passing
 
 
 async def test_listener_moves_to_another_node_when_its_own_dies(deployment: ClusterDeployment) -> None:
     async with connected(deployment) as link, anyio.create_task_group() as tasks:
-        heard, ear = Announcements(link), Ear()
+        heard, ear = Announcements(link), Subscription()
         tasks.start_soon(heard.run)
         await heard.listen(ear, ["news"])
         home: Any = await eventually(
@@ -318,7 +318,7 @@ async def test_node_of_a_cluster_that_is_spoken_to_alone_says_what_to_write(
     link = AsyncConnection(deployment.nodes[0].url)
 
     with pytest.raises(BrokerRefused, match=r"redis\+cluster://") as refusal:
-        await link.run(enqueue.submit(keys, a_job_id(), a_spec(), by="app@host", max_length=10))
+        await link.run(enqueue.enqueue(keys, a_job_id(), a_spec(), by="app@host", max_length=10))
 
     assert refusal.value.needs_person
     await link.aclose()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from oneshot_queue.store.calls import Call, plain
-from oneshot_queue.store.transport.coalescing import Gatherer
+from oneshot_queue.store.transport.coalescing import Coalescer
 from oneshot_queue.store.transport.routes import Failed, Said
 
 
@@ -42,7 +42,7 @@ async def at_the_same_turn(action: Callable[[], object]) -> None:
 
 async def test_calls_of_one_turn_go_together_in_order_and_each_gets_its_own_answers() -> None:
     wire = Wire()
-    gatherer = Gatherer(wire.say)
+    gatherer = Coalescer(wire.say)
     given = [calls_of("a"), calls_of("b", "c"), [], calls_of("d")]
 
     came = await asyncio.gather(*(gatherer.say(calls) for calls in given))
@@ -61,7 +61,7 @@ async def test_calls_of_one_turn_go_together_in_order_and_each_gets_its_own_answ
 
 async def test_calls_of_the_next_turn_do_not_wait_for_those_on_their_way() -> None:
     wire = Wire()
-    gatherer = Gatherer(wire.say)
+    gatherer = Coalescer(wire.say)
     wire.is_open.clear()
 
     async with asyncio.TaskGroup() as group:
@@ -79,7 +79,7 @@ async def test_a_failure_of_the_connection_is_everybodys() -> None:
     async def say(_: Sequence[Call[Any]]) -> Failed:
         return lost
 
-    gatherer = Gatherer(say)
+    gatherer = Coalescer(say)
     first, second = await asyncio.gather(gatherer.say(calls_of("a")), gatherer.say(calls_of("b")))
 
     assert (first, second) == (lost, lost)
@@ -87,7 +87,7 @@ async def test_a_failure_of_the_connection_is_everybodys() -> None:
 
 async def test_whoever_is_cancelled_before_anything_was_said_says_nothing() -> None:
     wire = Wire()
-    gatherer = Gatherer(wire.say)
+    gatherer = Coalescer(wire.say)
 
     async with asyncio.TaskGroup() as group:
         first, second, third = (group.create_task(gatherer.say(calls_of(word))) for word in "abc")
@@ -103,7 +103,7 @@ async def test_whoever_is_cancelled_before_anything_was_said_says_nothing() -> N
 @pytest.mark.parametrize("given_up", [0, 1])
 async def test_whoever_is_cancelled_takes_nobody_along(given_up: int) -> None:
     wire = Wire()
-    gatherer = Gatherer(wire.say)
+    gatherer = Coalescer(wire.say)
     wire.is_open.clear()
 
     async with asyncio.TaskGroup() as group:
@@ -120,7 +120,7 @@ async def test_whoever_is_cancelled_takes_nobody_along(given_up: int) -> None:
 
 async def test_an_error_is_raised_to_all_of_them() -> None:
     wire = Wire()
-    gatherer = Gatherer(wire.say)
+    gatherer = Coalescer(wire.say)
     wire.failure = RuntimeError("closed")
 
     came = await asyncio.gather(*(gatherer.say(calls_of(word)) for word in "ab"), return_exceptions=True)

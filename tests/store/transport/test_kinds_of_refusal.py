@@ -25,7 +25,7 @@ from tests.support.waiting import eventually, wait_until
 
 async def refusal_of_a_write(store: Store) -> BrokerError:
     with pytest.raises(BrokerError) as refusal:
-        await store.submit()
+        await store.enqueue()
     return refusal.value
 
 
@@ -71,7 +71,7 @@ async def test_server_that_a_script_keeps_busy_is_away_for_a_while(
     assert isinstance(answer, BrokerUnreachable)
     assert answer.is_passing
     assert "SCRIPT KILL" in str(answer)
-    await real_store.submit()
+    await real_store.enqueue()
 
 
 @case("R10")

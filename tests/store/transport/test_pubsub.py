@@ -11,7 +11,7 @@ import pytest
 
 from oneshot_queue.store.transport import pubsub
 from oneshot_queue.store.transport.connection import AsyncConnection
-from oneshot_queue.store.transport.pubsub import Announcements, Ear
+from oneshot_queue.store.transport.pubsub import Announcements, Subscription
 from tests.support.builders import Store, a_queue
 from tests.support.servers import Server, ServerProcess
 from tests.support.waiting import eventually
@@ -95,7 +95,7 @@ async def test_subscriber_that_nobody_needs_any_more_does_not_hammer_a_server_th
 
         # At most the one that the driver repeats of its own accord when the connection breaks.
         assert stats.get("cmdstat_subscribe", {"calls": 0})["calls"] <= 1
-        again = Ear()
+        again = Subscription()
         await heard.listen(again, ["news"])
         await told(again)
 
@@ -108,20 +108,20 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def listening(url: str) -> AsyncIterator[tuple[Announcements, Ear]]:
+async def listening(url: str) -> AsyncIterator[tuple[Announcements, Subscription]]:
     """A subscriber that runs while its block does, and an ear for it."""
     link = AsyncConnection(url)
     heard = Announcements(link)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(heard.run)
         try:
-            yield heard, Ear()
+            yield heard, Subscription()
         finally:
             tasks.cancel_scope.cancel()
     await link.aclose()
 
 
-async def told(ear: Ear) -> list[tuple[str, bytes]]:
+async def told(ear: Subscription) -> list[tuple[str, bytes]]:
     """Wait for news and take it; nothing said means that something may have been missed."""
     with anyio.fail_after(20):
         await ear.wait()

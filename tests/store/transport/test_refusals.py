@@ -180,7 +180,7 @@ async def test_login_that_is_right_is_let_in(real_server: ServerProcess, real_st
 async def test_permission_that_is_missing_is_refused_and_named(
     real_server: ServerProcess, real_store: Store, kind: str
 ) -> None:
-    job_id = await real_store.submit()
+    job_id = await real_store.enqueue()
     await real_store.redis.execute_command("ACL", "SETUSER", "reader", "on", f">{SECRET}", "~*", "+@all", "-hgetall")
     host, port = real_server.address
 

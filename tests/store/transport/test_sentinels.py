@@ -20,7 +20,7 @@ from oneshot_queue.store.attempts import Recorded
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.transport import sentinels
 from oneshot_queue.store.transport.connection import AsyncConnection, SyncConnection
-from oneshot_queue.store.transport.pubsub import Announcements, Ear
+from oneshot_queue.store.transport.pubsub import Announcements, Subscription
 from oneshot_queue.store.transport.server_facts import ServerFacts
 from tests.support.builders import Store, a_job_id, a_spec, noting
 from tests.support.clients import KINDS, opened_client
@@ -49,7 +49,7 @@ async def submit_until_stored(link: AsyncConnection, keys: QueueKeys, job_id: st
 
     async def is_stored() -> bool:
         try:
-            await link.run(enqueue.submit(keys, job_id, a_spec(), by="app@host", max_length=10**6))
+            await link.run(enqueue.enqueue(keys, job_id, a_spec(), by="app@host", max_length=10**6))
         except BrokerError as error:
             if not error.is_passing:
                 raise
@@ -57,7 +57,7 @@ async def submit_until_stored(link: AsyncConnection, keys: QueueKeys, job_id: st
         return True
 
     stored: Any = is_stored
-    await eventually(stored, what="an acknowledged submit")
+    await eventually(stored, what="an acknowledged enqueue")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -113,30 +113,30 @@ async def test_frozen_primary_gets_nothing_more_once_another_is_known(
     old = deployment.primary
     link = kind(deployment.url)
 
-    async def submit(job_id: str) -> bool:
-        call = enqueue.submit(keys, job_id, a_spec(), by="app@host", max_length=10**6)
+    async def is_enqueued(job_id: str) -> bool:
+        call = enqueue.enqueue(keys, job_id, a_spec(), by="app@host", max_length=10**6)
         try:
             if kind is AsyncConnection:
                 await link.run(call)
             else:
                 (answer,) = await to_thread.run_sync(link.run_many, [call])
-                assert answer == enqueue.Submitted(created=True)
+                assert answer == enqueue.Enqueued(created=True)
         except BrokerUnreachable:
             return False
         return True
 
-    assert await submit(a_job_id())
+    assert await is_enqueued(a_job_id())
     old.pause()
     try:
         await to_thread.run_sync(deployment.wait_for_failover_from, old)
-        insisting: Any = lambda: submit(a_job_id())  # noqa: E731
-        await eventually(insisting, what="a submit to the new primary")
+        insisting: Any = lambda: is_enqueued(a_job_id())  # noqa: E731
+        await eventually(insisting, what="an enqueue to the new primary")
     finally:
         old.resume()
     before = {client.split()[0] for client in clients_of(old)}
     later = [a_job_id() for _ in range(20)]
     for job_id in later:
-        assert await submit(job_id)
+        assert await is_enqueued(job_id)
 
     new = deployment.primary
     assert new is not old
@@ -159,14 +159,14 @@ async def test_primary_that_is_demoted_is_left_at_its_first_refusal(
 ) -> None:
     old = deployment.primary
     async with stored_at(deployment, keys) as store:
-        await store.submit()
+        await store.enqueue()
         await to_thread.run_sync(ask, deployment.sentinels[0], "SENTINEL", "FAILOVER", "jobs")
 
         # What the old one takes until it is told is lost, which no client can help.
         while not is_demoted(old):
             await submit_until_stored(store.connection, keys, a_job_id())
         new = await to_thread.run_sync(deployment.wait_for_failover_from, old)
-        ids = [await store.submit() for _ in range(20)]
+        ids = [await store.enqueue() for _ in range(20)]
 
         assert all(ask(new, "EXISTS", keys.job(job_id)) for job_id in ids)
 
@@ -181,7 +181,7 @@ def is_demoted(server: ServerProcess) -> bool:
 async def test_listener_moves_to_the_new_primary(deployment: SentinelDeployment) -> None:
     old = deployment.primary
     link = AsyncConnection(deployment.url)
-    heard, ear = Announcements(link), Ear()
+    heard, ear = Announcements(link), Subscription()
     async with aclosing(link), anyio.create_task_group() as tasks:
         tasks.start_soon(heard.run)
         await heard.listen(ear, ["news"])
@@ -201,7 +201,7 @@ async def test_sentinels_that_die_are_passed_over(deployment: SentinelDeployment
         sentinel.kill()
 
     async with stored_at(deployment, keys) as store:
-        await store.submit()
+        await store.enqueue()
 
 
 async def test_primary_is_asked_for_now_and_then_and_kept_where_nobody_answers(
@@ -209,11 +209,11 @@ async def test_primary_is_asked_for_now_and_then_and_kept_where_nobody_answers(
 ) -> None:
     monkeypatch.setattr(sentinels, "RECHECK_S", 0.0)
     async with stored_at(deployment, keys) as store:
-        await store.submit()
+        await store.enqueue()
         for sentinel in deployment.sentinels:
             sentinel.kill()
 
-        await store.submit()
+        await store.enqueue()
 
 
 async def test_no_sentinel_at_all_is_unreachable(keys: QueueKeys) -> None:

@@ -9,7 +9,7 @@ import pytest
 from oneshot_queue import BrokerRefused, BrokerUnreachable
 from oneshot_queue.store import queues
 from oneshot_queue.store.transport.connection import AsyncConnection, RunMany
-from oneshot_queue.store.transport.handshake import Introduction, NoLongerPrimary
+from oneshot_queue.store.transport.handshake import Handshake, NoLongerPrimary
 from oneshot_queue.store.transport.server_facts import ServerFacts, eviction_problem, read_facts, version_problem
 from tests.support.builders import Store, noting
 from tests.support.servers import Server, ServerProcess
@@ -125,7 +125,7 @@ async def test_server_that_throws_away_is_found_out(real_server: ServerProcess, 
 )
 def test_server_older_than_the_oldest_is_refused(said: str, is_old: bool) -> None:
     facts = read_facts([f"# Server\r\nredis_version:{said}\r\nrun_id:abc\r\n".encode(), b""])
-    introduction = Introduction("redis://:secret@host", asks_for_facts=True)
+    introduction = Handshake("redis://:secret@host", asks_for_facts=True)
 
     assert (version_problem(facts) is not None) == is_old
     if is_old:
@@ -143,6 +143,6 @@ def test_nonsense_is_no_fact(said: object) -> None:
 @pytest.mark.parametrize("role", [b"slave", b"sentinel"])
 def test_server_that_is_no_primary_is_turned_down_where_one_is_needed(role: bytes) -> None:
     with pytest.raises(NoLongerPrimary):
-        Introduction("redis://host", is_primary_needed=True).take_in([[role, b"x"]], is_listener=True)
+        Handshake("redis://host", is_primary_needed=True).take_in([[role, b"x"]], is_listener=True)
 
-    Introduction("redis://host", is_primary_needed=True).take_in([[b"master", 0, []]], is_listener=True)
+    Handshake("redis://host", is_primary_needed=True).take_in([[b"master", 0, []]], is_listener=True)

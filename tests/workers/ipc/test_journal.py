@@ -16,15 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oneshot_queue.errors import MalformedData
-from oneshot_queue.workers.ipc.dead_worker import read_estate
-from oneshot_queue.workers.ipc.journal import Notes
-from oneshot_queue.workers.ipc.journal_format import HEADER, LEASE, SLOT, SlotState, boot_id, read_notes
+from oneshot_queue.workers.ipc.dead_worker import read_dead_worker
+from oneshot_queue.workers.ipc.journal import Journal
+from oneshot_queue.workers.ipc.journal_format import HEADER, LEASE, SLOT, SlotState, boot_id, read_journal
 
 WORKER_ID = "0123456789abcdef" * 2
 
 
-def laid_out(file: int, slots: int = 3) -> Notes:
-    return Notes.lay_out(
+def laid_out(file: int, slots: int = 3) -> Journal:
+    return Journal.lay_out(
         file, worker_id=WORKER_ID, namespace="oq", broker="b" * 64, cgroup="/sys/x", slots=slots, leases=2
     )
 
@@ -36,7 +36,7 @@ def file() -> Iterator[int]:
     os.close(opened)
 
 
-def reserved(notes: Notes, job_id: str = "job", *, exclusive: bool = False) -> int:
+def reserved(notes: Journal, job_id: str = "job", *, exclusive: bool = False) -> int:
     lease_id = f"{WORKER_ID}.1"
     return notes.reserve(
         queue="builds", job_id=job_id, attempt=2, token="1700000000000000", lease_id=lease_id, exclusive=exclusive
@@ -45,7 +45,7 @@ def reserved(notes: Notes, job_id: str = "job", *, exclusive: bool = False) -> i
 
 def test_what_the_worker_writes_the_supervisor_reads(file: int) -> None:
     seen_by_supervisor = laid_out(file)
-    notes = Notes.open(file)
+    notes = Journal.open(file)
     notes.set_process(17, 4_711)
     notes.count_job()
     notes.set_lease(1, "builds", f"{WORKER_ID}.1", 30.0)
@@ -135,7 +135,7 @@ def test_job_that_is_handed_over_once_more_is_noted_as_held_under_the_new_token_
 
 
 def test_exclusive_jobs_are_counted_and_a_fence_is_of_one_job_only(file: int) -> None:
-    supervisor, worker = laid_out(file), Notes.open(file)
+    supervisor, worker = laid_out(file), Journal.open(file)
     assert not supervisor.has_exclusive_jobs
     slot = reserved(worker, exclusive=True)
     (found,) = supervisor.snapshot().slots
@@ -156,16 +156,20 @@ def test_estate_names_the_jobs_that_may_have_been_started(file: int) -> None:
     notes = laid_out(file)
     reserved(notes)
 
-    estate = read_estate(file, None)
+    dead_worker = read_dead_worker(file, None)
 
-    assert (estate.worker_id, [slot.job_id for slot in estate.slots], estate.spool) == (WORKER_ID, ["job"], None)
+    assert (dead_worker.worker_id, [slot.job_id for slot in dead_worker.slots], dead_worker.spool) == (
+        WORKER_ID,
+        ["job"],
+        None,
+    )
 
 
 @pytest.mark.parametrize("harm", ["the machine was started again", "a slot was torn"])
 def test_notes_prove_that_a_job_was_never_started_only_if_all_of_them_are_there(file: int, harm: str) -> None:
     notes = laid_out(file)
     reserved(notes)
-    assert read_estate(file, None).is_complete
+    assert read_dead_worker(file, None).is_complete
 
     if harm == "a slot was torn":
         os.pwrite(file, b"\xff", os.fstat(file).st_size - SLOT.size)
@@ -173,13 +177,13 @@ def test_notes_prove_that_a_job_was_never_started_only_if_all_of_them_are_there(
         other = b"0" * 36
         os.pwrite(file, other, os.pread(file, HEADER.size, 0).index(boot_id().encode()))
 
-    assert not read_estate(file, None).is_complete
+    assert not read_dead_worker(file, None).is_complete
 
 
 @given(st.binary(max_size=2_000))
 def test_garbage_is_no_notes(raw: bytes) -> None:
     with pytest.raises(MalformedData):
-        read_notes(raw)
+        read_journal(raw)
 
 
 @given(
@@ -198,7 +202,7 @@ def test_damaged_entries_are_left_out_or_make_sense(damage: list[tuple[int, int]
     for at, value in damage:
         raw[at] = value
 
-    found = read_notes(bytes(raw))
+    found = read_journal(bytes(raw))
 
     assert len(found.slots) + len(found.leases) + found.damaged <= 5
     for slot in found.slots:
@@ -213,4 +217,4 @@ def test_header_that_promises_more_than_there_is_is_refused(file: int) -> None:
     struct.pack_into("=I", raw, 12, 60_000)
 
     with pytest.raises(MalformedData):
-        read_notes(bytes(raw))
+        read_journal(bytes(raw))

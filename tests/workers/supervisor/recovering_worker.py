@@ -13,9 +13,9 @@ from typing import Any
 import oneshot_queue.workers.main
 from oneshot_queue.cli import main
 from oneshot_queue.workers.ipc.channel import Channel
-from oneshot_queue.workers.ipc.dead_worker import Estate
+from oneshot_queue.workers.ipc.dead_worker import DeadWorker
 from oneshot_queue.workers.worker import worker as worker_module
-from oneshot_queue.workers.worker.__main__ import run_supervised
+from oneshot_queue.workers.worker.__main__ import run_worker_process
 
 
 def inherit() -> None:
@@ -25,17 +25,17 @@ def inherit() -> None:
     def init(self: worker_module.Worker, *args: Any, **options: Any) -> None:
         original(self, *args, **options)
 
-        def decide(estate: Estate) -> bool:
-            for slot in estate.slots:
-                words = f"estate of {estate.worker_id}: {slot.job_id} {slot.state.name} {slot.exit_code}"
-                os.write(2, f"{words} in {estate.folder}\n".encode())
+        def decide(dead_worker: DeadWorker) -> bool:
+            for slot in dead_worker.slots:
+                words = f"dead worker {dead_worker.worker_id}: {slot.job_id} {slot.state.name} {slot.exit_code}"
+                os.write(2, f"{words} in {dead_worker.folder}\n".encode())
             if self.name.endswith(".1"):
                 # Decided by the other one only: this heir dies before it is done.
                 os.kill(os.getpid(), 9)
-            self.link.decided(estate.worker_id)
+            self.link.decided(dead_worker.worker_id)
             return True
 
-        self.link.on_estate = decide
+        self.link.on_dead_worker = decide
 
     worker_module.Worker.__init__ = init  # type: ignore[method-assign]
 
@@ -43,7 +43,7 @@ def inherit() -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "oneshot_queue.workers.worker":
         inherit()
-        sys.exit(run_supervised(Channel.inherited(int(sys.argv[2]))))
+        sys.exit(run_worker_process(Channel.inherited(int(sys.argv[2]))))
     oneshot_queue.workers.main.WORKER_PROGRAM = (
         sys.executable,
         "-P",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from oneshot_queue import JobState
 from oneshot_queue.outcomes import Cause
-from oneshot_queue.workers.ipc.journal_format import SlotState, read_notes
+from oneshot_queue.workers.ipc.journal_format import SlotState, read_journal
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import frozen, kill_process, states_of_threads, without_descriptors
 from tests.support.marks import Mark
@@ -47,7 +47,7 @@ def test_job_of_a_killed_worker_is_handed_to_the_next_with_no_status(deployment:
 
     os.kill(pid, signal.SIGKILL)
 
-    said = worker.wait_for(f"estate of {worker_id}")
+    said = worker.wait_for(f"dead worker {worker_id}")
     assert f"{job.id} RUNNING None in {deployment.state_folder}" in said
     assert mark.alive() == []
     wait_until(lambda: folders(deployment), lambda names: worker_id not in names, what="its folder to be removed")
@@ -144,7 +144,7 @@ def test_estate_whose_heir_dies_goes_to_the_next(deployment: Deployment, mark: M
     os.kill(shown[2].pid, signal.SIGKILL)
     # The first inherits and dies of it; then there are two estates, and at last the second, replaced, decides both.
     for each in shown.values():
-        worker.wait_for(f"estate of {each.id}")
+        worker.wait_for(f"dead worker {each.id}")
     wait_until(lambda: folders(deployment), lambda names: not {each.id for each in shown.values()} & set(names))
 
     assert mark.alive() == []
@@ -193,7 +193,7 @@ def test_estate_that_nobody_decides_waits_for_the_next_start(deployment: Deploym
 
     worker = deployment.start_worker(concurrency=1, program=INHERITING)
 
-    assert job.id in worker.wait_for(f"estate of {worker_id}")
+    assert job.id in worker.wait_for(f"dead worker {worker_id}")
     wait_until(lambda: worker_id not in folders(deployment), what="its folder to be removed")
     worker.stop()
 
@@ -206,12 +206,12 @@ def test_job_is_in_the_notes_from_before_its_start_until_its_end_is_on_record(de
     (name,) = folders(deployment)
     notes = deployment.state_folder / "oneshot-queue/workers" / name / "notes"
 
-    (slot,) = wait_until(lambda: read_notes(notes.read_bytes()).slots, lambda slots: slots[0].pid is not None)
+    (slot,) = wait_until(lambda: read_journal(notes.read_bytes()).slots, lambda slots: slots[0].pid is not None)
     gate.touch()
     job.wait(timeout=20)
 
     assert (slot.state, slot.job_id, slot.queue, slot.attempt) == (SlotState.RUNNING, job.id, deployment.queue_name, 1)
     assert (slot.token, slot.pid) == (testimony.token, testimony.pid)
-    wait_until(lambda: read_notes(notes.read_bytes()).slots == (), what="the slot to be free")
-    assert read_notes(notes.read_bytes()).jobs_taken == 1
+    wait_until(lambda: read_journal(notes.read_bytes()).slots == (), what="the slot to be free")
+    assert read_journal(notes.read_bytes()).jobs_taken == 1
     worker.stop()

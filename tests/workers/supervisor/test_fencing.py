@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from oneshot_queue.workers.ipc.journal import Notes
+from oneshot_queue.workers.ipc.journal import Journal
 from oneshot_queue.workers.ipc.lease_margin import margin_s
 from oneshot_queue.workers.processes.procfs import ticks_now
 from oneshot_queue.workers.supervisor.fencing import LONGEST_START_S, OverdueStarts, fence_overdue
@@ -22,7 +22,9 @@ LEASE_S = 30.0
 
 
 @contextmanager
-def a_job(*, renewed_s_ago: float, exclusive: bool = True, is_other: bool = False) -> Iterator[tuple[Notes, int, int]]:
+def a_job(
+    *, renewed_s_ago: float, exclusive: bool = True, is_other: bool = False
+) -> Iterator[tuple[Journal, int, int]]:
     """Notes of one running job: the notes, its slot, its process; ``is_other``: its number is another's by now."""
     first = ticks_now()
     process = subprocess.Popen(["sleep", "300"], start_new_session=True)

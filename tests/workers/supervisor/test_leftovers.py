@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue import JobState
-from oneshot_queue.workers.ipc.journal import Notes
+from oneshot_queue.workers.ipc.journal import Journal
 from oneshot_queue.workers.ipc.options import WorkerOptions
 from oneshot_queue.workers.processes.procfs import ticks_now
-from oneshot_queue.workers.supervisor.leftovers import broker_mark, take_over
-from oneshot_queue.workers.supervisor.worker_dirs import Incarnation, abandoned, new_incarnation, private_folder
+from oneshot_queue.workers.supervisor.leftovers import broker_fingerprint, take_over_leftovers
+from oneshot_queue.workers.supervisor.worker_dirs import WorkerDir, abandoned, new_worker_dir, private_folder
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import without_descriptors
@@ -58,31 +58,31 @@ def an_incarnation(
     boot_id: str | None = None,
     url: str = OPTIONS.url,
     namespace: str = "oq",
-) -> Incarnation:
+) -> WorkerDir:
     """A worker with one job, as it stands in its notes; dead once it is closed."""
-    incarnation = new_incarnation(folder, secrets.token_hex(16))
-    notes = Notes.lay_out(
-        incarnation.notes,
-        worker_id=incarnation.worker_id,
+    worker_dir = new_worker_dir(folder, secrets.token_hex(16))
+    notes = Journal.lay_out(
+        worker_dir.notes,
+        worker_id=worker_dir.worker_id,
         namespace=namespace,
-        broker=broker_mark(url),
+        broker=broker_fingerprint(url),
         cgroup="",
         slots=4,
         leases=1,
     )
     if boot_id is not None:
-        os.pwrite(incarnation.notes, boot_id.encode(), 20)
-    notes.set_lease(0, "builds", f"{incarnation.worker_id}.1", 30.0)
+        os.pwrite(worker_dir.notes, boot_id.encode(), 20)
+    notes.set_lease(0, "builds", f"{worker_dir.worker_id}.1", 30.0)
     slot = notes.reserve(
         queue="builds",
         job_id="job",
         attempt=1,
         token=token,
-        lease_id=f"{incarnation.worker_id}.1",
+        lease_id=f"{worker_dir.worker_id}.1",
         first_tick=started,
     )
     notes.started(slot, pid, started, started + 1)
-    return incarnation
+    return worker_dir
 
 
 def lowest_free() -> int:
@@ -93,10 +93,10 @@ def lowest_free() -> int:
 
 
 def taken_over(folder: Path) -> list[str]:
-    found = list(take_over(folder, OPTIONS))
-    for incarnation, _ in found:
-        incarnation.close()
-    return [incarnation.worker_id for incarnation, _ in found]
+    found = list(take_over_leftovers(folder, OPTIONS))
+    for worker_dir, _ in found:
+        worker_dir.close()
+    return [worker_dir.worker_id for worker_dir, _ in found]
 
 
 @case("P4")
@@ -217,7 +217,7 @@ def test_worker_whose_notes_cannot_be_opened_leaves_nothing_behind(folder: Path)
 
     # One is left, for the lock.
     with without_descriptors(os.getpid(), but=lowest_free() + 1), pytest.raises(OSError, match=r"open files.*notes"):
-        new_incarnation(folder, "a" * 32)
+        new_worker_dir(folder, "a" * 32)
 
     assert list(folder.iterdir()) == []
     assert os.listdir("/proc/self/fd") == before

@@ -18,18 +18,18 @@ from oneshot_queue.workers.ipc.messages import (
     Decided,
     Declined,
     Failed,
-    Inherit,
     Message,
     Opened,
+    Recover,
     Stage,
     Stop,
 )
 from oneshot_queue.workers.ipc.options import WorkerOptions
 from oneshot_queue.workers.processes import cgroup
-from oneshot_queue.workers.supervisor.restart_backoff import Restarts
+from oneshot_queue.workers.supervisor.restart_backoff import RestartBackoff
 from oneshot_queue.workers.supervisor.starting import start_child
 from oneshot_queue.workers.supervisor.worker_dirs import private_folder
-from oneshot_queue.workers.worker.stop_state import Stopping
+from oneshot_queue.workers.worker.stop_state import StopState
 from tests.support import half_dead
 from tests.support.marks import Mark
 from tests.support.waiting import wait_until
@@ -39,13 +39,13 @@ ASSIGNMENT = Assignment("w", "s", 1, 2, "/folder", None, WorkerOptions(url="redi
 
 
 def test_replacement_waits_longer_and_longer_while_workers_die_young() -> None:
-    restarts = Restarts()
+    restarts = RestartBackoff()
 
     assert [restarts.delay_s(1.0) for _ in range(8)] == [0, 1, 2, 4, 8, 16, 30, 30]
 
 
 def test_worker_that_lived_a_minute_is_replaced_at_once() -> None:
-    restarts = Restarts()
+    restarts = RestartBackoff()
     for _ in range(4):
         restarts.delay_s(0.1)
 
@@ -57,7 +57,7 @@ def test_worker_that_lived_a_minute_is_replaced_at_once() -> None:
     [
         ASSIGNMENT,
         Stop(Stage.KILLING),
-        Inherit("w", None, [17]),
+        Recover("w", None, [17]),
         Opened(),
         Failed(5, "nobody there", needs_person=True),
         Decided("w"),
@@ -107,7 +107,7 @@ def test_worker_that_cannot_be_told_what_to_do_is_not_left_waiting(tmp_path: Pat
 
 
 async def test_stage_is_reached_with_all_before_it_and_never_goes_back() -> None:
-    stopping = Stopping()
+    stopping = StopState()
 
     stopping.reach(Stage.INTERRUPTING)
     stopping.reach(Stage.DRAINING)

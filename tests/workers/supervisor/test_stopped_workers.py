@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from oneshot_queue.workers.supervisor.stopped_workers import Standstills
+from oneshot_queue.workers.supervisor.stopped_workers import StoppedWorkers
 from tests.support.faults import frozen, states_of_threads
 from tests.support.waiting import wait_until
 
@@ -25,20 +25,20 @@ def pids() -> Iterator[list[int]]:
 
 def test_worker_that_stands_still_is_named_once_and_one_that_goes_on_is_not(pids: list[int]) -> None:
     still, moving = pids
-    standstills = Standstills(lease_s=45.0)
+    stopped_workers = StoppedWorkers(lease_s=45.0)
 
     with frozen(still):
         with frozen(moving):
-            early = [standstills.look(pids, float(at_s)) for at_s in range(85)]
+            early = [stopped_workers.look(pids, float(at_s)) for at_s in range(85)]
         wait_until(lambda: states_of_threads(moving), lambda states: "T" not in states, what="it to go on")
-        late = {at_s: standstills.look(pids, float(at_s)) for at_s in range(85, 200)}
+        late = {at_s: stopped_workers.look(pids, float(at_s)) for at_s in range(85, 200)}
 
     assert not any(early)
     assert {at_s: found for at_s, found in late.items() if found} == {90: [still]}
 
 
 def test_supervisor_that_stood_still_too_gives_its_workers_their_time(pids: list[int]) -> None:
-    standstills = Standstills(lease_s=30.0)
+    stopped_workers = StoppedWorkers(lease_s=30.0)
 
     with frozen(*pids):
-        assert [standstills.look(pids, at_s) for at_s in (0.0, 1.0, 3_600.0)] == [[], [], []]
+        assert [stopped_workers.look(pids, at_s) for at_s in (0.0, 1.0, 3_600.0)] == [[], [], []]

@@ -9,7 +9,7 @@ from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.leases import Intent
 from oneshot_queue.workers.worker import orders as leases_module
 from oneshot_queue.workers.worker.orders import Orders
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 from tests.workers.worker.state.test_held_jobs import ManualClock, a_held_job
 
@@ -22,17 +22,17 @@ class Place:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.holdings = Holdings()
+        self.held_jobs = HeldJobs()
         self.lease = Lease(QueueKeys("oq", "queue"), "worker")
         self.interrupted: list[tuple[str, float | None]] = []
         self.remembered: list[tuple[str, str, int]] = []
-        self.orders = Orders(self.holdings, self._interrupt, self.clock, patience_s=PATIENCE_S)
+        self.orders = Orders(self.held_jobs, self._interrupt, self.clock, patience_s=PATIENCE_S)
         self.orders.remember = lambda queue, job_id, attempt: self.remembered.append((queue, job_id, attempt))
 
     def hold(self, *, attempt: int = 1, lease: str = "worker.1") -> HeldJob:
         held = a_held_job()
         held.attempt, held.holder = attempt, Holder("1", lease, "worker")
-        self.holdings.add(held)
+        self.held_jobs.add(held)
         return held
 
     def _interrupt(self, task_id: str, grace_s: float | None, _: str) -> bool:
@@ -76,11 +76,11 @@ def test_intent_that_fits_nothing_is_useless_once_patience_is_over() -> None:
 
     place.clock.seconds += PATIENCE_S - 0.01
     place.orders.carry_out(place.lease, [INTENT])
-    assert place.orders.useless(place.lease) == []
+    assert place.orders.stale(place.lease) == []
     place.clock.seconds += 0.01
 
-    assert place.orders.useless(place.lease) == [INTENT]
-    assert place.orders.useless(place.lease) == []
+    assert place.orders.stale(place.lease) == [INTENT]
+    assert place.orders.stale(place.lease) == []
 
 
 def test_intent_of_an_older_attempt_is_useless_too() -> None:
@@ -90,7 +90,7 @@ def test_intent_of_an_older_attempt_is_useless_too() -> None:
 
     place.clock.seconds += PATIENCE_S
 
-    assert place.orders.useless(place.lease) == [INTENT]
+    assert place.orders.stale(place.lease) == [INTENT]
 
 
 def test_intent_that_was_carried_out_is_never_useless() -> None:
@@ -100,7 +100,7 @@ def test_intent_that_was_carried_out_is_never_useless() -> None:
 
     place.clock.seconds += 10 * PATIENCE_S
 
-    assert place.orders.useless(place.lease) == []
+    assert place.orders.stale(place.lease) == []
 
 
 def test_intent_whose_job_came_after_all_is_not_useless() -> None:
@@ -111,7 +111,7 @@ def test_intent_whose_job_came_after_all_is_not_useless() -> None:
 
     place.clock.seconds += PATIENCE_S
 
-    assert place.orders.useless(place.lease) == []
+    assert place.orders.stale(place.lease) == []
 
 
 def test_useless_is_said_of_each_lease_for_itself() -> None:
@@ -121,8 +121,8 @@ def test_useless_is_said_of_each_lease_for_itself() -> None:
 
     place.clock.seconds += PATIENCE_S
 
-    assert place.orders.useless(place.lease) == []
-    assert place.orders.useless(other) == [INTENT]
+    assert place.orders.stale(place.lease) == []
+    assert place.orders.stale(other) == [INTENT]
 
 
 def test_what_is_noted_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,4 +132,4 @@ def test_what_is_noted_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     place.clock.seconds += PATIENCE_S
 
-    assert len(place.orders.useless(place.lease)) == 10
+    assert len(place.orders.stale(place.lease)) == 10

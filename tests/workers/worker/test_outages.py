@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from oneshot_queue.errors import BrokerRefused, BrokerUnreachable
-from oneshot_queue.workers.worker.outages import Contact, level_of
+from oneshot_queue.workers.worker.outages import OutageLog, level_of
 from tests.workers.worker.state.test_held_jobs import ManualClock
 
 AWAY = BrokerUnreachable("redis://host", "nobody answers")
@@ -15,7 +15,7 @@ AWAY = BrokerUnreachable("redis://host", "nobody answers")
 
 def test_each_change_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
-    contact = Contact(clock)
+    contact = OutageLog(clock)
 
     contact.note(None)
     for _ in range(3):

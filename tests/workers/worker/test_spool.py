@@ -15,13 +15,13 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store.attempts import Holder
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.workers.worker.spool import Spool, read_spool
-from oneshot_queue.workers.worker.state.completions import Ending
+from oneshot_queue.workers.worker.state.completions import Completion
 
 KEYS = QueueKeys("oq", "builds")
 
 
-def an_ending(job_id: str) -> Ending:
-    return Ending(
+def an_ending(job_id: str) -> Completion:
+    return Completion(
         KEYS,
         job_id,
         1,
@@ -36,8 +36,8 @@ def an_ending(job_id: str) -> Ending:
     )
 
 
-def kept(path: Path) -> list[Ending]:
-    return [each.ending for each in read_spool(path, lambda queue: QueueKeys("oq", queue))]
+def kept(path: Path) -> list[Completion]:
+    return [each.completion for each in read_spool(path, lambda queue: QueueKeys("oq", queue))]
 
 
 @contextmanager

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue.clock import SystemClock
-from oneshot_queue.workers.worker import spooler
+from oneshot_queue.workers.worker import spooler as spooler_module
 from oneshot_queue.workers.worker.spool import Spool
-from oneshot_queue.workers.worker.spooler import Safekeeping
+from oneshot_queue.workers.worker.spooler import Spooler
 from oneshot_queue.workers.worker.state.server_clock import ServerClock
 from tests.workers.worker.state.test_held_jobs import a_held_job
 from tests.workers.worker.test_spool import an_ending, kept
 
 
-def a_safe(path: Path) -> Safekeeping:
-    return Safekeeping(Spool(path), SystemClock(), ServerClock(SystemClock()))
+def a_safe(path: Path) -> Spooler:
+    return Spooler(Spool(path), SystemClock(), ServerClock(SystemClock()))
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ def no_thread() -> Iterator[None]:
 
 async def test_file_is_removed_once_nothing_in_it_waits(tmp_path: Path) -> None:
     path, held = tmp_path / "spool", a_held_job("a")
-    safe = a_safe(path)
-    await safe.keep([(held, an_ending("a"))])
+    spooler = a_safe(path)
+    await spooler.keep([(held, an_ending("a"))])
 
-    await safe.release([held])
+    await spooler.release([held])
     assert [each.job_id for each in kept(path)] == ["a"]
-    await safe.release([])
+    await spooler.release([])
 
     assert not path.exists()
 
@@ -49,19 +49,19 @@ async def test_file_is_removed_once_nothing_in_it_waits(tmp_path: Path) -> None:
 async def test_file_is_bounded_while_one_end_is_refused_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spooler, "MAX_STALE", 10)
+    monkeypatch.setattr(spooler_module, "MAX_STALE", 10)
     path, refused = tmp_path / "spool", a_held_job("refused")
-    safe = a_safe(path)
-    await safe.keep([(refused, an_ending("refused"))])
+    spooler = a_safe(path)
+    await spooler.keep([(refused, an_ending("refused"))])
     lengths = []
 
     for number in range(50):
         taken = a_held_job(f"job-{number}")
-        await safe.keep([(taken, an_ending(taken.job_id))])
-        await safe.release([refused])
+        await spooler.keep([(taken, an_ending(taken.job_id))])
+        await spooler.release([refused])
         lengths.append(len(kept(path)))
 
-    assert max(lengths) <= 1 + spooler.MAX_STALE + 1
+    assert max(lengths) <= 1 + spooler_module.MAX_STALE + 1
     assert kept(path)[0].job_id == "refused"
 
 
@@ -69,10 +69,10 @@ async def test_ends_come_to_the_disk_and_leave_it_where_no_thread_can_be_started
     tmp_path: Path, no_thread: None
 ) -> None:
     path, held = tmp_path / "spool", a_held_job("a")
-    safe = a_safe(path)
+    spooler = a_safe(path)
 
-    await safe.keep([(held, an_ending("a"))])
+    await spooler.keep([(held, an_ending("a"))])
     assert [each.job_id for each in kept(path)] == ["a"]
-    await safe.release([])
+    await spooler.release([])
 
     assert not path.exists()

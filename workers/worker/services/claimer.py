@@ -19,8 +19,8 @@ from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.workers.engine.crash_points import crash_at
 from oneshot_queue.workers.worker.outages import level_of
-from oneshot_queue.workers.worker.state.batch_window import Pace
-from oneshot_queue.workers.worker.state.held_jobs import Holdings
+from oneshot_queue.workers.worker.state.batch_window import BatchWindow
+from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -68,9 +68,9 @@ class Claimer:
         bell: AsyncConnection,
         lease: Lease,
         slots: Slots,
-        holdings: Holdings,
+        held_jobs: HeldJobs,
         turn: anyio.Lock,
-        pace: Pace,
+        window: BatchWindow,
         worker: str,
         host: str,
         settings: Settings,
@@ -84,9 +84,9 @@ class Claimer:
         self._bell = bell
         self._lease = lease
         self._slots = slots
-        self._holdings = holdings
+        self._held_jobs = held_jobs
         self._turn = turn
-        self._pace = pace
+        self._window = window
         self._worker = worker
         self._host = host
         self._settings = settings
@@ -105,15 +105,15 @@ class Claimer:
         while True:
             try:
                 await self._slots.wait_for_slot()
-                await self._pace.keep()
+                await self._window.keep()
                 asked, claimed = await self.run_once()
                 if self._wait_s:
                     await anyio.sleep(min(self._wait_s, BELL_S))
                 elif self._is_burst:
                     if claimed == 0:
-                        if self._holdings.are_written:
+                        if self._held_jobs.are_written:
                             return
-                        await self._holdings.wait_for_change()
+                        await self._held_jobs.wait_for_change()
                 elif claimed < asked and self._slots.free_slots:
                     # Nothing waits; or the rest is for others, and the bell was rung for whoever has waited longest.
                     await self._wait_for_bell()
@@ -174,7 +174,7 @@ class Claimer:
         return claims.claim(self._lease.keys, free=free, settings=self._settings, run_id=run_id, **who)
 
     def _reclaim(self) -> Call[Claimed | Later | Lost]:
-        known = [held.holder.token for held in self._holdings if held.keys == self._lease.keys]
+        known = [held.holder.token for held in self._held_jobs if held.keys == self._lease.keys]
         return claims.reclaim(self._lease.keys, lease=self._lease.id, known=known)
 
     async def _start(self, answer: Claimed | Later | Lost, lease_id: str) -> int:
@@ -187,7 +187,7 @@ class Claimer:
         if answer.set_aside:
             logger.error("set aside %d entries of queue %s that name no job", answer.set_aside, self._lease.keys.queue)
         queue = self._lease.keys.queue
-        new = [each for each in answer.claims if not self._holdings.has_received(queue, each.job_id, each.token)]
+        new = [each for each in answer.claims if not self._held_jobs.has_received(queue, each.job_id, each.token)]
         for claim in new:
             await self._admit(self._lease, lease_id, claim)
         # What was set aside may have stood in front of jobs: there is a reason to look again at once.

@@ -29,26 +29,26 @@ from oneshot_queue.store.sweep import Swept
 from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.store.transport.refusals import is_damage
 from oneshot_queue.wire.specs import unpack_spec
-from oneshot_queue.workers.ipc.console import jobs_in_words
-from oneshot_queue.workers.ipc.dead_worker import Estate
-from oneshot_queue.workers.ipc.journal_format import LeaseNote, Slot
+from oneshot_queue.workers.ipc.console import describe_jobs
+from oneshot_queue.workers.ipc.dead_worker import DeadWorker
+from oneshot_queue.workers.ipc.journal_format import JournalLease, Slot
 from oneshot_queue.workers.processes.procfs import environment_of, status_of
-from oneshot_queue.workers.worker.outages import level_of, past_damage
+from oneshot_queue.workers.worker.outages import level_of, skip_damaged
 from oneshot_queue.workers.worker.spool import read_spool
-from oneshot_queue.workers.worker.state.completions import Ending
+from oneshot_queue.workers.worker.state.completions import Completion
 from oneshot_queue.workers.worker.state.server_clock import ServerClock
 from oneshot_queue.workers.worker.threads import run_blocking
 
 logger = logging.getLogger(__name__)
 
-MAX_ESTATES: Final = 1_000
+MAX_DEAD_WORKERS: Final = 1_000
 LOOK_S: Final = 1.0
 MAX_NAMED: Final = 20
 """Survivors that a person is told of."""
 DIED: Final = "its worker process died"
 
 
-class Heir:
+class CrashRecovery:
     """Takes on estates, one after the other, and says of each when all of it is on record.
 
     Redis is reminded of what it may have forgotten in a crash. Then, for every job that it believes a dead worker held:
@@ -74,56 +74,56 @@ class Heir:
         self._settings = settings
         self._worker = worker
         self._decided = decided
-        self._given, self._estates = anyio.create_memory_object_stream[Estate](MAX_ESTATES)
+        self._given, self._estates = anyio.create_memory_object_stream[DeadWorker](MAX_DEAD_WORKERS)
 
-    def take(self, estate: Estate) -> bool:
+    def take(self, dead_worker: DeadWorker) -> bool:
         """Take on an estate; one too many is not taken, and waits with the supervisor."""
         try:
-            self._given.send_nowait(estate)
+            self._given.send_nowait(dead_worker)
         except anyio.WouldBlock:
-            logger.error("too many estates; that of worker %s waits", estate.worker_id)
+            logger.error("too many estates; that of worker %s waits", dead_worker.worker_id)
             return False
         return True
 
     async def run(self) -> None:
         """Decide for ever."""
-        async for estate in self._estates:
-            await self._settle(estate)
+        async for dead_worker in self._estates:
+            await self._settle(dead_worker)
 
-    async def _settle(self, estate: Estate) -> None:
+    async def _settle(self, dead_worker: DeadWorker) -> None:
         failures = 0
         while True:
             try:
-                count = await self.decide(estate)
+                count = await self.decide(dead_worker)
             except OneshotQueueError as problem:
                 failures += 1
                 level = level_of(problem, failures)
-                logger.log(level, "cannot decide the jobs of worker %s: %s", estate.worker_id, problem)
+                logger.log(level, "cannot decide the jobs of worker %s: %s", dead_worker.worker_id, problem)
                 await anyio.sleep(retry_delay(failures, base_s=0.1, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
                 continue
             if count:
-                logger.warning("decided %s of worker %s, which died", jobs_in_words(count), estate.worker_id)
-            self._decided(estate.worker_id)
+                logger.warning("decided %s of worker %s, which died", describe_jobs(count), dead_worker.worker_id)
+            self._decided(dead_worker.worker_id)
             return
 
-    async def decide(self, estate: Estate) -> int:
+    async def decide(self, dead_worker: DeadWorker) -> int:
         """Decide one estate; returns how many jobs were held. Repeated, it changes nothing more.
 
         Raises:
             BrokerError: The broker is out of reach or refuses.
         """
-        await self._remind(estate)
-        path = estate.spool
+        await self._remind(dead_worker)
+        path = dead_worker.spool
         if path is not None:
             for spooled in await run_blocking(lambda: list(read_spool(path, self._keys))):
                 ago_s = max(0, self._server_clock.now_ms() - spooled.ended_ms) / 1000
-                await self._write(spooled.ending.finish(spooled.ending.ended_s + ago_s, self._settings))
+                await self._write(spooled.completion.finish(spooled.completion.ended_s + ago_s, self._settings))
         count = 0
-        for note in estate.leases:
-            count += await past_damage(self._decide_lease(note, estate), otherwise=0)
+        for note in dead_worker.leases:
+            count += await skip_damaged(self._decide_lease(note, dead_worker), otherwise=0)
         return count
 
-    async def _remind(self, estate: Estate) -> None:
+    async def _remind(self, dead_worker: DeadWorker) -> None:
         """Tell of all that may have been started, a server that forgot it would hand it out once more."""
         host = socket.gethostname()
         calls = [
@@ -135,25 +135,25 @@ class Heir:
                 host=host,
                 ago_ms=0,
             )
-            for slot in estate.slots
+            for slot in dead_worker.slots
         ]
         for answer in await self._connection.run_many(calls) if calls else ():
             if isinstance(answer, BrokerError) and not is_damage(answer):
                 raise answer
 
-    async def _decide_lease(self, note: LeaseNote, estate: Estate) -> int:
+    async def _decide_lease(self, note: JournalLease, dead_worker: DeadWorker) -> int:
         keys = self._keys(note.queue)
         # First of all: a claim of the dead worker that still is on its way must find its lease lost.
         await self._connection.run_many([sweep.condemn(keys, note.lease_id)])
-        slots = {slot.held_as: slot for slot in estate.slots}
+        slots = {slot.held_as: slot for slot in dead_worker.slots}
         # One that was just being handed over once more may still be noted under its former token.
-        begun = {slot.job_id for slot in estate.slots if slot.queue == note.queue}
-        environments = await _environments_of(estate.survivors)
+        begun = {slot.job_id for slot in dead_worker.slots if slot.queue == note.queue}
+        environments = await _environments_of(dead_worker.survivors)
         known: list[str] = []
         while claims := await self._claimed(keys, note, known):
             for claim in claims:
                 known.append(claim.token)
-                has_not_begun = estate.is_complete and claim.job_id not in begun
+                has_not_begun = dead_worker.is_complete and claim.job_id not in begun
                 slot = slots.get(claim.token)
                 survivors = () if slot is None else _survivors_of(slot, environments)
                 await self._decide_job(keys, note, claim, slot, survivors, has_not_begun=has_not_begun)
@@ -173,14 +173,14 @@ class Heir:
             if not isinstance(swept, Swept) or swept.is_done:
                 return len(known)
 
-    async def _claimed(self, keys: QueueKeys, note: LeaseNote, known: Sequence[str]) -> Sequence[Claim]:
+    async def _claimed(self, keys: QueueKeys, note: JournalLease, known: Sequence[str]) -> Sequence[Claim]:
         answer = await self._connection.run(reclaim(keys, lease=note.lease_id, known=known))
         return answer.claims if isinstance(answer, Claimed) else ()
 
     async def _decide_job(
         self,
         keys: QueueKeys,
-        note: LeaseNote,
+        note: JournalLease,
         claim: Claim,
         slot: Slot | None,
         survivors: tuple[int, ...],
@@ -194,18 +194,18 @@ class Heir:
                 give_back(keys, claim.job_id, holder, why="unstarted", is_counted=True, settings=self._settings)
             )
         elif slot is not None and (outcome := _outcome(claim, slot, survivors)) is not None:
-            await past_damage(self._finish(keys, claim, holder, outcome), otherwise=None)
+            await skip_damaged(self._finish(keys, claim, holder, outcome), otherwise=None)
 
     async def _finish(self, keys: QueueKeys, claim: Claim, holder: Holder, outcome: Outcome) -> None:
         remains = await self._connection.run(remains_of(keys, claim.job_id))
         if remains.is_interrupted and outcome.survivors:
             outcome = replace(outcome, state=JobState.INTERRUPTED, cause=Cause.INTERRUPTED)
         if not remains.is_interrupted or outcome.survivors:
-            ending = _ending_of(keys, claim, holder, outcome, remains)
-            await self._connection.run(ending.finish(0.0, self._settings))
+            completion = _ending_of(keys, claim, holder, outcome, remains)
+            await self._connection.run(completion.finish(0.0, self._settings))
 
     async def _write(self, call: Call[Any]) -> None:
-        await past_damage(self._connection.run(call), otherwise=None)
+        await skip_damaged(self._connection.run(call), otherwise=None)
 
     def _keys(self, queue: str) -> QueueKeys:
         return QueueKeys(self._settings.namespace, queue)
@@ -254,13 +254,13 @@ def _spec_of(claim: Claim) -> JobSpec | None:
         return None
 
 
-def _ending_of(keys: QueueKeys, claim: Claim, holder: Holder, outcome: Outcome, remains: Remains) -> Ending:
+def _ending_of(keys: QueueKeys, claim: Claim, holder: Holder, outcome: Outcome, remains: Remains) -> Completion:
     spec = _spec_of(claim)
     retry_after_s = None
     if spec is not None and spec.begins_again(outcome):
         spread = random.uniform(0.5, 1.0)
         retry_after_s = retry_delay(claim.attempt, base_s=spec.retry_delay, cap_s=spec.retry_max_delay, spread=spread)
-    return Ending(
+    return Completion(
         keys,
         claim.job_id,
         claim.attempt,

@@ -10,7 +10,7 @@ import anyio
 
 from oneshot_queue.clock import Clock
 from oneshot_queue.workers.ipc.lease_margin import margin_s
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -29,10 +29,10 @@ class Fencer:
     """
 
     def __init__(
-        self, *, leases: Sequence[Lease], holdings: Holdings, clock: Clock, lease_s: float, give_up: GiveUp
+        self, *, leases: Sequence[Lease], held_jobs: HeldJobs, clock: Clock, lease_s: float, give_up: GiveUp
     ) -> None:
         self._leases = leases
-        self._holdings = holdings
+        self._held_jobs = held_jobs
         self._clock = clock
         self._limit_s = lease_s - margin_s(lease_s)
         self._grace_s = margin_s(lease_s) / 2
@@ -51,7 +51,7 @@ class Fencer:
         now = self._clock.boottime()
         overdue = {(lease.keys, lease.id) for lease in self._leases if now - lease.renewed_s >= self._limit_s}
         count = 0
-        for held in self._holdings if overdue else ():
+        for held in self._held_jobs if overdue else ():
             is_overdue = (held.keys, held.holder.lease) in overdue
             if is_overdue and held.is_exclusive and held.ended is None and not held.is_given_up:
                 logger.error("job %s: its lease was not renewed for %g s; ending it", held.job_id, self._limit_s)

@@ -12,10 +12,10 @@ from oneshot_queue.clock import Clock
 from oneshot_queue.errors import OneshotQueueError
 from oneshot_queue.store.leases import count_malformed, read_intents
 from oneshot_queue.store.transport.connection import AsyncConnection
-from oneshot_queue.store.transport.pubsub import Announcements, Ear
+from oneshot_queue.store.transport.pubsub import Announcements, Subscription
 from oneshot_queue.workers.worker.orders import Orders
 from oneshot_queue.workers.worker.outages import level_of
-from oneshot_queue.workers.worker.state.held_jobs import Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class InterruptListener:
         connection: AsyncConnection,
         announcements: Announcements,
         leases: Sequence[Lease],
-        holdings: Holdings,
+        held_jobs: HeldJobs,
         orders: Orders,
         clock: Clock,
         remember_s: float,
@@ -46,12 +46,12 @@ class InterruptListener:
         self._connection = connection
         self._announcements = announcements
         self._leases = {lease.keys.control: lease for lease in leases}
-        self._holdings = holdings
+        self._held_jobs = held_jobs
         self._orders = orders
         self._clock = clock
         self._remember_s = remember_s
         self._early: OrderedDict[tuple[str, str, int], float] = OrderedDict()
-        self._ear = Ear()
+        self._ear = Subscription()
         self.heard = 0
         self._failures = 0
         orders.remember = self._remember
@@ -76,7 +76,7 @@ class InterruptListener:
                 continue
             self.heard += 1
             queue, job_id, attempt = lease.keys.queue, match[1].decode(), int(match[2])
-            held = self._holdings.find(queue, job_id)
+            held = self._held_jobs.find(queue, job_id)
             if held is None:
                 self._remember(queue, job_id, attempt)
             elif held.attempt == attempt and lease not in look:

@@ -17,7 +17,7 @@ from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.workers.engine.crash_points import crash_at
 from oneshot_queue.workers.worker.orders import Interrupt, Orders
 from oneshot_queue.workers.worker.outages import level_of
-from oneshot_queue.workers.worker.state.held_jobs import Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 from oneshot_queue.workers.worker.state.server_clock import ServerClock
 
@@ -44,7 +44,7 @@ class LeaseKeeper:
         *,
         connection: AsyncConnection,
         leases: Sequence[Lease],
-        holdings: Holdings,
+        held_jobs: HeldJobs,
         orders: Orders,
         interrupt: Interrupt,
         clock: Clock,
@@ -56,7 +56,7 @@ class LeaseKeeper:
     ) -> None:
         self._connection = connection
         self._leases = leases
-        self._holdings = holdings
+        self._held_jobs = held_jobs
         self._orders = orders
         self._interrupt = interrupt
         self._clock = clock
@@ -105,7 +105,7 @@ class LeaseKeeper:
         Raises:
             BrokerError: The broker is out of reach or refuses, for one lease at least; the others were renewed.
         """
-        calls = [renew(lease.keys, lease.id, self._lease_s, self._orders.useless(lease)) for lease in self._leases]
+        calls = [renew(lease.keys, lease.id, self._lease_s, self._orders.stale(lease)) for lease in self._leases]
         held_ids = [lease.id for lease in self._leases]
         sent_s = self._clock.boottime()
         brought = 0
@@ -149,12 +149,12 @@ class LeaseKeeper:
 
     async def _replace(self, lease: Lease) -> None:
         logger.error("lease %s of queue %s is lost; ending its jobs", lease.id, lease.keys.queue)
-        for held in self._holdings:
+        for held in self._held_jobs:
             if held.keys == lease.keys and held.holder.lease == lease.id:
                 held.is_fenced = True
                 self._interrupt(held.task_id, None, "lease lost")
                 if held.ended is not None:
-                    self._holdings.remove(held)
+                    self._held_jobs.remove(held)
         # Registered before it is used: a claim in between must not find the next lease lost, too.
         following = replace(lease, number=lease.number + 1)
         await self._begin(following)

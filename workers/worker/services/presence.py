@@ -13,7 +13,7 @@ from oneshot_queue.store import presence
 from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.wire.presences import WorkerPresence
 from oneshot_queue.workers.worker.outages import level_of
-from oneshot_queue.workers.worker.state.held_jobs import Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
 from oneshot_queue.workers.worker.state.server_clock import ServerClock
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Presence:
         *,
         connection: AsyncConnection,
         namespace: str,
-        holdings: Holdings,
+        held_jobs: HeldJobs,
         server_clock: ServerClock,
         worker_id: str,
         name: str,
@@ -47,7 +47,7 @@ class Presence:
     ) -> None:
         self._connection = connection
         self._namespace = namespace
-        self._holdings = holdings
+        self._held_jobs = held_jobs
         self._server_clock = server_clock
         self._worker_id = worker_id
         self._name = name
@@ -84,7 +84,7 @@ class Presence:
             await anyio.sleep(NEWS_S)
             if self._shown == (self._concurrency, self._running()):
                 with anyio.move_on_after(PERIOD_S - NEWS_S) as self._nap:
-                    await self._holdings.wait_for_change()
+                    await self._held_jobs.wait_for_change()
 
     async def run_once(self) -> int:
         """Give one sign of life; returns how many jobs it names.
@@ -117,7 +117,7 @@ class Presence:
         return len(running)
 
     def _running(self) -> tuple[str, ...]:
-        return tuple(held.job_id for held in self._holdings)
+        return tuple(held.job_id for held in self._held_jobs)
 
     async def end(self) -> None:
         """Say goodbye.

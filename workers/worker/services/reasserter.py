@@ -24,8 +24,8 @@ from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.leases import restore
 from oneshot_queue.store.transport.connection import AsyncConnection, RunMany
 from oneshot_queue.store.transport.server_facts import ServerFacts
-from oneshot_queue.workers.worker.state.completions import Ending, Return
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Holdings
+from oneshot_queue.workers.worker.state.completions import Completion, Requeue
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -47,12 +47,12 @@ class _Untold:
     """
 
     held: list[HeldJob]
-    over: list[Ending | Return]
+    over: list[Completion | Requeue]
     until_s: float
     telling: anyio.Lock = field(default_factory=anyio.Lock)
 
 
-class Reassertion:
+class Reasserter:
     """Knows which run of its server each queue was last seen on, and meets a new one with all this worker knows.
 
     What the server does not take at first is told again and again while claims wait; until then nothing else is written
@@ -69,17 +69,17 @@ class Reassertion:
         *,
         connection: AsyncConnection,
         leases: Sequence[Lease],
-        holdings: Holdings,
+        held_jobs: HeldJobs,
         clock: Clock,
         settings: Settings,
         host: str,
-        recent: Callable[[QueueKeys], Iterable[Ending | Return]],
+        recent: Callable[[QueueKeys], Iterable[Completion | Requeue]],
         on_settled: Callable[[HeldJob], None],
         on_fenced: Callable[[HeldJob], None],
     ) -> None:
         self._connection = connection
         self._leases = leases
-        self._holdings = holdings
+        self._held_jobs = held_jobs
         self._clock = clock
         self._settings = settings
         self._host = host
@@ -94,7 +94,7 @@ class Reassertion:
         """The run of the server that a queue lives on; '' if it does not say."""
         return self._runs.get(keys.queue, "")
 
-    async def greet(self, facts: ServerFacts, run_many: RunMany) -> None:
+    async def meet_server(self, facts: ServerFacts, run_many: RunMany) -> None:
         """Meet a run of a server that this connection has not met before.
 
         Raises:
@@ -143,7 +143,7 @@ class Reassertion:
         return len(self._untold)
 
     async def _reassert(self, lease: Lease, run_many: RunMany) -> None:
-        held = [each for each in self._holdings if each.keys == lease.keys and not each.is_fenced]
+        held = [each for each in self._held_jobs if each.keys == lease.keys and not each.is_fenced]
         untold = _Untold(held, list(self._recent(lease.keys)), self._clock.monotonic() + SETTLING_S)
         for each in held:
             each.is_unsettled = True
@@ -172,7 +172,7 @@ class Reassertion:
         over = untold.over
         told = [each.again(now_s, self._host, self._settings) for each in over]
         answers = await run_many([call for calls in told for call in calls])
-        left: list[Ending | Return] = []
+        left: list[Completion | Requeue] = []
         for each, calls in zip(over, told, strict=True):
             mine, answers = answers[: len(calls)], answers[len(calls) :]
             if isinstance(mine[-1], Fenced | BrokerError):

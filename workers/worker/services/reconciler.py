@@ -14,7 +14,7 @@ from oneshot_queue.store.attempts import Holder
 from oneshot_queue.store.claims import Claim, Claimed, give_back, reclaim
 from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.workers.worker.outages import level_of
-from oneshot_queue.workers.worker.state.held_jobs import Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Reconciler:
         *,
         connection: AsyncConnection,
         leases: Sequence[Lease],
-        holdings: Holdings,
+        held_jobs: HeldJobs,
         slots: Slots,
         turn: anyio.Lock,
         worker: str,
@@ -57,7 +57,7 @@ class Reconciler:
     ) -> None:
         self._connection = connection
         self._leases = leases
-        self._holdings = holdings
+        self._held_jobs = held_jobs
         self._slots = slots
         self._turn = turn
         self._worker = worker
@@ -96,10 +96,10 @@ class Reconciler:
 
     async def _reconcile(self, lease: Lease) -> int:
         lease_id, queue = lease.id, lease.keys.queue
-        known = [held.holder.token for held in self._holdings if held.keys == lease.keys]
+        known = [held.holder.token for held in self._held_jobs if held.keys == lease.keys]
         answer = await self._connection.run(reclaim(lease.keys, lease=lease_id, known=known))
         claims = answer.claims if isinstance(answer, Claimed) else ()
-        new = [each for each in claims if not self._holdings.has_received(queue, each.job_id, each.token)]
+        new = [each for each in claims if not self._held_jobs.has_received(queue, each.job_id, each.token)]
         for claim in new:
             if self._slots.free_slots:
                 await self._admit(lease, lease_id, claim)

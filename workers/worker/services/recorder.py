@@ -28,10 +28,10 @@ from oneshot_queue.store.transport.refusals import is_damage
 from oneshot_queue.wire.chunks import Chunk
 from oneshot_queue.workers.engine.crash_points import crash_at
 from oneshot_queue.workers.worker.outages import level_of
-from oneshot_queue.workers.worker.spooler import Safekeeping
-from oneshot_queue.workers.worker.state.batch_window import Pace
-from oneshot_queue.workers.worker.state.completions import Ending, Return
-from oneshot_queue.workers.worker.state.held_jobs import Change, HeldJob, Holdings
+from oneshot_queue.workers.worker.spooler import Spooler
+from oneshot_queue.workers.worker.state.batch_window import BatchWindow
+from oneshot_queue.workers.worker.state.completions import Completion, Requeue
+from oneshot_queue.workers.worker.state.held_jobs import Change, HeldJob, HeldJobs
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ MAX_RECENT: Final = 5_000
 FACT_DELAY_S: Final = 0.02
 """How long a fact waits at least for the end of its job; at most twice as long."""
 
-MEND_S: Final = 2.0
+REPAIR_S: Final = 2.0
 """How long to wait for somebody to mend a key that is not what we keep there, before an end is tried again."""
 
 
@@ -83,22 +83,22 @@ class Recorder:
         self,
         *,
         connection: AsyncConnection,
-        holdings: Holdings,
+        held_jobs: HeldJobs,
         clock: Clock,
         settings: Settings,
         on_fenced: Callable[[HeldJob], None],
-        safe: Safekeeping,
-        pace: Pace,
+        spooler: Spooler,
+        window: BatchWindow,
     ) -> None:
         self._connection = connection
-        self._holdings = holdings
+        self._held_jobs = held_jobs
         self._clock = clock
         self._settings = settings
         self._on_fenced = on_fenced
-        self._safe = safe
-        self._pace = pace
+        self._spooler = spooler
+        self._window = window
         self._due: dict[HeldJob, None] = {}
-        self._recent: deque[tuple[float, Ending | Return]] = deque(maxlen=MAX_RECENT)
+        self._recent: deque[tuple[float, Completion | Requeue]] = deque(maxlen=MAX_RECENT)
         self._mending: set[HeldJob] = set()
         self._new_facts: list[HeldJob] = []
         self._old_facts: list[HeldJob] = []
@@ -144,7 +144,7 @@ class Recorder:
             if not self._due:
                 self._wanted = anyio.Event()
                 await self._wanted.wait()
-            await self._pace.keep()
+            await self._window.keep()
             try:
                 await self.run_once()
                 failures = 0
@@ -156,11 +156,11 @@ class Recorder:
                 await anyio.sleep(retry_delay(failures, base_s=0.05, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
             if self._mending:
                 await self.keep_safe()
-            await self._safe.release(self._holdings)
+            await self._spooler.release(self._held_jobs)
 
     async def keep_safe(self) -> None:
         """Bring the ends to the disk that the broker does not take now, also those that wait for output."""
-        await self._safe.keep((held, self._settled(held)) for held in self._holdings if _has_end(held))
+        await self._spooler.keep((held, self._settled(held)) for held in self._held_jobs if _has_end(held))
 
     async def run_once(self) -> int:
         """Send what is due in one pipeline; returns of how many jobs.
@@ -201,22 +201,22 @@ class Recorder:
             # A short job's process id travels with its end, not in a call of its own.
             if change.event is not None or held.ended is None:
                 plan.calls.append(self._record(held, change))
-        if held.ended is not None and held.outgoing.in_flight is None:
-            inline = held.outgoing.take_inline()
-            if inline is not None or not held.outgoing.is_waiting:
+        if held.ended is not None and held.output.in_flight is None:
+            inline = held.output.take_inline()
+            if inline is not None or not held.output.is_waiting:
                 plan.ends = True
                 plan.calls.append(self._end(held, inline or []))
         return plan
 
     def _end(self, held: HeldJob, inline: list[Chunk]) -> Call[Any]:
         if held.goes_back is not None:
-            return Return(held.keys, held.job_id, held.holder, held.goes_back).give_back(self._settings)
-        held.ending = held.ending or self._ending(held, inline)
-        return _told_by(held.ending, held.holder).finish(self._clock.monotonic(), self._settings)
+            return Requeue(held.keys, held.job_id, held.holder, held.goes_back).give_back(self._settings)
+        held.completion = held.completion or self._ending(held, inline)
+        return _told_by(held.completion, held.holder).finish(self._clock.monotonic(), self._settings)
 
-    def _settled(self, held: HeldJob) -> Ending:
+    def _settled(self, held: HeldJob) -> Completion:
         """How a job ended, as far as it is known while its output may still be on its way."""
-        return held.ending or self._ending(held, held.outgoing.take_inline() or [])
+        return held.completion or self._ending(held, held.output.take_inline() or [])
 
     def _record(self, held: HeldJob, change: Change) -> Call[Any]:
         return attempts.record(
@@ -229,19 +229,19 @@ class Recorder:
             fields={} if held.pid is None else {"pid": held.pid},
         )
 
-    def _ending(self, held: HeldJob, inline: list[Chunk]) -> Ending:
+    def _ending(self, held: HeldJob, inline: list[Chunk]) -> Completion:
         assert held.ended is not None
         outcome, at_s = held.ended
         if held.intent is None and outcome.state is JobState.INTERRUPTED:
             outcome = replace(outcome, error=held.stop_reason)
         fields: dict[str, Word] = {} if held.pid is None else {"pid": held.pid}
-        if held.outgoing.total:
-            fields["bytes"] = held.outgoing.total
-        if held.outgoing.dropped:
-            fields["dropped"] = held.outgoing.dropped
+        if held.output.total:
+            fields["bytes"] = held.output.total
+        if held.output.dropped:
+            fields["dropped"] = held.output.dropped
         if inline:
             fields["last_output"] = inline[-1].at_ms
-        return Ending(
+        return Completion(
             held.keys,
             held.job_id,
             held.attempt,
@@ -250,7 +250,7 @@ class Recorder:
             ended_s=at_s,
             started_s=held.started_s,
             inline=tuple(inline),
-            kept=held.outgoing.kept,
+            kept=held.output.kept,
             fields=fields,
             retry_after_s=_retry_after_s(held, outcome),
         )
@@ -293,32 +293,34 @@ class Recorder:
         if held.is_damaged:
             logger.warning("job %s: its end is written now", held.job_id)
         if held.goes_back is not None:
-            self._remember(Return(held.keys, held.job_id, plan.holder, held.goes_back))
-        elif held.ending is not None:
-            self._remember(_told_by(held.ending, plan.holder))
+            self._remember(Requeue(held.keys, held.job_id, plan.holder, held.goes_back))
+        elif held.completion is not None:
+            self._remember(_told_by(held.completion, plan.holder))
         self._due.pop(held, None)
-        self._holdings.remove(held)
+        self._held_jobs.remove(held)
 
     def _wait_for_mending(self, held: HeldJob, problem: BrokerError) -> None:
         if not held.is_damaged:
-            self._holdings.mark_damaged(held)
-            logger.error("job %s: its end cannot be written, and is tried every %g s: %s", held.job_id, MEND_S, problem)
+            self._held_jobs.mark_damaged(held)
+            logger.error(
+                "job %s: its end cannot be written, and is tried every %g s: %s", held.job_id, REPAIR_S, problem
+            )
         if held not in self._mending:
             self._mending.add(held)
-            asyncio.get_running_loop().call_later(MEND_S, self._try_again, held)
+            asyncio.get_running_loop().call_later(REPAIR_S, self._try_again, held)
 
     def _try_again(self, held: HeldJob) -> None:
         self._mending.discard(held)
         self.look_at(held)
 
-    def recent(self, keys: QueueKeys) -> Iterable[Ending | Return]:
+    def recent(self, keys: QueueKeys) -> Iterable[Completion | Requeue]:
         """What was recorded of a queue's jobs in the last minute: a server that crashes may forget it."""
         since_s = self._clock.monotonic() - RECENT_S
-        return [ending for at_s, ending in self._recent if at_s >= since_s and ending.keys == keys]
+        return [completion for at_s, completion in self._recent if at_s >= since_s and completion.keys == keys]
 
-    def _remember(self, ending: Ending | Return) -> None:
+    def _remember(self, completion: Completion | Requeue) -> None:
         now = self._clock.monotonic()
-        self._recent.append((now, ending))
+        self._recent.append((now, completion))
         while self._recent[0][0] < now - RECENT_S:
             self._recent.popleft()
 
@@ -326,8 +328,8 @@ class Recorder:
         return max(0, round((self._clock.monotonic() - at_s) * 1000))
 
 
-def _told_by(ending: Ending, holder: Holder) -> Ending:
-    return ending if ending.holder == holder else replace(ending, holder=holder)
+def _told_by(completion: Completion, holder: Holder) -> Completion:
+    return completion if completion.holder == holder else replace(completion, holder=holder)
 
 
 def _has_end(held: HeldJob) -> bool:

@@ -114,8 +114,8 @@ class Shipper:
                 self.forget(held)  # whoever settles it has it looked at again
                 continue
             # The inline way is the recorder's, and still open while nothing was sent.
-            is_inline = held.ended is not None and held.outgoing.take_inline() is not None
-            batch = None if held.is_fenced or is_inline else held.outgoing.take(most)
+            is_inline = held.ended is not None and held.output.take_inline() is not None
+            batch = None if held.is_fenced or is_inline else held.output.take(most)
             if batch is None:
                 self.forget(held)
                 continue
@@ -139,11 +139,11 @@ class Shipper:
         for (held, holder), answer in zip(turn, answers, strict=True):
             match answer:
                 case Recorded():
-                    held.outgoing.stored()
+                    held.output.stored()
                 case Fenced() if holder != held.holder or held.is_unsettled:
                     continue  # the same batch is sent again when it is settled whose the job is
                 case Fenced():
-                    held.outgoing.refused()
+                    held.output.refused()
                     self._on_fenced(held)
                 case BrokerError() if not is_out_of_memory(answer) and not is_damage(answer):
                     refusal = answer
@@ -154,7 +154,7 @@ class Shipper:
                     if not held.is_told_of_loss:
                         held.is_told_of_loss = True
                         logger.warning("job %s: output is dropped, and counted: %s", held.job_id, answer)
-                    held.outgoing.refused()
+                    held.output.refused()
             self._go_on(held)
         if refusal is not None:
             raise refusal
@@ -163,7 +163,7 @@ class Shipper:
     def _go_on(self, held: HeldJob) -> None:
         """A batch has been dealt with: when is the next?"""
         now = self._clock.monotonic()
-        if held.outgoing.is_waiting:
+        if held.output.is_waiting:
             held.next_append_s = self._due[held] = now if held.ended is not None else now + PERIOD_S
         elif held.ended is not None:
             self.forget(held)

@@ -18,8 +18,8 @@ from oneshot_queue.store import sweep
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.sweep import AUDIT_BATCH, AUDITED, LeaseSeen, Spared
 from oneshot_queue.store.transport.connection import AsyncConnection
-from oneshot_queue.workers.ipc.console import jobs_in_words
-from oneshot_queue.workers.worker.outages import level_of, past_damage
+from oneshot_queue.workers.ipc.console import describe_jobs
+from oneshot_queue.workers.worker.outages import level_of, skip_damaged
 from oneshot_queue.workers.worker.state.leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class Sweeper:
         for each in seen:
             length_s = each.length_s or self._settings.lease_s
             if each.id in watch.leases and asked_s - watch.leases[each.id][1] >= length_s:
-                count += await past_damage(self._decide_all(own.keys, each), otherwise=0)
+                count += await skip_damaged(self._decide_all(own.keys, each), otherwise=0)
         return count + await self._audit(own.keys, watch)
 
     def _since(self, watch: _Watch, seen: LeaseSeen, now: float) -> tuple[str, float]:
@@ -163,19 +163,19 @@ class Sweeper:
                 return count
             count += answer.decided
             if answer.is_done:
-                decided = jobs_in_words(count)
+                decided = describe_jobs(count)
                 logger.warning("queue %s: lease %s is over; decided %s", keys.queue, lease.id, decided)
                 return count
 
     async def _audit(self, keys: QueueKeys, watch: _Watch) -> int:
-        return sum([await past_damage(self._audit_state(keys, watch, state), otherwise=0) for state in AUDITED])
+        return sum([await skip_damaged(self._audit_state(keys, watch, state), otherwise=0) for state in AUDITED])
 
     async def _audit_state(self, keys: QueueKeys, watch: _Watch, state: JobState) -> int:
         asked_s = self._clock.monotonic()
         answer = await self._connection.run(sweep.audit(keys, state, watch.offsets[state]))
         read_s = self._clock.monotonic()
-        if answer.mended:
-            logger.warning("queue %s: mended %d of its %s jobs", keys.queue, answer.mended, state)
+        if answer.repaired:
+            logger.warning("queue %s: mended %d of its %s jobs", keys.queue, answer.repaired, state)
         before, found = watch.suspects[state], watch.found[state]
         for each in answer.suspects[: MAX_SUSPECTS - len(found)]:
             found[each] = before.get(each, read_s)
@@ -183,8 +183,8 @@ class Sweeper:
             # The walk is over: whoever it did not come across is none any more, or begins anew.
             watch.offsets[state], watch.suspects[state], watch.found[state] = 0, found, {}
         else:
-            watch.offsets[state] += AUDIT_BATCH - answer.mended
-        count = answer.mended
+            watch.offsets[state] += AUDIT_BATCH - answer.repaired
+        count = answer.repaired
         for job_id, lease_id in answer.suspects:
             if asked_s - before.get((job_id, lease_id), asked_s) >= self._settings.lease_s:
                 count += await self._decide(keys, job_id, lease_id)

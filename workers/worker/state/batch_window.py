@@ -13,7 +13,7 @@ from typing import Final
 PAUSE_S: Final = 0.003
 
 
-class Pace:
+class BatchWindow:
     """Lets whoever comes in a rush go on at the next beat, all together.
 
     Args:

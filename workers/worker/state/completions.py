@@ -16,7 +16,7 @@ from oneshot_queue.wire.chunks import Chunk, pack_chunks
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class Completion:
     """An attempt's end. It can be written as often as one likes: once it counts.
 
     Attributes:
@@ -65,7 +65,7 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
+class Requeue:
     """A job that went back to its queue, because it never began here.
 
     Attributes:

@@ -15,8 +15,8 @@ from oneshot_queue.store.attempts import Holder
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.leases import Intent
 from oneshot_queue.wire.specs import unpack_spec
-from oneshot_queue.workers.worker.state.completions import Ending
-from oneshot_queue.workers.worker.state.output_buffer import Allowance, Outgoing
+from oneshot_queue.workers.worker.state.completions import Completion
+from oneshot_queue.workers.worker.state.output_buffer import Allowance, OutputBuffer
 
 REMEMBERED_TOKENS: Final = 10_000
 
@@ -65,7 +65,7 @@ class HeldJob:
     attempt: int
     holder: Holder
     spec: JobSpec | None
-    outgoing: Outgoing = field(default_factory=Outgoing)
+    output: OutputBuffer = field(default_factory=OutputBuffer)
     pid: int | None = None
     started_s: float | None = None
     sequence: int = 0
@@ -77,7 +77,7 @@ class HeldJob:
     goes_back: str | None = None
     is_given_up: bool = False
     is_handed_on: bool = False
-    ending: Ending | None = None
+    completion: Completion | None = None
     is_unsettled: bool = False
     is_told_of_loss: bool = False
     is_damaged: bool = False
@@ -102,7 +102,7 @@ class HeldJob:
         return self.spec is not None and self.spec.is_exclusive
 
 
-class Holdings:
+class HeldJobs:
     """All held jobs, by queue and id.
 
     Attributes:
@@ -127,7 +127,7 @@ class Holdings:
     def add(self, held: HeldJob) -> None:
         """Hold a job."""
         self._held[held.task_id] = held
-        held.outgoing.share(self._allowance)
+        held.output.share(self._allowance)
         self._remember(held)
         self._changed.set()
 
@@ -140,7 +140,7 @@ class Holdings:
 
     def remove(self, held: HeldJob) -> None:
         """Let a job go."""
-        held.outgoing.share(Allowance())  # what was not sent is nobody's concern any more
+        held.output.share(Allowance())  # what was not sent is nobody's concern any more
         if self._held.get(held.task_id) is held:
             del self._held[held.task_id]
             if self.on_removed is not None:

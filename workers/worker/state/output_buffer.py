@@ -108,7 +108,7 @@ class Batch:
     tail_from: tuple[int, int]
 
 
-class Outgoing:
+class OutputBuffer:
     """One attempt's output between its pipes and Redis. At most one batch is in flight."""
 
     def __init__(self) -> None:

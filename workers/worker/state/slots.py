@@ -9,7 +9,7 @@ from typing import Final
 import anyio
 
 from oneshot_queue.clock import Clock
-from oneshot_queue.workers.ipc.journal import Notes
+from oneshot_queue.workers.ipc.journal import Journal
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Slots:
     """
 
     def __init__(
-        self, orchestrator: AsyncOrchestrator, clock: Clock, notes: Notes, *, max_jobs: int | None = None
+        self, orchestrator: AsyncOrchestrator, clock: Clock, notes: Journal, *, max_jobs: int | None = None
     ) -> None:
         self._orchestrator = orchestrator
         self._clock = clock

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from oneshot_queue.clock import Clock
 from oneshot_queue.workers.engine.runtime import StartForbidden
-from oneshot_queue.workers.ipc.journal import Notes
+from oneshot_queue.workers.ipc.journal import Journal
 from oneshot_queue.workers.ipc.lease_margin import margin_s
 from oneshot_queue.workers.processes.procfs import ticks_now
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 
 
-class JobNotes:
-    """The engine's ``Starts``, written where the supervisor finds them when this process is dead.
+class JournalStartLog:
+    """The engine's ``StartLog``, written where the supervisor finds them when this process is dead.
 
     Nothing begins under a lease that may have been given away: a worker that stood still since the claim, or whose
     claim was answered late, starts nothing that others have decided meanwhile. (One command may still begin: if the
@@ -26,17 +26,17 @@ class JobNotes:
     """
 
     def __init__(
-        self, notes: Notes, holdings: Holdings, *, leases: Sequence[Lease], clock: Clock, lease_s: float
+        self, notes: Journal, held_jobs: HeldJobs, *, leases: Sequence[Lease], clock: Clock, lease_s: float
     ) -> None:
         self._notes = notes
-        self._holdings = holdings
+        self._held_jobs = held_jobs
         self._by_keys = {lease.keys: lease for lease in leases}
         self._clock = clock
         self._good_s = lease_s - margin_s(lease_s)
         self._slots: dict[str, int] = {}
         self._leases: dict[int, str] = {}
-        holdings.on_removed = self._forget
-        holdings.on_handed_over = self._handed_over
+        held_jobs.on_removed = self._forget
+        held_jobs.on_handed_over = self._handed_over
 
     def begin(self, task_id: str) -> None:
         """A task's command is about to be started.
@@ -44,7 +44,7 @@ class JobNotes:
         Raises:
             StartForbidden: The lease it was claimed under is over, or as good as.
         """
-        held = self._holdings.by_task(task_id)
+        held = self._held_jobs.by_task(task_id)
         if held is not None:
             self._check_lease(held)
         if held is not None and task_id not in self._slots:

@@ -9,7 +9,7 @@ from oneshot_queue.spec import JobSpec
 from oneshot_queue.states import JobState
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.workers.worker.services.fencer import Fencer
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 from tests.workers.worker.state.test_held_jobs import ManualClock, a_held_job
 
@@ -23,13 +23,13 @@ class Place:
 
     def __init__(self, *, lease_s: float = 30.0) -> None:
         self.clock = ManualClock()
-        self.holdings = Holdings()
+        self.held_jobs = HeldJobs()
         now = self.clock.boottime()
         self.leases = [Lease(QueueKeys("oq", queue), "worker", renewed_s=now) for queue in ("queue", "other")]
         self.given_up: list[tuple[HeldJob, float]] = []
         self.fencer = Fencer(
             leases=self.leases,
-            holdings=self.holdings,
+            held_jobs=self.held_jobs,
             clock=self.clock,
             lease_s=lease_s,
             give_up=lambda held, grace_s: self.given_up.append((held, grace_s)),
@@ -38,7 +38,7 @@ class Place:
     def hold(self, spec: JobSpec | None = EXCLUSIVE, *, queue: str = "queue", job_id: str = "job") -> HeldJob:
         held = a_held_job(job_id, queue=queue)
         held.spec = spec
-        self.holdings.add(held)
+        self.held_jobs.add(held)
         return held
 
 

@@ -17,7 +17,7 @@ from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.leases import Renewed
 from oneshot_queue.workers.worker.orders import Orders
 from oneshot_queue.workers.worker.services.lease_keeper import LeaseKeeper
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 from oneshot_queue.workers.worker.state.server_clock import ServerClock
 from tests.support.waiting import eventually
@@ -50,7 +50,7 @@ class Place:
 
     def __init__(self, *, lease_s: float = 30.0) -> None:
         self.connection = Connection()
-        self.holdings = Holdings()
+        self.held_jobs = HeldJobs()
         self.lease = Lease(QueueKeys("oq", "queue"), "worker")
         self.interrupted: list[str] = []
         self._lease_s = lease_s
@@ -63,8 +63,8 @@ class Place:
         return LeaseKeeper(
             connection=connection,
             leases=leases,
-            holdings=self.holdings,
-            orders=Orders(self.holdings, self._interrupt, clock, patience_s=self._lease_s),
+            held_jobs=self.held_jobs,
+            orders=Orders(self.held_jobs, self._interrupt, clock, patience_s=self._lease_s),
             interrupt=self._interrupt,
             clock=clock,
             server_clock=ServerClock(clock),
@@ -76,7 +76,7 @@ class Place:
         held = a_held_job(job_id, queue=queue)
         if has_ended:
             held.ended = (Outcome(JobState.COMPLETED, Cause.EXIT, exit_code=0), 1.0)
-        self.holdings.add(held)
+        self.held_jobs.add(held)
         return held
 
     def _interrupt(self, task_id: str, _: float | None, __: str) -> bool:
@@ -93,7 +93,7 @@ async def test_jobs_of_a_lost_lease_are_ended_and_those_that_had_ended_are_let_g
     assert place.lease.id == "worker.2"
     assert (running.is_fenced, ended.is_fenced, elsewhere.is_fenced) == (True, True, False)
     assert running.task_id in place.interrupted
-    assert list(place.holdings) == [running, elsewhere]
+    assert list(place.held_jobs) == [running, elsewhere]
 
 
 async def test_a_lease_that_was_replaced_meanwhile_is_not_replaced_again() -> None:
@@ -101,7 +101,7 @@ async def test_a_lease_that_was_replaced_meanwhile_is_not_replaced_again() -> No
     await place.keeper.replace(place.lease, "worker.1")
     held = a_held_job()
     held.holder = type(held.holder)("1", "worker.2", "worker")
-    place.holdings.add(held)
+    place.held_jobs.add(held)
 
     await place.keeper.replace(place.lease, "worker.1")
 

@@ -14,8 +14,8 @@ from oneshot_queue.store.calls import Call
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.transport.server_facts import ServerFacts
 from oneshot_queue.workers.worker.services import reasserter
-from oneshot_queue.workers.worker.services.reasserter import Reassertion
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Holdings
+from oneshot_queue.workers.worker.services.reasserter import Reasserter
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 from tests.workers.worker.services.broker import ScriptedBroker
 from tests.workers.worker.state.test_held_jobs import ManualClock, a_held_job
@@ -29,17 +29,17 @@ class Place:
     def __init__(self, **answers: Any) -> None:
         self.broker = ScriptedBroker(**{"restore": 1, "finish": Recorded(), **answers})
         self.clock = ManualClock()
-        self.holdings = Holdings()
+        self.held_jobs = HeldJobs()
         self.held = a_held_job("a")
-        self.holdings.add(self.held)
+        self.held_jobs.add(self.held)
         self.facts = FIRST
         self.settled: list[HeldJob] = []
         self.fenced: list[HeldJob] = []
         self.broker.facts_of = lambda _: self.facts  # type: ignore[attr-defined]
-        self.reassertion = Reassertion(
+        self.reasserter = Reasserter(
             connection=self.broker,  # type: ignore[arg-type]
             leases=[Lease(QueueKeys("oq", "queue"), "worker")],
-            holdings=self.holdings,
+            held_jobs=self.held_jobs,
             clock=self.clock,
             settings=Settings(),
             host="host",
@@ -50,7 +50,7 @@ class Place:
 
     async def meet(self, facts: ServerFacts) -> None:
         self.facts = facts
-        await self.reassertion.greet(facts, self.broker.run_many)
+        await self.reasserter.meet_server(facts, self.broker.run_many)
 
 
 async def test_the_first_server_is_told_nothing() -> None:
@@ -59,7 +59,7 @@ async def test_the_first_server_is_told_nothing() -> None:
     await place.meet(FIRST)
 
     assert place.broker.asked == []
-    assert place.reassertion.run_id_of(QueueKeys("oq", "queue")) == "first"
+    assert place.reasserter.run_id_of(QueueKeys("oq", "queue")) == "first"
 
 
 async def test_another_run_is_told_of_the_lease_and_of_what_runs() -> None:
@@ -77,11 +77,11 @@ async def test_a_job_that_is_not_taken_at_once_is_told_again_and_nothing_is_writ
     await place.meet(FIRST)
 
     await place.meet(SECOND)
-    await place.reassertion.run_once()
+    await place.reasserter.run_once()
 
     assert (place.held.is_unsettled, place.fenced) == (True, [])
     place.broker.answers["adopt"] = True
-    assert await place.reassertion.run_once() == 0
+    assert await place.reasserter.run_once() == 0
     assert (place.held.is_unsettled, place.settled, place.fenced) == (False, [place.held], [])
 
 
@@ -91,7 +91,7 @@ async def test_a_job_that_is_refused_until_claims_go_on_is_fenced() -> None:
     await place.meet(SECOND)
 
     place.clock.seconds += reasserter.SETTLING_S
-    left = await place.reassertion.run_once()
+    left = await place.reasserter.run_once()
 
     assert (left, place.fenced, place.held.is_unsettled) == (0, [place.held], False)
 
@@ -104,7 +104,7 @@ async def test_a_job_that_a_new_server_could_not_be_told_of_is_told_to_the_old_o
     assert place.held.is_unsettled
 
     await place.meet(FIRST)
-    assert await place.reassertion.run_once() == 0
+    assert await place.reasserter.run_once() == 0
 
     assert (place.held.is_unsettled, place.settled, place.fenced) == (False, [place.held], [])
 
@@ -122,9 +122,9 @@ async def test_a_restart_while_the_last_one_is_being_told_does_not_use_up_the_ti
         return [False for _ in calls]
 
     place.broker.run_many = run_many  # type: ignore[method-assign]
-    await place.reassertion.run_once()
+    await place.reasserter.run_once()
 
     assert (restarts, place.fenced, place.held.is_unsettled) == ([], [], True)
     place.clock.seconds += reasserter.SETTLING_S
-    await place.reassertion.run_once()
+    await place.reasserter.run_once()
     assert place.fenced == [place.held]

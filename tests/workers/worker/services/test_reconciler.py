@@ -13,7 +13,7 @@ from oneshot_queue.store.calls import Call
 from oneshot_queue.store.claims import Claim, Claimed, Returned
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.workers.worker.services.reconciler import Reconciler
-from oneshot_queue.workers.worker.state.held_jobs import Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 from tests.workers.worker.services.broker import ScriptedBroker
 from tests.workers.worker.state.test_held_jobs import a_held_job
@@ -24,7 +24,7 @@ class Place:
 
     def __init__(self, *claims: Claim, free_slots: int = 9) -> None:
         self.free_slots = free_slots
-        self.holdings = Holdings()
+        self.held_jobs = HeldJobs()
         self.turn = anyio.Lock()
         self.admitted: list[tuple[str, str, str]] = []
         self.believed = {"queue": claims, "other": ()}
@@ -35,7 +35,7 @@ class Place:
         self.reconciler = Reconciler(
             connection=self.broker,  # type: ignore[arg-type]
             leases=[Lease(QueueKeys("oq", queue), "worker") for queue in self.believed],
-            holdings=self.holdings,
+            held_jobs=self.held_jobs,
             slots=self,
             turn=self.turn,
             worker="name",
@@ -45,7 +45,7 @@ class Place:
 
     async def _admit(self, lease: Lease, lease_id: str, claim: Claim) -> None:
         self.admitted.append((lease.keys.queue, lease_id, claim.token))
-        self.holdings.add(a_held_job(claim.job_id, queue=lease.keys.queue, token=claim.token))
+        self.held_jobs.add(a_held_job(claim.job_id, queue=lease.keys.queue, token=claim.token))
         self.free_slots -= 1
 
 
@@ -76,8 +76,8 @@ async def test_jobs_that_never_came_return_uncounted_where_there_is_no_room() ->
 async def test_job_that_came_and_ended_here_does_not_begin_again() -> None:
     place = Place(a_claim())
     held = a_held_job("job", token="7-a")
-    place.holdings.add(held)
-    place.holdings.remove(held)
+    place.held_jobs.add(held)
+    place.held_jobs.remove(held)
 
     assert await place.reconciler.run_once() == 0
 
@@ -87,8 +87,8 @@ async def test_job_that_came_and_ended_here_does_not_begin_again() -> None:
 async def test_later_attempt_of_a_job_that_came_before_is_started() -> None:
     place = Place(a_claim(token="8-b"))
     held = a_held_job("job", token="7-a")
-    place.holdings.add(held)
-    place.holdings.remove(held)
+    place.held_jobs.add(held)
+    place.held_jobs.remove(held)
 
     await place.reconciler.run_once()
 
@@ -97,15 +97,15 @@ async def test_later_attempt_of_a_job_that_came_before_is_started() -> None:
 
 async def test_same_id_and_token_in_another_queue_is_another_job() -> None:
     place = Place(a_claim())
-    place.holdings.add(a_held_job("job", queue="other", token="7-a"))
+    place.held_jobs.add(a_held_job("job", queue="other", token="7-a"))
 
     assert await place.reconciler.run_once() == 1
 
 
 async def test_what_runs_is_named_to_redis_by_its_token_and_queue() -> None:
     place = Place()
-    place.holdings.add(a_held_job("a", queue="queue", token="1-a"))
-    place.holdings.add(a_held_job("b", queue="other", token="2-b"))
+    place.held_jobs.add(a_held_job("a", queue="queue", token="1-a"))
+    place.held_jobs.add(a_held_job("b", queue="other", token="2-b"))
 
     await place.reconciler.run_once()
 
@@ -140,7 +140,7 @@ async def test_nothing_is_looked_at_while_a_claim_is_under_way() -> None:
         await anyio.wait_all_tasks_blocked()
         assert place.broker.asked == []
         # The claim's reply came after all.
-        place.holdings.add(a_held_job("job", token="7-a"))
+        place.held_jobs.add(a_held_job("job", token="7-a"))
         place.turn.release()
         await anyio.wait_all_tasks_blocked()
         await place.turn.acquire()

@@ -17,9 +17,9 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store.attempts import Recorded
 from oneshot_queue.workers.worker.services.recorder import Recorder
 from oneshot_queue.workers.worker.spool import Spool
-from oneshot_queue.workers.worker.spooler import Safekeeping
-from oneshot_queue.workers.worker.state.batch_window import Pace
-from oneshot_queue.workers.worker.state.held_jobs import Holdings
+from oneshot_queue.workers.worker.spooler import Spooler
+from oneshot_queue.workers.worker.state.batch_window import BatchWindow
+from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
 from oneshot_queue.workers.worker.state.server_clock import ServerClock
 from tests.support.waiting import eventually
 from tests.workers.worker.state.test_held_jobs import a_held_job
@@ -42,23 +42,23 @@ class Connection:
         return [answer for _ in calls]
 
 
-def a_recorder(connection: Connection, holdings: Holdings) -> Recorder:
+def a_recorder(connection: Connection, held_jobs: HeldJobs) -> Recorder:
     return Recorder(
         connection=connection,  # type: ignore[arg-type]
-        holdings=holdings,
+        held_jobs=held_jobs,
         clock=SystemClock(),
         settings=Settings(),
         on_fenced=lambda _: None,
-        safe=Safekeeping(Spool(None), SystemClock(), ServerClock(SystemClock())),
-        pace=Pace(lambda: False),
+        spooler=Spooler(Spool(None), SystemClock(), ServerClock(SystemClock())),
+        window=BatchWindow(lambda: False),
     )
 
 
 @pytest.mark.timeout(10)  # it goes round without ever waiting, if it fails
 async def test_changes_of_a_fenced_job_are_forgotten_not_looked_at_for_ever() -> None:
-    connection, holdings, held = Connection(), Holdings(), a_held_job()
-    holdings.add(held)
-    recorder = a_recorder(connection, holdings)
+    connection, held_jobs, held = Connection(), HeldJobs(), a_held_job()
+    held_jobs.add(held)
+    recorder = a_recorder(connection, held_jobs)
     recorder.note(held, "detect_silence")
     held.is_fenced = True
 
@@ -75,9 +75,9 @@ async def test_changes_of_a_fenced_job_are_forgotten_not_looked_at_for_ever() ->
 
 async def test_a_refused_login_ends_no_recorder() -> None:
     connection = Connection(BrokerRefused("redis://", "WRONGPASS", "check it"))
-    holdings, held = Holdings(), a_held_job()
-    holdings.add(held)
-    recorder = a_recorder(connection, holdings)
+    held_jobs, held = HeldJobs(), a_held_job()
+    held_jobs.add(held)
+    recorder = a_recorder(connection, held_jobs)
     recorder.note(held, "detect_silence")
 
     async with anyio.create_task_group() as group:
@@ -89,9 +89,9 @@ async def test_a_refused_login_ends_no_recorder() -> None:
 
 
 async def test_an_end_is_written_once_though_something_came_up_meanwhile() -> None:
-    connection, holdings, held = Connection(), Holdings(), a_held_job()
-    holdings.add(held)
-    recorder = a_recorder(connection, holdings)
+    connection, held_jobs, held = Connection(), HeldJobs(), a_held_job()
+    held_jobs.add(held)
+    recorder = a_recorder(connection, held_jobs)
     connection.meanwhile = lambda: recorder.look_at(held)
     held.ended = (Outcome(JobState.COMPLETED, Cause.EXIT, exit_code=0), 1.0)
     recorder.look_at(held)
@@ -99,13 +99,13 @@ async def test_an_end_is_written_once_though_something_came_up_meanwhile() -> No
     assert [await recorder.run_once(), await recorder.run_once()] == [1, 0]
 
     assert connection.asked == [1]
-    assert len(holdings) == 0
+    assert len(held_jobs) == 0
 
 
 @pytest.mark.parametrize("count", [51, 52, 200, 201])
 async def test_what_cannot_be_recorded_is_bounded_and_still_takes_turns(count: int) -> None:
-    holdings, held = Holdings(), a_held_job()
-    recorder = a_recorder(Connection(), holdings)
+    held_jobs, held = HeldJobs(), a_held_job()
+    recorder = a_recorder(Connection(), held_jobs)
 
     recorder.note(held)
     for number in range(count):

@@ -62,7 +62,7 @@ async def test_a_job_that_wrote_and_fell_silent_is_not_kept(shipper: Shipper) ->
         __slots__ = ("__weakref__",)
 
     held = Held(**{name: getattr(a_held_job(), name) for name in ("keys", "job_id", "attempt", "holder", "spec")})
-    held.outgoing.append(OutputStream.STDOUT, 0, b"hello", 1_000)
+    held.output.append(OutputStream.STDOUT, 0, b"hello", 1_000)
     shipper.look_at(held)
     assert await shipper.run_once() == 1
 
@@ -76,7 +76,7 @@ async def test_a_job_that_wrote_and_fell_silent_is_not_kept(shipper: Shipper) ->
 async def test_output_that_follows_soon_waits_for_its_turn(shipper: Shipper) -> None:
     held = a_held_job()
     for offset in (0, 1):
-        held.outgoing.append(OutputStream.STDOUT, offset, b"x", 1_000)
+        held.output.append(OutputStream.STDOUT, offset, b"x", 1_000)
         shipper.look_at(held)
         sent = await shipper.run_once()
         assert sent == (1 if offset == 0 else 0)
@@ -112,7 +112,7 @@ async def test_floods_take_turns_and_whoever_writes_little_comes_to_speak() -> N
     written = Counter[str]()
 
     def write(held: HeldJob, size: int) -> None:
-        held.outgoing.append(OutputStream.STDOUT, written[held.job_id], b"x" * size, 1_000)
+        held.output.append(OutputStream.STDOUT, written[held.job_id], b"x" * size, 1_000)
         written[held.job_id] += size
         shipper.look_at(held)
 

@@ -11,7 +11,7 @@ import pytest
 from oneshot_queue.store.attempts import Holder
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.workers.worker.state import held_jobs as holdings_module
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Holdings
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.server_clock import ServerClock
 
 
@@ -20,53 +20,53 @@ def a_held_job(job_id: str = "job", *, queue: str = "queue", token: str = "1") -
 
 
 def test_a_job_is_found_by_its_queue_and_id_and_by_its_task() -> None:
-    holdings = Holdings()
+    held_jobs = HeldJobs()
     one, other = a_held_job("same", queue="a"), a_held_job("same", queue="b")
 
-    holdings.add(one)
-    holdings.add(other)
+    held_jobs.add(one)
+    held_jobs.add(other)
 
-    assert holdings.find("a", "same") is one
-    assert holdings.find("b", "same") is other
-    assert holdings.by_task(one.task_id) is one
-    assert holdings.find("c", "same") is None
-    assert (len(holdings), list(holdings)) == (2, [one, other])
+    assert held_jobs.find("a", "same") is one
+    assert held_jobs.find("b", "same") is other
+    assert held_jobs.by_task(one.task_id) is one
+    assert held_jobs.find("c", "same") is None
+    assert (len(held_jobs), list(held_jobs)) == (2, [one, other])
 
 
 def test_an_attempt_is_known_as_received_even_when_it_has_long_ended() -> None:
-    holdings = Holdings()
+    held_jobs = HeldJobs()
     held = a_held_job(token="7")
-    holdings.add(held)
+    held_jobs.add(held)
 
-    holdings.remove(held)
+    held_jobs.remove(held)
 
-    assert holdings.has_received("queue", "job", "7")
-    assert not holdings.has_received("queue", "job", "8")
-    assert not holdings.has_received("other", "job", "7")
+    assert held_jobs.has_received("queue", "job", "7")
+    assert not held_jobs.has_received("queue", "job", "8")
+    assert not held_jobs.has_received("other", "job", "7")
 
 
 def test_a_job_that_was_handed_over_once_more_is_known_under_both_tokens() -> None:
-    holdings, told = Holdings(), list[HeldJob]()
-    holdings.on_handed_over = told.append
+    held_jobs, told = HeldJobs(), list[HeldJob]()
+    held_jobs.on_handed_over = told.append
     held = a_held_job(token="7")
-    holdings.add(held)
+    held_jobs.add(held)
 
-    holdings.hand_over(held, Holder("8", "worker.2", "worker"))
+    held_jobs.hand_over(held, Holder("8", "worker.2", "worker"))
 
-    assert (held.holder.token, told, list(holdings)) == ("8", [held], [held])
-    assert all(holdings.has_received("queue", "job", token) for token in ("7", "8"))
+    assert (held.holder.token, told, list(held_jobs)) == ("8", [held], [held])
+    assert all(held_jobs.has_received("queue", "job", token) for token in ("7", "8"))
 
 
 def test_what_is_remembered_of_ended_jobs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holdings_module, "REMEMBERED_TOKENS", 10)
-    holdings = Holdings()
+    held_jobs = HeldJobs()
 
     for number in range(100):
         held = a_held_job(f"job-{number}", token=str(number))
-        holdings.add(held)
-        holdings.remove(held)
+        held_jobs.add(held)
+        held_jobs.remove(held)
 
-    assert [holdings.has_received("queue", f"job-{number}", str(number)) for number in (89, 90, 99)] == [
+    assert [held_jobs.has_received("queue", f"job-{number}", str(number)) for number in (89, 90, 99)] == [
         False,
         True,
         True,
@@ -74,80 +74,80 @@ def test_what_is_remembered_of_ended_jobs_is_bounded(monkeypatch: pytest.MonkeyP
 
 
 def test_an_earlier_attempt_does_not_take_a_later_one_of_the_same_job_away() -> None:
-    holdings = Holdings()
+    held_jobs = HeldJobs()
     earlier, later = a_held_job(token="1"), a_held_job(token="2")
-    holdings.add(earlier)
-    holdings.add(later)
+    held_jobs.add(earlier)
+    held_jobs.add(later)
 
-    holdings.remove(earlier)
+    held_jobs.remove(earlier)
 
-    assert holdings.find("queue", "job") is later
+    assert held_jobs.find("queue", "job") is later
 
 
 def test_jobs_may_come_and_go_while_they_are_gone_through() -> None:
-    holdings = Holdings()
+    held_jobs = HeldJobs()
     for number in range(5):
-        holdings.add(a_held_job(str(number)))
+        held_jobs.add(a_held_job(str(number)))
 
-    for held in holdings:
-        holdings.remove(held)
+    for held in held_jobs:
+        held_jobs.remove(held)
 
-    assert len(holdings) == 0
+    assert len(held_jobs) == 0
 
 
 async def test_whoever_waits_for_a_change_is_woken_by_the_next_one() -> None:
-    holdings = Holdings()
+    held_jobs = HeldJobs()
     held = a_held_job()
     woken = []
 
     async def wait() -> None:
-        await holdings.wait_for_change()
-        woken.append(len(holdings))
+        await held_jobs.wait_for_change()
+        woken.append(len(held_jobs))
 
     async with anyio.create_task_group() as group:
         group.start_soon(wait)
         group.start_soon(wait)
         await asyncio.sleep(0)
-        holdings.add(held)
+        held_jobs.add(held)
 
     assert woken == [1, 1]
 
 
 async def test_whoever_waits_for_nothing_to_be_held_waits_for_all_of_it() -> None:
-    holdings = Holdings()
+    held_jobs = HeldJobs()
     one, other = a_held_job("one"), a_held_job("other")
-    holdings.add(one)
-    holdings.add(other)
+    held_jobs.add(one)
+    held_jobs.add(other)
     seen = []
 
     async def wait() -> None:
-        await holdings.wait_until_written()
-        seen.append(len(holdings))
+        await held_jobs.wait_until_written()
+        seen.append(len(held_jobs))
 
     async with anyio.create_task_group() as group:
         group.start_soon(wait)
         await asyncio.sleep(0)
-        holdings.remove(one)
+        held_jobs.remove(one)
         await asyncio.sleep(0)
         assert seen == []
-        holdings.remove(other)
+        held_jobs.remove(other)
 
     assert seen == [0]
 
 
 async def test_nobody_waits_for_an_end_that_a_damaged_key_holds_up() -> None:
-    holdings = Holdings()
+    held_jobs = HeldJobs()
     held = a_held_job("one")
-    holdings.add(held)
+    held_jobs.add(held)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(holdings.wait_until_written)
+        group.start_soon(held_jobs.wait_until_written)
         await asyncio.sleep(0)
-        assert not holdings.are_written
-        holdings.mark_damaged(held)
+        assert not held_jobs.are_written
+        held_jobs.mark_damaged(held)
 
-    assert holdings.are_written
-    assert len(holdings) == 1
+    assert held_jobs.are_written
+    assert len(held_jobs) == 1
 
 
 @dataclass

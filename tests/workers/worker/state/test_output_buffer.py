@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from oneshot_queue.task_events import OutputStream
 from oneshot_queue.wire.chunks import Chunk
 from oneshot_queue.workers.worker.state import output_buffer
-from oneshot_queue.workers.worker.state.output_buffer import Allowance, Batch, Outgoing
+from oneshot_queue.workers.worker.state.output_buffer import Allowance, Batch, OutputBuffer
 
 OUT, ERR = OutputStream.STDOUT, OutputStream.STDERR
 HEAD, TAIL, CHUNK, BATCH, WAITING, ALL = 40, 200, 16, 64, 32, 600
@@ -71,7 +71,7 @@ class Store:
 class Job:
     """A job that writes, and the store it writes to."""
 
-    out: Outgoing = field(default_factory=Outgoing)
+    out: OutputBuffer = field(default_factory=OutputBuffer)
     store: Store = field(default_factory=Store)
     ends: dict[OutputStream, int] = field(default_factory=lambda: dict.fromkeys(OutputStream, 0))
 
@@ -257,7 +257,7 @@ def test_an_output_that_is_in_flight_or_large_cannot() -> None:
 
 
 def test_no_output_at_all_is_nothing_to_send() -> None:
-    out = Outgoing()
+    out = OutputBuffer()
 
     assert (out.take(), out.take_inline(), out.is_waiting, out.kept) == (None, [], False, 0)
 
