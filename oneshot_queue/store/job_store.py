@@ -174,11 +174,11 @@ def submit_many(
         args += (job.id, packed, spec.priority, stdin, due, expires, _retry_policy(spec))
         size += len(packed) + len(stdin)
         if len(args) >= _SUBMIT_ARGS or size >= MAX_SUBMIT_BYTES:
-            yield scripted("submit", keys.nameless, tuple(args), _read_submitted)
+            yield scripted("enqueue", keys.nameless, tuple(args), _read_submitted)
             del args[2:]
             size = 0
     if len(args) > 2:
-        yield scripted("submit", keys.nameless, tuple(args), _read_submitted)
+        yield scripted("enqueue", keys.nameless, tuple(args), _read_submitted)
 
 
 def record(

@@ -88,7 +88,7 @@ def test_a_server_that_lost_everything_is_used_again_and_what_ran_is_ended(
 def test_a_server_that_forgot_the_scripts_is_told_them_again(own_deployment: Deployment, ends: EndsWatcher) -> None:
     own_deployment.start_worker(concurrency=2)
     jobs = []
-    for name in ("submit", "claim", "finish"):
+    for name in ("enqueue", "claim", "finish"):
         jobs.append(own_deployment.enqueue().id)
         wait_until(own_deployment.entries, lambda left: left == 0, what="the job to end")
         forget_scripts(own_deployment.redis, script(name).sha)

@@ -124,7 +124,7 @@ def submission(deployment: Deployment, job_id: str, spec: bytes) -> list[tuple[A
     """What a hostile producer sends: a job like any other, but for its spec."""
     from oneshot_queue.store.scripts import script
 
-    submit = script("submit").text
+    submit = script("enqueue").text
     job = (job_id, spec, "normal", b"", "", "", "")
     return [
         ("SADD", f"{{{deployment.settings.namespace}}}:queues", deployment.queue_name),

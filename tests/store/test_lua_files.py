@@ -60,7 +60,7 @@ WRAPPERS: dict[str, Call[Any]] = {
     "register": lease_store.register(KEYS, "w.1", 30),
     "renew": lease_store.renew(KEYS, "w.1", 30, [lease_store.Intent("id", 1, None)]),
     "show_presence": lease_store.show_presence("oq", a_presence()),
-    "submit": job_store.submit(KEYS, "id", JobSpec(["true"]), by="me", max_length=1),
+    "enqueue": job_store.submit(KEYS, "id", JobSpec(["true"]), by="me", max_length=1),
     "unregister": lease_store.unregister(KEYS, "w.1"),
 }
 PREFIXES = {"show_presence": "{oq}"}
@@ -192,7 +192,7 @@ def test_wrapper_sends_as_many_keys_and_arguments_as_the_header_describes(name: 
     if repeats_from is None:
         assert sent == len(arguments)
     else:
-        group = {"append_output": 6, "examine_kept": 1, "reclaim": 1, "submit": 7}.get(name, 2)
+        group = {"append_output": 6, "examine_kept": 1, "reclaim": 1, "enqueue": 7}.get(name, 2)
         assert sent >= repeats_from
         assert (sent - (repeats_from - 1)) % group == 0
 
