@@ -1,4 +1,4 @@
-"""What the header of every Lua file promises is what its code does, and what its wrapper sends."""
+"""The header of every Lua file matches its code and its wrapper, and its reads match the names they are given."""
 
 from __future__ import annotations
 
@@ -64,19 +64,19 @@ WRAPPERS: dict[str, Call[Any]] = {
     "unregister": leases.unregister(KEYS, "w.1"),
 }
 PREFIXES = {"show_presence": "{oq}"}
-"""Of scripts that know no queue."""
+"""Prefixes of scripts that belong to no queue."""
 
 
 @dataclass(frozen=True)
 class LuaFile:
-    """One script, taken apart."""
+    """One script, split into its header and its code without comments."""
 
     header: str
     body: str
 
     @property
     def code(self) -> str:
-        """Its own code and that of every shared function it reaches."""
+        """Its own code and that of every shared function it calls, directly or through another."""
         found: dict[str, str] = {}
         text = self.body
         while new := {n: f for n, f in FUNCTIONS.items() if n not in found and re.search(rf"\b{n}\(", text)}:
@@ -85,16 +85,17 @@ class LuaFile:
         return text
 
     def described(self, kind: str) -> tuple[set[int], int | None]:
-        """Numbers of the header's KEYS or ARGV, and from which on they repeat."""
+        """Numbers of the header's KEYS or ARGV, and the number from which they repeat."""
         rows = re.findall(rf"^-- {kind}\[(\d+)(\.\.\.)?\] +\S", self.header, re.MULTILINE)
         repeated = [int(number) for number, dots in rows if dots]
         return {int(number) for number, _ in rows}, repeated[0] if repeated else None
 
     @property
-    def only_named(self) -> set[int]:
-        """Numbers of the keys that the header gives, and no code uses."""
+    def only_routing(self) -> set[int]:
+        """Numbers of the keys that the header lists although no code uses them."""
         return {
-            int(number) for number in re.findall(r"^-- KEYS\[(\d+)\] +workers, only named", self.header, re.MULTILINE)
+            int(number)
+            for number in re.findall(r"^-- KEYS\[(\d+)\] +workers, passed for routing", self.header, re.MULTILINE)
         }
 
 
@@ -120,7 +121,7 @@ def test_header_describes_exactly_the_keys_that_are_used(name: str) -> None:
     if "KEYS[tonumber(" in file.code:
         assert used <= described
     else:
-        assert used == described - file.only_named
+        assert used == described - file.only_routing
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -176,6 +177,23 @@ def test_header_names_the_shared_files_whose_functions_are_used(name: str) -> No
 
         if path.stem not in ("base", name.removeprefix("shared/")):
             assert used == (path.stem in (named[1].split() if named else []))
+
+
+@pytest.mark.parametrize("name", [*NAMES, *(f"shared/{each}" for each in SHARED_NAMES)])
+def test_fields_that_are_read_together_are_unpacked_into_locals_of_the_same_names(name: str) -> None:
+    body = lua_file(name).body
+
+    for read in re.finditer(r"'HMGET',([^)]*)\)", body):
+        fields = re.findall(r"'(\w+)'", read[1])
+        statement = body[body.rindex("local ", 0, read.start()) : read.end()]
+        if "unpack(" not in statement:  # where the reply may be an error, it is unpacked a few lines below
+            reply = statement.split()[1]
+            unpacked = re.search(rf"local [\w\s,]+? = unpack\({reply}\)", body[read.end() :])
+            assert unpacked
+            statement = unpacked[0]
+        names = re.findall(r"\w+", statement.partition("=")[0])[1:]
+
+        assert [each.removeprefix("stored_") for each in names] == fields
 
 
 @pytest.mark.parametrize("name", NAMES)

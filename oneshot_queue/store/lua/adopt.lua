@@ -1,4 +1,4 @@
--- Say that an attempt is being run, or was, to a server that may have forgotten that it handed it out.
+-- Record an attempt that a worker runs or ran, for a server that may have lost the claim.
 --
 -- KEYS[1]  the queue's prefix
 -- KEYS[2]  job (hash)
@@ -8,36 +8,39 @@
 -- ARGV[4]  attempt
 -- ARGV[5]  name of the worker
 -- ARGV[6]  its host
--- ARGV[7]  how long ago it was started, in ms
+-- ARGV[7]  ms since the attempt was started
 --
--- Uses  placing entries
+-- Uses  queueing entries
 -- Builds  ready:, delayed, expiring, intents:, job:, state:, text:, events:, bell
--- Returns {"kept"} if it is on record, {"adopted"} if it is again, or {"fenced"} if the job is another's, or has ended
+-- Returns {"kept"} if the attempt is still recorded, {"adopted"} if it is recorded again, or {"fenced"} if the job
+-- does not wait for this attempt, or has a newer token
 
-local job = redis.call('HMGET', KEYS[2], 'token', 'lease', 'state', 'attempt', 'entry', 'priority', 'changed', 'due',
-  'expires', 'created')
-local id, state = ARGV[1], job[3]
-if state and not IS_FINAL[state] and job[1] == ARGV[2] and job[2] == ARGV[3] then
+local token, lease, state, attempt, entry, priority, changed, due, expires, created =
+  unpack(redis.call('HMGET', KEYS[2],
+    'token', 'lease', 'state', 'attempt', 'entry', 'priority', 'changed', 'due', 'expires', 'created'))
+local id = ARGV[1]
+if state and not IS_FINAL[state] and token == ARGV[2] and lease == ARGV[3] then
   return { 'kept' }
 end
-local function number_of(token)
-  return tonumber(string.match(token or '', '^%d+')) or 0
+local function number_of(text)
+  return tonumber(string.match(text or '', '^%d+')) or 0
 end
-if state ~= 'CREATED' or job[4] ~= ARGV[4] or number_of(job[1]) >= number_of(ARGV[2]) then
+if state ~= 'CREATED' or attempt ~= ARGV[4] or number_of(token) >= number_of(ARGV[2]) then
   return { 'fenced' }
 end
 
-local at_ms, to, priority = happened_ms(ARGV[7], job[7] or job[10]), next_state(state, 'start'), job[6]
+local at_ms, to = happened_ms(ARGV[7], changed or created), next_state(state, 'start')
 begin_writing()
-step_out(id, { entry = job[5], priority = priority, due = job[8], expires = job[9] })
-if job[9] then
+leave_queue(id, { entry = entry, priority = priority, due = due, expires = expires })
+if expires then
   redis.call('HDEL', KEYS[2], 'expires')
-  redis.call('HSET', KEYS[2], 'expiry', job[9]) -- should it come back without having begun
+  -- Kept in case the job is requeued without having begun.
+  redis.call('HSET', KEYS[2], 'expiry', expires)
 end
-line_up(id, priority)
-hold_entry(T .. ':ready:' .. priority, redis.call('HGET', KEYS[2], 'entry'), ARGV[3])
-redis.call('HSET', KEYS[2], 'state', to, 'token', ARGV[2], 'lease', ARGV[3], 'worker', ARGV[5], 'host', ARGV[6], 'started',
-  digits(at_ms), 'changed', digits(at_ms))
+join_queue(id, priority)
+assign_entry(T .. ':ready:' .. priority, redis.call('HGET', KEYS[2], 'entry'), ARGV[3])
+redis.call('HSET', KEYS[2], 'state', to, 'token', ARGV[2], 'lease', ARGV[3], 'worker', ARGV[5], 'host', ARGV[6],
+  'started', format_int(at_ms), 'changed', format_int(at_ms))
 move_state(id, state, to, at_ms)
 add_history(id, { state = to, at_ms = at_ms, attempt = ARGV[4], cause = 'adopted', by = ARGV[5] })
 announce(id, to)

@@ -1,56 +1,59 @@
--- Look through a part of an index for jobs that nobody would ever come back to, and mend what is beyond doubt.
+-- Check one page of a state's index for jobs that no worker would ever find, and repair what is safe to repair.
 --
--- A waiting job whose entry is gone, or was handed to somebody who does not hold the job, gets a new one, or waits until
--- it is due. Ids whose job is gone, or in another state, leave the index; the second kind goes to the index of that state.
--- What cannot be read is left to the doctor. Running jobs whose lease is not registered are reported: whoever has seen
--- them so for the length of a lease decides them.
+-- A waiting job gets a new entry if its entry is gone, or was delivered to a consumer that does not hold the job. If it
+-- has a due time and no entry, it is delayed again. Ids of missing jobs leave the index, and jobs in another state move
+-- to that state's index. Unreadable jobs are left to the doctor. Running jobs without a registered lease are reported;
+-- a worker that has seen one so for the length of a lease settles it.
 --
 -- KEYS[1]  the queue's prefix
--- KEYS[2]  workers, only named: see base.lua
--- ARGV[1]  state whose index it is: CREATED, RUNNING or IDLE
--- ARGV[2]  where to begin
+-- KEYS[2]  workers, passed for routing only: see base.lua
+-- ARGV[1]  state of the index: CREATED, RUNNING or IDLE
+-- ARGV[2]  rank of the first job
 --
--- Uses  placing waiting examining starting
+-- Uses  queueing waiting examining starting
 -- Builds  workers, ready:, delayed, expiring, intents:, job:, spec:, stdin:, text:, state:, bell
--- Returns {"audited", how many were looked at (100 if there may be more), how many mended, id, lease, ...}
+-- Returns {"audited", number of jobs checked (100 if there may be more), number repaired, id, lease, ...}
 
 local state, start = ARGV[1], tonumber(ARGV[2])
 local index = T .. ':state:' .. state
 local ids = redis.call('ZRANGE', index, start, start + 99)
 local reply = { 'audited', #ids, 0 }
-local mended = 0
-redis.call('ZREM', index, '') -- a write that passes when memory is full, so that the next ones do
+local repaired = 0
+-- Redis never denies this write, so the next ones succeed even when memory is full.
+redis.call('ZREM', index, '')
 
-local function mend_place(id, job)
-  if redis.call('ZSCORE', T .. ':delayed', id) or (job.entry and waits(T .. ':ready:' .. job.priority, job.entry)) then
+-- Make sure that a waiting job has an undelivered entry or is delayed.
+local function repair_queueing(id, job)
+  if redis.call('ZSCORE', T .. ':delayed', id)
+      or (job.entry and is_undelivered(T .. ':ready:' .. job.priority, job.entry)) then
     return
   end
   local due = redis.call('HGET', T .. ':job:' .. id, 'due')
   if not job.entry and is_number(due, 15) then
     wait_until_due(id, tonumber(due))
-  elseif has_texts(id, job) then -- without them a claim would set its entry aside again
-    step_out(id, { entry = job.entry, priority = job.priority })
-    line_up(id, job.priority)
+  elseif has_readable_texts(id, job) then -- otherwise a claim would quarantine the new entry
+    leave_queue(id, { entry = job.entry, priority = job.priority })
+    join_queue(id, job.priority)
   else
     return
   end
-  mended = mended + 1
+  repaired = repaired + 1
 end
 
 for _, id in ipairs(ids) do
-  local found, job = find_job(id)
+  local found, job = classify_job(id)
   if found == 'gone' or (job and found ~= state) then
     redis.call('ZREM', index, id)
-    mended = mended + 1
+    repaired = repaired + 1
     if job then
-      list(id, job)
+      add_to_index(id, job)
     end
   elseif job and state == 'CREATED' then
-    mend_place(id, job)
+    repair_queueing(id, job)
   elseif job and (not job.lease or not is_live(job.lease)) then
     reply[#reply + 1] = id
     reply[#reply + 1] = job.lease or ''
   end
 end
-reply[3] = mended
+reply[3] = repaired
 return reply

@@ -1,7 +1,7 @@
--- Remove some of all keys that begin with a prefix; called again with the cursor it returned, until that is 0.
+-- Remove some of the keys that begin with a prefix. Call it again with the returned cursor until that is 0.
 --
 -- KEYS[1]  the prefix
--- KEYS[2]  workers, only named: see base.lua; of the keys of no queue, the set of queues
+-- KEYS[2]  workers, passed for routing only: see base.lua; for the namespace's own keys, the set of queues
 -- ARGV[1]  cursor, 0 at first
 --
 -- Returns {"erased", cursor}

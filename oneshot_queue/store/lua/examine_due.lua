@@ -1,36 +1,37 @@
--- Examine a part of what the clock watches: jobs that are not due yet, or that end if nobody starts them in time.
+-- Check one page of the delayed set or the expiring set, and on request repair what is safe to repair.
 --
 -- KEYS[1]  the queue's prefix
--- KEYS[2]  workers, only named: see base.lua
+-- KEYS[2]  workers, passed for routing only: see base.lua
 -- ARGV[1]  delayed or expiring
--- ARGV[2]  where to begin
--- ARGV[3]  1 to mend, 0 to change nothing
+-- ARGV[2]  rank of the first job
+-- ARGV[3]  1 to repair, 0 to change nothing
 --
 -- Uses  examining
 -- Builds  delayed, expiring, job:, text:, state:
--- Returns {"examined", how many were looked at (100 if there may be more), how many left, {code, subject, detail, 1 if
--- mended else 0}...}
+-- Returns {"examined", number of jobs checked (100 if there may be more), number removed from the set, {code, subject,
+-- detail, 1 if repaired else 0}...}
 
 local key = ARGV[1] == 'delayed' and T .. ':delayed' or T .. ':expiring'
-local start, mends = tonumber(ARGV[2]), ARGV[3] == '1'
+local start, repairs = tonumber(ARGV[2]), ARGV[3] == '1'
 local ids = redis.call('ZRANGE', key, start, start + 99)
 local reply = { 'examined', #ids, 0 }
-if mends then
-  redis.call('ZREM', key, '') -- a write that passes when memory is full, so that the next ones do
+if repairs then
+  -- Redis never denies this write, so the next ones succeed even when memory is full.
+  redis.call('ZREM', key, '')
 end
 for _, id in ipairs(ids) do
-  local found, job = find_job(id)
+  local found, job = classify_job(id)
   if found == 'unreadable' then
-    tell(reply, 'unreadable-job', id, 'its record', false)
+    add_finding(reply, 'unreadable-job', id, 'its record', false)
   elseif found ~= 'CREATED' then
-    if mends then
+    if repairs then
       redis.call('ZREM', key, id)
       reply[3] = reply[3] + 1
     end
-    tell(reply, ARGV[1] .. '-ghost', id, found, mends)
+    add_finding(reply, ARGV[1] .. '-ghost', id, found, repairs)
   end
   if job then
-    look_up(reply, id, job, mends)
+    check_index(reply, id, job, repairs)
   end
 end
 return reply

@@ -1,30 +1,31 @@
--- Examine rows of `kept`: whether each belongs to a finished job. On request, those of no job go, out of the sum too.
+-- Check that given rows of `kept` belong to finished jobs, and on request remove those of missing jobs, from the total
+-- too.
 --
 -- KEYS[1]  the queue's prefix
--- KEYS[2]  workers, only named: see base.lua
--- ARGV[1]  1 to mend, 0 to change nothing
--- ARGV[2...]  ids of jobs
+-- KEYS[2]  workers, passed for routing only: see base.lua
+-- ARGV[1]  1 to repair, 0 to change nothing
+-- ARGV[2...]  job ids
 --
 -- Uses  ending examining
 -- Builds  job:, text:, state:, kept, counters
--- Returns {"examined", how many were looked at, how many left, {code, subject, detail, 1 if mended else 0}...}
+-- Returns {"examined", number of rows checked, number removed, {code, subject, detail, 1 if repaired else 0}...}
 
-local mends = ARGV[1] == '1'
+local repairs = ARGV[1] == '1'
 local reply = { 'examined', #ARGV - 1, 0 }
 for i = 2, #ARGV do
-  local id, is_listed = ARGV[i], false
+  local id, is_indexed = ARGV[i], false
   for _, final in ipairs(FINAL) do
-    is_listed = is_listed or redis.call('ZSCORE', T .. ':state:' .. final, id)
+    is_indexed = is_indexed or redis.call('ZSCORE', T .. ':state:' .. final, id)
   end
-  local found, job = find_job(id)
-  if found == 'gone' and not is_listed then
-    if mends then
-      forget_kept(id)
+  local found, job = classify_job(id)
+  if found == 'gone' and not is_indexed then
+    if repairs then
+      forget_kept_bytes(id)
       reply[3] = reply[3] + 1
     end
-    tell(reply, 'kept-ghost', id, '', mends)
+    add_finding(reply, 'kept-ghost', id, '', repairs)
   elseif job then
-    look_up(reply, id, job, mends)
+    check_index(reply, id, job, repairs)
   end
 end
 return reply

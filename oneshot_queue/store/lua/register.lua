@@ -1,4 +1,4 @@
--- Begin a worker's lease on one queue.
+-- Register a worker's lease on one queue.
 --
 -- KEYS[1]  the queue's prefix
 -- KEYS[2]  workers (sorted set: lease -> end of lease in ms)
@@ -10,6 +10,6 @@
 
 local at_ms = now_ms()
 redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('ZADD', KEYS[2], digits(at_ms + tonumber(ARGV[2])), ARGV[1])
+redis.call('ZADD', KEYS[2], format_int(at_ms + tonumber(ARGV[2])), ARGV[1])
 redis.call('HSET', T .. ':terms', ARGV[1], ARGV[2])
-return { 'registered', digits(at_ms) }
+return { 'registered', format_int(at_ms) }

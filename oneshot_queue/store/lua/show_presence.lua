@@ -1,4 +1,4 @@
--- Give a worker's sign of life, also when memory is full: it works on then, and must not look dead.
+-- Store a worker's presence, even when memory is full: the worker still works then, and must not look dead.
 --
 -- KEYS[1]  the namespace's prefix
 -- KEYS[2]  presence of the worker (string)
@@ -7,6 +7,7 @@
 --
 -- Returns {"shown"}
 
-redis.call('DEL', KEYS[2]) -- a write that passes when memory is full, so that the next one does
+-- Redis never denies this write, so the next one succeeds even when memory is full.
+redis.call('DEL', KEYS[2])
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
 return { 'shown' }

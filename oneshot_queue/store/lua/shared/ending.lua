@@ -1,15 +1,16 @@
--- The end of a job, and what is forgotten because of it.
+-- Functions that finish a job and delete old finished jobs.
 --
--- Uses  placing
+-- Uses  queueing
 
 local FINAL = { 'INTERRUPTED', 'COMPLETED', 'FAILED' }
 local MAX_REMOVALS = 100
 local MAX_ATTEMPTS = 1001
--- A job may have had a thousand attempts. A call that came across the output of so many leaves the other jobs to the next.
+-- A job may have had a thousand attempts. A call that has visited the output of this many leaves the other jobs to the
+-- next call.
 local MAX_OUTPUTS = 2000
-local outputs = 0
--- Keys outlive their index entry by an hour, so that pruning, which keeps the totals right, comes first.
-local SLACK_MS = 3600000
+local visited_outputs = 0
+-- Keys outlive their index entry by an hour, so that pruning, which keeps the totals correct, comes first.
+local EXPIRY_SLACK_MS = 3600000
 
 local function output_keys(id, attempt)
   local key = T .. ':output:' .. id .. ':' .. attempt
@@ -22,7 +23,8 @@ local function expire_output(id, attempt, ttl_ms)
   end
 end
 
-local function forget_kept(id)
+-- Subtract a job's output from the total of kept output.
+local function forget_kept_bytes(id)
   local kept = redis.call('HGET', T .. ':kept', id)
   if kept then
     redis.call('HDEL', T .. ':kept', id)
@@ -32,25 +34,25 @@ end
 
 -- Remove a finished job with all its keys and index entries.
 local function remove_job(id, state)
-  local job = redis.call('HMGET', T .. ':job:' .. id, 'attempt', 'state')
-  local attempts = math.max(1, math.min(tonumber(job[1] or '1') or 1, MAX_ATTEMPTS))
+  local attempt, stored_state = unpack(redis.call('HMGET', T .. ':job:' .. id, 'attempt', 'state'))
+  local attempts = math.max(1, math.min(tonumber(attempt or '1') or 1, MAX_ATTEMPTS))
   redis.call('ZREM', T .. ':state:' .. state, id)
-  -- An old job's keys may expire before its index entry is pruned. Then they belong to a new job of the same id.
-  local is_another = job[2] and job[2] ~= state
-  if not (is_another and IS_FINAL[job[2]]) then
-    forget_kept(id)
+  -- An old job's keys may expire before its index entry is pruned. A new job of the same id owns these keys then.
+  local is_another = stored_state and stored_state ~= state
+  if not (is_another and IS_FINAL[stored_state]) then
+    forget_kept_bytes(id)
   end
   if is_another then
     return
   end
   redis.call('UNLINK', T .. ':job:' .. id, T .. ':spec:' .. id, T .. ':text:' .. id, T .. ':stdin:' .. id)
-  for attempt = 1, attempts do
-    redis.call('UNLINK', output_keys(id, attempt))
+  for each = 1, attempts do
+    redis.call('UNLINK', output_keys(id, each))
   end
-  outputs = outputs + attempts
+  visited_outputs = visited_outputs + attempts
 end
 
--- The finished job that ended first: id and state, or nil.
+-- Find the job that finished first. Returns its id and state, or nil.
 local function oldest_finished()
   local oldest, state, score
   for _, final in ipairs(FINAL) do
@@ -62,21 +64,21 @@ local function oldest_finished()
   return oldest, state
 end
 
--- Forget the oldest finished jobs beyond the limits, at most `most`; returns how many. Never `spared`, which has only just
--- ended: whoever waits for it shall find it.
-local function prune_beyond(max_jobs, max_bytes, most, spared)
+-- Remove the oldest finished jobs beyond the queue's limits, at most `max_removals`. Returns how many were removed.
+-- Never removes `just_ended`: the clients that wait for this job must find it.
+local function prune_over_limits(max_jobs, max_bytes, max_removals, just_ended)
   local count = 0
   for _, final in ipairs(FINAL) do
     count = count + redis.call('ZCARD', T .. ':state:' .. final)
   end
   local removed = 0
-  while removed < most and outputs < MAX_OUTPUTS do
+  while removed < max_removals and visited_outputs < MAX_OUTPUTS do
     local kept = tonumber(redis.call('HGET', T .. ':counters', 'kept') or '0')
     if count <= max_jobs and kept <= max_bytes then
       break
     end
     local id, state = oldest_finished()
-    if not id or id == spared then
+    if not id or id == just_ended then
       break
     end
     remove_job(id, state)
@@ -85,26 +87,27 @@ local function prune_beyond(max_jobs, max_bytes, most, spared)
   return removed
 end
 
--- What is of no use any more when a job has ended; that it changed then is said by `ended`.
-local OF_A_LIFE = { 'entry', 'lease', 'changed', 'ordinal', 'expiry' }
+-- Fields that a finished job does not need. Its field `ended` replaces `changed`.
+local FIELDS_OF_ACTIVE_JOB = { 'entry', 'lease', 'changed', 'ordinal', 'expiry' }
 
--- Take a job into its final state: out of the stream, into the index, with an end to all its keys.
+-- Move a job to its final state: delete its stream entry, index it, and set an expiry on all its keys.
 --
--- The caller has begun writing.
+-- The caller has called begin_writing or made an equivalent write.
 --
--- Where a key is damaged the script ends there. So what is known of the end is written with the state, or before it: what
--- is final is not written once more.
+-- The script stops at the first damaged key. All facts of the result are therefore written before the state or together
+-- with it: a final record is never written again.
 --
--- job: {state, attempt, entry, priority, lease, due, expires}, and, as they stand in its hash, or nil if that is not known:
--- {spec, stdin, output, log, created, worker, token}; ending: {to, at_ms, cause, by, keep_ms, kept}, and, if there are any,
--- error: a text for people, and fields: field, value, ... of the job
-local function end_job(id, job, ending)
-  step_out(id, job)
+-- job: {state, attempt, entry, priority, lease, due, expires}, and these fields as stored in its hash (false if
+-- absent), or nil if the caller has not read them: {spec, stdin, output, log, created, worker, token, interrupt_by}
+-- result: {to, at_ms, cause, by, keep_ms, kept}, and optionally error (a text for users) and fields (field, value, ...
+-- to set)
+local function end_job(id, job, result)
+  leave_queue(id, job)
   local job_key = T .. ':job:' .. id
-  add_text(id, 'error', ending.error or '')
-  local row = { state = ending.to, at_ms = ending.at_ms, attempt = job.attempt, cause = ending.cause, by = ending.by }
-  local fields, log = ending.fields or {}, log_with(job, row, job.worker)
-  for _, word in ipairs({ 'state', ending.to, 'cause', ending.cause, 'ended', digits(ending.at_ms),
+  add_text(id, 'error', result.error or '')
+  local row = { state = result.to, at_ms = result.at_ms, attempt = job.attempt, cause = result.cause, by = result.by }
+  local fields, log = result.fields or {}, extended_log(job, row, job.worker)
+  for _, word in ipairs({ 'state', result.to, 'cause', result.cause, 'ended', format_int(result.at_ms),
     unpack(log and { 'log', log } or {}) }) do
     fields[#fields + 1] = word
   end
@@ -112,24 +115,25 @@ local function end_job(id, job, ending)
     fields[#fields + 1], fields[#fields + 2] = 'token', short_token(job.token)
   end
   redis.call('HSET', job_key, unpack(fields))
-  redis.call('HDEL', job_key, unpack(OF_A_LIFE))
-  move_state(id, job.state, ending.to, ending.at_ms)
+  redis.call('HDEL', job_key, unpack(FIELDS_OF_ACTIVE_JOB))
+  move_state(id, job.state, result.to, result.at_ms)
   if not log then
     add_history(id, row)
   end
-  local ttl_ms = digits(ending.keep_ms + SLACK_MS)
-  local kept = ending.kept
+  local ttl_ms = format_int(result.keep_ms + EXPIRY_SLACK_MS)
+  local kept = result.kept
   if tonumber(job.attempt) > 1 then
     kept = kept + (tonumber(redis.call('HGET', job_key, 'kept_before')) or 0)
     for attempt = 1, math.min(tonumber(job.attempt) - 1, MAX_ATTEMPTS) do
       expire_output(id, attempt, ttl_ms)
     end
-    outputs = outputs + math.min(tonumber(job.attempt), MAX_ATTEMPTS)
+    visited_outputs = visited_outputs + math.min(tonumber(job.attempt), MAX_ATTEMPTS)
   end
   if kept > 0 then
-    local before = tonumber(redis.call('HGET', T .. ':kept', id) or '0') -- of an expired job of the same id
-    redis.call('HSET', T .. ':kept', id, digits(kept))
-    redis.call('HINCRBY', T .. ':counters', 'kept', digits(kept - before))
+    -- Not 0 if an expired job had the same id.
+    local before = tonumber(redis.call('HGET', T .. ':kept', id) or '0')
+    redis.call('HSET', T .. ':kept', id, format_int(kept))
+    redis.call('HINCRBY', T .. ':counters', 'kept', format_int(kept - before))
   end
   redis.call('PEXPIRE', job_key, ttl_ms)
   redis.call('PEXPIRE', T .. ':text:' .. id, ttl_ms)
@@ -142,5 +146,5 @@ local function end_job(id, job, ending)
   if job.output ~= false then
     expire_output(id, job.attempt, ttl_ms)
   end
-  announce(id, ending.to)
+  announce(id, result.to)
 end

@@ -1,35 +1,35 @@
--- What those scripts share that examine what there is: what they find a job to be, and how the doctor's tell of it.
+-- Functions that the doctor's scripts and audit share: classify a job, report a finding, repair a state index.
 --
--- Uses  judging
+-- Uses  recovering
 
--- One row of a reply: what was found, of whom, more about it, and whether it is mended.
-local function tell(reply, code, subject, detail, is_mended)
-  reply[#reply + 1] = { code, subject, detail, is_mended and '1' or '0' }
+-- Add a row to a reply: what was found, which job, entry or lease it concerns, a detail, and whether it was repaired.
+local function add_finding(reply, code, subject, detail, is_repaired)
+  reply[#reply + 1] = { code, subject, detail, is_repaired and '1' or '0' }
 end
 
--- 'gone', 'unreadable', or the job's state; and, of a job that can be read, what a verdict needs to know.
-local function find_job(id)
+-- Returns 'gone', 'unreadable' or the job's state. For a readable job, also returns its table from read_job_to_settle.
+local function classify_job(id)
   if redis.call('EXISTS', T .. ':job:' .. id) == 0 then
     return 'gone'
   end
-  local job = held_job(id)
+  local job = read_job_to_settle(id)
   if not job or not (IS_FINAL[job.state] or next_state(job.state, 'interrupt')) then
     return 'unreadable'
   end
   return job.state, job
 end
 
--- Let a job stand in the index of its state: listings and sweepers come across it only there.
-local function list(id, job)
-  redis.call('ZADD', T .. ':state:' .. job.state, 'NX', digits(tonumber(job.changed) or now_ms()), id)
+-- Add a job to the index of its state. Listings and sweepers find jobs only there.
+local function add_to_index(id, job)
+  redis.call('ZADD', T .. ':state:' .. job.state, 'NX', format_int(tonumber(job.changed) or now_ms()), id)
 end
 
--- See to it that a job stands in the index of its state.
-local function look_up(reply, id, job, mends)
+-- Report a job that is missing from the index of its state, and add it if `repairs` is true.
+local function check_index(reply, id, job, repairs)
   if not redis.call('ZSCORE', T .. ':state:' .. job.state, id) then
-    if mends then
-      list(id, job)
+    if repairs then
+      add_to_index(id, job)
     end
-    tell(reply, 'job-in-no-index', id, job.state, mends)
+    add_finding(reply, 'job-in-no-index', id, job.state, repairs)
   end
 end

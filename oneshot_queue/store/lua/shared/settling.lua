@@ -1,17 +1,20 @@
--- After a crash or a failover the server may have forgotten its last writes. Before anybody claims from such a queue, its
--- workers get some seconds to say what they run and what has ended.
+-- The pause in claiming after a server crash or failover.
+--
+-- The server may have lost its last writes. Before anyone claims from its queues, the workers get a few seconds to
+-- report what they run and what has ended.
 
-local SETTLING_MS = 5000
+local CLAIM_PAUSE_MS = 5000
 
--- How many ms claims have to wait; a server whose run id is new to the queue begins it. The first one ever does not: there
--- was nothing it could forget.
-local function settles(run_id)
+-- Returns for how many ms claiming is still paused. A run id that is new to the queue starts the pause; the queue's
+-- first run id does not, because nothing can have been lost.
+local function claim_pause_ms(run_id)
   local epoch = redis.call('GET', T .. ':epoch')
   if run_id ~= '' and epoch ~= run_id then
-    redis.call('ZREM', T .. ':workers', '') -- a write that passes when memory is full, so that the next ones do
+    -- Redis never denies this write, so the next ones succeed even when memory is full.
+    redis.call('ZREM', T .. ':workers', '')
     redis.call('SET', T .. ':epoch', run_id)
     if epoch then
-      redis.call('SET', T .. ':settling', '1', 'PX', SETTLING_MS)
+      redis.call('SET', T .. ':settling', '1', 'PX', CLAIM_PAUSE_MS)
     end
   end
   return math.max(0, redis.call('PTTL', T .. ':settling'))

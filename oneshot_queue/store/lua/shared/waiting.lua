@@ -1,7 +1,7 @@
--- Whether a job that waits would ever be handed to anybody.
+-- Functions that check whether a waiting job's entry can still be delivered.
 
--- The last entry of a stream that was handed out, or nil if none ever was.
-local function last_handed_out(stream)
+-- The id of the last entry that was delivered from a stream, or nil without a group.
+local function last_delivered(stream)
   local groups = redis.pcall('XINFO', 'GROUPS', stream)
   for _, group in ipairs(groups.err and {} or groups) do
     local facts = {}
@@ -21,11 +21,11 @@ local function is_later(entry, other)
   return ms > other_ms or (ms == other_ms and tonumber(number) > tonumber(other_number))
 end
 
--- Whether the entry waits for a claim, as it should: it is there, and was not handed out yet, to whomever.
-local function waits(stream, entry)
+-- Whether an entry exists and was not delivered yet, so that a claim will find it.
+local function is_undelivered(stream, entry)
   if #redis.call('XRANGE', stream, entry, entry) == 0 then
     return false
   end
-  local last = last_handed_out(stream)
+  local last = last_delivered(stream)
   return not last or is_later(entry, last)
 end

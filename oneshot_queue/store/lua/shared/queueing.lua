@@ -1,7 +1,7 @@
--- Where a job stands: in a ready stream, among those that are not due yet, or under the lease that holds it.
+-- Functions that put a job into a ready stream or the delayed set, and remove it from there.
 
--- Let a waiting job stand at the end of its stream.
-local function line_up(id, priority)
+-- Append a waiting job to its ready stream, and wake a worker.
+local function join_queue(id, priority)
   local entry = redis.call('XADD', T .. ':ready:' .. priority, '*', 'id', id)
   redis.call('HSET', T .. ':job:' .. id, 'entry', entry)
   redis.call('HDEL', T .. ':job:' .. id, 'due')
@@ -9,13 +9,15 @@ local function line_up(id, priority)
 end
 
 local function wait_until_due(id, due_ms)
-  redis.call('ZADD', T .. ':delayed', digits(due_ms), id)
-  redis.call('HSET', T .. ':job:' .. id, 'due', digits(due_ms))
+  redis.call('ZADD', T .. ':delayed', format_int(due_ms), id)
+  redis.call('HSET', T .. ':job:' .. id, 'due', format_int(due_ms))
 end
 
--- Take a job out of wherever it stands. job: {entry, priority, lease, due, expires}, each false or nil if there is none, and
--- interrupt_by: false if it is known that nobody ever asked for its end
-local function step_out(id, job)
+-- Remove a job from its ready stream, its lease's intents, the delayed set and the expiring set.
+--
+-- job: {entry, priority, lease, due, expires}, each false or nil if the job has none; and interrupt_by: false if it is
+-- known that nobody has interrupted the job, so that it has no intent
+local function leave_queue(id, job)
   if job.entry then
     redis.call('XACK', T .. ':ready:' .. job.priority, GROUP, job.entry)
     redis.call('XDEL', T .. ':ready:' .. job.priority, job.entry)
