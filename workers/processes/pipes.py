@@ -54,10 +54,10 @@ class OutputPipes:
     """Drives one reader for each output of a process, until the output ends or is closed.
 
     A reader is a coroutine without an asyncio task. It is suspended in ``read_chunk``. When its descriptor is readable,
-    the event loop calls ``_resume``, which reads one chunk and sends it into the coroutine. That costs a task switch
-    less than an asyncio task would, and a command that writes without pause gets one chunk per turn.
+    the event loop calls ``_resume``, which reads one chunk and sends it into the coroutine. A command that writes
+    without pause gets one chunk at a time, in turn with the other commands.
 
-    A reader that raises ends its output: the descriptor is closed, and the event loop reports the error.
+    When a reader returns or raises, its descriptor is closed. The event loop reports the error.
     """
 
     def __init__(self, process: Process, reader: Reader, readiness: Readiness) -> None:
