@@ -125,7 +125,7 @@ def own_group() -> Path | None:
 
 
 def _kill_members(group: str) -> None:
-    """Kill the rest: ``cgroup.kill`` signals main threads only, which is lost on one that has exited."""
+    """Kill the rest: ``cgroup.kill`` signals main threads only, which has no effect on one that has exited."""
     left = [status for pid in members(group) if (status := status_of(pid)) is not None]
     # Check again: a process id that was reused meanwhile is not in the group.
     still = set(members(group))
