@@ -1,4 +1,4 @@
-"""Runs workers from their options to the exit code: a supervisor in this process, and worker processes below it."""
+"""The library's only door into this package: ``run_workers`` runs a supervisor and its worker processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Leftover:
     """What one dead worker left on this machine.
 
     Attributes:
-        has_spool: Whether results that no server has accepted yet are among it.
+        worker_id: Id of the worker.
+        has_spool: Whether it left results that no server has accepted yet.
     """
 
     worker_id: str
@@ -29,9 +30,9 @@ class Leftover:
 
 
 def find_leftovers() -> list[Leftover]:
-    """List what dead workers of this user left on this machine, and change nothing.
+    """List what dead workers of this user left on this machine, without changing anything.
 
-    A folder that is missing or belongs to another user counts as empty.
+    A state folder that is missing or belongs to another user counts as empty.
     """
     found = []
     try:
@@ -44,10 +45,9 @@ def find_leftovers() -> list[Leftover]:
 
 
 def run_workers(options: WorkerOptions) -> int:
-    """Run workers until they are stopped; in burst mode until their queues are empty.
+    """Run workers until they are stopped, or in burst mode until their queues are empty.
 
     Returns:
-        0 when they stopped as they were asked to, 5 if the broker is out of reach or refuses, 2 if an option makes no
-        sense.
+        The exit code: 0 after a requested stop, 2 for an invalid option, 5 if the broker cannot be reached or refuses.
     """
     return Supervisor(options, program=WORKER_PROGRAM).run()

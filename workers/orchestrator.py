@@ -1,4 +1,4 @@
-"""Run many commands at once, no more than so many at a time, on this machine and without Redis."""
+"""Runs many commands on this machine, with a limit on how many run at once. It needs no Redis."""
 
 from __future__ import annotations
 
@@ -36,27 +36,37 @@ from oneshot_queue.workers.task import OnEnd, OneshotTask
 
 
 class AsyncOrchestrator:
-    """Runs submitted commands in the order they came, up to ``max_concurrent`` at once; use it with ``async with``.
+    """Runs submitted commands in order, up to ``max_concurrent`` at once.
 
-    Leaving the block waits for every task. Leaving it by an exception or a cancellation kills them, and either way no
-    process of theirs is left.
+    Use it with ``async with``::
+
+        from oneshot_queue import AsyncOrchestrator
+
+        async with AsyncOrchestrator(max_concurrent=4) as orchestrator:
+            tasks = [orchestrator.submit(["convert", name, f"{name}.png"]) for name in names]
+            outcomes = [await task.wait() for task in tasks]
+
+    The end of the block waits for every task. An exception or a cancellation in the block kills all tasks. Either way,
+    no process of a task is left afterwards.
 
     Args:
-        max_concurrent: How many run at once; the usable CPUs if not given.
-        observers: Called with every event, synchronously and in order.
-        owns_children: This process runs jobs and nothing else: every unknown child that turns up is some job's, and no
-            descriptor but 0, 1 and 2 is meant for any.
-        spares: Says of a process id that it serves others than the job that happened to start it, and lives on.
-        environment: What each process gets before its own variables; everything this process has, if not given.
-        heartbeat_s: How often silence and limits are judged; faster while a task's limits ask for it.
+        max_concurrent: How many commands run at once. The default is one per usable CPU.
+        clock: Source of time for silence and time limits.
+        observers: Called with every event, synchronously and in this order. ``subscribe`` adds more.
+        owns_children: Whether this process only runs jobs. Then every unknown child belongs to a job, and no job
+            inherits a descriptor other than 0, 1 and 2.
+        spares: Called with the process id of a stray. If true, the stray also serves others, and is not ended.
+        environment: Variables of every process, overridden by those of the job. The default is this process's own.
+        heartbeat_s: Seconds between two checks of silence and limits; shorter while a task has a shorter limit.
         capture: Whether output is kept in memory for ``Outcome.output``.
-        survive_s: Seconds after SIGKILL until what still lives is reported as a survivor.
-        starts: Where each start is written down before it happens; nowhere if not given.
-        reuses_machines: Cheaper by a tenth of a millisecond a task; the ``machine`` of a task that ended is another's.
+        survive_s: Seconds after SIGKILL until a live process is reported as a survivor.
+        starts: Records each start before it happens. The default records nothing.
+        reuses_machines: Whether state machines are reused, which saves 0.1 ms per task. The ``machine`` of an ended
+            task may then belong to another task.
 
     Raises:
-        InvalidSetting: ``max_concurrent`` or ``heartbeat_s`` makes no sense.
-        RuntimeError: On entering: not Linux 5.4 or later, or an event loop that is not asyncio's.
+        InvalidSetting: ``max_concurrent`` or ``heartbeat_s`` is invalid.
+        RuntimeError: On entry, if the kernel is older than Linux 5.4 or the event loop is not asyncio's.
     """
 
     def __init__(
@@ -76,9 +86,9 @@ class AsyncOrchestrator:
     ) -> None:
         self.max_concurrent = usable_concurrency(max_concurrent)
         if not heartbeat_s > 0:
-            raise InvalidSetting("heartbeat_s", f"{heartbeat_s!r} must be above 0")
+            raise InvalidSetting("heartbeat_s", f"{heartbeat_s!r} must be greater than 0")
         self._clock = clock or SystemClock()
-        self._observers = tuple(observers)
+        self._observers = list(observers)
         self._owns_children = owns_children
         self._spares = spares
         self._environment = dict(os.environ if environment is None else environment)
@@ -142,12 +152,12 @@ class AsyncOrchestrator:
                 if kind is None:
                     await self.wait_until_idle()
             except BaseException as interruption:
-                # Cancelled while waiting: the same as a body that was cancelled.
+                # Cancelled while waiting: handle it like a cancellation of the body.
                 self._stop()
                 await self._group.__aexit__(type(interruption), interruption, interruption.__traceback__)
                 raise
             self._stop()
-            # Only a cancellation is the task group's business; another error of the body leaves as it is, unwrapped.
+            # Pass only a cancellation to the task group: it would wrap any other error in an exception group.
             if isinstance(error, asyncio.CancelledError):
                 return await self._group.__aexit__(kind, error, trace)
             await self._group.__aexit__(None, None, None)
@@ -157,22 +167,30 @@ class AsyncOrchestrator:
 
     @property
     def tasks(self) -> Mapping[str, OneshotTask]:
-        """The tasks that have not ended, waiting ones included, by id."""
+        """The tasks that have not ended, including waiting ones, by id."""
         return MappingProxyType(self._tasks)
 
     @property
     def free_slots(self) -> int:
-        """How many more tasks would begin at once."""
+        """How many more tasks would start immediately."""
         return max(0, int(self._limiter.available_tokens) - len(self._waiting)) if self._is_open else 0
 
     async def wait_for_slot(self) -> None:
-        """Wait until a submitted task would begin at once.
+        """Wait until a submitted task would start immediately.
 
         Raises:
-            RuntimeError: The orchestrator is not open, or was shut down meanwhile.
+            RuntimeError: The orchestrator is not open, or was shut down while this waited.
         """
         await self._until(lambda: self.free_slots > 0 or not self._is_open)
         self._require_open()
+
+    def subscribe(self, observer: Observer) -> None:
+        """Add an observer, which is called after the existing ones.
+
+        An observer is called synchronously with every event, in order. It must not block. If it raises, the error is
+        logged, and the task and the other observers go on.
+        """
+        self._observers.append(observer)
 
     def submit(
         self,
@@ -184,23 +202,25 @@ class AsyncOrchestrator:
         token: str | None = None,
         on_end: OnEnd | None = None,
     ) -> OneshotTask:
-        """Take a command on; it begins in the next turn of the event loop if a slot is free, else when one is.
+        """Accept a command. It starts in the next turn of the event loop, or as soon as a slot is free.
 
         Args:
-            task_id: How events name the task; drawn if not given.
-            job_id: What the process sees as ``ONESHOT_JOB_ID``, if not ``task_id``.
-            token: Proof of the right to run it, also the mark of its processes; random if not given.
-            on_end: Called with the task and its outcome after the observers were told.
+            command: An argv, or a ``JobSpec`` with its own limits.
+            task_id: Name of the task in events. Random if not given.
+            job_id: ``ONESHOT_JOB_ID`` in the process. The default is ``task_id``.
+            attempt: Number of the attempt; the first is 1.
+            token: Proof of the right to run the job, and the cookie of its processes. Random if not given.
+            on_end: Called with the task and its outcome, after the observers.
 
         Raises:
-            InvalidJob: The argv makes no sense.
-            ValueError: A task of this id has not ended yet.
-            RuntimeError: The orchestrator is not open, or shutting down.
+            InvalidJob: The argv is invalid.
+            ValueError: A task with this id has not ended yet.
+            RuntimeError: The orchestrator is not open, or is shutting down.
         """
         self._require_open()
         task_id = task_id or new_job_id()
         if task_id in self._tasks:
-            raise ValueError(f"task {task_id} has not ended yet; give the new one another id")
+            raise ValueError(f"task {task_id} has not ended yet; use another task_id")
         task = OneshotTask(
             task_id, command, attempt=attempt, token=token, job_id=job_id, runtime=self._runtime, on_end=self._on_end
         )
@@ -211,21 +231,26 @@ class AsyncOrchestrator:
         return task
 
     def interrupt(self, task_id: str, *, grace: float | None = None, reason: str | None = None) -> bool:
-        """End a task: TERM, after ``grace`` seconds (the job's own if not given) KILL; one that waits ends at once.
+        """Interrupt a task: send TERM, and KILL after the grace period. A waiting task ends immediately.
+
+        Args:
+            task_id: Id of the task.
+            grace: Seconds between TERM and KILL, instead of the job's own; 0 kills at once.
+            reason: Text for people, passed on in ``InterruptStarted``.
 
         Returns:
-            Whether it ends INTERRUPTED; false if no such task is live, or it has just ended by itself.
+            Whether the task ends INTERRUPTED. False if there is no such task, or if its command has just exited.
         """
         task = self._tasks.get(task_id)
         return task is not None and task.interrupt(grace=grace, reason=reason)
 
     def interrupt_all(self, *, grace: float | None = None, reason: str | None = None) -> None:
-        """Interrupt every task there is; new ones may still be submitted."""
+        """Interrupt every task. New ones can still be submitted."""
         for task in list(self._tasks.values()):
             task.interrupt(grace=grace, reason=reason)
 
     def kill(self) -> None:
-        """SIGKILL the process group of every task now, and end those that wait; their outcomes follow."""
+        """Kill every running task and end every waiting one. The outcomes follow."""
         self.interrupt_all(grace=0.0, reason="killed")
 
     async def wait_until_idle(self) -> None:
@@ -233,31 +258,31 @@ class AsyncOrchestrator:
         await self._until(lambda: not self._tasks)
 
     async def shutdown(self, grace: float | None = None, *, reason: str | None = None) -> None:
-        """Take no more commands, interrupt all there are, and wait until they have ended."""
+        """Accept no more commands, interrupt every task, and wait until all have ended."""
         self._is_open = False
         self.interrupt_all(grace=grace, reason=reason)
         self._announce_change()
         await self.wait_until_idle()
 
-    # --------------------------------------------------------------------------------------------------------- inside
+    # --------------------------------------------------------------------------------------------------------- internal
 
     def _require_open(self) -> None:
         if not self._is_open:
-            raise RuntimeError("the orchestrator takes no commands: it was not entered, or is shutting down")
+            raise RuntimeError("the orchestrator accepts no commands: it was not entered, or is shutting down")
 
     def _dispatch(self) -> None:
         while self._waiting and self._limiter.available_tokens >= 1:
             _, task = self._waiting.popitem(last=False)
             self._limiter.acquire_on_behalf_of_nowait(task)
             while self._resting and self._resting[-1].done():
-                del self._resting[-1]  # cancelled
+                del self._resting[-1]  # that runner was cancelled
             if self._resting:
                 self._resting.pop().set_result(task)
             else:
                 self._group.start_soon(self._run_one_by_one, task)
 
     async def _run_one_by_one(self, task: OneshotTask) -> None:
-        # What ran one task runs the next: a new asyncio task for each would cost more than most else here.
+        # One asyncio task runs many commands in turn: a new one per command would be a large part of its cost.
         while True:
             await self._run(task)
             rest = asyncio.get_running_loop().create_future()
@@ -269,7 +294,7 @@ class AsyncOrchestrator:
         self._heartbeat.hasten(task)
         try:
             await task.run()
-            # Its slot stays taken while something of it lives.
+            # The slot stays occupied while a process of the task lives.
             await task.outlast_survivors()
             self._runtime.give_back(task.machine)
         finally:
@@ -291,7 +316,7 @@ class AsyncOrchestrator:
         self._is_open = False
         for task in list(self._tasks.values()):
             if task.pid is None:
-                task.interrupt(reason="the orchestrator was left")
+                task.interrupt(reason="the orchestrator was closed")
         self._group.cancel_scope.cancel()
 
     def _announce_change(self) -> None:
@@ -311,21 +336,33 @@ def run_commands(
     time_limit: float | None = None,
     on_event: Observer | None = None,
 ) -> list[Outcome]:
-    """Run commands and wait for all of them; the outcomes, with what was written, in the order of the commands.
+    """Run commands, wait for all of them, and return their outcomes and output in the order of the commands.
 
-    One that fails does not stop the others. Other children of the calling process are left alone. Ctrl-C ends every
-    command, with its grace (a second one at once), and is raised when none is left.
+    ::
+
+        from oneshot_queue import run_commands
+
+        for outcome in run_commands([["make", "lint"], ["make", "test"]], max_concurrent=2):
+            print(outcome.state, outcome.output.stdout.decode(errors="replace"))
+
+    A command that fails does not stop the others. Other children of the calling process are left alone. Ctrl-C
+    interrupts every command, a second Ctrl-C kills them, and ``KeyboardInterrupt`` is raised when all have ended.
 
     Args:
-        commands: Argvs, or ``JobSpec``s with limits of their own.
-        idle_after: Seconds of silence until an argv counts as IDLE; 0 is never.
-        time_limit: Seconds an argv may run; 0 and ``None`` are no limit.
-        on_event: Called with every event. What it raises ends all commands, and is raised when none is left.
+        commands: Argvs, or ``JobSpec``s with their own limits.
+        max_concurrent: How many commands run at once. The default is one per usable CPU.
+        idle_after: Seconds without output until an argv counts as IDLE; 0 disables it.
+        time_limit: Seconds an argv may run; 0 or ``None`` means no limit.
+        on_event: Called with every event. If it raises, all commands are killed, and the error is raised when all have
+            ended.
+
+    Returns:
+        One outcome per command, with the captured output.
 
     Raises:
-        InvalidJob: One of the commands makes no sense; none was started.
-        InvalidSetting: ``max_concurrent`` makes no sense.
-        LoopAlreadyRunning: Called where an event loop runs; use ``AsyncOrchestrator`` there.
+        InvalidJob: One of the commands is invalid. None was started.
+        InvalidSetting: ``max_concurrent`` is invalid.
+        LoopAlreadyRunning: An event loop is running in this thread. Use ``AsyncOrchestrator`` there.
     """
     if has_running_loop():
         raise LoopAlreadyRunning("run_commands()", "use `async with AsyncOrchestrator()` and await its tasks")

@@ -1,11 +1,10 @@
-"""One attempt at running one command, from CREATED to its outcome."""
+"""Runs one command once, from CREATED to its outcome."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import signal
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -19,7 +18,6 @@ from oneshot_queue.task_events import (
     ActivityDetected,
     InterruptStarted,
     OutputReceived,
-    OutputStream,
     SilenceDetected,
     SpawnDelayed,
     TaskEnded,
@@ -29,7 +27,7 @@ from oneshot_queue.workers.engine.crash_points import crash_at
 from oneshot_queue.workers.engine.outcomes import outcome_of
 from oneshot_queue.workers.engine.runtime import Runtime, StartForbidden
 from oneshot_queue.workers.processes.environment import job_environment
-from oneshot_queue.workers.processes.pipes import OutputPipes, StdinFeeder
+from oneshot_queue.workers.processes.pipes import OutputPipe, OutputPipes, StdinFeeder
 from oneshot_queue.workers.processes.process import Process
 from oneshot_queue.workers.processes.process_tree import Lineage
 from oneshot_queue.workers.processes.procfs import ticks_now
@@ -39,26 +37,38 @@ from oneshot_queue.workers.processes.termination import Termination
 
 _SPAWN_DELAYS_S: Final = (0.05, 5.0)
 _ABORT_S: Final = 5.0
-_CANCELLED: Final = "the one who ran it was cancelled"
+_CANCELLED: Final = "the caller was cancelled"
 
 OnEnd = Callable[["OneshotTask", Outcome], None]
 
 
 class OneshotTask:
-    """Runs a command once, as a process group of its own, and sees to it that nothing of it is left.
+    """Runs a command once, in its own process group, and leaves no process of it behind.
 
-    The machine says where it stands; sending its ``interrupt`` event is the interrupt. Everything that happens is told
-    to the engine's observers. It is made to be run by an ``AsyncOrchestrator``, which adopts orphans and calls
-    ``_monitor_health`` now and then: a task has no timer of its own.
+    ``AsyncOrchestrator.submit`` creates and runs tasks::
+
+        from oneshot_queue import AsyncOrchestrator
+
+        async with AsyncOrchestrator() as orchestrator:
+            task = orchestrator.submit(["make", "-j4"])
+            task.interrupt(grace=5)
+            outcome = await task.wait()
+
+    The state machine holds the state, and its ``interrupt`` event interrupts the command. Every change is reported to
+    the observers. A task has no timer: the orchestrator's heartbeat awaits ``_monitor_health``. The orchestrator also
+    adopts orphans. A task that runs on its own enforces no time limits, and does not find orphans.
 
     Args:
-        task_id: How events name it; also the process' ``ONESHOT_JOB_ID`` unless ``job_id`` says otherwise.
-        command: An argv, or a ``JobSpec`` with limits of its own.
-        attempt: Which run of the job this is, from 1.
-        token: Proof of the right to run it, and the mark of its processes; random if not given.
+        task_id: Name of the task in events. It is also ``ONESHOT_JOB_ID`` in the process, unless ``job_id`` is given.
+        command: An argv, or a ``JobSpec`` with its own limits.
+        attempt: Number of the attempt; the first is 1.
+        token: Proof of the right to run the job, and the cookie of its processes. Random if not given.
+        job_id: ``ONESHOT_JOB_ID`` in the process.
+        runtime: What the tasks of an orchestrator share. A task without one makes its own.
+        on_end: Called with the task and its outcome, after the observers.
 
     Raises:
-        InvalidJob: The argv makes no sense.
+        InvalidJob: The argv is invalid.
     """
 
     def __init__(
@@ -79,7 +89,7 @@ class OneshotTask:
         self.token = token or secrets.token_hex(16)
         self.job_id = job_id or task_id
         self._runtime = runtime or Runtime()
-        self._owns_engine = runtime is None
+        self._owns_runtime = runtime is None
         self.machine = self._runtime.machine_for(self)
         self.outcome: Outcome | None = None
         self._on_end = on_end
@@ -88,7 +98,6 @@ class OneshotTask:
         self._lineage: Lineage | None = None
         self._pipes: OutputPipes | None = None
         self._stdin: StdinFeeder | None = None
-        self._offsets: defaultdict[OutputStream, int] = defaultdict(int)
         self._started_at = self._last_output_at = 0.0
         self._termination: Termination | None = None
         self._ending: Cause | None = None
@@ -98,18 +107,18 @@ class OneshotTask:
 
     @property
     def state(self) -> JobState:
-        """Where the machine stands, or stood when the task ended."""
+        """The current state, or the state in which the task ended."""
         return self.machine.state if self.outcome is None else self.outcome.state
 
     @property
     def pid(self) -> int | None:
-        """The leader's process id, once there is one."""
+        """Process id of the leader; ``None`` before it is started."""
         return self._process.pid if self._process else None
 
     async def run(self) -> Outcome:
-        """Run the command to its end; returns when no process of it is left, or some survived SIGKILL.
+        """Run the command, and return its outcome when no process of it is left, or when some survived SIGKILL.
 
-        Cancellation kills the command, reaps it, tells its outcome to the observers, and passes on.
+        A cancellation kills and reaps the command, reports its outcome to the observers, and is raised again.
         """
         try:
             await self._start()
@@ -118,7 +127,7 @@ class OneshotTask:
             else:
                 self._release()
         except GeneratorExit:
-            # The loop is gone: nothing can be awaited any more.
+            # The event loop is closed, so nothing can be awaited.
             if self._process is not None:
                 self._process.signal_group(signal.SIGKILL)
             raise
@@ -135,7 +144,7 @@ class OneshotTask:
         return self.outcome
 
     async def outlast_survivors(self) -> None:
-        """After an outcome with survivors: keep at it until they are gone."""
+        """After an outcome with survivors, keep killing them until they are gone. Otherwise return at once."""
         if self._termination is not None and self.outcome is not None and self.outcome.survivors:
             try:
                 await self._termination.outlast_survivors()
@@ -143,13 +152,14 @@ class OneshotTask:
                 self._release()
 
     def interrupt(self, *, grace: float | None = None, reason: str | None = None) -> bool:
-        """End the command: TERM, after ``grace`` seconds KILL. Once more with a shorter grace ends it sooner.
+        """Interrupt the command: send TERM, and KILL after the grace period. A second call may shorten the grace.
 
         Args:
-            grace: Instead of the job's own; 0 kills at once.
+            grace: Seconds between TERM and KILL, instead of the job's own; 0 kills at once.
+            reason: Text for people, passed on in ``InterruptStarted``.
 
         Returns:
-            Whether it ends, or has ended, INTERRUPTED; false if it had ended by itself before.
+            Whether the task ends, or has ended, INTERRUPTED. False if the command exited by itself first.
         """
         if self.state is JobState.INTERRUPTED:
             if self.outcome is None and grace is not None and self._termination is not None:
@@ -168,10 +178,15 @@ class OneshotTask:
         return True
 
     def give_up(self, cause: Cause, *, grace: float | None = None, reason: str | None = None) -> bool:
-        """End the command as ``interrupt`` does, but let the attempt FAIL, for this cause.
+        """End the command as ``interrupt`` does, but with the outcome FAILED and this cause.
+
+        Args:
+            cause: Cause of the outcome.
+            grace: Seconds between TERM and KILL, instead of the job's own; 0 kills at once.
+            reason: Text for people, passed on in ``InterruptStarted``.
 
         Returns:
-            Whether that began; false if its process does not exist yet, has ended, or is being ended already.
+            Whether the termination began. False if the process does not exist yet, has exited, or is being ended.
         """
         if self._termination is None or self._ending is not None or self._termination.has_exited():
             return False
@@ -182,13 +197,13 @@ class OneshotTask:
         return True
 
     def terminate(self) -> None:
-        """Begin to end the process group; what entering INTERRUPTED calls."""
+        """Begin to end the processes. The state machine calls this when it enters INTERRUPTED."""
         if self._termination is None:
             self._conclude(Outcome(JobState.INTERRUPTED, Cause.INTERRUPTED, attempt=self.attempt))
         else:
             self._end_for(Cause.INTERRUPTED)
 
-    # ------------------------------------------------------------------------------------------------------ its start
+    # ------------------------------------------------------------------------------------------------------------ start
 
     async def _start(self) -> None:
         delay_s, longest_s = _SPAWN_DELAYS_S
@@ -240,27 +255,23 @@ class OneshotTask:
         if self.spec.stdin is not None:
             self._stdin = StdinFeeder(process, self.spec.stdin)
 
-    # ------------------------------------------------------------------------------------------------------- its life
+    # ------------------------------------------------------------------------------------------------------------- life
 
-    def _read_stream(self, stream: OutputStream) -> bool:
-        """Read one bounded chunk; whether there was one."""
-        assert self._pipes is not None
-        data = self._pipes.read(stream)
-        if not data:
-            return False
-        self._last_output_at = self._runtime.clock.monotonic()
-        if self.state is JobState.IDLE:
-            self.machine.detect_activity()
-            self._runtime.notify(ActivityDetected(self.task_id))
-        offset = self._offsets[stream]
-        self._offsets[stream] = offset + len(data)
-        if self._capture is not None:
-            self._capture.append(stream, data)
-        self._runtime.notify(OutputReceived(self.task_id, stream, offset, data))
-        return True
+    async def _read_stream(self, stream: OutputPipe) -> None:
+        """Read one output to its end: keep each chunk, report it to the observers, and end a silence."""
+        offset = 0
+        while chunk := await stream.read_chunk():
+            self._last_output_at = self._runtime.clock.monotonic()
+            if self.state is JobState.IDLE:
+                self.machine.detect_activity()
+                self._runtime.notify(ActivityDetected(self.task_id))
+            if self._capture is not None:
+                self._capture.append(stream.kind, chunk)
+            self._runtime.notify(OutputReceived(self.task_id, stream.kind, offset, chunk))
+            offset += len(chunk)
 
-    def _monitor_health(self) -> None:
-        """Judge silence and limits by the clock; called by the heartbeat of whoever runs the task."""
+    async def _monitor_health(self) -> None:
+        """Check silence and time limits against the clock; awaited by the orchestrator's heartbeat."""
         if self._termination is None or self._ending is not None or self._termination.has_exited():
             return
         now = self._runtime.clock.monotonic()
@@ -274,7 +285,7 @@ class OneshotTask:
         elif spec.idle_timeout is not None and silent_s >= spec.idle_timeout:
             self._end_for(Cause.IDLE_TIMEOUT)
 
-    # -------------------------------------------------------------------------------------------------------- its end
+    # -------------------------------------------------------------------------------------------------------------- end
 
     def _end_for(self, cause: Cause) -> None:
         assert self._termination is not None
@@ -293,7 +304,7 @@ class OneshotTask:
         if process.pid not in survivors:
             self._runtime.tree.release_leader(lineage)
             exited = process.reap()
-            self._runtime.starts.exited(self.task_id, None if exited is None else exited.status)
+            self._runtime.starts.exited(self.task_id, None if exited is None else exited.returncode)
             crash_at("after_exit")
         outcome = outcome_of(exited, self._ending, self.spec.success_codes, attempt=self.attempt, survivors=survivors)
         match outcome.state:
@@ -332,5 +343,5 @@ class OneshotTask:
             if self._stdin is not None:
                 self._stdin.close()
             self._process.close()
-        if self._owns_engine:
+        if self._owns_runtime:
             self._runtime.close()

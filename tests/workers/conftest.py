@@ -1,4 +1,4 @@
-"""What the tests of real processes share."""
+"""Fixtures of the tests of real processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An observer that keeps events, and lets a test wait for one."""
+"""An observer that keeps events and lets a test wait for them, and the orchestrators of these tests."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Recorder:
     def output(self, task_id: str | None = None, stream: OutputStream = OutputStream.STDOUT) -> bytes:
         return b"".join(each.data for each in self.of(OutputReceived, task_id) if each.stream is stream)
 
-    async def until(self, is_so: Callable[[], object]) -> None:
+    async def until(self, condition: Callable[[], object]) -> None:
         with anyio.move_on_after(LIMIT_S):
-            while not is_so():
+            while not condition():
                 await self._changed.wait()
             return
         raise AssertionError(f"did not happen within {LIMIT_S:g} s; the last events: {self.events[-5:]}")
@@ -52,12 +52,12 @@ class Recorder:
         return self.of(TaskStarted, task_id)[0]
 
     async def wrote(self, text: bytes, task_id: str | None = None) -> None:
-        """Wait until the command has said so on its standard output."""
+        """Wait until the command has written this text to stdout."""
         await self.until(lambda: text in self.output(task_id))
 
 
 class ManualClock:
-    """A clock that stands still until it is moved."""
+    """A clock that advances only when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -70,7 +70,7 @@ class ManualClock:
 
 
 def state_of(pid: int) -> str:
-    """The letter by which /proc tells a process' state; empty if there is no such process."""
+    """Return the state letter of a process in /proc; empty if it does not exist."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -79,21 +79,21 @@ def state_of(pid: int) -> str:
 
 
 def descriptors() -> set[str]:
-    """Our own open descriptors; what earlier tests left to be collected is collected first."""
+    """Return the open descriptors of this process, after a garbage collection."""
     gc.collect()
     return set(os.listdir("/proc/self/fd"))
 
 
 def a_worker(recorder: Recorder, **options: Any) -> AsyncOrchestrator:
-    """An orchestrator as a worker process has it: all children are its own."""
+    """Return an orchestrator as in a worker process, which owns all its children."""
     return AsyncOrchestrator(**{"max_concurrent": 8, "observers": [recorder], "owns_children": True, **options})
 
 
 def a_guest(recorder: Recorder, **options: Any) -> AsyncOrchestrator:
-    """An orchestrator inside somebody else's application."""
+    """Return an orchestrator as in a user's application, which has other children too."""
     return a_worker(recorder, owns_children=False, **options)
 
 
 def python(code: str) -> list[str]:
-    """A command that runs a few lines of Python."""
+    """Return a command that runs a few lines of Python."""
     return [sys.executable, "-I", "-c", code]

@@ -1,4 +1,4 @@
-"""An interrupt has its effect whenever it comes: before, during and after the life of the process."""
+"""An interrupt takes effect at any time: before, during and after the life of the process."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 from oneshot_queue.outcomes import Cause
 from oneshot_queue.states import JobState
 from oneshot_queue.task_events import InterruptStarted, SilenceDetected, SpawnDelayed, TaskEnded, TaskStarted
+from oneshot_queue.workers import task as task_module
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
 from oneshot_queue.workers.processes.spawning import SpawnPostponed
 from tests.support.marks import Mark
 from tests.support.waiting import eventually
 from tests.workers.recorder import ManualClock, Recorder, a_worker, state_of
-from workers import task as task_module
 
 
-async def test_interrupt_of_a_waiting_task_ends_it_at_once_without_a_process(recorder: Recorder) -> None:
+async def test_interrupt_of_a_waiting_task_ends_it_without_starting_a_process(recorder: Recorder) -> None:
     async with a_worker(recorder, max_concurrent=1) as orchestrator:
         first = orchestrator.submit(["sleep", "300"])
         second = orchestrator.submit(["sleep", "300"])
@@ -33,7 +33,7 @@ async def test_interrupt_of_a_waiting_task_ends_it_at_once_without_a_process(rec
     assert recorder.kinds(second.task_id) == ["TaskEnded"]
 
 
-async def test_interrupt_before_the_first_turn_of_the_loop_means_no_process(recorder: Recorder) -> None:
+async def test_interrupt_before_the_first_turn_of_the_loop_starts_no_process(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(["sleep", "300"])
         task.interrupt()
@@ -43,7 +43,7 @@ async def test_interrupt_before_the_first_turn_of_the_loop_means_no_process(reco
     assert recorder.kinds(task.task_id) == ["TaskEnded"]
 
 
-async def test_interrupt_while_the_start_is_delayed_means_no_process(
+async def test_interrupt_while_the_start_is_delayed_starts_no_process(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_descriptors(*_: object, **__: object) -> None:
@@ -62,7 +62,7 @@ async def test_interrupt_while_the_start_is_delayed_means_no_process(
     assert recorder.of(TaskStarted) == []
 
 
-async def test_interrupt_from_an_observer_at_the_start_of_the_process_ends_it(recorder: Recorder) -> None:
+async def test_interrupt_from_an_observer_of_the_start_ends_the_command(recorder: Recorder) -> None:
     def on_event(event: object) -> None:
         if isinstance(event, TaskStarted):
             orchestrator.interrupt(event.task_id)
@@ -88,15 +88,15 @@ async def test_interrupt_of_an_idle_command_ends_it(recorder: Recorder, clock: M
     assert outcome.state is JobState.INTERRUPTED
 
 
-async def test_interrupt_of_a_command_that_has_just_ended_comes_too_late(recorder: Recorder, marker: Mark) -> None:
-    # Ignored from before the fork: a process that dies of its TERM would let the command end too soon.
+async def test_interrupt_after_the_leader_exited_is_refused(recorder: Recorder, marker: Mark) -> None:
+    # Ignore TERM before the fork: a child that dies of TERM would end the command too soon.
     script = f"trap '' TERM; {marker.sleep} & exit 3"
 
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(["sh", "-c", script])
         pid = (await recorder.started()).pid
         await eventually(lambda: state_of(pid), lambda state: state == "Z")
-        assert task.outcome is None, "a process of it is left, so it has not ended"
+        assert task.outcome is None, "the task has not ended while a process of it is left"
         assert not task.interrupt()
         outcome = await task.wait()
         assert marker.alive() == []
@@ -106,8 +106,8 @@ async def test_interrupt_of_a_command_that_has_just_ended_comes_too_late(recorde
     assert not task.interrupt()
 
 
-async def test_interrupt_racing_the_exit_gives_one_outcome_and_tells_which(recorder: Recorder) -> None:
-    told: dict[str, bool] = {}
+async def test_interrupt_racing_the_exit_returns_what_the_outcome_will_be(recorder: Recorder) -> None:
+    returned: dict[str, bool] = {}
 
     async with a_worker(recorder) as orchestrator:
         for turn in range(60):
@@ -115,20 +115,20 @@ async def test_interrupt_racing_the_exit_gives_one_outcome_and_tells_which(recor
             started = await recorder.started(task.task_id)
             if turn % 3 == 0:
                 await eventually(partial(state_of, started.pid), lambda state: state in ("Z", ""))
-            told[task.task_id] = task.interrupt(grace=0)
+            returned[task.task_id] = task.interrupt(grace=0)
             await task.wait()
 
     ended = {event.task_id: event.outcome.state for event in recorder.of(TaskEnded)}
     assert len(recorder.of(TaskEnded)) == 60
-    assert {task_id: state is JobState.INTERRUPTED for task_id, state in ended.items()} == told
+    assert {task_id: state is JobState.INTERRUPTED for task_id, state in ended.items()} == returned
 
 
-async def test_interrupt_of_an_unknown_task_says_so(recorder: Recorder) -> None:
+async def test_interrupt_of_an_unknown_task_returns_false(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         assert not orchestrator.interrupt("nobody")
 
 
-async def test_sending_the_machine_its_interrupt_event_is_the_interrupt(recorder: Recorder) -> None:
+async def test_interrupt_event_of_the_state_machine_interrupts_the_command(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(["sleep", "300"])
         await recorder.started()

@@ -1,4 +1,4 @@
-"""An interrupted command is gone, whatever its processes did to get away."""
+"""An interrupted command leaves no process, whatever its processes did to escape."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.workers.recorder import Recorder, a_guest, a_worker, python, state_of
 KINDS = [pytest.param(a_worker, id="worker"), pytest.param(a_guest, id="guest")]
 
 ESCAPES = {
-    "the plan's own": "{0} & setsid {0} & {0}",
+    "children": "{0} & setsid {0} & {0}",
     "a group of its own": "set -m; {0} & {0}",
     "nohup": "nohup {0} >/dev/null 2>&1 & {0}",
     "orphan": "({0} &); {0}",
@@ -56,7 +56,7 @@ async def test_interrupt_leaves_no_process(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_one_that_ignores_sigterm_is_killed_after_its_grace(
+async def test_command_that_ignores_sigterm_is_killed_after_its_grace(
     kind: Callable[[Recorder], AsyncOrchestrator], recorder: Recorder, marker: Mark
 ) -> None:
     script = f"trap '' TERM; {marker.sleep} & setsid {marker.sleep} & echo ready; {marker.sleep}"
@@ -74,7 +74,7 @@ async def test_one_that_ignores_sigterm_is_killed_after_its_grace(
     assert (outcome.state, outcome.signal) == (JobState.INTERRUPTED, signal.SIGKILL)
 
 
-async def test_what_left_the_group_gets_the_same_grace_to_clean_up(recorder: Recorder, tmp_path: Path) -> None:
+async def test_process_that_left_the_group_gets_the_same_grace(recorder: Recorder, tmp_path: Path) -> None:
     witness = tmp_path / "cleaned"
     cleaner = f"trap 'sleep 0.3; echo done > {witness}; exit' TERM; echo ready; while :; do sleep 0.05; done"
 
@@ -87,7 +87,7 @@ async def test_what_left_the_group_gets_the_same_grace_to_clean_up(recorder: Rec
     assert witness.read_text() == "done\n"
 
 
-async def test_a_stopped_command_ends_within_its_grace(recorder: Recorder, marker: Mark) -> None:
+async def test_stopped_command_ends_within_its_grace(recorder: Recorder, marker: Mark) -> None:
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(["sh", "-c", f"{marker.sleep} & setsid {marker.sleep} & {marker.sleep}"])
         pid = (await recorder.started()).pid
@@ -118,7 +118,7 @@ async def test_grace_zero_kills_at_once(recorder: Recorder, marker: Mark) -> Non
     assert outcome.signal == signal.SIGKILL
 
 
-async def test_a_second_interrupt_with_a_shorter_grace_ends_it_sooner(recorder: Recorder) -> None:
+async def test_second_interrupt_with_a_shorter_grace_ends_the_command_sooner(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(["sh", "-c", "trap 'echo asked' TERM; echo ready; while :; do sleep 0.05; done"])
         await recorder.wrote(b"ready")
@@ -131,7 +131,7 @@ async def test_a_second_interrupt_with_a_shorter_grace_ends_it_sooner(recorder: 
     assert len(recorder.of(InterruptStarted)) == 1
 
 
-async def test_a_second_interrupt_with_a_longer_grace_changes_nothing(recorder: Recorder) -> None:
+async def test_second_interrupt_with_a_longer_grace_changes_nothing(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"])
         await recorder.wrote(b"ready")
@@ -143,7 +143,7 @@ async def test_a_second_interrupt_with_a_longer_grace_changes_nothing(recorder: 
     assert time.monotonic() - begun < 10
 
 
-async def test_a_hastened_sweep_kills_what_was_still_cleaning_up(recorder: Recorder, marker: Mark) -> None:
+async def test_second_interrupt_hastens_the_sweep_of_strays(recorder: Recorder, marker: Mark) -> None:
     script = f"(trap '' TERM; {marker.sleep}) & echo ready; exec sleep 300"
 
     async with a_worker(recorder) as orchestrator:
@@ -160,7 +160,7 @@ async def test_a_hastened_sweep_kills_what_was_still_cleaning_up(recorder: Recor
 
 
 @case("P5")
-async def test_a_fork_bomb_in_the_group_leaves_nobody(recorder: Recorder) -> None:
+async def test_fork_bomb_in_the_group_leaves_no_process(recorder: Recorder) -> None:
     bomb = python(
         "import os, signal, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -187,8 +187,8 @@ async def test_a_fork_bomb_in_the_group_leaves_nobody(recorder: Recorder) -> Non
 
 
 @case("P5")
-async def test_a_command_that_forks_for_ever_leaves_nobody(recorder: Recorder, marker: Mark) -> None:
-    # Each generation leaves session and parents; only the environment says whose it is.
+async def test_command_that_keeps_forking_leaves_no_process(recorder: Recorder, marker: Mark) -> None:
+    # Each generation leaves session and parents. Only the environment identifies it.
     generation = f'{marker.sleep} >/dev/null & sleep 0.02; setsid sh -c "$NEXT" & exit'
 
     async with a_worker(recorder) as orchestrator:

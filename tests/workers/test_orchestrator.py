@@ -1,11 +1,11 @@
-"""Many commands at once: never more than allowed, none forgotten, nothing left however the block is left."""
+"""Many commands at once: never more than the limit, none forgotten, no process left however the block ends."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 from tests.workers.recorder import ManualClock, Recorder, a_guest, a_worker
 
 
-async def test_the_limiter_limits_running_tasks(recorder: Recorder) -> None:
+async def test_no_more_tasks_run_than_the_limit(recorder: Recorder) -> None:
     running: set[str] = set()
     most = 0
 
@@ -46,14 +46,14 @@ async def test_the_limiter_limits_running_tasks(recorder: Recorder) -> None:
     assert [task.state for task in tasks] == [JobState.COMPLETED] * 20
 
 
-async def test_tasks_begin_in_the_order_they_came(recorder: Recorder) -> None:
+async def test_tasks_start_in_the_order_of_submission(recorder: Recorder) -> None:
     async with a_worker(recorder, max_concurrent=2) as orchestrator:
         ids = [orchestrator.submit(["true"]).task_id for _ in range(12)]
 
     assert [event.task_id for event in recorder.of(TaskStarted)] == ids
 
 
-async def test_free_slots_are_what_could_begin_at_once(recorder: Recorder) -> None:
+async def test_free_slots_are_the_tasks_that_would_start_immediately(recorder: Recorder) -> None:
     async with a_worker(recorder, max_concurrent=2) as orchestrator:
         assert orchestrator.free_slots == 2
         first = orchestrator.submit(["sleep", "300"])
@@ -69,7 +69,7 @@ async def test_free_slots_are_what_could_begin_at_once(recorder: Recorder) -> No
         orchestrator.kill()
 
 
-async def test_a_task_on_a_free_slot_begins_in_the_next_turn_of_the_loop(recorder: Recorder) -> None:
+async def test_task_with_a_free_slot_starts_in_the_next_turn_of_the_loop(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         orchestrator.submit(["true"])
         await asyncio.sleep(0)
@@ -94,14 +94,44 @@ async def test_on_end_is_called_once_after_the_observers(recorder: Recorder) -> 
     ]
 
 
-async def test_leaving_the_block_waits_for_every_task(recorder: Recorder) -> None:
+async def test_subscribed_observer_is_called_after_the_existing_ones(recorder: Recorder) -> None:
+    calls: list[tuple[str, str]] = []
+
+    def observer(name: str) -> Callable[[Event], None]:
+        return lambda event: calls.append((name, type(event).__name__))
+
+    orchestrator = a_worker(recorder, observers=[observer("first")])
+    orchestrator.subscribe(observer("second"))
+    async with orchestrator:
+        await orchestrator.submit(["true"]).wait()
+        orchestrator.subscribe(observer("third"))
+        await orchestrator.submit(["true"]).wait()
+
+    names = [name for name, _ in calls]
+    assert names == ["first", "second"] * 2 + ["first", "second", "third"] * 2
+
+
+async def test_each_running_command_costs_one_asyncio_task_and_none_per_stream(recorder: Recorder) -> None:
+    before = asyncio.all_tasks()
+
+    async with a_worker(recorder) as orchestrator:
+        for _ in range(5):
+            task = orchestrator.submit(["sh", "-c", "echo out; echo err >&2; echo ready; exec sleep 300"])
+            await recorder.wrote(b"ready", task.task_id)
+        created = asyncio.all_tasks() - before
+        orchestrator.kill()
+
+    assert len(created) == 5 + 1, "one for each command, and the heartbeat"
+
+
+async def test_end_of_the_block_waits_for_every_task(recorder: Recorder) -> None:
     async with a_worker(recorder, max_concurrent=1) as orchestrator:
         tasks = [orchestrator.submit(["sleep", "0.05"]) for _ in range(3)]
 
     assert [task.outcome and task.outcome.state for task in tasks] == [JobState.COMPLETED] * 3
 
 
-async def test_shutdown_interrupts_everything_and_takes_nothing_more(recorder: Recorder, marker: Mark) -> None:
+async def test_shutdown_interrupts_every_task_and_refuses_new_ones(recorder: Recorder, marker: Mark) -> None:
     async with a_worker(recorder, max_concurrent=2) as orchestrator:
         tasks = [orchestrator.submit(["sh", "-c", f"setsid {marker.sleep} & {marker.sleep}"]) for _ in range(4)]
         await eventually(marker.alive, lambda alive: len(alive) == 4)
@@ -114,7 +144,7 @@ async def test_shutdown_interrupts_everything_and_takes_nothing_more(recorder: R
     assert len(recorder.of(TaskStarted)) == 2
 
 
-async def test_who_waits_for_a_slot_hears_of_the_shutdown(recorder: Recorder) -> None:
+async def test_shutdown_raises_in_a_caller_that_waits_for_a_slot(recorder: Recorder) -> None:
     refused: list[str] = []
 
     async def claim() -> None:
@@ -132,7 +162,7 @@ async def test_who_waits_for_a_slot_hears_of_the_shutdown(recorder: Recorder) ->
     assert len(refused) == 1
 
 
-async def test_kill_ends_at_once_what_would_not_listen(recorder: Recorder) -> None:
+async def test_kill_ends_a_command_that_ignores_sigterm_at_once(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"])
         await recorder.wrote(b"ready")
@@ -146,10 +176,10 @@ async def test_kill_ends_at_once_what_would_not_listen(recorder: Recorder) -> No
 
 
 @pytest.mark.parametrize("kind", [a_worker, a_guest])
-async def test_leaving_the_block_by_an_error_leaves_no_process(kind: Any, recorder: Recorder, marker: Mark) -> None:
+async def test_error_in_the_block_leaves_no_process(kind: Any, recorder: Recorder, marker: Mark) -> None:
     script = f"trap '' TERM; setsid env -i {marker.sleep} & {marker.sleep} & {marker.sleep}"
 
-    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - what is in the block when it is left is the point
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the test is about what runs in the block when it fails
         async with kind(recorder, max_concurrent=1) as orchestrator:
             running = orchestrator.submit(["sh", "-c", script])
             waiting = orchestrator.submit(["sleep", "300"])
@@ -195,7 +225,7 @@ async def test_cancellation_by_plain_asyncio_leaves_no_process(recorder: Recorde
     assert marker.alive() == []
 
 
-async def test_a_time_limit_of_anyio_around_the_block_works(recorder: Recorder, marker: Mark) -> None:
+async def test_anyio_timeout_around_the_block_leaves_no_process(recorder: Recorder, marker: Mark) -> None:
     with anyio.move_on_after(0.2) as scope:
         async with a_worker(recorder) as orchestrator:
             orchestrator.submit(marker.sleep.split())
@@ -204,7 +234,7 @@ async def test_a_time_limit_of_anyio_around_the_block_works(recorder: Recorder, 
     assert marker.alive() == []
 
 
-async def test_the_heartbeat_is_as_fast_as_the_shortest_limit_asks(recorder: Recorder) -> None:
+async def test_heartbeat_is_as_frequent_as_the_shortest_limit_requires(recorder: Recorder) -> None:
     async with a_worker(recorder, heartbeat_s=300) as orchestrator:
         slow = orchestrator.submit(["sleep", "300"])
         await recorder.started(slow.task_id)
@@ -214,7 +244,7 @@ async def test_the_heartbeat_is_as_fast_as_the_shortest_limit_asks(recorder: Rec
         orchestrator.kill()
 
 
-async def test_a_task_takes_the_clock_it_is_given(recorder: Recorder, clock: ManualClock) -> None:
+async def test_time_limit_is_measured_with_the_given_clock(recorder: Recorder, clock: ManualClock) -> None:
     async with a_worker(recorder, clock=clock, heartbeat_s=0.01) as orchestrator:
         task = orchestrator.submit(JobSpec(["sleep", "300"], time_limit=86_400))
         await recorder.started()
@@ -222,7 +252,7 @@ async def test_a_task_takes_the_clock_it_is_given(recorder: Recorder, clock: Man
         assert (await task.wait()).cause is Cause.TIME_LIMIT
 
 
-async def test_what_makes_no_sense_is_refused_before_anything_runs(recorder: Recorder) -> None:
+async def test_invalid_argv_and_duplicate_task_id_are_refused(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         with pytest.raises(InvalidJob):
             orchestrator.submit([])
@@ -235,19 +265,19 @@ async def test_what_makes_no_sense_is_refused_before_anything_runs(recorder: Rec
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True])
-def test_a_concurrency_that_makes_no_sense_is_refused(value: Any) -> None:
+def test_invalid_concurrency_is_refused(value: Any) -> None:
     with pytest.raises(InvalidSetting, match="max_concurrent"):
         AsyncOrchestrator(max_concurrent=value)
 
 
-def test_another_event_loop_is_refused_with_a_reason() -> None:
+def test_event_loop_other_than_asyncio_is_refused() -> None:
     entering: Coroutine[Any, Any, Any] = AsyncOrchestrator().__aenter__()
 
     with pytest.raises(RuntimeError, match="asyncio"):
         entering.send(None)
 
 
-async def test_submitting_outside_the_block_is_refused() -> None:
+async def test_submit_outside_the_block_is_refused() -> None:
     orchestrator = AsyncOrchestrator()
 
     with pytest.raises(RuntimeError, match="not entered"):

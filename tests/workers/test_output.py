@@ -1,4 +1,4 @@
-"""What a command writes arrives byte for byte, whatever it writes and however fast; memory stays bounded."""
+"""The output of a command arrives byte for byte, whatever it is and however fast. Memory stays bounded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.workers.recorder import Recorder, a_guest, a_worker, python
 
 
 class Digest:
-    """An observer that keeps of the output what a test of much output needs."""
+    """An observer that keeps size and hash of the output."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -66,7 +66,7 @@ async def test_200_megabytes_arrive_byte_for_byte_in_bounded_chunks(recorder: Re
     assert digest.longest <= 65_536
 
 
-async def test_a_line_of_100_megabytes_arrives_whole() -> None:
+async def test_line_of_100_megabytes_arrives_whole() -> None:
     digest = Digest()
 
     async with a_worker(Recorder(), observers=[digest], capture=False) as orchestrator:
@@ -97,7 +97,7 @@ async def test_any_bytes_arrive_on_both_streams(data: bytes, tmp_path: Path) -> 
     assert outcome.output == Captured(data, data, 0)
 
 
-async def test_a_character_at_a_time_arrives_in_order(recorder: Recorder) -> None:
+async def test_single_characters_arrive_in_order(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         await orchestrator.submit(
             python("import os, time\nfor c in b'slowly':\n os.write(1, bytes([c])); time.sleep(.01)")
@@ -110,7 +110,7 @@ async def test_a_character_at_a_time_arrives_in_order(recorder: Recorder) -> Non
     ]
 
 
-async def test_of_much_output_the_beginning_and_the_end_are_kept_and_the_rest_is_counted() -> None:
+async def test_head_and_tail_of_long_output_are_kept_and_the_rest_is_counted() -> None:
     outcome = await _run(python("import sys\nfor n in range(1_000_000): sys.stdout.write(f'{n:09d}\\n')"))
 
     whole = b"".join(b"%09d\n" % n for n in range(1_000_000))
@@ -121,7 +121,7 @@ async def test_of_much_output_the_beginning_and_the_end_are_kept_and_the_rest_is
 
 
 @case("P6")
-async def test_a_flood_costs_no_memory_and_holds_nobody_up(recorder: Recorder) -> None:
+async def test_flood_of_output_uses_bounded_memory_and_delays_no_other_task(recorder: Recorder) -> None:
     read = 0
 
     def count(event: Event) -> None:
@@ -146,15 +146,15 @@ async def test_a_flood_costs_no_memory_and_holds_nobody_up(recorder: Recorder) -
     assert outcome.output.dropped > 60_000_000
 
 
-async def test_a_silent_command_ends_with_empty_output() -> None:
+async def test_silent_command_has_empty_output() -> None:
     assert (await _run(["true"])).output == Captured()
 
 
-async def test_output_is_not_kept_where_nobody_wants_it() -> None:
+async def test_output_is_not_kept_without_capture() -> None:
     assert (await _run(["echo", "hi"], capture=False)).output is None
 
 
-async def test_stdin_reaches_the_command_and_ends(recorder: Recorder) -> None:
+async def test_stdin_reaches_the_command_and_is_closed(recorder: Recorder) -> None:
     data = bytes(range(256)) * 4096
 
     async with a_worker(recorder) as orchestrator:
@@ -164,7 +164,7 @@ async def test_stdin_reaches_the_command_and_ends(recorder: Recorder) -> None:
     assert outcome.output.stdout == data
 
 
-async def test_empty_stdin_is_at_its_end(recorder: Recorder) -> None:
+async def test_empty_stdin_is_at_end_of_file(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         outcome = await orchestrator.submit(JobSpec(["wc", "-c"], stdin=b"")).wait()
 
@@ -173,14 +173,14 @@ async def test_empty_stdin_is_at_its_end(recorder: Recorder) -> None:
 
 
 @pytest.mark.parametrize("script", ["exit 4", "exec <&-; echo closed; exit 4", "head -c 10 >/dev/null; exit 4"])
-async def test_a_command_that_does_not_read_its_stdin_is_not_held_up(script: str, recorder: Recorder) -> None:
+async def test_command_that_does_not_read_its_stdin_is_not_delayed(script: str, recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         outcome = await orchestrator.submit(JobSpec(["sh", "-c", script], stdin=bytes(1_048_576))).wait()
 
     assert outcome.exit_code == 4
 
 
-async def test_stdin_is_empty_unless_given(recorder: Recorder) -> None:
+async def test_stdin_is_dev_null_by_default(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         outcome = await orchestrator.submit(["readlink", "/proc/self/fd/0"]).wait()
 
@@ -189,7 +189,7 @@ async def test_stdin_is_empty_unless_given(recorder: Recorder) -> None:
 
 @case("P2")
 @pytest.mark.parametrize("kind", [a_worker, a_guest])
-async def test_a_grandchild_that_holds_stdout_does_not_hold_up_the_end(
+async def test_grandchild_that_holds_stdout_does_not_delay_the_outcome(
     kind: Callable[[Recorder], AsyncOrchestrator], recorder: Recorder, marker: Mark
 ) -> None:
     begun = time.monotonic()
@@ -203,7 +203,7 @@ async def test_a_grandchild_that_holds_stdout_does_not_hold_up_the_end(
     assert outcome.state is JobState.COMPLETED
 
 
-async def test_a_stranger_that_holds_stdout_does_not_hold_up_the_end(recorder: Recorder) -> None:
+async def test_foreign_process_that_holds_stdout_delays_the_outcome_by_one_second(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(["sh", "-c", "echo ready; exec sleep 300"])
         await recorder.wrote(b"ready")
@@ -219,7 +219,7 @@ async def test_a_stranger_that_holds_stdout_does_not_hold_up_the_end(recorder: R
 
 
 @case("P8")
-async def test_outputs_closed_early_cost_nothing(recorder: Recorder) -> None:
+async def test_outputs_closed_early_cost_no_cpu_time(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(["sh", "-c", "exec >&- 2>&-; exec sleep 1; exit 5"])
         await recorder.started()
@@ -230,7 +230,7 @@ async def test_outputs_closed_early_cost_nothing(recorder: Recorder) -> None:
     assert time.process_time() - before < 0.5
 
 
-async def test_nothing_follows_the_end(recorder: Recorder) -> None:
+async def test_no_event_follows_the_end_of_a_task(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         tasks = [orchestrator.submit(["sh", "-c", "echo a; echo b >&2; (echo c &)"]) for _ in range(20)]
         for task in tasks:
@@ -242,7 +242,7 @@ async def test_nothing_follows_the_end(recorder: Recorder) -> None:
         assert kinds.count("TaskEnded") == 1
 
 
-async def test_an_observer_that_raises_disturbs_neither_task_nor_others(
+async def test_error_of_an_observer_harms_neither_the_task_nor_other_observers(
     recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(event: Event) -> None:
@@ -258,7 +258,7 @@ async def test_an_observer_that_raises_disturbs_neither_task_nor_others(
 
 
 @case("P8")
-async def test_stderr_alone_is_output_too(recorder: Recorder) -> None:
+async def test_output_on_stderr_alone_is_captured(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         outcome = await orchestrator.submit(["sh", "-c", "exec >&-; echo only >&2"]).wait()
 

@@ -1,4 +1,4 @@
-"""The blocking way: commands in, outcomes out, nothing else touched."""
+"""``run_commands`` blocks, returns one outcome per command, and changes nothing else in the process."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from tests.support.marks import Mark
 from tests.support.waiting import wait_until
 
 
-def test_outcomes_come_in_the_order_of_the_commands() -> None:
+def test_outcomes_are_in_the_order_of_the_commands() -> None:
     outcomes = run_commands([["sh", "-c", f"sleep 0.{5 - n}; echo {n}"] for n in range(5)], max_concurrent=5)
 
     assert [outcome.output for outcome in outcomes] == [Captured(b"%d\n" % n) for n in range(5)]
 
 
-def test_one_failure_does_not_stop_the_others() -> None:
+def test_failure_does_not_stop_other_commands() -> None:
     outcomes = run_commands([["no-such-program"], ["false"], ["sh", "-c", "kill -9 $$"], ["echo", "hi"]])
 
     assert [outcome.cause for outcome in outcomes] == [Cause.SPAWN_ERROR, Cause.EXIT, Cause.SIGNAL, Cause.EXIT]
     assert outcomes[-1].output == Captured(b"hi\n")
 
 
-def test_they_run_at_once_up_to_the_limit(tmp_path: Path) -> None:
-    # Each waits until it is not alone: with one at a time, none would ever end.
+def test_commands_run_concurrently_up_to_the_limit(tmp_path: Path) -> None:
+    # Each command waits for three others: with fewer at a time, none would end.
     together = f"cd {tmp_path}; touch $$; until [ $(ls | wc -l) -ge 4 ]; do sleep 0.01; done"
     running = most = 0
 
@@ -51,17 +51,17 @@ def test_they_run_at_once_up_to_the_limit(tmp_path: Path) -> None:
     assert most == 4
 
 
-def test_no_commands_have_no_outcomes() -> None:
+def test_empty_list_of_commands_has_no_outcomes() -> None:
     assert run_commands([]) == []
 
 
-def test_a_spec_keeps_its_own_limits_and_an_argv_gets_those_of_the_call(marker: Mark) -> None:
+def test_limits_of_the_call_apply_to_argvs_but_not_to_specs(marker: Mark) -> None:
     outcomes = run_commands([marker.sleep.split(), JobSpec(["sh", "-c", "sleep 0.6; echo own"])], time_limit=0.2)
 
     assert [outcome.cause for outcome in outcomes] == [Cause.TIME_LIMIT, Cause.EXIT]
 
 
-def test_the_environment_of_the_caller_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_of_the_caller_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OF_THE_CALLER", "seen")
 
     (outcome,) = run_commands([["sh", "-c", "echo $OF_THE_CALLER"]])
@@ -69,7 +69,7 @@ def test_the_environment_of_the_caller_is_inherited(monkeypatch: pytest.MonkeyPa
     assert outcome.output == Captured(b"seen\n")
 
 
-def test_events_are_told() -> None:
+def test_events_are_passed_to_the_observer() -> None:
     events: list[Event] = []
 
     run_commands([["true"], ["true"]], on_event=events.append)
@@ -78,7 +78,7 @@ def test_events_are_told() -> None:
     assert sum(isinstance(event, TaskEnded) for event in events) == 2
 
 
-def test_a_malformed_command_is_refused_before_any_starts(tmp_path: Path) -> None:
+def test_invalid_argument_is_refused_before_any_command_starts(tmp_path: Path) -> None:
     with pytest.raises(InvalidJob):
         run_commands([["touch", str(tmp_path / "started")], []])
     with pytest.raises(InvalidJob, match="not one string"):
@@ -89,12 +89,12 @@ def test_a_malformed_command_is_refused_before_any_starts(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_inside_a_running_loop_it_is_refused_with_advice() -> None:
+async def test_call_inside_a_running_loop_is_refused_with_advice() -> None:
     with pytest.raises(LoopAlreadyRunning, match="AsyncOrchestrator"):
         run_commands([["true"]])
 
 
-def test_what_an_observer_raises_ends_everything_and_is_raised(marker: Mark) -> None:
+def test_error_of_the_observer_kills_all_commands_and_is_raised(marker: Mark) -> None:
     def on_event(event: Event) -> None:
         if isinstance(event, TaskStarted):
             raise ZeroDivisionError
@@ -105,7 +105,7 @@ def test_what_an_observer_raises_ends_everything_and_is_raised(marker: Mark) -> 
     assert marker.alive() == []
 
 
-def test_it_works_in_a_thread_beside_another(marker: Mark) -> None:
+def test_calls_in_several_threads_do_not_disturb_each_other(marker: Mark) -> None:
     results: list[bytes] = []
 
     def work(name: str) -> None:
@@ -134,7 +134,7 @@ def test_other_children_of_the_caller_are_left_alone(marker: Mark) -> None:
     assert [outcome.exit_code for outcome in outcomes] == [2, 2, 2]
 
 
-def test_the_callers_own_handler_of_ctrl_c_is_kept() -> None:
+def test_sigint_handler_of_the_caller_is_kept() -> None:
     def handler(*_: object) -> None:
         seen.append(1)
 
@@ -149,7 +149,7 @@ def test_the_callers_own_handler_of_ctrl_c_is_kept() -> None:
     assert seen == [1]
 
 
-def test_a_caller_that_ignores_its_children_gets_their_statuses_all_the_same() -> None:
+def test_exit_codes_are_correct_though_the_caller_ignores_sigchld() -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         outcomes = run_commands([["sh", "-c", "true; exit 3"]] * 5)
@@ -162,7 +162,7 @@ def test_a_caller_that_ignores_its_children_gets_their_statuses_all_the_same() -
 
 CALLER = """
 import sys
-from workers.orchestrator import run_commands
+from oneshot_queue import run_commands
 try:
     run_commands([["sh", "-c", sys.argv[1]]] * 6, max_concurrent=2)
 except KeyboardInterrupt:
@@ -172,9 +172,9 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_ends_every_command_and_is_raised_then(presses: int, marker: Mark, tmp_path: Path) -> None:
+def test_ctrl_c_ends_every_command_and_is_then_raised(presses: int, marker: Mark, tmp_path: Path) -> None:
     asked = tmp_path / "asked"
-    # The second press is for commands that do not listen to the first.
+    # The second Ctrl-C is for commands that ignore SIGTERM.
     trap = f"trap 'echo >> {asked}' TERM;" if presses == 2 else ""
     script = f"{trap} setsid {marker.sleep} & while :; do {marker.sleep}; done"
 
@@ -189,4 +189,4 @@ def test_ctrl_c_ends_every_command_and_is_raised_then(presses: int, marker: Mark
 
     assert (caller.returncode, output) == (7, b"interrupted\n")
     assert marker.alive() == []
-    assert time.monotonic() - begun < 8, "sooner than the grace of 10 s"
+    assert time.monotonic() - begun < 8, "it must end before the grace period of 10 s"

@@ -1,4 +1,4 @@
-"""What lies between a blocking ``run_commands`` and the orchestrator that does its work."""
+"""Runs a list of commands for a blocking caller: keeps outcomes in order, and ends everything on the first error."""
 
 from __future__ import annotations
 
@@ -16,23 +16,28 @@ from oneshot_queue.task_events import Event, Observer
 
 
 class Runner(AbstractAsyncContextManager[Any], Protocol):
-    """The orchestrator, as far as a batch needs it."""
+    """The part of the orchestrator that a batch uses."""
 
     async def wait_for_slot(self) -> None:
-        """Wait until a command could start at once."""
+        """Wait until a slot is free."""
 
     def submit(self, spec: JobSpec, *, on_end: Callable[[Any, Outcome], None]) -> object:
-        """Start a command as soon as a slot is free."""
+        """Start a command when a slot is free, and call ``on_end`` with its outcome."""
 
     def interrupt_all(self, *, grace: float | None, reason: str) -> object:
-        """End all commands."""
+        """Interrupt every command."""
 
     async def wait_until_idle(self) -> None:
-        """Wait until no command is left."""
+        """Wait until every command has ended."""
 
 
 class Batch:
-    """Feeds commands to an orchestrator, keeps their outcomes in order, and ends all of them if something breaks."""
+    """Submits commands, keeps their outcomes in order, and ends all of them on Ctrl-C or an error of the observer.
+
+    Args:
+        specs: The commands, in the order of their outcomes.
+        on_event: The caller's observer, if any. Its first error ends the batch.
+    """
 
     def __init__(self, specs: Sequence[JobSpec], on_event: Observer | None) -> None:
         self._specs = specs
@@ -42,12 +47,12 @@ class Batch:
         self._orchestrator: Runner | None = None
 
     async def run(self, orchestrator: Runner, *, ends_on_ctrl_c: bool) -> None:
-        """Run every command to its end, or until something has gone wrong and all were ended."""
+        """Run every command to its end. After Ctrl-C or an observer's error, end the running ones and start no more."""
         self._orchestrator = orchestrator
         async with orchestrator:
             with _on_ctrl_c(self._interrupt) if ends_on_ctrl_c else nullcontext():
                 for index, spec in enumerate(self._specs):
-                    # Only as many as can run: a task costs memory while it waits.
+                    # Submit only what can run now: a waiting task costs memory.
                     await orchestrator.wait_for_slot()
                     if self._error is not None:
                         break
@@ -55,22 +60,23 @@ class Batch:
                 await orchestrator.wait_until_idle()
 
     def result(self) -> list[Outcome]:
-        """The outcomes in the order of the commands.
+        """Return the outcomes in the order of the commands.
 
         Raises:
-            BaseException: What cut the run short: ``KeyboardInterrupt``, or what the caller's observer raised.
+            KeyboardInterrupt: Ctrl-C was pressed.
+            Exception: The error of the caller's observer.
         """
         if self._error is not None:
             raise self._error
         return [outcome for outcome in self._outcomes if outcome is not None]
 
     def observe(self, event: Event) -> None:
-        """Pass an event to the caller's observer; what that raises ends every command."""
+        """Pass an event to the caller's observer. Its first error kills every command."""
         if self._on_event is None:
             return
         try:
             self._on_event(event)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets it once nothing runs any more
+        except Exception as error:  # noqa: BLE001 - ``result`` raises it to the caller, once no command is running
             if self._error is None:
                 self._error = error
                 self._end_all(grace=0.0)
@@ -82,21 +88,21 @@ class Batch:
 
     def _end_all(self, grace: float | None) -> None:
         assert self._orchestrator is not None
-        self._orchestrator.interrupt_all(grace=grace, reason="the run was cut short")
+        self._orchestrator.interrupt_all(grace=grace, reason="the batch was stopped")
 
     def _keep(self, index: int, _: object, outcome: Outcome) -> None:
         self._outcomes[index] = outcome
 
 
 def handles_ctrl_c() -> bool:
-    """Whether Ctrl-C would raise ``KeyboardInterrupt`` here; a program with a handler of its own keeps it."""
+    """Return whether Ctrl-C raises ``KeyboardInterrupt`` in this thread. A program's own handler is left in place."""
     is_main = threading.current_thread() is threading.main_thread()
     return is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @contextmanager
 def _on_ctrl_c(action: Callable[[], None]) -> Iterator[None]:
-    """Call ``action`` for every Ctrl-C inside the block; afterwards Python's own handler is back."""
+    """Call ``action`` for every Ctrl-C inside the block, then restore Python's own handler."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, action)
     try:

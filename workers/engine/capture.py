@@ -1,4 +1,4 @@
-"""Keep the beginning and the end of what a command wrote, in bounded memory."""
+"""Keeps the head and the tail of a command's output, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ from oneshot_queue.outcomes import Captured
 from oneshot_queue.task_events import OutputStream
 
 HEAD_BYTES: Final = 256 * 1024
+"""Kept from the start of each stream."""
+
 TAIL_BYTES: Final = 4 * 1024 * 1024
+"""Kept from the end of each stream. Between head and tail, bytes are dropped and counted.
+
+These two limits are documented for users, and are the same wherever output is kept: in memory by ``OutputCapture``
+for ``run_commands``, in Redis by a worker's output buffer for queued jobs.
+"""
 
 
 class OutputCapture:
-    """The first ``head_bytes`` and the last ``tail_bytes`` of each of two streams; what lies between is counted."""
+    """Keeps the first ``head_bytes`` and the last ``tail_bytes`` of each stream, and counts what is dropped between."""
 
     def __init__(self, *, head_bytes: int = HEAD_BYTES, tail_bytes: int = TAIL_BYTES) -> None:
         self._streams = {stream: _StreamCapture(head_bytes, tail_bytes) for stream in OutputStream}
 
     def append(self, stream: OutputStream, data: bytes) -> None:
-        """Take the next bytes of one stream."""
+        """Add the next bytes of one stream."""
         self._streams[stream].append(data)
 
     def result(self) -> Captured:
-        """What was kept."""
+        """Return what was kept so far."""
         stdout, stderr = self._streams[OutputStream.STDOUT], self._streams[OutputStream.STDERR]
         return Captured(stdout.kept(), stderr.kept(), stdout.dropped + stderr.dropped)
 
@@ -44,7 +51,7 @@ class _StreamCapture:
             self._head += data[:room]
             data = data[room:]
         self._tail += data
-        # Trimming only when a quarter too much is there keeps the cost of a byte constant.
+        # Trim only when the tail is a quarter too long: that keeps the cost per byte constant.
         if len(self._tail) > self._tail_bytes + self._tail_bytes // 4:
             self._trim()
 

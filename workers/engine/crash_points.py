@@ -1,8 +1,8 @@
-"""Places where a worker can be made to die at once (SIGKILL), so that tests see what becomes of its jobs.
+"""Points at which tests make a worker kill itself (SIGKILL), to check what happens to its jobs.
 
-``ONESHOT_CRASH_AT`` names a point, or ``point:N`` for the N-th time it is passed. It is heeded only together with
-``ONESHOT_TEST_FAULTS=1``, and ignored without. ``ONESHOT_CRASH_MARK`` is a file to make at that moment; while it is
-there nobody crashes, so that the replacement of the worker lives. Jobs see none of these variables.
+``ONESHOT_CRASH_AT`` names a point, or ``point:N`` for the N-th pass. It takes effect only with
+``ONESHOT_TEST_FAULTS=1``. ``ONESHOT_CRASH_MARK`` names a file that the crashing worker creates. If the file exists, no
+worker crashes, so the replacement survives. Jobs do not see these variables.
 """
 
 from __future__ import annotations
@@ -14,20 +14,25 @@ from dataclasses import dataclass
 from typing import Final
 
 POINTS: Final = (
-    "after_claim",  # the reply is here, none of its jobs is held
+    "after_claim",  # the reply has arrived, none of its jobs is held yet
     "before_spawn",
-    "after_spawn",  # the process is there, nothing knows of it
-    "after_exit",  # its status is known, its end is not
-    "before_finish",  # the end is about to be sent
-    "after_finish",  # the end is on record, and the reply is not taken in
-    "in_renew",  # the lease is renewed, and the reply is not taken in
-    "before_signal",  # an interrupt was seen, no process was signalled
+    "after_spawn",  # the process exists, but is not registered
+    "after_exit",  # the exit status is known, the result is not
+    "before_finish",  # the result is about to be sent
+    "after_finish",  # Redis recorded the result, the reply is not processed
+    "in_renew",  # Redis renewed the lease, the reply is not processed
+    "before_signal",  # an interrupt has arrived, no process was signalled
 )
 
 
 @dataclass(slots=True)
 class CrashPlan:
-    """Where to crash, at which time of passing (counted down), and what file to make then."""
+    """Where to crash.
+
+    Attributes:
+        passes_left: Crash when this reaches 0.
+        mark: File to create at the crash. If it exists, do not crash.
+    """
 
     point: str
     passes_left: int = 1
@@ -35,17 +40,17 @@ class CrashPlan:
 
 
 def crash_plan(environ: Mapping[str, str]) -> CrashPlan | None:
-    """Read the plan; ``None`` for whoever is not under test.
+    """Read the plan from the environment; ``None`` outside of tests.
 
     Raises:
-        ValueError: There is no such point.
+        ValueError: The environment names an unknown point.
     """
     wanted = environ.get("ONESHOT_CRASH_AT")
     if not wanted or environ.get("ONESHOT_TEST_FAULTS") != "1":
         return None
     point, _, passes = wanted.partition(":")
     if point not in POINTS:
-        raise ValueError(f"ONESHOT_CRASH_AT={wanted}: no such point; there are {', '.join(POINTS)}")
+        raise ValueError(f"ONESHOT_CRASH_AT={wanted}: unknown crash point; valid points: {', '.join(POINTS)}")
     return CrashPlan(point, int(passes or 1), environ.get("ONESHOT_CRASH_MARK"))
 
 
@@ -53,7 +58,7 @@ _PLAN: Final = crash_plan(os.environ)
 
 
 def crash_at(point: str) -> None:
-    """Die here, if that is the plan."""
+    """Kill this process if the plan names this point."""
     if _PLAN is not None and _PLAN.point == point:
         _pass(_PLAN)
 

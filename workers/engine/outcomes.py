@@ -1,4 +1,4 @@
-"""From how a process ended, and what was done to it, to how its attempt ended."""
+"""Turns the exit of a process into the outcome of its attempt."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ from collections.abc import Collection
 
 from oneshot_queue.outcomes import Cause, Outcome, Usage
 from oneshot_queue.states import JobState
-from oneshot_queue.workers.processes.process import Exit
+from oneshot_queue.workers.processes.process import ExitStatus
 
 
 def outcome_of(
-    exited: Exit | None,
+    exited: ExitStatus | None,
     ended_for: Cause | None,
     success_codes: Collection[int],
     *,
     attempt: int,
     survivors: tuple[int, ...] = (),
 ) -> Outcome:
-    """Judge an attempt whose process had begun.
+    """Return the outcome of an attempt whose process was started.
 
     Args:
-        exited: How its leader ended; ``None`` if it survived SIGKILL.
-        ended_for: Why its end was brought about, if it was: ``interrupted``, ``time_limit``,
-            ``idle_timeout`` or ``worker_lost``.
+        exited: How the leader exited; ``None`` if it survived SIGKILL.
+        ended_for: Why the engine ended it: ``interrupted``, ``time_limit``, ``idle_timeout`` or ``worker_lost``.
+            ``None`` if it ended by itself.
+        success_codes: Exit codes that count as COMPLETED.
+        survivors: Process ids that survived SIGKILL.
     """
     code = exited.code if exited else None
     number = exited.signal if exited else None
@@ -45,9 +47,9 @@ def outcome_of(
     )
 
 
-def _error(exited: Exit | None, survivors: tuple[int, ...]) -> str | None:
+def _error(exited: ExitStatus | None, survivors: tuple[int, ...]) -> str | None:
     if survivors:
-        return f"these processes survived SIGKILL: {', '.join(map(str, survivors))}"
+        return f"processes that survived SIGKILL: {', '.join(map(str, survivors))}"
     if exited is not None and exited.code is None and exited.signal is None:
-        return "its exit status was taken by other code of this process that waits for any child, or ignores SIGCHLD"
+        return "exit status unknown: other code in this process waits for any child, or ignores SIGCHLD"
     return None

@@ -1,4 +1,4 @@
-"""What has to be so before a command can be run, said in words when it is not."""
+"""Checks what the engine needs from the kernel, the event loop and its settings."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from oneshot_queue.pidfd import P_PIDFD, pidfd_open
 
 
 def require_pidfds() -> None:
-    """Refuse to work where a process can only be named by a number.
+    """Check that the kernel has pidfds: without them, a process id may be reused before it is signalled.
 
     Raises:
-        RuntimeError: This is not Linux 5.4 or later.
+        RuntimeError: The kernel is not Linux 5.4 or later.
     """
     try:
         fd = pidfd_open(os.getpid())
@@ -22,7 +22,7 @@ def require_pidfds() -> None:
     try:
         os.waitid(P_PIDFD, fd, os.WEXITED | os.WNOHANG)
     except ChildProcessError:
-        pass  # This process is not its own child: the kernel knew what was asked.
+        pass  # The kernel supports the call: it says that this process is not its own child.
     except OSError as error:
         raise RuntimeError("running commands needs Linux 5.4 or later (waitid on a pidfd)") from error
     finally:
@@ -30,20 +30,20 @@ def require_pidfds() -> None:
 
 
 def usable_concurrency(wanted: int | None) -> int:
-    """How many commands may run at once; the CPUs this process may use, if nothing was said.
+    """Return how many commands may run at once. ``None`` means one per CPU that this process may use.
 
     Raises:
-        InvalidSetting: It is below 1, or no whole number.
+        InvalidSetting: ``wanted`` is not an integer of at least 1.
     """
     if wanted is None:
         return len(os.sched_getaffinity(0))
     if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
-        raise InvalidSetting("max_concurrent", f"{wanted!r} must be a whole number from 1")
+        raise InvalidSetting("max_concurrent", f"{wanted!r} must be an integer of at least 1")
     return wanted
 
 
 def has_running_loop() -> bool:
-    """Whether an asyncio event loop runs in this thread."""
+    """Return whether an asyncio event loop is running in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -52,10 +52,12 @@ def has_running_loop() -> bool:
 
 
 def require_asyncio() -> None:
-    """Refuse another event loop than asyncio's: pipes and processes are watched through its selector.
+    """Check that asyncio runs here: pipes and processes are watched by its event loop.
 
     Raises:
-        RuntimeError: No asyncio loop runs here; under trio, for example.
+        RuntimeError: No asyncio event loop is running, for example under trio.
     """
     if not has_running_loop():
-        raise RuntimeError("commands are run by an asyncio event loop, and none runs here; use anyio's asyncio backend")
+        raise RuntimeError(
+            "running commands needs an asyncio event loop, and none is running; use anyio's asyncio backend"
+        )

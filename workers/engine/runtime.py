@@ -1,10 +1,10 @@
-"""What all tasks of one orchestrator share."""
+"""What all tasks of one orchestrator share: clock, observers, environment, process tree, start log."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,31 +19,34 @@ logger = logging.getLogger(__name__)
 
 
 class StartForbidden(Exception):
-    """A command must not be started now; the message says why."""
+    """The start log does not allow a start now. The message says why."""
 
 
 class StartLog(Protocol):
-    """Writes down, outside of this process, which commands may have been started; cheap, and never waits."""
+    """Records outside of this process which commands may have been started, for recovery after a crash.
+
+    Calls are cheap and do not block.
+    """
 
     def begin(self, task_id: str) -> None:
-        """From now on the command may have been started.
+        """Record that the command may be started from now on.
 
         Raises:
-            StartForbidden: It must not be, now.
+            StartForbidden: The command must not be started now.
         """
 
     def withdraw(self, task_id: str) -> None:
-        """Nothing was started after all."""
+        """Record that the command was not started after all."""
 
     def started(self, task_id: str, pid: int, first_tick: int, last_tick: int) -> None:
-        """It was started, as this process, between these clock ticks since boot."""
+        """Record the process of the command, and the clock ticks since boot between which it was started."""
 
     def exited(self, task_id: str, exit_code: int | None) -> None:
-        """Its process was reaped: its code, the negative of its signal, or ``None`` if nobody knows."""
+        """Record that the process was reaped: its exit code, the negative signal number, or ``None`` if unknown."""
 
 
 class NoStartLog:
-    """For whom it does not matter what was started, should this process die."""
+    """A start log that records nothing, for callers who need no crash recovery."""
 
     def begin(self, task_id: str) -> None:
         """Nobody needs to know."""
@@ -60,20 +63,25 @@ class NoStartLog:
 
 @dataclass(slots=True, kw_only=True)
 class Runtime:
-    """The surroundings of a task: its clock, who is told, what its process inherits, and where its processes are found.
+    """The shared surroundings of the tasks of one orchestrator.
 
     Attributes:
         observers: Called in this order with every event.
-        environment: What each process gets before its own variables.
+        environment: Variables of every process, overridden by those of the job.
         capture: Whether output is kept in memory for ``Outcome.output``.
-        survive_s: Seconds after SIGKILL until what still lives is reported as a survivor.
-        starts: Where each start is written down before it happens.
-        reuses_machines: A state machine serves one task after another; nobody may look at that of a task that ended.
-        is_sealed: Whether no descriptor of this process but 0, 1 and 2 outlives an ``exec``.
+        head_bytes: How much of the start of each stream is kept.
+        tail_bytes: How much of the end of each stream is kept.
+        survive_s: Seconds after SIGKILL until a live process is reported as a survivor.
+        reuses_machines: Whether a state machine serves one task after another. The machine of an ended task must then
+            not be read.
+        is_sealed: Whether all descriptors of this process but 0, 1 and 2 close on ``exec``.
+        tree: Finds the processes of each attempt.
+        readiness: Watches the descriptors of all tasks.
+        starts: Records each start before it happens.
     """
 
     clock: Clock = field(default_factory=SystemClock)
-    observers: tuple[Observer, ...] = ()
+    observers: Sequence[Observer] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     capture: bool = True
     head_bytes: int = HEAD_BYTES
@@ -87,12 +95,12 @@ class Runtime:
     _idle_machines: list[OneshotStateMachine] = field(default_factory=list)
 
     def notify(self, event: Event) -> None:
-        """Tell every observer."""
+        """Call every observer with an event, in order. An error is logged, and the other observers are still called."""
         for observer in self.observers:
             guarded(observer, event)
 
     def machine_for(self, task: Terminable) -> OneshotStateMachine:
-        """A machine in CREATED, bound to the task."""
+        """Return a state machine in CREATED, bound to the task."""
         if not self._idle_machines:
             return OneshotStateMachine(task)
         machine = self._idle_machines.pop()
@@ -100,22 +108,22 @@ class Runtime:
         return machine
 
     def give_back(self, machine: OneshotStateMachine) -> None:
-        """The machine's task has ended."""
+        """Return the machine of a task that has ended, for reuse."""
         if self.reuses_machines:
             self._idle_machines.append(machine)
 
     def close(self) -> None:
-        """Close its descriptors; no task of it runs any more."""
+        """Close the descriptors. No task may be running."""
         self.readiness.close()
         self.tree.close()
 
     def new_capture(self) -> OutputCapture | None:
-        """Where a task keeps its output, if it does."""
+        """Return a capture for one task, or ``None`` if output is not kept."""
         return OutputCapture(head_bytes=self.head_bytes, tail_bytes=self.tail_bytes) if self.capture else None
 
 
 def guarded(callback: Callable[..., object], *arguments: object) -> None:
-    """Call somebody else's function. One that raises breaks its contract: it is logged, and no task suffers."""
+    """Call a callback that must not raise. Log its error, so that a faulty callback harms no task."""
     try:
         callback(*arguments)
     except Exception:

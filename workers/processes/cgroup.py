@@ -1,7 +1,7 @@
-"""A control group (cgroup v2) of its own for each worker process: whatever a job does, it cannot leave it.
+"""One control group (cgroup v2) for each worker process, which its jobs cannot leave.
 
-Where the kernel's tree may be written to, at whatever path it is mounted, a worker enters its group before it starts
-any job, and all of the group ends with one write. Where it may not, the subreapers do without.
+If the cgroup tree is writable, wherever it is mounted, a worker enters its group before it starts a job. One write then
+kills the whole group. If the tree is not writable, the subreapers alone find the processes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from oneshot_queue.workers.processes.procfs import send_signal, status_of
 PREFIX: Final = "oneshot-queue-"
 
 YOUNG_S: Final = 60.0
-"""How long a group may be empty because its worker has not entered it yet."""
+"""Seconds for which a new group may be empty because its worker has not entered it yet."""
 
 
 def make(worker_id: str) -> str | None:
-    """Make the group of a worker below this process' own; ``None`` if that cannot be had here."""
+    """Create the group of a worker below the group of this process. Return ``None`` if that is not possible here."""
     group = place_for(worker_id)
     if group is None:
         return None
@@ -30,20 +30,20 @@ def make(worker_id: str) -> str | None:
     except OSError:
         return None
     if not (group / "cgroup.kill").exists():
-        # Before Linux 5.14: it would hold processes together, and could not end them.
+        # Before Linux 5.14 a group holds its processes, but cannot be killed as one.
         remove(str(group))
         return None
     return str(group)
 
 
 def place_for(worker_id: str) -> Path | None:
-    """Where the group of a worker of this process is, or would be."""
+    """Return the path of the group of a worker of this process, whether or not it exists."""
     own = own_group()
     return None if own is None else own / f"{PREFIX}{worker_id}"
 
 
 def enter(group: str) -> bool:
-    """Move this process into a group, and with it whatever it starts; whether that worked."""
+    """Move this process, and the processes it will start, into a group. Return whether that worked."""
     try:
         (Path(group) / "cgroup.procs").write_text("0")
     except OSError:
@@ -52,7 +52,7 @@ def enter(group: str) -> bool:
 
 
 def end(group: str, spares: Callable[[int], bool]) -> None:
-    """Kill everything in a group but what serves others; that leaves the group."""
+    """Kill all processes in a group, except those that ``spares`` names: they are moved to the parent group."""
     path = Path(group)
     for pid in members(group):
         if spares(pid):
@@ -61,12 +61,12 @@ def end(group: str, spares: Callable[[int], bool]) -> None:
     try:
         _kill_members(group)
     except OSError:
-        # No descriptor to spare: as below.
+        # No free descriptor: the subreapers end the rest.
         return
 
 
 def members(group: str) -> list[int]:
-    """The processes in a group; none if there is no such group."""
+    """Return the processes in a group. Empty if the group does not exist."""
     try:
         return [int(word) for word in (Path(group) / "cgroup.procs").read_text().split()]
     except OSError:
@@ -74,7 +74,7 @@ def members(group: str) -> list[int]:
 
 
 def remove(group: str) -> bool:
-    """Remove a group if it is empty; whether it is gone."""
+    """Remove a group if it is empty. Return whether it is gone."""
     try:
         os.rmdir(group)
     except FileNotFoundError:
@@ -85,7 +85,7 @@ def remove(group: str) -> bool:
 
 
 def remove_abandoned(now_s: float) -> None:
-    """Remove the empty groups of workers that left nothing else, such as notes, by which somebody would find them.
+    """Remove the empty groups of dead workers that left no worker directory by which they could be found.
 
     Args:
         now_s: Seconds since 1970.
@@ -93,23 +93,23 @@ def remove_abandoned(now_s: float) -> None:
     own = own_group()
     for group in [] if own is None else own.glob(f"{PREFIX}*"):
         try:
-            # The kernel may take it for younger than it is, never for older.
+            # The age may be underestimated, never overestimated.
             if now_s - group.stat().st_ctime > YOUNG_S:
                 group.rmdir()
         except OSError:
-            # In use, not ours, or gone by now.
+            # In use, not ours, or already removed.
             continue
 
 
 def is_group_of(group: str, worker_id: str) -> bool:
-    """Whether a path, which may come from anywhere, is that of a worker's group in a tree that is mounted here."""
+    """Return whether an untrusted path is that of this worker's group, in a cgroup tree that is mounted here."""
     path = Path(group)
     mounts = [Path(mount) for _, mount in _mounts()]
     return path.name == f"{PREFIX}{worker_id}" and ".." not in path.parts and any(map(path.is_relative_to, mounts))
 
 
 def own_group() -> Path | None:
-    """Where this process stands in the tree, as a path that can be opened; ``None`` if it stands in none."""
+    """Return the path of the group of this process. ``None`` if it is in none, or if the group is not mounted here."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -118,16 +118,16 @@ def own_group() -> Path | None:
     if place is None:
         return None
     for root, mount in _mounts():
-        # A mount may show a part of the tree only, as it does in containers.
+        # A mount may show only a part of the tree, for example in a container.
         if Path(place).is_relative_to(root):
             return Path(mount) / Path(place).relative_to(root)
     return None
 
 
 def _kill_members(group: str) -> None:
-    """Kill what is left: the kernel signals main threads only, and one that has exited does not pass it on."""
+    """Kill the rest: ``cgroup.kill`` signals main threads only, which has no effect on one that has exited."""
     left = [status for pid in members(group) if (status := status_of(pid)) is not None]
-    # Looked at again: a number that another process got meanwhile names none of the group's.
+    # Check again: a process id that was reused meanwhile is not in the group.
     still = set(members(group))
     for status in left:
         if status.pid in still:
@@ -135,7 +135,7 @@ def _kill_members(group: str) -> None:
 
 
 def _mounts() -> list[tuple[str, str]]:
-    """For each mount of the tree: what of it is shown there, and where."""
+    """Return, for each mount of the tree, the group it shows as its root, and its path."""
     found = []
     try:
         lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
@@ -159,5 +159,5 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text)
     except OSError:
-        # The process or the group is gone, or not ours: the subreapers end what is left.
+        # The process or the group is gone, or not ours: the subreapers end the rest.
         return

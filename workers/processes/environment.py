@@ -1,4 +1,4 @@
-"""Which environment a job's process gets: little of the worker's own, all of the job's, and three marks of ours."""
+"""The environment of a job's process: an allow-list of the worker's variables, the job's own, and three of ours."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ ALLOWED_NAMES: Final = frozenset(
         "SSL_CERT_DIR",
     }
 )
-"""Where things are and how to speak to people. A list of what passes, because nobody can list every secret."""
+"""Paths, language and terminal settings. An allow-list, because no deny-list can name every secret."""
 
 ALLOWED_PREFIXES: Final = ("LC_",)
 
 JOB_ID_VARIABLE: Final = "ONESHOT_JOB_ID"
 ATTEMPT_VARIABLE: Final = "ONESHOT_ATTEMPT"
 TOKEN_VARIABLE: Final = "ONESHOT_TOKEN"  # noqa: S105 - a name, not a secret
-"""Also the cookie by which a process that left its job's group is still known as that job's."""
+"""Also the cookie that identifies a process of the attempt after it has left the process group."""
 
 
 def allowed_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Keep of a worker's own environment what its jobs may see: never a broker's URL, a key or a credential."""
+    """Return the part of a worker's environment that its jobs may see: no broker URL, no key, no credential."""
     return {
         name: value for name, value in environ.items() if name in ALLOWED_NAMES or name.startswith(ALLOWED_PREFIXES)
     }
@@ -43,10 +43,13 @@ def allowed_environment(environ: Mapping[str, str]) -> dict[str, str]:
 def job_environment(
     base: Mapping[str, str], own: Mapping[str, str], *, job_id: str, attempt: int, token: str
 ) -> dict[str, str]:
-    """Lay a job's own variables over those of its worker, and the marks of the attempt over both.
+    """Merge the worker's variables, the job's own, and the three that identify the attempt; later ones win.
 
-    Programs written in Python would hold their output back on a pipe and look silent, hence ``PYTHONUNBUFFERED``; a job
-    may set it otherwise.
+    ``PYTHONUNBUFFERED`` is set because Python programs buffer on a pipe, and so look silent. A job may override it.
+
+    Args:
+        base: Variables of the worker, or of the calling process.
+        own: Variables of the job.
     """
     return {
         **base,

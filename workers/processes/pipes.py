@@ -1,6 +1,6 @@
-"""Our ends of a command's pipes: outputs that are read as they come, and an input that is fed without ever waiting.
+"""Our ends of a command's pipes: ``OutputPipes`` reads the outputs, ``StdinFeeder`` writes the input.
 
-Both work by callbacks of the event loop, so that a command costs neither a thread nor a task for its pipes.
+Both are driven by callbacks of the event loop, so a command costs no thread and no asyncio task for its pipes.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
-from typing import Final
+from types import coroutine
+from typing import Any, Final
 
 import anyio
 
@@ -21,70 +22,103 @@ from oneshot_queue.workers.processes.readiness import Readiness
 CHUNK_BYTES: Final = 65_536
 
 DRAIN_S: Final = 1.0
-"""How long output is read after a command's last process is gone, if somebody else still holds the pipe."""
+"""How long to wait for the end of the output after the last process of a command, if another process holds the pipe."""
 
 _MAX_DRAIN_CHUNKS: Final = 32
-"""More than the largest pipe holds (1 MiB); beyond that somebody is still writing, and others want their turn."""
+"""More than the largest pipe holds (1 MiB). Beyond that, another process is still writing: stop, to let others run."""
+
+
+class OutputPipe:
+    """One output of a command, as its reader sees it.
+
+    Attributes:
+        kind: Which output this is. On a terminal, stdout carries both.
+    """
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: OutputStream) -> None:
+        self.kind = kind
+
+    @coroutine
+    def read_chunk(self) -> Generator[None, bytes, bytes]:
+        """Wait for the next bytes: 1 to ``CHUNK_BYTES`` of them, or ``b""`` at the end of the output."""
+        return (yield)
+
+
+Reader = Callable[[OutputPipe], Coroutine[Any, Any, None]]
+"""A coroutine function that reads one output to its end. It may await nothing but ``read_chunk``."""
 
 
 class OutputPipes:
-    """The outputs of one process, until each is at its end or closed.
+    """Drives one reader for each output of a process, until the output ends or is closed.
 
-    Args:
-        on_readable: Called with the stream whenever it has something to read, to ``read`` one chunk of it and say
-            whether there was one. A command that writes without pause gets its turn and no more.
+    A reader is a coroutine without an asyncio task. It is suspended in ``read_chunk``. When its descriptor is readable,
+    the event loop calls ``_resume``, which reads one chunk and sends it into the coroutine. A command that writes
+    without pause gets one chunk at a time, in turn with the other commands.
+
+    When a reader returns or raises, its descriptor is closed. The event loop reports the error.
     """
 
-    def __init__(self, process: Process, on_readable: Callable[[OutputStream], bool], readiness: Readiness) -> None:
+    def __init__(self, process: Process, reader: Reader, readiness: Readiness) -> None:
         self._readiness = readiness
         self._files = process.outputs
+        self._readers: dict[OutputStream, Coroutine[Any, Any, None]] = {}
         self._ended = asyncio.Event()
-        self._on_readable = on_readable
-        for stream, fd in self._files.items():
-            readiness.watch(fd, partial(on_readable, stream), is_patient=True)
-
-    def read(self, stream: OutputStream) -> bytes | None:
-        """One chunk; empty at the end of the stream, which is then closed; ``None`` if there is nothing to read now."""
-        fd = self._files.get(stream)
-        if fd is None:
-            return b""
-        try:
-            data = os.read(fd, CHUNK_BYTES)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            data = b""  # how a terminal says that nobody has its other side open
-        if not data:
-            self._close(stream)
-        return data
+        for kind, fd in self._files.items():
+            self._readers[kind] = started = reader(OutputPipe(kind))
+            started.send(None)
+            readiness.watch(fd, partial(self._resume, kind), is_patient=True)
 
     async def drain(self) -> None:
-        """Read what the command left in its pipes, wait a little for their end, and close them.
+        """Read what the command left in its pipes, wait up to ``DRAIN_S`` for their end, and close them.
 
-        The end comes at once, unless a process that is not the command's holds the pipe.
+        The end comes at once, unless a process that does not belong to the command holds a pipe open.
         """
-        for stream in list(self._files):
+        for kind in list(self._files):
             for _ in range(_MAX_DRAIN_CHUNKS):
-                if not self._on_readable(stream):
+                if not self._resume(kind):
                     break
         if self._files:
             with anyio.move_on_after(DRAIN_S):
                 await self._ended.wait()
-        for stream in list(self._files):
-            self._close(stream)
+        for kind in list(self._files):
+            self._close(kind)
 
-    def _close(self, stream: OutputStream) -> None:
-        fd = self._files.pop(stream)
+    def _resume(self, kind: OutputStream) -> bool:
+        """Read one chunk and send it to the reader. Return whether there was one."""
+        fd = self._files.get(kind)
+        if fd is None:
+            return False
+        try:
+            chunk = os.read(fd, CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            # A terminal reports its end this way: no process has the other side open.
+            chunk = b""
+        try:
+            self._readers[kind].send(chunk)
+        except StopIteration:
+            self._close(kind)
+        except BaseException:
+            self._close(kind)
+            raise
+        return bool(chunk)
+
+    def _close(self, kind: OutputStream) -> None:
+        fd = self._files.pop(kind)
         self._readiness.forget(fd)
         os.close(fd)
+        self._readers.pop(kind).close()
         if not self._files:
             self._ended.set()
 
 
 class StdinFeeder:
-    """Writes what a command is to read, as fast as it reads; a command that never reads is not waited for."""
+    """Writes the input of a command as fast as the command reads it, and never blocks if the command does not."""
 
     def __init__(self, process: Process, data: bytes) -> None:
         self._loop = asyncio.get_running_loop()
@@ -94,7 +128,7 @@ class StdinFeeder:
         self._feed()
 
     def close(self) -> None:
-        """End the input, and drop what was not read."""
+        """Close the input. Data that was not written yet is dropped."""
         fd = self._process.stdin
         if fd is None:
             return
@@ -115,6 +149,6 @@ class StdinFeeder:
                 self._is_waiting = True
             return
         except BrokenPipeError:
-            # The command ended, or closed its input: it has read what it wanted.
+            # The command has exited or closed its input: it needs no more.
             pass
         self.close()

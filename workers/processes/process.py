@@ -1,4 +1,4 @@
-"""One real process: how it is signalled as a group, and reaped."""
+"""One process: signal its group, check for its exit, reap it."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from oneshot_queue.task_events import OutputStream
 
 
 @dataclass(frozen=True, slots=True)
-class Exit:
-    """How the process itself ended: by a code or by a signal. Neither is known if somebody else reaped it."""
+class ExitStatus:
+    """How a process exited: by a code or by a signal. Both are ``None`` if other code reaped it."""
 
     code: int | None
     signal: int | None
     usage: Usage
 
     @property
-    def status(self) -> int | None:
-        """The code, or the negative of the signal."""
+    def returncode(self) -> int | None:
+        """The exit code or the negative signal number, as in ``subprocess``; ``None`` if unknown."""
         return self.code if self.signal is None else -self.signal
 
 
 class Process:
-    """A process of ours and the ends of its pipes.
+    """A child process that leads its own group, and our ends of its pipes.
 
-    Its number stays valid until ``reap``: until then it is at worst a zombie, and no other process or group can get it.
+    Its process id stays valid until ``reap``. Until then an exited process is a zombie, and the kernel does not reuse
+    its id for another process or group.
 
     Attributes:
         pidfd: Readable once the process has exited.
-        outputs: Our non-blocking ends of its outputs; a single one if they are a terminal.
-        stdin: Our non-blocking end of its input, if it has one.
-        is_reaped: Whether its number may belong to another process by now.
+        outputs: Our non-blocking ends of its outputs that are still open. A terminal has a single one.
+        stdin: Our non-blocking end of its input; ``None`` if it has none, or if it is closed.
+        is_reaped: Whether its process id may now belong to another process.
     """
 
     __slots__ = ("_popen", "_terminal", "is_reaped", "outputs", "pid", "pidfd", "stdin")
@@ -57,13 +58,13 @@ class Process:
         self._terminal = terminal
 
     def output_names(self) -> set[str]:
-        """What its open outputs are called in ``/proc`` where the command's side is open."""
+        """Return the names by which ``/proc`` shows its open outputs in a process that holds the other side."""
         if self._terminal is not None:
             return {self._terminal} if self.outputs else set()
         return {f"pipe:[{os.fstat(fd).st_ino}]" for fd in self.outputs.values()}
 
     def signal_group(self, number: int) -> None:
-        """Signal every process of its group; nothing happens once it was reaped, or if none may be signalled."""
+        """Signal every process of its group. Do nothing if it was reaped or may not be signalled."""
         if self.is_reaped:
             return
         try:
@@ -72,7 +73,7 @@ class Process:
             return
 
     def has_exited(self) -> bool:
-        """Whether it has ended by itself or by a signal, without reaping it."""
+        """Return whether it has exited, without reaping it."""
         if self.is_reaped:
             return True
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -81,23 +82,23 @@ class Process:
         except ChildProcessError:
             return True
 
-    def reap(self) -> Exit | None:
-        """Take its exit status and what it used; ``None`` if it has not exited. To be called once it has."""
+    def reap(self) -> ExitStatus | None:
+        """Reap the process and return its exit status and resource use; ``None`` if it has not exited."""
         try:
             pid, status, used = os.wait4(self.pid, os.WNOHANG)
         except ChildProcessError:
-            # SIGCHLD is ignored here, or other code in this process waits for any child.
+            # SIGCHLD is ignored, or other code in this process waits for any child.
             self._forget(0)
-            return Exit(None, None, Usage())
+            return ExitStatus(None, None, Usage())
         if pid == 0:
             return None
         code = os.waitstatus_to_exitcode(status)
         self._forget(code)
         usage = Usage(used.ru_utime, used.ru_stime, used.ru_maxrss * 1024)
-        return Exit(code, None, usage) if code >= 0 else Exit(None, -code, usage)
+        return ExitStatus(code, None, usage) if code >= 0 else ExitStatus(None, -code, usage)
 
     def close(self) -> None:
-        """Close what is still open of our ends."""
+        """Close our ends that are still open."""
         for stream in list(self.outputs):
             os.close(self.outputs.pop(stream))
         if self.stdin is not None:
@@ -109,6 +110,6 @@ class Process:
 
     def _forget(self, code: int) -> None:
         if self._popen is not None:
-            # It would otherwise wait for this number later, when it may be another child's.
+            # Otherwise Popen would later wait for this process id, which may then belong to another child.
             self._popen.returncode = code
         self.is_reaped = True

@@ -1,16 +1,16 @@
-"""Whose is this process? All that descends from an attempt, also what left its group, session and parents.
+"""Attributes processes to attempts, including those that left the group, the session and the parents of their attempt.
 
-Every process of an attempt either still hangs under its leader, or under a process whose parents have died and that was
-given to us, because this process is a child subreaper. So after a leader's exit our own children tell everything: if
-none is unknown, nothing of the attempt is left, at the price of one read. An unknown child ("stray") is attributed by
+Every process of an attempt descends either from its leader or from an orphan. Orphans become children of this process,
+because it is a child subreaper. After the exit of a leader, one read of our own children is enough: if every child is
+known, no process of the attempt is left. An unknown child is a stray. It is attributed by
 
-1. its session, if that is one of the attempt's (plain orphans, ``nohup``, pipelines);
+1. its session, if the attempt has used it (plain orphans, ``nohup``, pipelines);
 2. the cookie in its environment (``setsid``, double forks);
 3. a pipe or a terminal of the attempt that it still holds (``setsid env -i`` with inherited output);
-4. elimination, only where this process owns all its children: a stray older than every other live attempt can only
-   belong to the one that is left. One that could be several attempts' is taken by the last of them to end.
+4. elimination, only if this process owns all its children: a stray that is older than every other live attempt belongs
+   to the remaining one. If several attempts are possible, the last of them to end takes it.
 
-Where the process is somebody else's application, a child that none of the first three claims is never touched.
+If this process is a user's application, a child that matches none of the first three is left alone.
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ _RESERVED: Final = 4
 
 @dataclass(slots=True, eq=False)
 class Lineage:
-    """By what the processes of one attempt are known.
+    """What identifies the processes of one attempt.
 
     Attributes:
-        not_before: Clock ticks at which nothing of it existed yet.
-        cookies: Entries that only its processes have in their environment.
-        sessions: Its leader's, and those its other processes were found in.
-        warned: Processes that were asked to end, as ``(pid, started)``, so that none is asked twice.
-        known: Processes that were found to be its own, as ``(pid, started)``.
-        is_swept: Nothing of it is left but its leader: what turns up from now on is another's.
+        process: The leader.
+        not_before: Clock ticks since boot. No process of the attempt is older.
+        cookies: Environment entries that only processes of the attempt have.
+        sessions: Sessions of the leader and of the processes found so far.
+        warned: Processes that were sent TERM, as ``(pid, started)``, so that none gets it twice.
+        known: Processes found to belong to the attempt, as ``(pid, started)``.
+        is_swept: Whether only the leader is left, so that a new stray cannot belong to the attempt.
     """
 
     process: Process
@@ -62,22 +63,22 @@ class Lineage:
 
     @classmethod
     def of(cls, process: Process, not_before: int, *, job_id: str, token: str) -> Lineage:
-        """The lineage that begins with a process just spawned as leader of its session."""
+        """Return the lineage of a process that was just spawned as the leader of its session."""
         cookies = (_entry(JOB_ID_VARIABLE, job_id), _entry(TOKEN_VARIABLE, token))
         return cls(process, not_before, cookies, {process.pid})
 
     def claims(self, status: ProcessStatus) -> bool:
-        """Whether the process is certainly this attempt's."""
+        """Return whether the process is known, or is in a session of the attempt."""
         return (status.pid, status.started) in self.known or status.session in self.sessions
 
     def recognises(self, environment: bytes, files: set[str]) -> bool:
-        """Whether a process with this environment and these open files can only be this attempt's."""
+        """Return whether a process with this environment and these open files must belong to the attempt."""
         if all(cookie in environment for cookie in self.cookies):
             return True
         return bool(files) and not files.isdisjoint(self.process.output_names())
 
     def adopt(self, status: ProcessStatus) -> None:
-        """Remember the process, and its session for what it may leave behind."""
+        """Remember the process, and its session: processes it leaves behind stay in that session."""
         self.known.add((status.pid, status.started))
         if status.session != os.getsid(0):
             self.sessions.add(status.session)
@@ -85,11 +86,11 @@ class Lineage:
 
 @dataclass(slots=True)
 class Remains:
-    """What one look found of an attempt besides its leader.
+    """What one search found of an attempt, apart from its leader.
 
     Attributes:
         alive: Its live processes.
-        is_quiet: Nothing was found at all, not even a dead process whose children may have come to us meanwhile.
+        is_quiet: Whether nothing was found, not even a zombie. The children of a zombie may have become ours since.
     """
 
     alive: list[ProcessStatus]
@@ -97,11 +98,11 @@ class Remains:
 
 
 class ProcessTree:
-    """Everything below this process, sorted by attempt. To be created in the thread that spawns.
+    """Attributes the descendants of this process to attempts. Create it in the thread that spawns.
 
     Args:
-        owns_children: Every child of this process, those that exist now excepted, belongs to some attempt.
-        spares: Says of a stray that it serves others than the attempt that happened to start it: it lives on.
+        owns_children: Whether every child of this process belongs to an attempt, except the children it has now.
+        spares: Called with the process id of a stray. If true, the stray also serves others, and is not ended.
     """
 
     def __init__(self, *, owns_children: bool, spares: Callable[[int], bool] = lambda _: False) -> None:
@@ -117,30 +118,30 @@ class ProcessTree:
         self.restore_reserve()
 
     def register(self, lineage: Lineage) -> None:
-        """Take a new attempt into account; to be called before anything else can spawn."""
+        """Add a new attempt. To be called before another command is spawned."""
         self._lineages.add(lineage)
         self._leaders.add(lineage.process.pid)
 
     def release_leader(self, lineage: Lineage) -> None:
-        """Stop counting on the leader's number; to be called right before it is reaped."""
+        """Forget the leader's process id. To be called immediately before the leader is reaped."""
         self._leaders.discard(lineage.process.pid)
 
     def forget(self, lineage: Lineage) -> None:
-        """Drop an attempt of which nothing is left."""
+        """Remove an attempt that has no process left."""
         self._lineages.discard(lineage)
 
     def strays(self) -> set[int]:
-        """Children of ours that are no attempt's leader and did not exist before us. Cheap; usually none."""
+        """Return our children that are no leaders and did not exist before this object. Cheap, and usually empty."""
         children = self._own_children.read()
         if self._bystanders:
             self._bystanders &= children
         return children - self._leaders - self._bystanders - self._spared
 
     def remains(self, lineage: Lineage) -> Remains:
-        """Look once for processes of an attempt besides its leader, and reap those of them that are ours and dead.
+        """Search once for processes of an attempt, apart from its leader. Reap zombies that are our children.
 
         Raises:
-            OSError: ``/proc`` could not be read now (no descriptor to spare).
+            OSError: ``/proc`` could not be read now, because no descriptor is free.
         """
         alive: list[ProcessStatus] = []
         is_quiet = True
@@ -168,15 +169,15 @@ class ProcessTree:
         return Remains(alive, is_quiet)
 
     def tend_strays(self) -> None:
-        """Take what has exited off the process table, and end what no attempt is left to answer for.
+        """Reap dead strays, and kill live ones that cannot belong to any attempt.
 
-        Without a descriptor to spare nothing can be looked at; the next call may do better.
+        Without a free descriptor nothing can be inspected. That is logged once, and the next call tries again.
         """
         try:
             self._tend_strays()
         except OSError as problem:
             if not self._is_blind:
-                logger.warning("strays cannot be looked at now, but will be as soon as they can: %s", problem.strerror)
+                logger.warning("cannot inspect stray processes; will retry: %s", problem.strerror)
             self._is_blind = True
         else:
             self._is_blind = False
@@ -194,12 +195,12 @@ class ProcessTree:
                 send_signal(status, signal.SIGKILL)
 
     def release_reserve(self) -> None:
-        """Give up a few descriptors kept for this: without any, nobody could look at what has to be ended."""
+        """Free a few descriptors that are kept for a sweep: without any, it could not find the processes to end."""
         while self._reserve:
             os.close(self._reserve.pop())
 
     def restore_reserve(self) -> None:
-        """Keep them again, as far as there are any."""
+        """Reopen the reserved descriptors, up to what this process may open."""
         try:
             while len(self._reserve) < _RESERVED:
                 self._reserve.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
@@ -207,7 +208,7 @@ class ProcessTree:
             return
 
     def close(self) -> None:
-        """Close the files this object holds."""
+        """Close the files of this object."""
         self.release_reserve()
         self._own_children.close()
 
@@ -234,7 +235,7 @@ class ProcessTree:
         return None
 
     def _suspects(self, status: ProcessStatus) -> list[Lineage]:
-        """The attempts that a process may be of, by their age and its own."""
+        """Return the attempts that a process may belong to, by age."""
         return [each for each in self._lineages if not each.is_swept and each.not_before <= status.started]
 
 

@@ -1,7 +1,7 @@
-"""What ``/proc`` tells about processes. Each function answers for one instant; a process that is gone is no error.
+"""Reads ``/proc``. Each function describes one instant, and a process that is gone is not an error.
 
-What is an error is a question that could not be asked (``OSError``: no descriptor to spare): taking that for "nobody
-there" would let processes outlive their job.
+A lookup that cannot be made raises ``OSError``, for example when no descriptor is free. To treat that as "no such
+process" would let processes outlive their job.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ class ProcessStatus(NamedTuple):
     """One process at one instant.
 
     Attributes:
-        state: One letter; ``Z`` has exited and waits to be reaped. A process whose main thread alone has exited lives:
-            then it is the state of another thread.
-        started: Clock ticks since boot; together with ``pid`` it names one process for ever.
+        state: One letter; ``Z`` has exited and waits to be reaped. If only the main thread has exited, the process is
+            alive, and this is the state of another thread.
+        parent: Process id of the parent.
+        group: Process group id.
+        session: Session id.
+        started: Clock ticks since boot. Together with ``pid`` it identifies a process uniquely until reboot.
     """
 
     pid: int
@@ -37,7 +40,7 @@ class ProcessStatus(NamedTuple):
 
     @property
     def is_zombie(self) -> bool:
-        """Whether it has exited: nothing of it is left but its number and its status."""
+        """Whether it has exited, so that only its process id and its status are left."""
         return self.state in _EXITED
 
 
@@ -47,11 +50,11 @@ class _Thread(NamedTuple):
 
 
 class OwnChildren:
-    """The direct children of this process, zombies included, read from files that stay open.
+    """Lists the direct children of this process, zombies included, from files that stay open.
 
-    The kernel lists children by the thread that made them, and gives orphans to the main thread. The thread that
-    creates this object is taken for the one that starts the jobs. Nobody but this process can take a child off the
-    list, and only by reaping it, so one reading misses none that existed when it began.
+    The kernel lists children by the thread that made them, and gives orphans to the main thread. Create this object in
+    the thread that starts the commands. A child leaves the list only when this process reaps it, so one read misses no
+    child that existed when the read began.
     """
 
     def __init__(self) -> None:
@@ -64,7 +67,7 @@ class OwnChildren:
             self.close()
 
     def read(self) -> set[int]:
-        """Their process ids."""
+        """Return the process ids of the children."""
         if not self._files:
             return _children_by_scan()
         found: set[int] = set()
@@ -77,7 +80,7 @@ class OwnChildren:
         return found
 
     def close(self) -> None:
-        """Close the files; afterwards reading is slow, not wrong."""
+        """Close the files. A later ``read`` is slow, but still correct."""
         while self._files:
             os.close(self._files.pop())
 
@@ -91,7 +94,7 @@ def _children_by_scan() -> set[int]:
 
 
 def children_of(pid: int) -> list[int]:
-    """The direct children of a process, zombies included; none if it is gone or has none."""
+    """Return the direct children of a process, zombies included. Empty if the process is gone."""
     found: list[int] = []
     for thread in _threads_of(pid):
         found.extend(map(int, _read(f"/proc/{pid}/task/{thread}/children").split()))
@@ -99,11 +102,11 @@ def children_of(pid: int) -> list[int]:
 
 
 def status_of(pid: int) -> ProcessStatus | None:
-    """Where a process stands, or ``None`` if there is none of this number."""
+    """Return the status of a process, or ``None`` if it does not exist."""
     text = _read(f"/proc/{pid}/stat")
     if not text:
         return None
-    # The name stands in parentheses and may itself contain any of ") (": what counts follows the last one.
+    # The name is in parentheses and may contain ") (" itself: the fields follow the last ")".
     words = text[text.rindex(b")") + 2 :].split()
     state = words[0].decode()
     if state in _EXITED and (thread := _live_thread_of(pid)) is not None:
@@ -112,7 +115,7 @@ def status_of(pid: int) -> ProcessStatus | None:
 
 
 def environment_of(pid: int) -> bytes:
-    """The environment a process began with, each ``K=V`` between NUL bytes; empty if it may not be read."""
+    """Return the initial environment of a process, each ``K=V`` between NUL bytes. Empty if it may not be read."""
     found = _read(f"/proc/{pid}/environ")
     if not found and (thread := _live_thread_of(pid)) is not None:
         found = _read(f"/proc/{pid}/task/{thread.number}/environ")
@@ -120,7 +123,7 @@ def environment_of(pid: int) -> bytes:
 
 
 def standard_files_of(pid: int) -> set[str]:
-    """What a process has open as descriptors 0, 1 and 2, as ``/proc`` names it: ``pipe:[4711]``."""
+    """Return the names of descriptors 0, 1 and 2 of a process, as ``/proc`` shows them: ``pipe:[4711]``."""
     found = _standard_files_in(f"/proc/{pid}/fd")
     if not found and (thread := _live_thread_of(pid)) is not None:
         found = _standard_files_in(f"/proc/{pid}/task/{thread.number}/fd")
@@ -138,7 +141,7 @@ def _standard_files_in(folder: str) -> set[str]:
 
 
 def _live_thread_of(pid: int) -> _Thread | None:
-    """A thread besides the main one that has not exited: it keeps a process alive whose main thread has."""
+    """Find a live thread other than the main one: it keeps a process alive whose main thread has exited."""
     for number in _threads_of(pid):
         text = _read(f"/proc/{pid}/task/{number}/stat") if number != str(pid) else b""
         if text and (state := text[text.rindex(b")") + 2 :].split()[0].decode()) not in _EXITED:
@@ -154,18 +157,18 @@ def _threads_of(pid: int) -> list[str]:
 
 
 def ticks_now() -> int:
-    """The present instant as ``/proc`` counts the start of processes."""
+    """Return the time since boot in clock ticks, the unit in which ``/proc`` shows start times."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // _NS_PER_TICK
 
 
 def send_signal(target: ProcessStatus, number: int) -> None:
-    """Signal one process if it is still the one that was looked at; what is gone or not ours to signal is let be."""
+    """Signal a process, if it is still the same one. Do nothing if it is gone or may not be signalled."""
     try:
         pidfd = pidfd_open(target.pid)
     except ProcessLookupError:
         return
     try:
-        # The descriptor now holds whoever has the number; only its start proves that it is the same process.
+        # The pidfd refers to the process that has the id now. Only the start time proves that it is the same one.
         present = status_of(target.pid)
         if present is not None and present.started == target.started:
             pidfd_send_signal(pidfd, number)

@@ -1,7 +1,7 @@
-"""Calls back when descriptors can be read: for many that live briefly, at the price of one to the event loop.
+"""Calls back when a descriptor is readable. Many short-lived descriptors cost the event loop only two.
 
-A command has three descriptors to watch, for a millisecond perhaps. To the loop itself each would cost a handle, a key
-of its selector and four layers of calls, twice.
+A command has three descriptors to watch, often for a millisecond. Registered with the event loop, each would cost a
+handle, a selector key and four layers of calls, to add and to remove.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Callable
 from typing import Final
 
 MOST_A_TURN: Final = 1
-"""Callbacks of the patient in a turn of the loop, each of which may read 64 KiB: the next takes his in the next one,
-and everybody else, who has little to do, in between."""
+"""Callbacks of patient descriptors in one turn of the event loop. Each may read 64 KiB, so the next one waits for the
+next turn, and everything else runs in between."""
 
 
 class Readiness:
-    """Epolls of its own, within that of the loop that runs when something is first watched.
+    """Two epolls, urgent and patient, which the event loop watches from the first ``watch`` on.
 
-    What a callback raises is reported by the loop; the others are called in its next turn.
+    The event loop reports the error of a callback. The remaining callbacks run in the next turn.
 
     Raises:
-        OSError: On creation: this process has no descriptor to spare.
+        OSError: On creation, if this process has no free descriptor.
     """
 
     def __init__(self) -> None:
@@ -36,10 +36,11 @@ class Readiness:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def watch(self, descriptor: int, callback: Callable[[], object], *, is_patient: bool = False) -> None:
-        """Have this called in every turn of the loop in which the descriptor is readable, or at its end.
+        """Call ``callback`` in every turn of the event loop in which the descriptor is readable or at its end.
 
         Args:
-            is_patient: It may be readable for long, as others of its kind: they take turns.
+            is_patient: Whether it takes turns with the other patient descriptors. For those that may be readable for
+                long, such as outputs.
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
@@ -50,13 +51,13 @@ class Readiness:
         self._callbacks[descriptor] = epoll, callback
 
     def forget(self, descriptor: int) -> None:
-        """Watch it no more; to be called before it is closed. Nothing happens if it is not watched."""
+        """Stop watching a descriptor, if it is watched. To be called before it is closed."""
         watched = self._callbacks.pop(descriptor, None)
         if watched is not None:
             watched[0].unregister(descriptor)
 
     def close(self) -> None:
-        """Watch nothing more; once more does nothing."""
+        """Stop watching everything. A second call does nothing."""
         self._callbacks.clear()
         for epoll in (self._urgent, self._patient):
             if self._loop is not None and not epoll.closed:
@@ -66,6 +67,6 @@ class Readiness:
     def _call_back(self, epoll: select.epoll, most: int) -> None:
         ready = [(descriptor, self._callbacks.get(descriptor)) for descriptor, _ in epoll.poll(0, most)]
         for descriptor, watched in ready:
-            # Another callback may have closed it, and its number may be that of a new one.
+            # An earlier callback may have closed it, and its number may now belong to a new descriptor.
             if watched is not None and self._callbacks.get(descriptor) is watched:
                 watched[1]()

@@ -1,7 +1,7 @@
-"""How a process is started: as the leader of a new session, with the descriptors 0, 1 and 2, and no others.
+"""Starts a command as the leader of a new session, with descriptors 0, 1 and 2 and no others.
 
-``os.posix_spawn`` where it can do all that, which is two thirds of the cost of ``subprocess.Popen``; that is for the
-rest, with nothing that would cost its ``vfork``: no ``preexec_fn``, no user or group.
+``os.posix_spawn`` costs two thirds of ``subprocess.Popen``, and is used where it can do everything that is needed. For
+the rest ``Popen`` gets no argument that would cost its ``vfork``: no ``preexec_fn``, no user or group.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from oneshot_queue.workers.processes.spawn_errors import NOT_EXECUTABLE, SpawnRe
 from oneshot_queue.workers.processes.terminal import open_terminal
 
 OUR_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC})
-"""What this machine lacks, whatever the command is: the start may succeed later."""
+"""Errors of this machine, whatever the command is. The start may succeed later."""
 
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 _OUTPUTS: Final = tuple(OutputStream)
-"""In the order of their numbers: the pipes become the descriptors 1 and 2."""
+"""In the order of their numbers: the pipes become descriptors 1 and 2."""
 
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
-"""What a program expects to find as the kernel has it."""
+"""Signals that Python ignores. A program expects their default action."""
 
 
 class SpawnPostponed(Exception):
-    """The machine could not start a process now; nothing was started."""
+    """This machine cannot start a process now. Nothing was started, and a retry may succeed."""
 
     def __init__(self, problem: OSError) -> None:
         self.problem = problem
-        super().__init__(f"cannot start a process now: {problem.strerror}; it will be tried again")
+        super().__init__(f"cannot start a process now: {problem.strerror}; will retry")
 
 
 def seal_descriptors() -> None:
-    """Let no process that is started from now on inherit a descriptor of this one but 0, 1 and 2.
+    """Mark every descriptor of this process but 0, 1 and 2 as close-on-exec.
 
-    Python opens none that would be; what it was started with may be.
+    Python opens all descriptors that way. Those it was started with may be inheritable.
     """
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:
             try:
                 os.set_inheritable(int(name), False)
             except OSError:
-                # That of the listing itself.
+                # The descriptor of the listing itself, which is closed by now.
                 continue
 
 
@@ -62,15 +62,19 @@ def spawn(
     with_terminal: bool,
     is_sealed: bool = False,
 ) -> Process:
-    """Start a command, with a pipe for each output or a terminal for both.
+    """Start a command, with a pipe for each output or one terminal for both.
 
     Args:
-        is_sealed: Whether every descriptor of this process but 0, 1 and 2 is closed by an ``exec``, see
-            ``seal_descriptors``; otherwise the command closes them before it begins.
+        argv: Program and arguments.
+        cwd: Working directory; that of this process if ``None``.
+        env: The complete environment of the process.
+        with_stdin: Whether the input is a pipe. Otherwise it is ``/dev/null``.
+        with_terminal: Whether the outputs are a pseudo-terminal.
+        is_sealed: Whether ``seal_descriptors`` was called. Otherwise the child closes inherited descriptors itself.
 
     Raises:
-        SpawnRefused: The command cannot be run here; no process is left of the attempt.
-        SpawnPostponed: This machine cannot start any process now.
+        SpawnRefused: The command cannot be run here. No process of it is left.
+        SpawnPostponed: This machine cannot start a process now.
     """
     files, popen, pid = _Files(), None, None
     try:
@@ -84,7 +88,7 @@ def spawn(
                 argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env, start_new_session=True
             )
             pid = popen.pid
-        # Its side is closed first, so there is room for the one descriptor more.
+        # Close the command's side first: the pidfd needs a free descriptor.
         files.close_theirs()
         return Process(pid, pidfd_open(pid), files.outputs, files.stdin, terminal, popen)
     except BaseException as error:
@@ -93,8 +97,8 @@ def spawn(
         if pid is not None:
             _undo(pid, popen)
         if pid is not None and isinstance(error, OSError):
-            # It has begun, so it may not be started again.
-            problem = f"its process was started but could not be watched, and was killed: {error}"
+            # The command may have begun to run, so it must not be started again.
+            problem = f"the process was killed because it could not be monitored: {error}"
             raise SpawnRefused(problem, NOT_EXECUTABLE) from error
         if isinstance(error, OSError) and error.errno in OUR_LIMITS:
             raise SpawnPostponed(error) from error
@@ -104,10 +108,12 @@ def spawn(
 
 
 class _Files:
-    """The pipes between a command and us, or its terminal.
+    """The pipes, or the terminal, between this process and a command.
 
     Attributes:
-        theirs: What become its descriptors 0, 1 and 2.
+        outputs: Our ends of the outputs.
+        stdin: Our end of the input, if it is a pipe.
+        theirs: The descriptors that become 0, 1 and 2 of the command.
     """
 
     def __init__(self) -> None:
@@ -116,7 +122,7 @@ class _Files:
         self.theirs: list[int] = []
 
     def open(self, *, with_stdin: bool, with_terminal: bool) -> None:
-        """Open all of them, or raise with some open."""
+        """Open all of them. On an error, some may be open: the caller closes them."""
         if with_stdin:
             theirs, self.stdin = os.pipe2(os.O_CLOEXEC)
             self.theirs.append(theirs)
@@ -156,7 +162,7 @@ def _posix_spawn(argv: Sequence[bytes], env: Mapping[str, str], files: Sequence[
                 path, list(argv), env, file_actions=actions, setsid=True, setsigdef=_IGNORED_BY_PYTHON
             )
         except OSError as error:
-            # As a shell does: what is there and cannot be run counts for more than what is not there.
+            # As in a shell: a program that cannot be run is reported rather than one that does not exist.
             if problem is None or error.errno not in _NOT_THERE:
                 problem = error
             if error.errno in OUR_LIMITS:
@@ -165,7 +171,7 @@ def _posix_spawn(argv: Sequence[bytes], env: Mapping[str, str], files: Sequence[
 
 
 def _candidates(program: bytes, env: Mapping[str, str]) -> Iterator[bytes]:
-    """Where a program may be: the path it is given with, or what is there of its name in the folders of ``PATH``."""
+    """Yield the paths to try: the program itself if it contains a slash, otherwise the matches in ``PATH``."""
     if b"/" in program:
         yield program
         return
@@ -179,4 +185,4 @@ def _undo(pid: int, popen: subprocess.Popen[bytes] | None) -> None:
     os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     if popen is not None:
-        popen.returncode = -signal.SIGKILL  # it would otherwise wait for this number later
+        popen.returncode = -signal.SIGKILL  # otherwise Popen would later wait for this process id

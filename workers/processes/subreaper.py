@@ -1,4 +1,4 @@
-"""Make this process a parent that loses no child: orphans come to it, not to init, and every status is kept for it."""
+"""Makes this process the parent of its orphaned descendants, and keeps the exit statuses of its children."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _GET_CHILD_SUBREAPER: Final = 37
 
 _users_lock = threading.Lock()
 _users: list[bool] = []
-"""For every block that is open: whether the flag was set when it was entered."""
+"""One entry per open block: whether the flag was set when the block was entered."""
 
 
 @contextmanager
 def child_subreaper() -> Iterator[None]:
-    """Be a child subreaper inside the block; afterwards be again what this process was.
+    """Make this process a child subreaper inside the block, and restore the flag afterwards.
 
-    The flag belongs to the whole process, so blocks in several threads count, and the last one restores it.
+    The flag belongs to the whole process. With blocks in several threads, the last one to end restores it.
 
     Raises:
-        OSError: The kernel refused (before Linux 3.4).
+        OSError: The kernel refused, which is the case before Linux 3.4.
     """
     with _users_lock:
         _users.append(_is_subreaper())
@@ -34,7 +34,7 @@ def child_subreaper() -> Iterator[None]:
         yield
     finally:
         with _users_lock:
-            # Which block leaves first does not matter: only the one entered first saw the flag as it was before.
+            # Blocks may end in any order. Only the first entry holds the original flag, so it is removed last.
             was_set = _users.pop() if len(_users) > 1 else _users.pop(0)
             if not _users:
                 _set_subreaper(was_set)
@@ -42,21 +42,19 @@ def child_subreaper() -> Iterator[None]:
 
 @contextmanager
 def child_statuses() -> Iterator[None]:
-    """Get the exit statuses of children inside the block, though this process may have been started to ignore them.
+    """Keep the exit statuses of children inside the block, even if this process was started with SIGCHLD ignored.
 
-    Where SIGCHLD is ignored, the kernel throws statuses away; children inherit that, and their own waits fail.
+    While SIGCHLD is ignored, the kernel discards statuses. Children inherit that, and their own waits fail.
 
     Raises:
-        RuntimeError: SIGCHLD is ignored, and only the main thread could change that.
+        RuntimeError: SIGCHLD is ignored, and this is not the main thread, which alone can change that.
     """
     found = signal.getsignal(signal.SIGCHLD)
     if found is not signal.SIG_IGN:
         yield
         return
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError(
-            "SIGCHLD is ignored in this process, so no exit status can be had; reset it to SIG_DFL first"
-        )
+        raise RuntimeError("SIGCHLD is ignored in this process, so exit statuses are lost; reset it to SIG_DFL first")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         yield

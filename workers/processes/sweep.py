@@ -1,4 +1,4 @@
-"""End what an attempt left behind, and prove that it is gone."""
+"""Ends the processes that outlive the leader of an attempt, and proves that they are gone."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from oneshot_queue.workers.processes.process_tree import Lineage, ProcessTree
 from oneshot_queue.workers.processes.procfs import ProcessStatus, send_signal
 
 QUIET_LOOKS: Final = 2
-"""Looks in a row that must find nothing; one would do, were ``/proc`` a snapshot."""
+"""Searches in a row that must find nothing. One is not enough, because ``/proc`` is not a snapshot."""
 
 _WATCHED_AT_ONCE: Final = 16
 _LOOK_AGAIN_S: Final = 1.0
-"""How long to trust that everything that lives is watched, or was signalled."""
+"""Longest wait between two searches: a process that started meanwhile is neither watched nor signalled."""
 
 _BLIND_WAIT_S: Final = 0.05
-"""How long to wait where no descriptor can be had to wait on."""
+"""Wait between two searches while no descriptor is free to watch a process."""
 
 
 class Sweep:
-    """TERM to all processes of an attempt but its leader, KILL from ``kill_at`` on, until none is left.
+    """Sends TERM to all processes of an attempt but its leader, and KILL from ``kill_at`` on, until none is left.
 
-    Waits on the processes themselves; looks again after each wait, since what dies may hand its children to us.
+    It waits for the processes through pidfds. After each wait it searches again: the children of a process that died
+    have become children of this process.
 
     Args:
-        kill_at: When politeness ends, by the loop's clock.
-        survive_s: Seconds after the first KILL until what still lives is called a survivor; ``None`` is never.
+        kill_at: When to send KILL instead of TERM, in seconds of the event loop's clock.
+        survive_s: Seconds after the first KILL until a live process counts as a survivor; ``None`` means never.
     """
 
     def __init__(self, tree: ProcessTree, lineage: Lineage, *, kill_at: float, survive_s: float | None) -> None:
@@ -47,12 +48,12 @@ class Sweep:
         self._hastened = asyncio.Event()
 
     def hasten(self, kill_at: float) -> None:
-        """Let politeness end earlier."""
+        """Send KILL from ``kill_at`` on, if that is earlier."""
         self._kill_at = min(self._kill_at, kill_at)
         self._hastened.set()
 
     async def run(self) -> tuple[int, ...]:
-        """Sweep until nothing is left; the process ids of what survived SIGKILL."""
+        """Sweep until nothing is left. Return the process ids of survivors of SIGKILL."""
         quiet = 0
         try:
             while quiet < QUIET_LOOKS:
@@ -62,7 +63,7 @@ class Sweep:
                     is_killing = now >= self._kill_at
                     end_processes(self._lineage, remains.alive, kill=is_killing)
                 except OSError:
-                    # No descriptor to spare.
+                    # No free descriptor.
                     self._tree.release_reserve()
                     await self._until_gone((), _BLIND_WAIT_S)
                     continue
@@ -122,7 +123,7 @@ class Sweep:
 
 
 def end_processes(lineage: Lineage, targets: Sequence[ProcessStatus], *, kill: bool) -> None:
-    """Ask processes to end, each once, or kill them: the leader's group as one, so that no fork slips through."""
+    """Send TERM to each process once, or KILL to all: the leader's group in one call, so that no fork is missed."""
     if not targets:
         return
     leader = lineage.process
@@ -136,5 +137,5 @@ def end_processes(lineage: Lineage, targets: Sequence[ProcessStatus], *, kill: b
         if (target.pid, target.started) not in lineage.warned:
             lineage.warned.add((target.pid, target.started))
             send_signal(target, signal.SIGTERM)
-            # A stopped process sees TERM only when it goes on.
+            # A stopped process handles TERM only when it continues.
             send_signal(target, signal.SIGCONT)

@@ -1,6 +1,6 @@
-"""A pseudo-terminal for a command that would hold its output back on a pipe.
+"""Opens a pseudo-terminal for a command that would buffer its output on a pipe.
 
-Only its outputs are one, and it is no controlling terminal: nobody types, nobody hangs up.
+Only the outputs are the terminal. It is not a controlling terminal: it sends no signals, and input comes from a pipe.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from oneshot_queue.workers.processes.spawn_errors import NOT_EXECUTABLE, SpawnRe
 SIZE: Final = (24, 80)
 """Rows and columns."""
 
-_OUTPUT_FLAGS: Final = 1  # their place in what tcgetattr answers
+_OUTPUT_FLAGS: Final = 1  # index in the list that tcgetattr returns
 
 
 def open_terminal() -> tuple[int, int]:
-    """Our end and the command's, neither of them inherited by a child; newlines pass through as they are.
+    """Open a terminal that passes newlines through unchanged. Return our end and the command's, both close-on-exec.
 
     Raises:
-        OSError: This machine has no descriptor, or no terminal, to spare now.
-        SpawnRefused: It has none at all.
+        OSError: No descriptor or terminal is free now.
+        SpawnRefused: This machine has no pseudo-terminals.
     """
     try:
         ours, theirs = os.openpty()

@@ -1,7 +1,7 @@
-"""The end of one attempt's processes: noticed when it comes, and brought about when asked.
+"""Waits for the processes of one attempt to end, and ends them on request.
 
-The ladder: TERM to the group and to what left it, CONT, the grace, KILL. Once the leader is a zombie, whatever else is
-left goes the same way (``Sweep``); only then is the leader reaped, so that its number stays its group's to the end.
+The steps: TERM to the group and to processes that left it, CONT, the grace period, KILL. When the leader is a zombie,
+``Sweep`` ends the remaining processes the same way. The leader is reaped last, so that its group id is not reused.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from oneshot_queue.workers.processes.readiness import Readiness
 from oneshot_queue.workers.processes.sweep import Sweep, end_processes
 
 STRAY_GRACE_S: Final = 0.5
-"""What processes get between TERM and KILL that outlived a leader which ended by itself."""
+"""Seconds between TERM and KILL for processes that outlive a leader which exited by itself."""
 
 
 class Termination:
-    """Waits for the leader of an attempt and ends what is left after it; on demand ends the leader too.
+    """Waits for the leader of an attempt, then ends the processes it left. On request it ends the leader too.
 
     Args:
-        survive_s: Seconds after SIGKILL until what still lives is called a survivor.
+        survive_s: Seconds after SIGKILL until a live process counts as a survivor.
     """
 
     def __init__(
@@ -45,17 +45,17 @@ class Termination:
         readiness.watch(process.pidfd, self._on_leader_done)
 
     def has_exited(self) -> bool:
-        """Whether the leader has ended, though perhaps nobody was told yet."""
+        """Return whether the leader has exited, even if the event loop has not noticed yet."""
         return self._leader_done.is_set() or self._process.has_exited()
 
     def begin(self, grace_s: float) -> None:
-        """Ask every process of the attempt to end, and kill them ``grace_s`` seconds from now."""
+        """Send TERM to every process of the attempt, and KILL after ``grace_s`` seconds."""
         if self._kill_at is None and grace_s > 0:
             self._ask_all()
         self.hasten(grace_s)
 
     def hasten(self, grace_s: float) -> None:
-        """Kill ``grace_s`` seconds from now, unless that is later than planned."""
+        """Send KILL after ``grace_s`` seconds, unless it is due earlier anyway."""
         kill_at = self._loop.time() + grace_s
         if self._is_over or (self._kill_at is not None and self._kill_at <= kill_at):
             return
@@ -68,24 +68,24 @@ class Termination:
             self._kill()
 
     def kill_now(self, *, survive_s: float) -> None:
-        """Kill at once, and wait at most ``survive_s`` for the effect."""
+        """Send KILL at once, and wait at most ``survive_s`` seconds for the processes to end."""
         self._survive_s = min(self._survive_s, survive_s)
         self._kill_at = self._loop.time()
         if not self._leader_done.is_set():
             self._kill()
 
     async def finish(self) -> tuple[int, ...]:
-        """Wait until no process but the leader's zombie is left; the process ids of what survived SIGKILL."""
+        """Wait until only the leader's zombie is left. Return the process ids of survivors of SIGKILL."""
         await self._leader_done.wait()
         self._stop_timer()
         survivors = await self._sweep_up()
         self._is_over = True
-        # At once: until then it is suspected of every stray that no other attempt is sure of.
+        # Without delay: until this is set, unidentified strays may be attributed to this attempt.
         self._lineage.is_swept = not survivors
         return survivors
 
     async def outlast_survivors(self) -> None:
-        """After ``finish`` named survivors: keep killing until they are gone, however long that takes."""
+        """After ``finish`` returned survivors, keep sending KILL until they are gone, without a time limit."""
         if not self._process.is_reaped:
             exited = asyncio.Event()
             self._readiness.watch(self._process.pidfd, exited.set)
@@ -107,10 +107,10 @@ class Termination:
         return survivors if self._process.has_exited() else (self._process.pid, *survivors)
 
     def _ask_all(self) -> None:
-        # Look first: once the leader dies of its TERM, its descendants have lost the way back to it.
+        # Look first: when TERM ends the leader, its descendants can no longer be found through it.
         members = self._members()
         self._process.signal_group(signal.SIGTERM)
-        # A stopped process sees TERM only when it goes on.
+        # A stopped process handles TERM only when it continues.
         self._process.signal_group(signal.SIGCONT)
         self._lineage.warned |= {(each.pid, each.started) for each in members if each.group == self._process.pid}
         self._end(members, kill=False)
@@ -122,7 +122,7 @@ class Termination:
         self._set_timer(self._survive_s, self._on_leader_done)
 
     def _on_leader_done(self) -> None:
-        """The leader is a zombie now, or not even SIGKILL ended it in time."""
+        """Note that the leader is a zombie, or that SIGKILL did not end it in time."""
         self._readiness.forget(self._process.pidfd)
         self._stop_timer()
         self._leader_done.set()
@@ -131,14 +131,14 @@ class Termination:
         try:
             return self._tree.remains(self._lineage).alive
         except OSError:
-            # No descriptor to spare. The group is signalled without looking, and the sweep finds the rest.
+            # No free descriptor. Signal only the group; the sweep finds the other processes.
             return []
 
     def _end(self, members: list[ProcessStatus], *, kill: bool) -> None:
         try:
             end_processes(self._lineage, members, kill=kill)
         except OSError:
-            # As above.
+            # No free descriptor. The sweep ends the processes later.
             return
 
     def _set_timer(self, delay_s: float, action: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Of each stream the beginning and the end are kept, exactly; the rest is counted."""
+"""The head and the tail of each stream are kept exactly, and the rest is counted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oneshot_queue.workers.engine.capture import OutputCapture
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.binary(max_size=30), max_size=40), st.integers(0, 40), st.integers(0, 40))
-def test_what_is_kept_is_the_head_and_the_tail(chunks: list[bytes], head: int, tail: int) -> None:
+def test_head_and_tail_are_kept_and_the_rest_is_counted(chunks: list[bytes], head: int, tail: int) -> None:
     capture = OutputCapture(head_bytes=head, tail_bytes=tail)
 
     for chunk in chunks:
@@ -24,7 +24,7 @@ def test_what_is_kept_is_the_head_and_the_tail(chunks: list[bytes], head: int, t
     assert capture.result() == Captured(kept, b"", len(whole) - len(kept))
 
 
-def test_streams_are_kept_apart_and_their_losses_together() -> None:
+def test_streams_are_kept_separately_and_their_dropped_bytes_are_added() -> None:
     capture = OutputCapture(head_bytes=2, tail_bytes=1)
 
     capture.append(OutputStream.STDOUT, b"abcdef")

@@ -1,4 +1,4 @@
-"""A crash happens where a test asked for it, and nowhere else."""
+"""A worker crashes only at the point that a test names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROGRAM = (
 
 
 def run(point: str, **variables: str) -> tuple[int, int]:
-    """How the program ended, and how often it passed the point."""
+    """Run the program. Return its exit code, and how often it passed the point."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", PROGRAM.format(point)],
         cwd=ROOT,
@@ -34,19 +34,19 @@ def run(point: str, **variables: str) -> tuple[int, int]:
     return done.returncode, done.stdout.count("passing")
 
 
-def test_process_dies_where_it_was_told_to() -> None:
+def test_process_dies_at_the_given_pass_of_its_point() -> None:
     assert run("in_renew", ONESHOT_CRASH_AT="in_renew", ONESHOT_TEST_FAULTS="1") == (-signal.SIGKILL, 1)
     assert run("in_renew", ONESHOT_CRASH_AT="in_renew:3", ONESHOT_TEST_FAULTS="1") == (-signal.SIGKILL, 3)
     assert run("in_renew", ONESHOT_CRASH_AT="in_renew:4", ONESHOT_TEST_FAULTS="1") == (0, 3)
     assert run("in_renew", ONESHOT_CRASH_AT="after_exit", ONESHOT_TEST_FAULTS="1") == (0, 3)
 
 
-def test_nobody_dies_without_the_flag_of_tests() -> None:
+def test_no_process_dies_without_the_test_flag() -> None:
     assert run("in_renew", ONESHOT_CRASH_AT="in_renew") == (0, 3)
     assert run("in_renew", ONESHOT_CRASH_AT="in_renew", ONESHOT_TEST_FAULTS="0") == (0, 3)
 
 
-def test_only_the_first_of_several_processes_dies_and_leaves_a_mark(tmp_path: Path) -> None:
+def test_first_process_creates_the_mark_and_dies_and_later_ones_live(tmp_path: Path) -> None:
     plan = {"ONESHOT_CRASH_AT": "in_renew", "ONESHOT_TEST_FAULTS": "1", "ONESHOT_CRASH_MARK": str(tmp_path / "mark")}
 
     assert run("in_renew", **plan) == (-signal.SIGKILL, 1)
@@ -54,13 +54,13 @@ def test_only_the_first_of_several_processes_dies_and_leaves_a_mark(tmp_path: Pa
     assert run("in_renew", **plan) == (0, 3)
 
 
-def test_point_that_is_none_is_refused_under_test_and_ignored_otherwise() -> None:
-    with pytest.raises(ValueError, match="nowhere: no such point"):
+def test_unknown_point_is_refused_in_tests_and_ignored_otherwise() -> None:
+    with pytest.raises(ValueError, match="nowhere: unknown crash point"):
         crash_plan({"ONESHOT_CRASH_AT": "nowhere", "ONESHOT_TEST_FAULTS": "1"})
     assert crash_plan({"ONESHOT_CRASH_AT": "nowhere"}) is None
 
 
-def test_every_point_is_passed_somewhere_and_no_other() -> None:
+def test_every_declared_point_is_used_once() -> None:
     called = [
         call.args[0].value
         for path in (ROOT / "workers").rglob("*.py")

@@ -1,4 +1,4 @@
-"""How a command ended is told as it was: by a code, by a signal, by a limit, by an interrupt."""
+"""The outcome names how a command ended: by exit code, signal, limit or interrupt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.workers.recorder import ManualClock, Recorder, a_worker, python
         ([3], 0, JobState.FAILED),
     ],
 )
-async def test_an_exit_code_is_judged_by_the_codes_of_success(
+async def test_state_follows_from_the_exit_code_and_the_success_codes(
     codes: list[int], code: int, state: JobState, recorder: Recorder
 ) -> None:
     async with a_worker(recorder) as orchestrator:
@@ -38,7 +38,7 @@ async def test_an_exit_code_is_judged_by_the_codes_of_success(
 
 @case("P11")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT])
-async def test_a_signal_from_elsewhere_is_a_failure_not_an_interrupt(number: int, recorder: Recorder) -> None:
+async def test_foreign_signal_is_a_failure_not_an_interrupt(number: int, recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         outcome = await orchestrator.submit(["sh", "-c", f"ulimit -c 0; kill -{int(number)} $$"]).wait()
 
@@ -46,7 +46,7 @@ async def test_a_signal_from_elsewhere_is_a_failure_not_an_interrupt(number: int
     assert (outcome.exit_code, outcome.signal) == (None, number)
 
 
-async def test_a_command_that_reads_where_it_may_not_fails_by_signal(recorder: Recorder) -> None:
+async def test_command_with_a_segmentation_fault_fails_by_signal(recorder: Recorder) -> None:
     crash = python("import ctypes, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); ctypes.string_at(0)")
 
     async with a_worker(recorder) as orchestrator:
@@ -55,7 +55,7 @@ async def test_a_command_that_reads_where_it_may_not_fails_by_signal(recorder: R
     assert outcome.signal == signal.SIGSEGV
 
 
-async def test_a_command_may_exit_well_when_interrupted_and_is_interrupted_all_the_same(recorder: Recorder) -> None:
+async def test_interrupted_command_that_exits_with_0_is_interrupted(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(["sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 0.02; done"])
         await recorder.wrote(b"ready")
@@ -65,7 +65,7 @@ async def test_a_command_may_exit_well_when_interrupted_and_is_interrupted_all_t
     assert (outcome.state, outcome.cause, outcome.exit_code) == (JobState.INTERRUPTED, Cause.INTERRUPTED, 0)
 
 
-async def test_usage_tells_processor_time_and_memory(recorder: Recorder) -> None:
+async def test_usage_holds_cpu_time_and_memory(recorder: Recorder) -> None:
     work = python("x = bytearray(150_000_000)\nfor _ in range(2_000_000): pass")
 
     async with a_worker(recorder) as orchestrator:
@@ -75,7 +75,7 @@ async def test_usage_tells_processor_time_and_memory(recorder: Recorder) -> None
     assert usage.max_rss_bytes > 150_000_000
 
 
-async def test_time_limit_ends_everything_and_fails_the_task(
+async def test_time_limit_ends_all_processes_and_fails_the_task(
     recorder: Recorder, clock: ManualClock, marker: Mark
 ) -> None:
     async with a_worker(recorder, clock=clock) as orchestrator:
@@ -92,7 +92,7 @@ async def test_time_limit_ends_everything_and_fails_the_task(
 
 
 @case("P12")
-async def test_time_limit_kills_what_ignores_sigterm(recorder: Recorder, clock: ManualClock) -> None:
+async def test_time_limit_kills_a_command_that_ignores_sigterm(recorder: Recorder, clock: ManualClock) -> None:
     async with a_worker(recorder, clock=clock) as orchestrator:
         script = "trap '' TERM; echo ready; while :; do sleep 0.02; done"
         task = orchestrator.submit(JobSpec(["sh", "-c", script], time_limit=0.04, grace=0.1))
@@ -103,9 +103,7 @@ async def test_time_limit_kills_what_ignores_sigterm(recorder: Recorder, clock: 
     assert (outcome.cause, outcome.signal) == (Cause.TIME_LIMIT, signal.SIGKILL)
 
 
-async def test_an_interrupt_during_the_end_by_time_limit_is_an_interrupt(
-    recorder: Recorder, clock: ManualClock
-) -> None:
+async def test_interrupt_after_the_time_limit_wins(recorder: Recorder, clock: ManualClock) -> None:
     async with a_worker(recorder, clock=clock) as orchestrator:
         script = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.02; done"
         task = orchestrator.submit(JobSpec(["sh", "-c", script], time_limit=0.04, grace=300))
@@ -119,17 +117,17 @@ async def test_an_interrupt_during_the_end_by_time_limit_is_an_interrupt(
     assert (outcome.state, outcome.cause) == (JobState.INTERRUPTED, Cause.INTERRUPTED)
 
 
-async def test_silence_makes_idle_and_output_brings_back(recorder: Recorder, clock: ManualClock) -> None:
+async def test_silence_makes_a_task_idle_and_output_makes_it_running(recorder: Recorder, clock: ManualClock) -> None:
     async with a_worker(recorder, clock=clock, heartbeat_s=0.01) as orchestrator:
         task = orchestrator.submit(
             JobSpec(["sh", "-c", "trap 'echo back' USR1; echo ready; while :; do sleep 0.01; done"])
         )
         await recorder.wrote(b"ready", task.task_id)
         clock.now += 59
-        orchestrator._heartbeat.run_once()
+        await orchestrator._heartbeat.run_once()
         assert recorder.of(SilenceDetected) == []
         clock.now += 1
-        orchestrator._heartbeat.run_once()
+        await orchestrator._heartbeat.run_once()
         assert task.machine.state is JobState.IDLE
         assert recorder.of(SilenceDetected) == [SilenceDetected(task.task_id, 60.0)]
         assert task.pid is not None

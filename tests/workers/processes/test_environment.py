@@ -1,4 +1,4 @@
-"""A job's process sees what it needs of its worker's environment, and no secret."""
+"""A job's process sees the allowed part of its worker's environment, and no secret."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_what_is_not_on_the_list_does_not_pass(name: str) -> None:
+def test_variable_that_is_not_allowed_is_dropped(name: str) -> None:
     assert allowed_environment({name: "x"}) == {}
 
 
 @pytest.mark.parametrize("name", ["PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_TIME", "TZ", "TMPDIR", "TERM", "SHELL"])
-def test_what_every_program_needs_passes(name: str) -> None:
+def test_variable_that_every_program_needs_is_kept(name: str) -> None:
     assert allowed_environment({name: "x"}) == {name: "x"}
 
 
-def test_the_job_overrides_its_worker_and_nobody_overrides_the_marks() -> None:
+def test_job_overrides_its_worker_but_not_the_variables_of_the_attempt() -> None:
     base = {"PATH": "/bin", "LANG": "C", "ONESHOT_TOKEN": "of another"}
 
     built = job_environment(base, {"LANG": "de", "PYTHONUNBUFFERED": "0"}, job_id="j", attempt=2, token="t")

@@ -1,4 +1,4 @@
-"""Whoever waits for a descriptor is called, and nobody for another's."""
+"""A callback is called when its own descriptor is readable, and for no other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def readiness() -> Iterator[Readiness]:
     made.close()
 
 
-async def test_a_callback_comes_as_long_as_there_is_something_to_read(readiness: Readiness) -> None:
+async def test_callback_is_called_while_there_is_something_to_read(readiness: Readiness) -> None:
     reading, writing = os.pipe()
     seen: list[bytes] = []
     ended = asyncio.Event()
@@ -39,7 +39,7 @@ async def test_a_callback_comes_as_long_as_there_is_something_to_read(readiness:
     assert seen == [b"a", b"b", b""]
 
 
-async def test_a_descriptor_that_takes_the_number_of_another_in_the_same_turn_is_not_taken_for_it(
+async def test_reused_descriptor_number_does_not_get_the_event_of_the_closed_one(
     readiness: Readiness,
 ) -> None:
     silent, spare = os.pipe()
@@ -65,11 +65,11 @@ async def test_a_descriptor_that_takes_the_number_of_another_in_the_same_turn_is
         os.close(file)
 
     assert called == ["first"], (
-        "both were readable; the second was closed before its turn, and nothing is in the new one"
+        "the second descriptor was closed before its callback ran, and its successor has nothing to read"
     )
 
 
-async def test_the_patient_take_turns_and_the_urgent_wait_for_none_of_them(readiness: Readiness) -> None:
+async def test_patient_descriptors_take_turns_and_urgent_ones_do_not_wait(readiness: Readiness) -> None:
     pipes = [os.pipe() for _ in range(4)]
     calls = dict.fromkeys(range(4), 0)
     in_turn: list[int] = []
@@ -79,7 +79,7 @@ async def test_the_patient_take_turns_and_the_urgent_wait_for_none_of_them(readi
         in_turn.append(number)
 
     for number, (reading, writing) in enumerate(pipes):
-        os.write(writing, b"x")  # and nobody reads it
+        os.write(writing, b"x")  # never read, so it stays readable
         readiness.watch(reading, partial(on_readable, number), is_patient=number > 0)
     for _ in range(60):
         in_turn.clear()

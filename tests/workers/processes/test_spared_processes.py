@@ -1,4 +1,4 @@
-"""A process that a job started for others than itself outlives the job."""
+"""A process that a job started, but that also serves others, outlives the job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def exists(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-async def test_what_is_spared_outlives_the_job_that_started_it_and_other_strays_do_not(tmp_path: Path) -> None:
+async def test_spared_process_outlives_its_job_and_other_strays_do_not(tmp_path: Path) -> None:
     spared, stray = tmp_path / "spared", tmp_path / "stray"
     script = (
         f'env -i setsid sh -c "echo \\$\\$ > {spared}; exec sleep 300" </dev/null >/dev/null 2>&1 &'
@@ -33,7 +33,7 @@ async def test_what_is_spared_outlives_the_job_that_started_it_and_other_strays_
         assert not exists(other)
 
         os.kill(survivor, signal.SIGKILL)
-        # Once dead it is reaped like anybody else's orphan.
+        # After its death it is reaped like any other orphan.
         keeper = orchestrator.submit(["sleep", "300"])
         await eventually(lambda: not exists(survivor), what="the spared process to be reaped")
         keeper.interrupt(grace=0.0)

@@ -1,4 +1,4 @@
-"""What a command finds when it starts, and what is said when it cannot."""
+"""What a command inherits when it starts, and the error if it cannot start."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def programs(tmp_path: Path) -> Path:
         ("{0}/garbage", 126, "neither a binary for this machine nor a script"),
     ],
 )
-async def test_a_program_that_cannot_run_fails_its_task_and_says_why(
+async def test_program_that_cannot_run_fails_its_task_with_a_reason(
     word: str, exit_code: int, reason: str, programs: Path, recorder: Recorder
 ) -> None:
     program = word.format(programs)
@@ -67,7 +67,7 @@ async def test_a_program_that_cannot_run_fails_its_task_and_says_why(
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit([program])
         outcome = await task.wait()
-        assert (await orchestrator.submit(["true"]).wait()).exit_code == 0, "the worker goes on"
+        assert (await orchestrator.submit(["true"]).wait()).exit_code == 0, "the worker must run the next command"
 
     assert (outcome.state, outcome.cause) == (JobState.FAILED, Cause.SPAWN_ERROR)
     assert (outcome.exit_code, outcome.signal) == (exit_code, None)
@@ -77,8 +77,8 @@ async def test_a_program_that_cannot_run_fails_its_task_and_says_why(
     assert recorder.kinds(task.task_id) == ["TaskEnded"]
 
 
-async def test_a_pipe_in_place_of_a_program_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The worker would find it from its own directory, and wait for somebody to write into it.
+async def test_pipe_in_place_of_a_program_does_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The worker would find the pipe from its own directory, and block until another process writes to it.
     (tmp_path / "tools").mkdir()
     os.mkfifo(tmp_path / "tools/program", 0o755)
     (tmp_path / "tools/program").chmod(0o755)
@@ -91,7 +91,7 @@ async def test_a_pipe_in_place_of_a_program_holds_nobody_up(tmp_path: Path, monk
     assert (near.cause, near.exit_code) == (Cause.SPAWN_ERROR, 126)
 
 
-async def test_a_locked_program_in_path_is_named_with_its_path(programs: Path) -> None:
+async def test_error_names_the_path_of_a_program_without_permission(programs: Path) -> None:
     outcome = await _outcome_of(JobSpec(["locked"], env={"PATH": str(programs)}))
 
     assert outcome.exit_code == 126
@@ -100,10 +100,8 @@ async def test_a_locked_program_in_path_is_named_with_its_path(programs: Path) -
 
 
 @case("P9")
-@pytest.mark.parametrize(
-    ("folder", "reason"), [("missing", "No such file or directory"), ("plain", "it is no directory")]
-)
-async def test_a_bad_working_directory_fails_the_task_and_is_named(folder: str, reason: str, programs: Path) -> None:
+@pytest.mark.parametrize(("folder", "reason"), [("missing", "No such file or directory"), ("plain", "not a directory")])
+async def test_bad_working_directory_fails_the_task_and_is_named(folder: str, reason: str, programs: Path) -> None:
     outcome = await _outcome_of(JobSpec(["true"], cwd=str(programs / folder)))
 
     assert (outcome.state, outcome.cause, outcome.exit_code) == (JobState.FAILED, Cause.SPAWN_ERROR, 126)
@@ -113,7 +111,7 @@ async def test_a_bad_working_directory_fails_the_task_and_is_named(folder: str, 
 
 @case("P9")
 async def test_arguments_longer_than_the_machine_allows_fail_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A quarter of the stack's limit is what execve allows for arguments and environment.
+    # execve allows a quarter of the stack limit for arguments and environment.
     soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
     resource.setrlimit(resource.RLIMIT_STACK, (512 * 1024, hard))
     try:
@@ -128,7 +126,7 @@ async def test_arguments_longer_than_the_machine_allows_fail_the_task(monkeypatc
 
 @pytest.fixture
 def no_descriptors() -> Iterator[list[int]]:
-    """All descriptors this process may have, taken; give some back by closing and removing them."""
+    """Lower the limit of descriptors. The test fills the list; the fixture closes what is left in it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 40, hard))
@@ -148,7 +146,7 @@ def _take_all(taken: list[int]) -> None:
 
 
 @case("P10")
-async def test_without_descriptors_the_start_waits_and_nothing_fails(
+async def test_start_without_free_descriptors_is_retried_until_it_succeeds(
     recorder: Recorder, no_descriptors: list[int]
 ) -> None:
     async with a_worker(recorder) as orchestrator:
@@ -165,7 +163,7 @@ async def test_without_descriptors_the_start_waits_and_nothing_fails(
     assert recorder.kinds().count("TaskStarted") == 1
 
 
-async def test_a_task_ends_and_leaves_nothing_though_descriptors_have_run_out(
+async def test_task_ends_without_free_descriptors_and_leaves_no_process(
     recorder: Recorder, no_descriptors: list[int]
 ) -> None:
     async with a_worker(recorder) as orchestrator:
@@ -181,18 +179,18 @@ async def test_a_task_ends_and_leaves_nothing_though_descriptors_have_run_out(
 @case("P17")
 @pytest.mark.parametrize("owns_children", [True, False])
 @pytest.mark.parametrize("cwd", [None, "/"])
-async def test_a_command_has_three_descriptors_and_no_others(*, owns_children: bool, cwd: str | None) -> None:
+async def test_command_has_three_descriptors_and_no_others(*, owns_children: bool, cwd: str | None) -> None:
     inherited = os.memfd_create("inherited", 0)
     try:
         found = await _stdout_of(JobSpec(["ls", "/proc/self/fd"], cwd=cwd), owns_children=owns_children)
     finally:
         os.close(inherited)
 
-    # The fourth is the folder that ls reads.
+    # The fourth is the directory that ls reads.
     assert found == "0\n1\n2\n3\n"
 
 
-async def test_a_command_is_looked_for_in_its_own_path_beyond_what_cannot_be_run_there(tmp_path: Path) -> None:
+async def test_search_in_path_skips_files_that_cannot_be_run(tmp_path: Path) -> None:
     for folder, content, mode in [
         ("a", "", 0o644),
         ("b", "#!/bin/sh\necho b", 0o755),
@@ -206,24 +204,24 @@ async def test_a_command_is_looked_for_in_its_own_path_beyond_what_cannot_be_run
     assert await _stdout_of(JobSpec(["tool"], env={"PATH": path})) == "b\n"
 
 
-async def test_a_command_finds_no_signal_ignored_that_python_ignores() -> None:
+async def test_command_has_default_actions_for_signals_that_python_ignores() -> None:
     status = await _stdout_of(JobSpec(["cat", "/proc/self/status"]))
 
     (ignored,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:")]
     assert int(ignored, 16) & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1) == 0
 
 
-async def test_a_command_leads_a_session_of_its_own() -> None:
+async def test_command_leads_its_own_session() -> None:
     report = python("import os; print(os.getpid() == os.getsid(0) == os.getpgid(0))")
 
     assert await _stdout_of(JobSpec(report)) == "True\n"
 
 
-async def test_a_command_can_open_its_own_outputs_by_name() -> None:
+async def test_command_can_open_its_outputs_by_name() -> None:
     assert await _stdout_of(JobSpec(["sh", "-c", "echo a > /dev/stdout; echo b > /proc/self/fd/1"])) == "a\nb\n"
 
 
-async def test_a_command_sees_the_base_its_own_variables_and_the_marks_of_the_attempt(recorder: Recorder) -> None:
+async def test_command_sees_base_variables_its_own_and_those_of_the_attempt(recorder: Recorder) -> None:
     base = allowed_environment({"PATH": os.environ["PATH"], "REDIS_URL": "redis://secret", "ONESHOT_QUEUE_URL": "no"})
 
     async with a_worker(recorder, environment=base) as orchestrator:
@@ -251,7 +249,7 @@ async def test_arguments_arrive_unchanged() -> None:
     assert await _stdout_of(JobSpec([*report, *words])) == f"{words}\n"
 
 
-async def test_bytes_that_are_no_text_arrive_unchanged() -> None:
+async def test_arguments_that_are_not_text_arrive_unchanged() -> None:
     raw = bytes(range(1, 256))
 
     outcome = await _outcome_of(JobSpec([b"printf", b"%s", raw]))
@@ -260,11 +258,11 @@ async def test_bytes_that_are_no_text_arrive_unchanged() -> None:
     assert outcome.output.stdout == raw
 
 
-async def test_a_command_runs_in_its_working_directory(tmp_path: Path) -> None:
+async def test_command_runs_in_its_working_directory(tmp_path: Path) -> None:
     assert await _stdout_of(JobSpec(["pwd"], cwd=str(tmp_path))) == f"{tmp_path}\n"
 
 
-async def test_a_command_whose_working_directory_vanishes_still_ends(tmp_path: Path) -> None:
+async def test_command_whose_working_directory_is_removed_still_ends(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
 

@@ -1,4 +1,4 @@
-"""What a command leaves behind is its own to answer for, and nobody else's."""
+"""Strays are attributed to the command that started them, and to no other."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import pytest
 
 from oneshot_queue.states import JobState
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
+from oneshot_queue.workers.processes import sweep as sweep_module
 from oneshot_queue.workers.processes.procfs import ticks_now
 from tests.support import half_dead
 from tests.support.faults import without_descriptors
 from tests.support.marks import Mark, words_of
 from tests.support.waiting import eventually
 from tests.workers.recorder import Recorder, a_guest, a_worker, state_of
-from workers.processes import sweep as sweep_module
 
 KINDS = [pytest.param(a_worker, id="worker"), pytest.param(a_guest, id="guest")]
-FAINT = "setsid env -i {0} </dev/null >/dev/null 2>&1 &"
-"""A process that carries no mark of its attempt: no session, no environment, no pipe."""
+UNMARKED = "setsid env -i {0} </dev/null >/dev/null 2>&1 &"
+"""A process without any sign of its attempt: other session, empty environment, no pipe."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -32,7 +32,7 @@ FAINT = "setsid env -i {0} </dev/null >/dev/null 2>&1 &"
     "script",
     ["{0} &", "nohup {0} >/dev/null 2>&1 &", "setsid {0} &", "(setsid sh -c '({0} &)' &)", "setsid env -i {0} &"],
 )
-async def test_what_outlives_its_command_is_ended_before_the_outcome(
+async def test_stray_is_ended_before_the_outcome(
     kind: Callable[[Recorder], AsyncOrchestrator], script: str, recorder: Recorder, marker: Mark
 ) -> None:
     async with kind(recorder) as orchestrator:
@@ -44,7 +44,7 @@ async def test_what_outlives_its_command_is_ended_before_the_outcome(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("script", ["setsid {0} &", "(setsid sh -c '({0} &)' </dev/null >/dev/null 2>&1 &)"])
-async def test_process_that_goes_on_without_its_main_thread_is_ended_like_any_other(
+async def test_process_without_a_main_thread_is_ended_like_any_other(
     kind: Callable[[Recorder], AsyncOrchestrator], script: str, recorder: Recorder, tmp_path: Path
 ) -> None:
     said = tmp_path / "pid"
@@ -60,7 +60,7 @@ async def test_process_that_goes_on_without_its_main_thread_is_ended_like_any_ot
     assert outcome.state is JobState.COMPLETED
 
 
-async def test_what_outlives_its_command_is_asked_first_and_killed_after_half_a_second(recorder: Recorder) -> None:
+async def test_stray_gets_sigterm_and_half_a_second_later_sigkill(recorder: Recorder) -> None:
     stubborn = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.02; done"
 
     async with a_worker(recorder) as orchestrator:
@@ -73,13 +73,13 @@ async def test_what_outlives_its_command_is_asked_first_and_killed_after_half_a_
     assert outcome.state is JobState.COMPLETED
 
 
-async def test_an_unmarked_stray_older_than_every_other_task_is_ended_with_its_own(
+async def test_unmarked_stray_older_than_every_other_task_is_ended_with_its_own(
     recorder: Recorder, marker: Mark
 ) -> None:
     async with a_worker(recorder) as orchestrator:
-        first = orchestrator.submit(["sh", "-c", f"{FAINT.format(marker.sleep)} exec sleep 300"])
+        first = orchestrator.submit(["sh", "-c", f"{UNMARKED.format(marker.sleep)} exec sleep 300"])
         await eventually(marker.alive)
-        # The kernel counts the start of processes in steps of 10 ms; the next task has to begin in a later one.
+        # The kernel counts start times in ticks of 10 ms. The next task must start in a later tick.
         made = ticks_now()
         await eventually(lambda: ticks_now() > made)
         second = orchestrator.submit(["sleep", "300"])
@@ -94,7 +94,7 @@ async def test_an_unmarked_stray_older_than_every_other_task_is_ended_with_its_o
 async def test_unmarked_strays_of_tasks_that_end_together_are_all_ended(
     recorder: Recorder, marker: Mark, tmp_path: Path
 ) -> None:
-    # Each holds its task's output by a descriptor that nobody looks at, so that both tasks drain at the same time.
+    # Each holds its task's output by a descriptor that is not inspected, so both tasks drain at the same time.
     stray = f"setsid env -i {marker.sleep} 5>&1 </dev/null >/dev/null 2>&1 &"
     script = f"echo up; while [ ! -e {tmp_path}/gate ]; do sleep 0.01; done; {stray} sleep 0.1"
     async with a_worker(recorder) as orchestrator:
@@ -114,7 +114,7 @@ def spawn_stray(marker: Mark) -> Callable[[], subprocess.Popen[bytes]]:
     return lambda: subprocess.Popen(marker.sleep.split())
 
 
-async def test_a_stray_that_no_task_is_left_to_answer_for_is_ended_by_the_next_beat(
+async def test_stray_that_belongs_to_no_task_is_ended_by_the_next_heartbeat(
     recorder: Recorder, spawn_stray: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     async with a_worker(recorder, heartbeat_s=300) as orchestrator:
@@ -124,28 +124,28 @@ async def test_a_stray_that_no_task_is_left_to_answer_for_is_ended_by_the_next_b
         later = orchestrator.submit(["sleep", "300"])
         await recorder.started(later.task_id)
 
-        orchestrator._heartbeat.run_once()
+        await orchestrator._heartbeat.run_once()
 
         assert stray.wait(timeout=20) == -signal.SIGKILL
         assert later.outcome is None
         later.interrupt(grace=0)
 
 
-async def test_an_unmarked_stray_that_could_be_several_tasks_is_ended_with_the_last_of_them(
+async def test_unmarked_stray_that_could_be_of_several_tasks_is_ended_with_the_last(
     recorder: Recorder, marker: Mark
 ) -> None:
     async with a_worker(recorder) as orchestrator:
         other = orchestrator.submit(["sleep", "300"])
         await recorder.started(other.task_id)
-        first = orchestrator.submit(["sh", "-c", f"({FAINT.format(marker.sleep)}) ; sleep 0.05"])
+        first = orchestrator.submit(["sh", "-c", f"({UNMARKED.format(marker.sleep)}) ; sleep 0.05"])
         await first.wait()
-        assert other.outcome is None, "the other was not disturbed"
+        assert other.outcome is None, "the other task must not be disturbed"
         other.interrupt()
         await other.wait()
         assert marker.alive() == []
 
 
-async def test_a_marked_stray_of_another_running_task_is_left_alone(recorder: Recorder, marker: Mark) -> None:
+async def test_marked_stray_of_another_running_task_is_left_alone(recorder: Recorder, marker: Mark) -> None:
     async with a_worker(recorder) as orchestrator:
         keeper = orchestrator.submit(["sh", "-c", f"(setsid {marker.sleep} &); exec sleep 300"])
         await eventually(marker.alive)
@@ -159,34 +159,34 @@ async def test_a_marked_stray_of_another_running_task_is_left_alone(recorder: Re
 
 @pytest.fixture
 def own_child(marker: Mark) -> Iterator[subprocess.Popen[bytes]]:
-    """A child of the application that happens to run commands too."""
+    """A child of the application that the orchestrator runs in."""
     with subprocess.Popen(marker.sleep.split(), start_new_session=True) as child:
         yield child
         child.kill()
 
 
-async def test_a_guest_leaves_the_applications_children_alone(
+async def test_guest_leaves_children_of_the_application_alone(
     recorder: Recorder, marker: Mark, own_child: subprocess.Popen[bytes]
 ) -> None:
     async with a_guest(recorder) as orchestrator:
-        with subprocess.Popen(marker.sleep.split(), start_new_session=True) as later:  # noqa: ASYNC220 - as others do
+        with subprocess.Popen(marker.sleep.split(), start_new_session=True) as later:  # noqa: ASYNC220 - as an application may do
             await orchestrator.submit(["sh", "-c", "setsid sleep 300 & (sleep 300 &)"]).wait()
             task = orchestrator.submit(["sleep", "300"])
             await recorder.started(task.task_id)
             task.interrupt(grace=0)
             await task.wait()
-            orchestrator._heartbeat.run_once()
+            await orchestrator._heartbeat.run_once()
             assert sorted(marker.alive()) == sorted([own_child.pid, later.pid])
             later.kill()
-            assert later.wait() == -signal.SIGKILL, "its status is the application's to take"
+            assert later.wait() == -signal.SIGKILL, "the application must get its exit status"
 
 
-async def test_a_worker_spares_the_children_it_had_before(
+async def test_worker_spares_the_children_it_had_before(
     recorder: Recorder, marker: Mark, own_child: subprocess.Popen[bytes]
 ) -> None:
     async with a_worker(recorder) as orchestrator:
         await orchestrator.submit(["sh", "-c", "setsid sleep 300 &"]).wait()
-        orchestrator._heartbeat.run_once()
+        await orchestrator._heartbeat.run_once()
         assert marker.alive() == [own_child.pid]
 
 
@@ -198,13 +198,13 @@ async def test_dead_orphans_of_a_running_task_are_reaped_by_the_heartbeat(record
         await recorder.wrote(b"ready")
         orphan = int(recorder.output().split()[0])
         await eventually(lambda: state_of(orphan), lambda state: state in ("Z", ""))
-        orchestrator._heartbeat.run_once()
+        await orchestrator._heartbeat.run_once()
         assert state_of(orphan) == ""
         task.interrupt()
 
 
 @pytest.mark.parametrize("before", [0, 1])
-async def test_the_process_is_a_subreaper_only_while_commands_run(before: int, recorder: Recorder) -> None:
+async def test_process_is_a_subreaper_only_inside_the_block(before: int, recorder: Recorder) -> None:
     libc = ctypes.CDLL(None)
     found = _is_subreaper(libc)
     libc.prctl(36, before, 0, 0, 0)
@@ -216,7 +216,7 @@ async def test_the_process_is_a_subreaper_only_while_commands_run(before: int, r
         libc.prctl(36, found, 0, 0, 0)
 
 
-async def test_what_survives_sigkill_is_named_and_keeps_its_slot(
+async def test_survivor_of_sigkill_is_named_and_keeps_its_slot(
     recorder: Recorder, marker: Mark, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with a_worker(recorder, max_concurrent=1, survive_s=0.1) as orchestrator:
@@ -233,21 +233,23 @@ async def test_what_survives_sigkill_is_named_and_keeps_its_slot(
         assert marker.alive() == []
 
 
-async def test_strays_that_cannot_be_looked_at_take_no_task_along_and_are_told_of_once(
+async def test_strays_that_cannot_be_inspected_harm_no_task_and_are_logged_once(
     recorder: Recorder, marker: Mark, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_worker(recorder) as orchestrator:
-        # It may be of either.
-        tasks = [orchestrator.submit(["sh", "-c", f"({FAINT.format(marker.sleep)}); exec sleep 300"]) for _ in range(2)]
+        # Each stray may belong to either task.
+        tasks = [
+            orchestrator.submit(["sh", "-c", f"({UNMARKED.format(marker.sleep)}); exec sleep 300"]) for _ in range(2)
+        ]
         await eventually(marker.alive, lambda alive: len(alive) == 2, what="the strays")
         with without_descriptors(os.getpid()):
             with pytest.raises(OSError, match="Too many open files"):
                 os.open("/dev/null", os.O_RDONLY)
             for _ in range(3):
-                orchestrator._heartbeat.run_once()
+                await orchestrator._heartbeat.run_once()
 
         assert [record.message for record in caplog.records] == [
-            "strays cannot be looked at now, but will be as soon as they can: Too many open files"
+            "cannot inspect stray processes; will retry: Too many open files"
         ]
         assert [task.outcome for task in tasks] == [None, None]
         for task in tasks:

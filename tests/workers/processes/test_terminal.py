@@ -1,4 +1,4 @@
-"""A command may be given a terminal to write to; what it writes arrives as from a pipe, only sooner."""
+"""A command may write to a pseudo-terminal. Its output arrives as from a pipe, only sooner."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from oneshot_queue.task_events import SilenceDetected
 from tests.support.marks import Mark
 from tests.workers.recorder import ManualClock, Recorder, a_worker, descriptors, python
 
-# PYTHONUNBUFFERED is what our commands get, and an empty one is none: this program buffers like any other.
-HOLDING_BACK = JobSpec(python("print('hello'); import time; time.sleep(300)"), env={"PYTHONUNBUFFERED": ""})
+# An empty PYTHONUNBUFFERED overrides ours, so this program buffers like any other.
+BUFFERING = JobSpec(python("print('hello'); import time; time.sleep(300)"), env={"PYTHONUNBUFFERED": ""})
 
 
 def on_terminal(script: str, **options: object) -> JobSpec:
     return JobSpec(["sh", "-c", script], pty=True, **options)  # type: ignore[arg-type]
 
 
-async def test_both_outputs_are_one_terminal_of_80_columns_and_the_input_is_none(recorder: Recorder) -> None:
+async def test_both_outputs_are_one_terminal_of_80_columns_and_the_input_is_not(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(on_terminal("test -t 1 && test -t 2 && ! test -t 0 && stty size <&1"))
 
@@ -32,7 +32,7 @@ async def test_both_outputs_are_one_terminal_of_80_columns_and_the_input_is_none
     assert outcome.output == Captured(stdout=b"24 80\n")
 
 
-async def test_every_byte_arrives_as_it_was_written_and_in_order(recorder: Recorder) -> None:
+async def test_every_byte_arrives_unchanged_and_in_order(recorder: Recorder) -> None:
     script = r"printf 'a\n\r\t\004\003\377'; printf 'err\n' >&2; seq 200000"
     async with a_worker(recorder, capture=False) as orchestrator:
         outcome = await orchestrator.submit(on_terminal(script)).wait()
@@ -42,12 +42,12 @@ async def test_every_byte_arrives_as_it_was_written_and_in_order(recorder: Recor
     assert recorder.output() == b"a\n\r\t\x04\x03\xfferr\n" + numbers
 
 
-async def test_a_program_that_holds_back_on_a_pipe_speaks_at_once_on_a_terminal(
+async def test_program_that_buffers_on_a_pipe_writes_at_once_on_a_terminal(
     recorder: Recorder, clock: ManualClock
 ) -> None:
     async with a_worker(recorder, clock=clock, heartbeat_s=0.01) as orchestrator:
-        piped = orchestrator.submit(HOLDING_BACK)
-        shown = orchestrator.submit(JobSpec(HOLDING_BACK.command, env=HOLDING_BACK.env, pty=True))
+        piped = orchestrator.submit(BUFFERING)
+        shown = orchestrator.submit(JobSpec(BUFFERING.command, env=BUFFERING.env, pty=True))
         await recorder.wrote(b"hello\n", shown.task_id)
         clock.now += 61
         await recorder.until(lambda: recorder.of(SilenceDetected, piped.task_id))
@@ -59,14 +59,14 @@ async def test_a_program_that_holds_back_on_a_pipe_speaks_at_once_on_a_terminal(
     assert silent == b""
 
 
-async def test_stdin_is_what_was_given(recorder: Recorder) -> None:
+async def test_stdin_arrives_unchanged(recorder: Recorder) -> None:
     async with a_worker(recorder) as orchestrator:
         outcome = await orchestrator.submit(on_terminal("cat", stdin=b"in\x04\x03\xff")).wait()
 
     assert outcome.output == Captured(stdout=b"in\x04\x03\xff")
 
 
-async def test_an_interrupt_leaves_no_process_and_no_descriptor(recorder: Recorder, marker: Mark) -> None:
+async def test_interrupt_leaves_no_process_and_no_descriptor(recorder: Recorder, marker: Mark) -> None:
     async with a_worker(recorder) as orchestrator:
         await orchestrator.submit(on_terminal("true")).wait()
         before = descriptors()
@@ -85,9 +85,7 @@ async def test_an_interrupt_leaves_no_process_and_no_descriptor(recorder: Record
         assert descriptors() == before
 
 
-async def test_what_left_the_session_and_forgot_its_cookie_is_known_by_the_terminal_it_holds(
-    recorder: Recorder, marker: Mark
-) -> None:
+async def test_stray_without_session_and_cookie_is_identified_by_its_terminal(recorder: Recorder, marker: Mark) -> None:
     async with a_worker(recorder) as orchestrator:
         others = [orchestrator.submit(on_terminal("echo up; exec sleep 300")) for _ in range(2)]
         for other in others:
@@ -101,7 +99,7 @@ async def test_what_left_the_session_and_forgot_its_cookie_is_known_by_the_termi
             other.interrupt(grace=0)
 
 
-async def test_a_machine_without_terminals_fails_the_job_and_says_so(
+async def test_machine_without_terminals_fails_the_job_with_a_reason(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_device() -> tuple[int, int]:
