@@ -15,7 +15,7 @@ from tests.faults.evidence import Evidence, Footprint
 from tests.faults.invariants import Verdict, judge
 from tests.faults.remains import leftovers_of
 from tests.support.deployment import Deployment
-from tests.support.marks import pids, words_of
+from tests.support.markers import pids, words_of
 from tests.support.waiting import LIMIT_S, wait_until
 
 GONE_AFTER_INTERRUPT_S: Final = 2.0

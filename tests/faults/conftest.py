@@ -14,7 +14,7 @@ from tests.support.deployment import Deployment
 from tests.support.deployment_fixtures import (
     _shared_worker,
     deployment,
-    mark,
+    marker,
     own_deployment,
     real_deployment,
     served,
@@ -22,7 +22,7 @@ from tests.support.deployment_fixtures import (
 from tests.support.servers import ServerProcess
 from tests.support.wire import Wire
 
-__all__ = ["_shared_worker", "deployment", "mark", "own_deployment", "real_deployment", "served"]
+__all__ = ["_shared_worker", "deployment", "marker", "own_deployment", "real_deployment", "served"]
 
 
 @pytest.fixture

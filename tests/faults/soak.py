@@ -35,7 +35,7 @@ from tests.faults.invariants import Verdict
 from tests.support import commands, leftovers
 from tests.support.deployment import Deployment
 from tests.support.faults import kill_connections, pause_clients
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess, kinds_for
 from tests.support.troubles import half_open, latency, resets, standstill
 from tests.support.wire import Wire
@@ -79,7 +79,7 @@ class Soak:
     fleet: Fleet
     wire: Wire
     dice: random.Random
-    mark: Mark
+    marker: ProcessMarker
     over: threading.Event = field(default_factory=threading.Event)
     accepted: dict[str, str] = field(default_factory=dict)
     interrupted: set[str] = field(default_factory=set)
@@ -94,7 +94,7 @@ class Soak:
             case "sleeping":
                 return "sleep 0.5"
             case "leaving":
-                return f"setsid {self.mark.sleep} > /dev/null 2>&1 & {self.mark.sleep} & exit 0"
+                return f"setsid {self.marker.sleep} > /dev/null 2>&1 & {self.marker.sleep} & exit 0"
             case "noisy":
                 return "seq 5000"
             case "failing":
@@ -106,7 +106,7 @@ class Soak:
             case "delayed":
                 return ":"
             case "endless":
-                return f"setsid {self.mark.sleep} & {self.mark.sleep}"
+                return f"setsid {self.marker.sleep} & {self.marker.sleep}"
             case _:
                 raise ValueError(kind)
 
@@ -269,10 +269,10 @@ def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
         )
         wire = stack.enter_context(Wire(server.socket_path))
         stack.callback(deployment.close)
-        dice, mark = random.Random(seed), Mark()
+        dice, marker = random.Random(seed), ProcessMarker()
         fleet = Fleet(deployment, wire.url, size=3, concurrency=4, dice=dice)
         ends = stack.enter_context(EndsWatcher(deployment))
-        soak = Soak(deployment, server, fleet, wire, dice, mark)
+        soak = Soak(deployment, server, fleet, wire, dice, marker)
         # The faults happen in this thread: a server that one of them starts anew would die with any other.
         producing = stack.enter_context(ThreadPoolExecutor(1)).submit(
             soak.produce,
@@ -294,7 +294,7 @@ def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
             interrupted=soak.interrupted,
             ends=ends,
             expected=dict.fromkeys(noisy[:200], NOISE),
-            strays=mark.alive,
+            strays=marker.alive,
             is_prompt=False,
             limit_s=1.0,
         )

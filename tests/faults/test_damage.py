@@ -14,7 +14,7 @@ from tests.faults.invariants import assert_invariants
 from tests.integration.test_malformed import request
 from tests.support.cases import case
 from tests.support.deployment import Deployment
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 
 
@@ -55,10 +55,10 @@ def test_mutations_of_a_spec_end_as_rejected_or_as_a_job_and_the_worker_lives(
 
 @case("V8")
 def test_noise_on_the_control_channel_leaves_interrupts_as_quick_as_ever(
-    own_deployment: Deployment, mark: Mark, dice: random.Random
+    own_deployment: Deployment, marker: ProcessMarker, dice: random.Random
 ) -> None:
     own_deployment.start_worker()
-    job = own_deployment.enqueue(mark.sleep)
+    job = own_deployment.enqueue(marker.sleep)
     own_deployment.witness.until("start", job.id)
     own_deployment.until_heard()
 
@@ -72,7 +72,9 @@ def test_noise_on_the_control_channel_leaves_interrupts_as_quick_as_ever(
         what="all the noise to be counted",
     )
     assert job.interrupt().result is InterruptResult.INTERRUPTED
-    assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], interrupted=[job.id], strays=mark.alive))
+    assert_invariants(
+        check_invariants(own_deployment, acknowledged=[job.id], interrupted=[job.id], strays=marker.alive)
+    )
 
 
 @case("V9")
@@ -88,7 +90,7 @@ def test_noise_on_the_control_channel_leaves_interrupts_as_quick_as_ever(
     ],
 )
 def test_a_damaged_record_takes_neither_its_worker_nor_other_jobs_along(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark, field: str, value: str | None
+    own_deployment: Deployment, ends: EndsWatcher, marker: ProcessMarker, field: str, value: str | None
 ) -> None:
     worker = own_deployment.start_worker(concurrency=3)
     running = own_deployment.enqueue("sleep 0.5; echo late")
@@ -111,6 +113,6 @@ def test_a_damaged_record_takes_neither_its_worker_nor_other_jobs_along(
     assert worker.is_alive
     damaged = [running.id, "waiting"]
     assert_invariants(
-        check_invariants(own_deployment, acknowledged=others, ends=ends, damaged=damaged, strays=mark.alive)
+        check_invariants(own_deployment, acknowledged=others, ends=ends, damaged=damaged, strays=marker.alive)
     )
     assert own_deployment.redis.type(own_deployment.keys.ready(Priority.NORMAL)) in {b"stream", b"none"}

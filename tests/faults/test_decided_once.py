@@ -13,7 +13,7 @@ from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 
 NEVER_STARTED = {"after_claim", "before_spawn"}
 # There is one interrupt only, so nobody is at that point for the third time.
@@ -26,7 +26,7 @@ CRASHES = [
 @case("D2")
 @pytest.mark.parametrize(("point", "times"), CRASHES)
 def test_a_worker_that_dies_at_any_point_has_each_job_decided_once(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark, tmp_path: Path, point: str, times: int
+    own_deployment: Deployment, ends: EndsWatcher, marker: ProcessMarker, tmp_path: Path, point: str, times: int
 ) -> None:
     own_deployment.tune(lease_s=3.0)
     crash = tmp_path / "crashed"
@@ -38,7 +38,7 @@ def test_a_worker_that_dies_at_any_point_has_each_job_decided_once(
             "ONESHOT_CRASH_MARK": str(crash),
         },
     )
-    interrupted = own_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}", id="interrupted")
+    interrupted = own_deployment.enqueue(f"setsid {marker.sleep} & {marker.sleep}", id="interrupted")
     jobs = [own_deployment.enqueue("sleep 0.4; echo token=$ONESHOT_TOKEN", id=f"job-{each}") for each in range(8)]
     if point == "before_signal":
         # One that is interrupted before it starts gets no signal.
@@ -47,7 +47,7 @@ def test_a_worker_that_dies_at_any_point_has_each_job_decided_once(
 
     ids = [interrupted.id, *(job.id for job in jobs)]
     verdict = check_invariants(
-        own_deployment, acknowledged=ids, interrupted=[interrupted.id], ends=ends, strays=mark.alive
+        own_deployment, acknowledged=ids, interrupted=[interrupted.id], ends=ends, strays=marker.alive
     )
 
     assert crash.exists(), "the fault did not happen"

@@ -15,7 +15,7 @@ from tests.support.cases import case
 from tests.support.clusters import SentinelDeployment, ask, facts_of
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import frozen
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess, known_kinds
 from tests.support.waiting import wait_until
 from tests.support.wire import Wire
@@ -66,7 +66,7 @@ def is_reached(deployment: Deployment) -> bool:
 @case("R7")
 @pytest.mark.timeout(150)
 def test_jobs_run_on_while_the_primary_is_killed_and_replaced(
-    sentinels: SentinelDeployment, watched: Deployment, mark: Mark, tmp_path: Path
+    sentinels: SentinelDeployment, watched: Deployment, marker: ProcessMarker, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     worker = watched.start_worker(concurrency=3)
@@ -84,7 +84,7 @@ def test_jobs_run_on_while_the_primary_is_killed_and_replaced(
     gate.touch()
 
     ids = [job.id for job in (*through, *waiting)]
-    assert_invariants(check_invariants(watched, acknowledged=ids, strays=mark.alive, limit_s=60))
+    assert_invariants(check_invariants(watched, acknowledged=ids, strays=marker.alive, limit_s=60))
     assert {record_of(job).state for job in (*through, *waiting)} == {JobState.COMPLETED}
     assert watched.witness.times("start") == dict.fromkeys(ids, 1)
     worker.stop()
@@ -94,10 +94,10 @@ def test_jobs_run_on_while_the_primary_is_killed_and_replaced(
 @case("R7")
 @pytest.mark.timeout(150)
 def test_a_worker_that_was_cut_off_with_the_old_primary_is_refused_when_both_are_back(
-    sentinels: SentinelDeployment, watched: Deployment, mark: Mark
+    sentinels: SentinelDeployment, watched: Deployment, marker: ProcessMarker
 ) -> None:
     cut_off = watched.start_worker(concurrency=1)
-    lost = watched.enqueue(f"setsid {mark.sleep} & {mark.sleep}; echo token=$ONESHOT_TOKEN")
+    lost = watched.enqueue(f"setsid {marker.sleep} & {marker.sleep}; echo token=$ONESHOT_TOKEN")
     watched.witness.until("start", lost.id)
     other = watched.start_worker(concurrency=1)
     old = sentinels.primary
@@ -111,13 +111,13 @@ def test_a_worker_that_was_cut_off_with_the_old_primary_is_refused_when_both_are
         decided = wait_until(lambda: record_of(lost), lambda seen: seen.state.is_final, what="the job to be decided")
         meanwhile = watched.enqueue()
         assert meanwhile.wait(timeout=20).state is JobState.COMPLETED
-        assert mark.alive(), "its processes cannot have been ended yet"
+        assert marker.alive(), "its processes cannot have been ended yet"
 
-    wait_until(mark.alive, lambda left: not left, what="its processes to end")
+    wait_until(marker.alive, lambda left: not left, what="its processes to end")
     wait_until(lambda: is_demoted(old), what="the old primary to be told")
     after = [watched.enqueue() for _ in range(6)]
     ids = [job.id for job in (lost, meanwhile, *after)]
-    assert_invariants(check_invariants(watched, acknowledged=ids, strays=mark.alive, limit_s=60))
+    assert_invariants(check_invariants(watched, acknowledged=ids, strays=marker.alive, limit_s=60))
     assert (decided.state, decided.cause) == (JobState.FAILED, Cause.WORKER_LOST)
     assert record_of(lost).history == decided.history
     assert watched.witness.times("start") == dict.fromkeys(ids, 1)
@@ -129,7 +129,7 @@ def test_a_worker_that_was_cut_off_with_the_old_primary_is_refused_when_both_are
 @case("R8")
 @pytest.mark.timeout(90)
 def test_a_replica_that_was_promoted_without_the_last_claims_and_ends_starts_none_of_them_again(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, tmp_path: Path
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker, tmp_path: Path
 ) -> None:
     kind = next(each for each in known_kinds() if each.name == fresh_server.kind)
     replica = ServerProcess(kind, options=["--replicaof", "{} {}".format(*fresh_server.address)])
@@ -164,7 +164,7 @@ def test_a_replica_that_was_promoted_without_the_last_claims_and_ends_starts_non
             ids = [job.id for job in jobs]
             with real_deployment.new_client() as client:
                 real_deployment.queue = client
-                assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=mark.alive, limit_s=60))
+                assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=marker.alive, limit_s=60))
                 assert {client.get(each).refresh().state for each in ids} == {JobState.COMPLETED}
             assert forgotten > 2, "the fault did not happen: the replica had all ends"
             assert real_deployment.witness.times("start") == dict.fromkeys(ids, 1)

@@ -10,7 +10,7 @@ from tests.faults.invariants import assert_invariants
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import aof_of, cut_aof_tail, frozen, kill_process
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_until
 
@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("cut_bytes", [*(pytest.param(each, marks=pytest.mark.thorough) for each in (1, 500)), 4_000])
 def test_a_server_that_lost_its_last_writes_is_told_them_again_and_nothing_starts_twice(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, cut_bytes: int
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker, cut_bytes: int
 ) -> None:
     real_deployment.redis.config_set("appendfsync", "always")
     jobs = [real_deployment.enqueue(f"sleep 0.{number % 5}; echo token=$ONESHOT_TOKEN") for number in range(30)]
@@ -32,7 +32,7 @@ def test_a_server_that_lost_its_last_writes_is_told_them_again_and_nothing_start
     cut_aof_tail(fresh_server, cut_bytes)
     fresh_server.start()
 
-    verdict = check_invariants(real_deployment, acknowledged=[job.id for job in jobs], strays=mark.alive, limit_s=60)
+    verdict = check_invariants(real_deployment, acknowledged=[job.id for job in jobs], strays=marker.alive, limit_s=60)
     assert_invariants(verdict)
     assert {record_of(job).state for job in jobs} == {JobState.COMPLETED}
 
@@ -40,7 +40,7 @@ def test_a_server_that_lost_its_last_writes_is_told_them_again_and_nothing_start
 @case("R2")
 @pytest.mark.timeout(120)
 def test_a_server_that_forgot_the_claims_of_a_worker_that_died_too_hands_none_of_them_out_again(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker
 ) -> None:
     worker = real_deployment.start_worker(concurrency=3)
     # A server is believed to be new, and nobody waits for what it forgot, until something was claimed from it.
@@ -49,7 +49,7 @@ def test_a_server_that_forgot_the_claims_of_a_worker_that_died_too_hands_none_of
         # A claim that it had sent before it stood still is answered in one of these rounds of the server, with nothing.
         for _ in range(2):
             real_deployment.redis.ping()
-        jobs = [real_deployment.enqueue(mark.sleep) for _ in range(3)]
+        jobs = [real_deployment.enqueue(marker.sleep) for _ in range(3)]
         real_deployment.redis.config_set("appendfsync", "always")
         real_deployment.redis.set("ballast", b"x")
         kept = aof_of(fresh_server).stat().st_size
@@ -59,11 +59,11 @@ def test_a_server_that_forgot_the_claims_of_a_worker_that_died_too_hands_none_of
     fresh_server.kill()
     cut_aof_tail(fresh_server, aof_of(fresh_server).stat().st_size - kept)
     kill_process(worker.worker_pid)
-    wait_until(mark.alive, lambda left: not left, what="the processes of the dead worker to end")
+    wait_until(marker.alive, lambda left: not left, what="the processes of the dead worker to end")
     fresh_server.start()
 
     ids = [job.id for job in jobs]
-    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=mark.alive, limit_s=40))
+    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=marker.alive, limit_s=40))
     records = [record_of(job) for job in jobs]
     assert {(each.state, each.cause) for each in records} == {(JobState.FAILED, Cause.WORKER_LOST)}
     told = [[row.cause for row in each.history] for each in records]

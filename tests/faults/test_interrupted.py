@@ -15,7 +15,7 @@ from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
 from tests.support.troubles import half_open, subscribers
 from tests.support.waiting import wait_until
@@ -55,12 +55,12 @@ def interrupt(deployment: Deployment, *words: str) -> tuple[int, str, float]:
 
 @case("N4")
 def test_an_interrupt_arrives_although_nothing_is_heard_from_any_channel(
-    own_deployment: Deployment, wire: Wire, ends: EndsWatcher, mark: Mark
+    own_deployment: Deployment, wire: Wire, ends: EndsWatcher, marker: ProcessMarker
 ) -> None:
     own_deployment.tune(lease_s=6.0)
     trouble = wire.inflict(half_open(on=subscribers))
     own_deployment.start_worker(url=wire.url)
-    job = own_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}")
+    job = own_deployment.enqueue(f"setsid {marker.sleep} & {marker.sleep}")
     own_deployment.witness.until("start", job.id)
     trouble.assert_struck()
 
@@ -72,17 +72,17 @@ def test_an_interrupt_arrives_although_nothing_is_heard_from_any_channel(
     # The next renewal brings it, a second later at most; nothing else would within a lease.
     assert took_s < 6.0 / 2
     assert_invariants(
-        check_invariants(own_deployment, acknowledged=[job.id], interrupted=[job.id], ends=ends, strays=mark.alive)
+        check_invariants(own_deployment, acknowledged=[job.id], interrupted=[job.id], ends=ends, strays=marker.alive)
     )
 
 
 @case("N14")
 @pytest.mark.parametrize("how", ["stopped", pytest.param("frozen", marks=pytest.mark.thorough)])
 def test_an_interrupt_while_the_server_is_away_fails_fast_and_leaves_nothing_half_done(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, how: str
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker, how: str
 ) -> None:
     worker = real_deployment.start_worker()
-    job = real_deployment.enqueue(mark.sleep)
+    job = real_deployment.enqueue(marker.sleep)
     real_deployment.witness.until("start", job.id)
 
     fresh_server.stop() if how == "stopped" else fresh_server.pause()
@@ -93,21 +93,23 @@ def test_an_interrupt_while_the_server_is_away_fails_fast_and_leaves_nothing_hal
     record = wait_until(lambda: record_of(job), what="the server to be back")
     if how == "stopped":
         assert (record.state, record.interrupt_requested_ms) == (JobState.RUNNING, None)
-        assert mark.alive()
+        assert marker.alive()
     assert interrupt(real_deployment, job.id)[0] in {0, 4}
-    assert_invariants(check_invariants(real_deployment, acknowledged=[job.id], interrupted=[job.id], strays=mark.alive))
+    assert_invariants(
+        check_invariants(real_deployment, acknowledged=[job.id], interrupted=[job.id], strays=marker.alive)
+    )
     worker.stop()
 
 
 @pytest.mark.thorough
 @case("N15")
 def test_five_thousand_jobs_are_interrupted_in_one_go_and_no_script_does_much(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+    own_deployment: Deployment, ends: EndsWatcher, marker: ProcessMarker
 ) -> None:
     own_deployment.start_worker(concurrency=20)
     jobs = [
         each.id
-        for each in own_deployment.queue.enqueue_many([own_deployment.witness.command(mark.sleep)] * 5_000)
+        for each in own_deployment.queue.enqueue_many([own_deployment.witness.command(marker.sleep)] * 5_000)
         if isinstance(each, SyncJob)
     ]
     own_deployment.witness.until_count("start", 20)
@@ -116,7 +118,7 @@ def test_five_thousand_jobs_are_interrupted_in_one_go_and_no_script_does_much(
     code, text, _ = interrupt(own_deployment, "--all", "--yes")
 
     assert code == 0, text[-500:]
-    assert mark.alive() == []
+    assert marker.alive() == []
     scripts, commands = scripts_and_their_commands(own_deployment)
     assert scripts >= 5_000
     assert commands / scripts < COMMANDS_PER_INTERRUPT, "what a script does grows with the number of jobs"

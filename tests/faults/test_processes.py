@@ -17,46 +17,48 @@ from tests.support.cases import case
 from tests.support.deployment import Deployment, until_state
 from tests.support.deployment_fixtures import SECRETS
 from tests.support.faults import Monitor, kill_process
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.repository import ROOT
 from tests.support.waiting import wait_until
 
 
 @case("P1", "P5")
 def test_whatever_a_job_left_behind_is_gone_when_its_interrupt_returns(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+    own_deployment: Deployment, ends: EndsWatcher, marker: ProcessMarker
 ) -> None:
     own_deployment.start_worker(concurrency=4)
     scripts = {
-        f"{mark.sleep} & exec {mark.sleep}": 2,
-        f"({mark.sleep} &); {mark.sleep}": 2,
-        f"setsid {mark.sleep} & nohup {mark.sleep} > /dev/null 2>&1 & {mark.sleep}": 3,
-        f"(setsid sh -c '({mark.sleep} &)' &); i=0; while [ $i -lt 50 ]; do i=$((i+1)); {mark.sleep} & done; wait": 51,
+        f"{marker.sleep} & exec {marker.sleep}": 2,
+        f"({marker.sleep} &); {marker.sleep}": 2,
+        f"setsid {marker.sleep} & nohup {marker.sleep} > /dev/null 2>&1 & {marker.sleep}": 3,
+        f"(setsid sh -c '({marker.sleep} &)' &); for i in $(seq 50); do {marker.sleep} & done; wait": 51,
     }
     jobs = [own_deployment.enqueue(script, grace=2) for script in scripts]
-    wait_until(mark.alive, lambda seen: len(seen) == sum(scripts.values()), what="all processes of the jobs")
+    wait_until(marker.alive, lambda seen: len(seen) == sum(scripts.values()), what="all processes of the jobs")
 
     own_deployment.queue.interrupt([job.id for job in jobs])
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     ids = [job.id for job in jobs]
-    assert_invariants(check_invariants(own_deployment, acknowledged=ids, interrupted=ids, ends=ends, strays=mark.alive))
+    assert_invariants(
+        check_invariants(own_deployment, acknowledged=ids, interrupted=ids, ends=ends, strays=marker.alive)
+    )
 
 
 @case("P11")
 def test_a_job_that_somebody_killed_fails_by_that_signal_and_was_not_interrupted(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+    own_deployment: Deployment, ends: EndsWatcher, marker: ProcessMarker
 ) -> None:
     own_deployment.start_worker()
-    job = own_deployment.enqueue(f"{mark.sleep} & {mark.sleep}")
+    job = own_deployment.enqueue(f"{marker.sleep} & {marker.sleep}")
     leader = own_deployment.witness.until("start", job.id).pid
-    wait_until(mark.alive, lambda seen: len(seen) == 2, what="both sleepers")
+    wait_until(marker.alive, lambda seen: len(seen) == 2, what="both sleepers")
 
     kill_process(leader)
 
     record = until_state(job, JobState.FAILED)
     assert (record.cause, record.signal) == (Cause.SIGNAL, 9)
-    assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], ends=ends, strays=mark.alive))
+    assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], ends=ends, strays=marker.alive))
 
 
 @pytest.mark.thorough
@@ -82,7 +84,9 @@ def test_five_hundred_short_jobs_leave_their_worker_as_it_was(own_deployment: De
 
 
 @case("P16")
-def test_no_secret_of_the_worker_reaches_a_job_its_logs_or_the_server(real_deployment: Deployment, mark: Mark) -> None:
+def test_no_secret_of_the_worker_reaches_a_job_its_logs_or_the_server(
+    real_deployment: Deployment, marker: ProcessMarker
+) -> None:
     with Monitor(real_deployment.url) as monitor:
         worker = real_deployment.start_worker(environment={**SECRETS, "ONESHOT_TEST_FAULTS": "1"})
         job = real_deployment.enqueue("env; cat /proc/self/environ")
@@ -97,7 +101,7 @@ def test_no_secret_of_the_worker_reaches_a_job_its_logs_or_the_server(real_deplo
     assert real_deployment.url not in output
     secrets = dict.fromkeys(SECRETS, "canary")
     verdict = check_invariants(
-        real_deployment, acknowledged=[job.id], secrets=secrets, texts=texts, strays=mark.alive, has_worker=False
+        real_deployment, acknowledged=[job.id], secrets=secrets, texts=texts, strays=marker.alive, has_worker=False
     )
     assert_invariants(verdict)
 
@@ -122,16 +126,16 @@ def test_a_number_that_belongs_to_another_process_now_is_never_signalled() -> No
 
 @case("P2", "P8")
 def test_pipes_that_are_closed_early_or_held_for_ever_hold_no_job_up(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+    own_deployment: Deployment, ends: EndsWatcher, marker: ProcessMarker
 ) -> None:
     own_deployment.start_worker(concurrency=4)
 
     jobs = [
         own_deployment.enqueue(script)
-        for script in (f"{mark.sleep} & exit 0", "exec > /dev/null; sleep 0.1", "exec > /dev/null 2>&1", "echo e >&2")
+        for script in (f"{marker.sleep} & exit 0", "exec > /dev/null; sleep 0.1", "exec > /dev/null 2>&1", "echo e >&2")
     ]
 
     assert {job.wait(timeout=20).state for job in jobs} == {JobState.COMPLETED}
     assert_invariants(
-        check_invariants(own_deployment, acknowledged=[job.id for job in jobs], ends=ends, strays=mark.alive)
+        check_invariants(own_deployment, acknowledged=[job.id for job in jobs], ends=ends, strays=marker.alive)
     )

@@ -13,7 +13,7 @@ from tests.faults.fleet import Fleet
 from tests.faults.invariants import assert_invariants
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 
 
@@ -26,7 +26,7 @@ def until_a_second_passed(deployment: Deployment) -> None:
 @case("D3")
 @pytest.mark.timeout(300)
 def test_two_thousand_jobs_outlast_a_worker_killed_each_second(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark, dice: random.Random
+    own_deployment: Deployment, ends: EndsWatcher, marker: ProcessMarker, dice: random.Random
 ) -> None:
     own_deployment.tune(lease_s=3.0)
     fleet = Fleet(own_deployment, own_deployment.url, size=3, concurrency=4, dice=dice)
@@ -40,15 +40,17 @@ def test_two_thousand_jobs_outlast_a_worker_killed_each_second(
         kills += 1
 
     assert kills >= 10, "the fault did not happen often enough"
-    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, ends=ends, strays=mark.alive, limit_s=120))
+    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, ends=ends, strays=marker.alive, limit_s=120))
 
 
 @case("N12")
-def test_an_interrupt_of_the_first_attempt_leaves_the_second_alone(own_deployment: Deployment, mark: Mark) -> None:
+def test_an_interrupt_of_the_first_attempt_leaves_the_second_alone(
+    own_deployment: Deployment, marker: ProcessMarker
+) -> None:
     own_deployment.start_worker()
-    job = own_deployment.enqueue(f'[ "$ONESHOT_ATTEMPT" = 1 ] && exit 3; {mark.sleep}', retries=1, retry_delay=0.1)
+    job = own_deployment.enqueue(f'[ "$ONESHOT_ATTEMPT" = 1 ] && exit 3; {marker.sleep}', retries=1, retry_delay=0.1)
     own_deployment.until_heard()
-    wait_until(mark.alive, what="the second attempt")
+    wait_until(marker.alive, what="the second attempt")
 
     (lease,) = own_deployment.leases()
     own_deployment.redis.hset(own_deployment.keys.intents(lease), job.id, "1 -")
@@ -56,11 +58,13 @@ def test_an_interrupt_of_the_first_attempt_leaves_the_second_alone(own_deploymen
     other = own_deployment.enqueue()
 
     assert other.wait(timeout=20).state is JobState.COMPLETED
-    assert mark.alive()
+    assert marker.alive()
     assert record_of(job).state is JobState.RUNNING
     job.interrupt()
     own_deployment.redis.hdel(own_deployment.keys.intents(lease), job.id)
-    assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], interrupted=[job.id], strays=mark.alive))
+    assert_invariants(
+        check_invariants(own_deployment, acknowledged=[job.id], interrupted=[job.id], strays=marker.alive)
+    )
 
 
 @pytest.mark.thorough

@@ -21,7 +21,7 @@ from tests.faults.invariants import assert_invariants
 from tests.support.cases import case
 from tests.support.deployment import Deployment, output_of, record_of
 from tests.support.faults import empty, forget_scripts, frozen, full, kill_connections, pause_clients
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
 from tests.support.troubles import Trouble, crumbs, half_open, latency, lost_replies, resets
 from tests.support.waiting import LIMIT_S, wait_until
@@ -46,7 +46,7 @@ def until_reached(deployment: Deployment, job_id: str, *, limit_s: float = LIMIT
     "pause_s", [3, pytest.param(20, marks=pytest.mark.thorough), pytest.param(60, marks=pytest.mark.thorough)]
 )
 def test_jobs_and_producers_outlast_a_server_that_stands_still(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, pause_s: int
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker, pause_s: int
 ) -> None:
     real_deployment.start_worker(concurrency=2)
     jobs = [real_deployment.enqueue("sleep 1; echo token=$ONESHOT_TOKEN").id for _ in range(6)]
@@ -60,26 +60,26 @@ def test_jobs_and_producers_outlast_a_server_that_stands_still(
     finally:
         over.join()
 
-    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=mark.alive, limit_s=40))
+    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=marker.alive, limit_s=40))
     assert real_deployment.witness.times("start") == dict.fromkeys(jobs, 1)
     assert {record_of(real_deployment.queue.get(each)).state for each in jobs} == {JobState.COMPLETED}
 
 
 @case("R4")
 def test_a_server_that_lost_everything_is_used_again_and_what_ran_is_ended(
-    own_deployment: Deployment, mark: Mark
+    own_deployment: Deployment, marker: ProcessMarker
 ) -> None:
     own_deployment.tune(lease_s=1.8)
     worker = own_deployment.start_worker(concurrency=2)
-    lost = own_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}")
+    lost = own_deployment.enqueue(f"setsid {marker.sleep} & {marker.sleep}")
     own_deployment.witness.until("start", lost.id)
 
     errors = Errors(own_deployment.redis, worker)
     empty(own_deployment.redis)
-    wait_until(mark.alive, lambda left: not left, what="the processes of the lost job to end")
+    wait_until(marker.alive, lambda left: not left, what="the processes of the lost job to end")
     after = [own_deployment.enqueue().id for _ in range(3)]
 
-    assert_invariants(check_invariants(own_deployment, acknowledged=after, strays=mark.alive))
+    assert_invariants(check_invariants(own_deployment, acknowledged=after, strays=marker.alive))
     assert own_deployment.witness.times("start") == dict.fromkeys([lost.id, *after], 1)
     errors.assert_rare(most_per_s=2)
 
@@ -100,10 +100,10 @@ def test_a_server_that_forgot_the_scripts_is_told_them_again(own_deployment: Dep
 
 @case("R6")
 def test_a_full_server_takes_no_job_ends_those_it_has_and_lets_them_be_interrupted(
-    real_deployment: Deployment, mark: Mark
+    real_deployment: Deployment, marker: ProcessMarker
 ) -> None:
     real_deployment.start_worker(concurrency=2)
-    ending, sleeping = real_deployment.enqueue("sleep 0.5"), real_deployment.enqueue(mark.sleep)
+    ending, sleeping = real_deployment.enqueue("sleep 0.5"), real_deployment.enqueue(marker.sleep)
     waiting = real_deployment.enqueue()
     real_deployment.witness.until("start", sleeping.id)
 
@@ -114,7 +114,9 @@ def test_a_full_server_takes_no_job_ends_those_it_has_and_lets_them_be_interrupt
         assert sleeping.interrupt().state is JobState.INTERRUPTED
 
     ids = [job.id for job in (ending, sleeping, waiting)]
-    assert_invariants(check_invariants(real_deployment, acknowledged=ids, interrupted=[sleeping.id], strays=mark.alive))
+    assert_invariants(
+        check_invariants(real_deployment, acknowledged=ids, interrupted=[sleeping.id], strays=marker.alive)
+    )
 
 
 @contextmanager
@@ -181,7 +183,7 @@ def refusal_of(client: Any) -> str:
 @case("R10")
 @pytest.mark.parametrize("refusing", [read_only, without_master, forbidding, busy])
 def test_a_server_that_refuses_for_a_while_costs_no_job(
-    real_deployment: Deployment, mark: Mark, refusing: Callable[[Any], Any]
+    real_deployment: Deployment, marker: ProcessMarker, refusing: Callable[[Any], Any]
 ) -> None:
     worker = real_deployment.start_worker(concurrency=3)
     jobs = [real_deployment.enqueue("sleep 0.3; echo token=$ONESHOT_TOKEN").id for _ in range(6)]
@@ -195,7 +197,7 @@ def test_a_server_that_refuses_for_a_while_costs_no_job(
             real_deployment.enqueue()
 
     jobs.append(until_reached(real_deployment, "after"))
-    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=mark.alive))
+    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=marker.alive))
     assert real_deployment.witness.times("start")["after"] == 1
     assert worker.is_alive
 
@@ -242,7 +244,9 @@ def test_a_bad_wire_brings_nobody_the_answer_of_another(
 
 
 @case("R12")
-def test_a_worker_that_is_let_in_no_more_waits_and_is_let_in_again(real_deployment: Deployment, mark: Mark) -> None:
+def test_a_worker_that_is_let_in_no_more_waits_and_is_let_in_again(
+    real_deployment: Deployment, marker: ProcessMarker
+) -> None:
     worker = real_deployment.start_worker(concurrency=2)
     jobs = [real_deployment.enqueue("sleep 0.3").id for _ in range(4)]
     real_deployment.witness.until_count("start", 2)
@@ -264,13 +268,13 @@ def test_a_worker_that_is_let_in_no_more_waits_and_is_let_in_again(real_deployme
     server.config_set("maxclients", usual)
 
     jobs.append(until_reached(real_deployment, "after"))
-    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=mark.alive))
+    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=marker.alive))
 
 
 @case("R13")
 @pytest.mark.parametrize("pause_s", [2, pytest.param(10, marks=pytest.mark.thorough)])
 def test_a_server_that_pauses_its_clients_delays_and_nothing_else(
-    real_deployment: Deployment, mark: Mark, pause_s: int
+    real_deployment: Deployment, marker: ProcessMarker, pause_s: int
 ) -> None:
     real_deployment.start_worker(concurrency=2)
     jobs = [real_deployment.enqueue("echo token=$ONESHOT_TOKEN").id for _ in range(20)]
@@ -278,7 +282,7 @@ def test_a_server_that_pauses_its_clients_delays_and_nothing_else(
     with redis.Redis.from_url(real_deployment.url, socket_timeout=30, protocol=2) as client:
         pause_clients(client, pause_s)
 
-    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=mark.alive))
+    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=marker.alive))
 
 
 @case("R13")

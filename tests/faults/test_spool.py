@@ -15,7 +15,7 @@ from tests.faults.collecting import check_invariants
 from tests.faults.invariants import assert_invariants
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import kill_process
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_until
 from tests.support.worker_process import WorkerProcess
@@ -50,7 +50,7 @@ def assert_ended_as_they_did(jobs: list[SyncJob]) -> None:
 
 @pytest.mark.parametrize("killed", [pytest.param("worker", marks=pytest.mark.thorough), "host"])
 def test_ends_that_nobody_could_take_are_on_record_although_their_worker_was_killed(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, tmp_path: Path, killed: str
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker, tmp_path: Path, killed: str
 ) -> None:
     real_deployment.tune(lease_s=LEASE_S)
     gate = tmp_path / "gate"
@@ -67,7 +67,7 @@ def test_ends_that_nobody_could_take_are_on_record_although_their_worker_was_kil
         worker = real_deployment.start_worker(concurrency=3, arguments=["--name", "same"])
 
     ids = [job.id for job in jobs]
-    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=mark.alive))
+    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=marker.alive))
     assert_ended_as_they_did(jobs)
     assert real_deployment.witness.times("start") == dict.fromkeys(ids, 1)
     wait_until(lambda: spooled(real_deployment), lambda left: not left, what="the disk to be cleared")
@@ -80,7 +80,7 @@ def allow_file_bytes(worker: WorkerProcess, most: int) -> None:
 
 
 def test_a_disk_without_room_for_ends_is_told_and_costs_no_job(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, tmp_path: Path
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     worker = real_deployment.start_worker(concurrency=3)
@@ -96,6 +96,6 @@ def test_a_disk_without_room_for_ends_is_told_and_costs_no_job(
     fresh_server.start()
 
     ids = [job.id for job in jobs]
-    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=mark.alive))
+    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=marker.alive))
     assert_ended_as_they_did(jobs)
     worker.stop()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from tests.support.deployment_fixtures import (
     _shared_worker,
     deployment,
-    mark,
+    marker,
     own_deployment,
     real_deployment,
     served,
 )
 
-__all__ = ["_shared_worker", "deployment", "mark", "own_deployment", "real_deployment", "served"]
+__all__ = ["_shared_worker", "deployment", "marker", "own_deployment", "real_deployment", "served"]

@@ -9,22 +9,22 @@ from concurrent.futures import ThreadPoolExecutor
 from oneshot_queue import InterruptResult, JobState
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 from tests.support.worker_process import CRIPPLED
 
 
-def test_an_announcement_alone_ends_a_job_within_a_second(deployment: Deployment, mark: Mark) -> None:
+def test_an_announcement_alone_ends_a_job_within_a_second(deployment: Deployment, marker: ProcessMarker) -> None:
     worker = deployment.start_worker(program=[*CRIPPLED, "forgetful"])
     deployment.until_heard()
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
 
     began = time.monotonic()
     report = job.interrupt()
     took_s = time.monotonic() - began
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert report.result is InterruptResult.INTERRUPTED
     assert took_s < 1
     worker.stop()
@@ -33,17 +33,19 @@ def test_an_announcement_alone_ends_a_job_within_a_second(deployment: Deployment
     assert worker.wait_for(f"stop  {job.id}").endswith("· interrupted")
 
 
-def test_a_renewal_alone_ends_a_job_within_its_period_and_a_second(deployment: Deployment, mark: Mark) -> None:
+def test_a_renewal_alone_ends_a_job_within_its_period_and_a_second(
+    deployment: Deployment, marker: ProcessMarker
+) -> None:
     deployment.tune(lease_s=6.0)
     worker = deployment.start_worker(program=[*CRIPPLED, "deaf"])
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
 
     began = time.monotonic()
     report = job.interrupt()
     took_s = time.monotonic() - began
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert report.result is InterruptResult.INTERRUPTED
     assert took_s < 6.0 / 6 + 1
     worker.stop()
@@ -55,11 +57,11 @@ def test_a_renewal_alone_ends_a_job_within_its_period_and_a_second(deployment: D
 
 @case("N3")
 def test_an_interrupt_arrives_although_the_subscriber_is_cut_off_all_the_time(
-    deployment: Deployment, mark: Mark
+    deployment: Deployment, marker: ProcessMarker
 ) -> None:
     deployment.tune(lease_s=6.0)
     worker = deployment.start_worker()
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
     cut, stop = threading.Event(), threading.Event()
 
@@ -78,14 +80,14 @@ def test_an_interrupt_arrives_although_the_subscriber_is_cut_off_all_the_time(
             stop.set()
         cutting.result(timeout=20)
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert report.result is InterruptResult.INTERRUPTED
     record = record_of(job)
     assert record.interrupt_requested_ms is not None
     assert record.ended_ms is not None
     assert record.ended_ms - record.interrupt_requested_ms < 1000 * (6.0 / 6 + 1)
     # The subscriber comes back by itself.
-    after = deployment.enqueue(mark.sleep)
+    after = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", after.id)
     deployment.until_heard()
     assert after.interrupt().result is InterruptResult.INTERRUPTED
@@ -94,10 +96,10 @@ def test_an_interrupt_arrives_although_the_subscriber_is_cut_off_all_the_time(
 
 @case("V8")
 def test_what_is_no_interrupt_on_the_control_channel_is_counted_and_harms_nothing(
-    deployment: Deployment, mark: Mark
+    deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker()
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
     deployment.until_heard()
     hostile = [
@@ -127,10 +129,10 @@ def test_what_is_no_interrupt_on_the_control_channel_is_counted_and_harms_nothin
     worker.stop()
 
 
-def test_intents_that_nobody_can_read_harm_nothing(deployment: Deployment, mark: Mark) -> None:
+def test_intents_that_nobody_can_read_harm_nothing(deployment: Deployment, marker: ProcessMarker) -> None:
     deployment.tune(lease_s=1.2)
     worker = deployment.start_worker()
-    job, other = deployment.enqueue(mark.sleep), deployment.enqueue(mark.sleep)
+    job, other = deployment.enqueue(marker.sleep), deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
     deployment.witness.until("start", other.id)
     (lease,) = deployment.leases()

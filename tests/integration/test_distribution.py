@@ -7,7 +7,7 @@ from pathlib import Path
 from oneshot_queue import JobSpec, JobState, Priority, SyncJob, SyncQueue
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 
 
@@ -110,7 +110,7 @@ def test_an_idle_worker_takes_a_job_the_moment_it_comes(deployment: Deployment) 
     assert min(waits_ms) < 250
 
 
-def test_one_worker_serves_several_queues_with_one_set_of_slots(deployment: Deployment, mark: Mark) -> None:
+def test_one_worker_serves_several_queues_with_one_set_of_slots(deployment: Deployment, marker: ProcessMarker) -> None:
     other_name = f"{deployment.queue_name}-b"
     deployment.start_worker(queues=[deployment.queue_name, other_name], concurrency=2)
     with SyncQueue(queue=other_name, settings=deployment.settings) as other:
@@ -184,7 +184,7 @@ def test_jobs_of_very_different_sizes_are_all_claimed(deployment: Deployment) ->
 
 
 def test_a_job_does_not_wait_for_a_worker_that_was_rung_for_and_has_no_slot_left(
-    real_deployment: Deployment, mark: Mark
+    real_deployment: Deployment, marker: ProcessMarker
 ) -> None:
     deployment, other_name = real_deployment, f"{real_deployment.queue_name}-b"
 
@@ -197,7 +197,7 @@ def test_a_job_does_not_wait_for_a_worker_that_was_rung_for_and_has_no_slot_left
     deployment.start_worker(concurrency=1, arguments=["--name", "free"])
     until_waiting(3)
     with SyncQueue(queue=other_name, settings=deployment.settings) as other:
-        hog = other.enqueue(deployment.witness.command(mark.sleep))
+        hog = other.enqueue(deployment.witness.command(marker.sleep))
         deployment.witness.until("start", hog.id)
         until_waiting(2)
 

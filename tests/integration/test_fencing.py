@@ -14,7 +14,7 @@ from oneshot_queue.outcomes import Cause
 from oneshot_queue.spec import Priority
 from tests.support.cases import case
 from tests.support.deployment import Deployment, output_of, record_of, until_state
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_until
 
@@ -22,13 +22,13 @@ from tests.support.waiting import wait_until
 @case("R4")
 @pytest.mark.parametrize("output", ["silent", "talking", "idle"])
 def test_jobs_whose_server_was_emptied_end_and_the_worker_goes_on_with_a_new_lease(
-    own_deployment: Deployment, mark: Mark, output: str
+    own_deployment: Deployment, marker: ProcessMarker, output: str
 ) -> None:
     own_deployment.tune(lease_s=1.8)
     worker = own_deployment.start_worker(concurrency=2)
-    busy = "while :; do echo on; sleep 0.05; done" if output == "talking" else mark.sleep
+    busy = "while :; do echo on; sleep 0.05; done" if output == "talking" else marker.sleep
     job = own_deployment.enqueue(
-        f"trap 'echo bye; exit 0' TERM; echo hello; {mark.sleep} & {busy}",
+        f"trap 'echo bye; exit 0' TERM; echo hello; {marker.sleep} & {busy}",
         grace=5,
         idle_after=0.1 if output == "idle" else 60,
     )
@@ -39,7 +39,7 @@ def test_jobs_whose_server_was_emptied_end_and_the_worker_goes_on_with_a_new_lea
 
     own_deployment.redis.flushall()
     worker.wait_for("is lost")
-    wait_until(mark.alive, lambda left: not left, what="the processes of the job to end")
+    wait_until(marker.alive, lambda left: not left, what="the processes of the job to end")
 
     after = own_deployment.enqueue("echo after", idle_after=0.1)
     assert after.wait(timeout=20).state is JobState.COMPLETED
@@ -53,17 +53,17 @@ def test_jobs_whose_server_was_emptied_end_and_the_worker_goes_on_with_a_new_lea
 
 
 def test_a_job_that_was_given_to_another_is_ended_and_nothing_more_is_written_for_it(
-    deployment: Deployment, mark: Mark
+    deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(concurrency=2)
     job = deployment.enqueue(
-        f"trap 'echo bye; exit 0' TERM; echo hello; {mark.sleep} & while :; do echo on; sleep 0.05; done"
+        f"trap 'echo bye; exit 0' TERM; echo hello; {marker.sleep} & while :; do echo on; sleep 0.05; done"
     )
     deployment.witness.until("start", job.id)
 
     deployment.redis.hset(deployment.keys.job(job.id), "token", "9999999999999999")
     before = deployment.redis.hgetall(deployment.keys.job(job.id))
-    wait_until(mark.alive, lambda left: not left, what="the processes of the job to end")
+    wait_until(marker.alive, lambda left: not left, what="the processes of the job to end")
 
     after = deployment.enqueue()
     assert after.wait(timeout=20).state is JobState.COMPLETED
@@ -101,10 +101,10 @@ def lose_claim(deployment: Deployment, job: SyncJob) -> None:
 
 
 def test_a_job_that_was_handed_over_once_more_is_lost_with_its_worker_and_not_started_again(
-    deployment: Deployment, mark: Mark
+    deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(concurrency=2)
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
     lose_claim(deployment, job)
     worker.wait_for("the broker forgot that it is ours")
@@ -113,7 +113,7 @@ def test_a_job_that_was_handed_over_once_more_is_lost_with_its_worker_and_not_st
 
     outcome = job.wait(timeout=20)
     assert (outcome.state, outcome.cause) == (JobState.FAILED, Cause.WORKER_LOST)
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert deployment.witness.times("start") == {job.id: 1}
     worker.stop()
 
@@ -141,10 +141,10 @@ def test_an_end_that_a_worker_saw_before_it_died_counts_though_the_job_was_hande
 
 
 def test_a_new_job_under_the_id_of_one_that_the_broker_forgot_is_started_once_that_is_gone(
-    own_deployment: Deployment, mark: Mark
+    own_deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = own_deployment.start_worker(concurrency=4)
-    former = own_deployment.enqueue(f"trap '' TERM; {mark.sleep} & while :; do sleep 0.05; done", id="same", grace=60)
+    former = own_deployment.enqueue(f"trap '' TERM; {marker.sleep} & while :; do sleep 0.05; done", id="same", grace=60)
     own_deployment.witness.until("start", former.id)
 
     own_deployment.redis.delete(own_deployment.keys.job("same"))
@@ -152,7 +152,7 @@ def test_a_new_job_under_the_id_of_one_that_the_broker_forgot_is_started_once_th
 
     assert again.created
     assert again.wait(timeout=20).state is JobState.COMPLETED
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert output_of(again)[0] == b"again\n"
     after = own_deployment.enqueue()
     assert after.wait(timeout=20).state is JobState.COMPLETED

@@ -17,7 +17,7 @@ from tests.integration.stubborn import stubborn
 from tests.support.cases import case
 from tests.support.deployment import Deployment, history_of, record_of, until_state
 from tests.support.leftovers import is_alive
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 
 
@@ -38,13 +38,15 @@ def test_a_waiting_job_is_interrupted_without_a_worker_and_never_starts(deployme
 
 
 @case("N2", "P1")
-def test_a_running_job_is_gone_with_its_whole_tree_when_the_interrupt_returns(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(f"{mark.sleep} & setsid {mark.sleep} & {mark.sleep}", grace=5)
-    wait_until(mark.alive, lambda seen: len(seen) == 3, what="three processes of the job")
+def test_a_running_job_is_gone_with_its_whole_tree_when_the_interrupt_returns(
+    served: Deployment, marker: ProcessMarker
+) -> None:
+    job = served.enqueue(f"{marker.sleep} & setsid {marker.sleep} & {marker.sleep}", grace=5)
+    wait_until(marker.alive, lambda seen: len(seen) == 3, what="three processes of the job")
 
     report = job.interrupt()
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert (report.result, report.state) == (InterruptResult.INTERRUPTED, JobState.INTERRUPTED)
     outcome = job.wait(timeout=20)
     assert (outcome.state, outcome.cause, outcome.signal) == (
@@ -56,25 +58,27 @@ def test_a_running_job_is_gone_with_its_whole_tree_when_the_interrupt_returns(se
     assert served.witness.of("end", job.id) == []
 
 
-def test_an_idle_job_is_interrupted_like_a_running_one(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(mark.sleep, idle_after=0.1)
+def test_an_idle_job_is_interrupted_like_a_running_one(served: Deployment, marker: ProcessMarker) -> None:
+    job = served.enqueue(marker.sleep, idle_after=0.1)
     until_state(job, JobState.IDLE)
 
     report = job.interrupt()
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert report.state is JobState.INTERRUPTED
     assert history_of(job) == ["CREATED", "RUNNING", "IDLE", "INTERRUPTED"]
 
 
 @case("N5")
-def test_a_command_that_ignores_sigterm_is_killed_when_its_grace_is_over(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(stubborn(served, mark), grace=2)
+def test_a_command_that_ignores_sigterm_is_killed_when_its_grace_is_over(
+    served: Deployment, marker: ProcessMarker
+) -> None:
+    job = served.enqueue(stubborn(served, marker), grace=2)
     assert next(job.output(follow=True)).data == b"ready\n"
 
     report = job.interrupt()
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert report.state is JobState.INTERRUPTED
     assert served.witness.of("asked", job.id), "the fault did not happen: the command never ignored a SIGTERM"
     assert record_of(job).signal == signal.SIGKILL
@@ -84,20 +88,20 @@ def test_a_command_that_ignores_sigterm_is_killed_when_its_grace_is_over(served:
     assert ended_ms - requested_ms >= 2000
 
 
-def test_a_grace_of_zero_kills_at_once(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(stubborn(served, mark), grace=300)
+def test_a_grace_of_zero_kills_at_once(served: Deployment, marker: ProcessMarker) -> None:
+    job = served.enqueue(stubborn(served, marker), grace=300)
     assert next(job.output(follow=True)).data == b"ready\n"
 
     report = job.interrupt(grace=0)
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert report.state is JobState.INTERRUPTED
     assert record_of(job).signal == signal.SIGKILL
     assert served.witness.of("asked", job.id) == []
 
 
-def test_a_second_interrupt_with_a_shorter_grace_hurries_the_end(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(stubborn(served, mark), grace=300)
+def test_a_second_interrupt_with_a_shorter_grace_hurries_the_end(served: Deployment, marker: ProcessMarker) -> None:
+    job = served.enqueue(stubborn(served, marker), grace=300)
     assert next(job.output(follow=True)).data == b"ready\n"
     first = served.queue.interrupt([job.id], confirm=False)[0]
     served.witness.until("asked", job.id)
@@ -106,14 +110,14 @@ def test_a_second_interrupt_with_a_shorter_grace_hurries_the_end(served: Deploym
 
     second = job.interrupt(grace=0)
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert second.result is InterruptResult.INTERRUPTED
     assert history_of(job) == ["CREATED", "RUNNING", "INTERRUPTED"]
 
 
 @case("N6")
-def test_a_stopped_command_ends_within_its_grace(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(f"kill -STOP $$; {mark.sleep}", grace=300)
+def test_a_stopped_command_ends_within_its_grace(served: Deployment, marker: ProcessMarker) -> None:
+    job = served.enqueue(f"kill -STOP $$; {marker.sleep}", grace=300)
     pid = served.witness.until("start", job.id).pid
     wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0], lambda seen: seen == "T")
 
@@ -124,8 +128,10 @@ def test_a_stopped_command_ends_within_its_grace(served: Deployment, mark: Mark)
 
 
 @case("N9")
-def test_interrupts_from_twenty_clients_at_once_leave_one_row_and_all_succeed(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(mark.sleep)
+def test_interrupts_from_twenty_clients_at_once_leave_one_row_and_all_succeed(
+    served: Deployment, marker: ProcessMarker
+) -> None:
+    job = served.enqueue(marker.sleep)
     served.witness.until("start", job.id)
     together = threading.Barrier(20)
 

@@ -13,7 +13,7 @@ import redis
 from oneshot_queue import JobState, QueueFull, SyncJob
 from tests.support.cases import case
 from tests.support.deployment import Deployment, history_of, output_of, record_of, until_state
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_until
 
@@ -120,11 +120,11 @@ def test_a_job_that_falls_silent_and_talks_again_while_its_server_is_away_has_th
 
 
 def test_an_interrupt_that_was_recorded_before_its_server_went_away_is_carried_out(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker
 ) -> None:
     real_deployment.tune(lease_s=6.0)
     worker = real_deployment.start_worker()
-    job = real_deployment.enqueue(mark.sleep)
+    job = real_deployment.enqueue(marker.sleep)
     real_deployment.witness.until("start", job.id)
 
     # The server goes away with the worker cut off, so that it hears neither the announcement nor anything else.
@@ -135,11 +135,11 @@ def test_an_interrupt_that_was_recorded_before_its_server_went_away_is_carried_o
     finally:
         worker.resume()
     worker.wait_for("cannot ")
-    assert mark.alive(), "it cannot have heard"
+    assert marker.alive(), "it cannot have heard"
     fresh_server.start()
 
     assert job.wait(timeout=20).state is JobState.INTERRUPTED
-    assert mark.alive() == []
+    assert marker.alive() == []
 
 
 @case("R5")
@@ -254,14 +254,14 @@ def test_a_password_that_stays_refused_ends_the_workers_but_no_job_before_its_ti
 
 @case("R6")
 def test_running_jobs_end_and_free_memory_although_the_server_is_full(
-    real_deployment: Deployment, tmp_path: Path, mark: Mark
+    real_deployment: Deployment, tmp_path: Path, marker: ProcessMarker
 ) -> None:
     gate = tmp_path / "gate"
     real_deployment.tune(lease_s=1.8)
     worker = real_deployment.start_worker(concurrency=4)
     quiet = real_deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo small")
     loud = real_deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done; seq 100000")
-    idle = real_deployment.enqueue(mark.sleep, idle_after=0.2)
+    idle = real_deployment.enqueue(marker.sleep, idle_after=0.2)
     real_deployment.witness.until_count("start", 3)
     used = int(real_deployment.redis.info("memory")["used_memory"])
 
@@ -275,7 +275,7 @@ def test_running_jobs_end_and_free_memory_although_the_server_is_full(
 
     assert ended == [JobState.COMPLETED, JobState.COMPLETED]
     assert report.state is JobState.INTERRUPTED
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert output_of(quiet) == (b"small\n", b"")
     # Output is the first thing to give way, and what is not there is counted.
     written = len(b"".join(b"%d\n" % number for number in range(1, 100_001)))

@@ -8,7 +8,7 @@ from oneshot_queue import JobNotFound, JobState, SyncJob
 from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.workers.worker.services.pruner import Pruner
 from tests.support.deployment import Deployment, record_of, until_state
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 
 
@@ -44,7 +44,7 @@ def test_the_oldest_finished_jobs_go_when_their_output_is_too_much(deployment: D
     assert int(deployment.redis.hget(deployment.keys.counters, "kept") or 0) == 200_000
 
 
-async def test_the_number_of_keys_returns_to_where_it_was(deployment: Deployment, mark: Mark) -> None:
+async def test_the_number_of_keys_returns_to_where_it_was(deployment: Deployment, marker: ProcessMarker) -> None:
     deployment.tune(keep_completed_s=0.1, keep_failed_s=0.1)
     worker = deployment.start_worker(concurrency=4)
     first = deployment.enqueue("seq 100")
@@ -53,7 +53,7 @@ async def test_the_number_of_keys_returns_to_where_it_was(deployment: Deployment
     baseline = standing(deployment)
 
     jobs = [deployment.queue.enqueue(argv, stdin=b"x" * size) for argv, size in VARIETY]
-    waiting = deployment.queue.enqueue(["sh", "-c", mark.sleep], idle_after=0.1)
+    waiting = deployment.queue.enqueue(["sh", "-c", marker.sleep], idle_after=0.1)
     for job in jobs:
         job.wait(timeout=20)
     until_state(waiting, JobState.IDLE)
@@ -114,11 +114,11 @@ def test_keys_of_ended_jobs_end_by_themselves_even_if_nobody_prunes(deployment: 
 
 
 def test_live_workers_are_shown_with_what_they_run_and_for_as_long_as_they_live(
-    deployment: Deployment, mark: Mark
+    deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(concurrency=3, arguments=["--name", "shown"])
     (idle,) = deployment.queue.workers()
-    jobs = [deployment.enqueue(mark.sleep) for _ in range(2)]
+    jobs = [deployment.enqueue(marker.sleep) for _ in range(2)]
 
     (busy,) = wait_until(deployment.queue.workers, lambda seen: seen and len(seen[0].running) == 2, what="both jobs")
     (key,) = [name for name in deployment.key_names() if ":worker:" in name]

@@ -13,7 +13,7 @@ from oneshot_queue.workers.worker.services.claimer import BELL_S
 from tests.integration.stubborn import stubborn
 from tests.support.cases import case
 from tests.support.deployment import Deployment, assert_gone_without_a_trace, history_of, record_of
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_until
 
@@ -45,19 +45,19 @@ def test_a_worker_asked_once_lets_its_jobs_end_takes_no_more_and_leaves_no_trace
     "asked", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)], ids=["SIGTERM", "SIGINT"]
 )
 def test_a_worker_asked_twice_interrupts_its_jobs(
-    deployment: Deployment, mark: Mark, asked: tuple[signal.Signals, ...]
+    deployment: Deployment, marker: ProcessMarker, asked: tuple[signal.Signals, ...]
 ) -> None:
     worker = deployment.start_worker(concurrency=2)
-    jobs = [deployment.enqueue(f"{mark.sleep} & setsid {mark.sleep} & {mark.sleep}") for _ in range(2)]
-    wait_until(mark.alive, lambda seen: len(seen) == 6, what="all processes of the jobs")
+    jobs = [deployment.enqueue(f"{marker.sleep} & setsid {marker.sleep} & {marker.sleep}") for _ in range(2)]
+    wait_until(marker.alive, lambda seen: len(seen) == 6, what="all processes of the jobs")
 
     worker.signal(asked[0])
     worker.wait_for("for 2 jobs to end")
-    assert len(mark.alive()) == 6
+    assert len(marker.alive()) == 6
     worker.signal(asked[1])
 
     assert worker.wait() == 0
-    assert mark.alive() == []
+    assert marker.alive() == []
     worker.wait_for("interrupting 2 jobs")
     for job in jobs:
         record = record_of(job)
@@ -70,9 +70,11 @@ def test_a_worker_asked_twice_interrupts_its_jobs(
 
 
 @case("P14")
-def test_a_worker_asked_three_times_kills_its_jobs_and_is_gone_at_once(deployment: Deployment, mark: Mark) -> None:
+def test_a_worker_asked_three_times_kills_its_jobs_and_is_gone_at_once(
+    deployment: Deployment, marker: ProcessMarker
+) -> None:
     worker = deployment.start_worker(concurrency=2)
-    job = deployment.enqueue(stubborn(deployment, mark), grace=300)
+    job = deployment.enqueue(stubborn(deployment, marker), grace=300)
     assert next(job.output(follow=True)).data == b"ready\n"
 
     # However it is asked, by a supervisor, a terminal's Ctrl-C or its closing: each counts.
@@ -89,21 +91,21 @@ def test_a_worker_asked_three_times_kills_its_jobs_and_is_gone_at_once(deploymen
 
     assert worker.wait() == 0
     assert time.monotonic() - began < 10, "it waited for its job, whose grace is longer"
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert (record_of(job).state, record_of(job).signal) == (JobState.INTERRUPTED, signal.SIGKILL)
     assert history_of(job) == ["CREATED", "RUNNING", "INTERRUPTED"]
     assert_gone_without_a_trace(deployment, worker)
 
 
-def test_a_worker_whose_drain_takes_too_long_interrupts_its_jobs(deployment: Deployment, mark: Mark) -> None:
+def test_a_worker_whose_drain_takes_too_long_interrupts_its_jobs(deployment: Deployment, marker: ProcessMarker) -> None:
     worker = deployment.start_worker(arguments=["--drain-timeout", "0.3"])
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
 
     worker.signal()
 
     assert worker.wait() == 0
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert record_of(job).state is JobState.INTERRUPTED
     assert_gone_without_a_trace(deployment, worker)
 
@@ -121,7 +123,7 @@ def test_an_idle_worker_stops_at_once(deployment: Deployment) -> None:
 
 @case("P18")
 def test_a_worker_that_was_started_with_signals_ignored_heeds_them_and_so_do_its_jobs(
-    deployment: Deployment, mark: Mark
+    deployment: Deployment, marker: ProcessMarker
 ) -> None:
     # As nohup and a shell's & start it.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -130,7 +132,7 @@ def test_a_worker_that_was_started_with_signals_ignored_heeds_them_and_so_do_its
     finally:
         signal.signal(signal.SIGINT, before[0])
         signal.signal(signal.SIGHUP, before[1])
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
 
     report = job.interrupt()
@@ -144,10 +146,10 @@ def test_a_worker_that_was_started_with_signals_ignored_heeds_them_and_so_do_its
 @case("P14")
 @pytest.mark.parametrize("absence", ["paused", "stopped"])
 def test_a_worker_stops_while_its_server_is_away(
-    own_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, absence: str
+    own_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker, absence: str
 ) -> None:
     worker = own_deployment.start_worker(concurrency=2)
-    job = own_deployment.enqueue(stubborn(own_deployment, mark), grace=300)
+    job = own_deployment.enqueue(stubborn(own_deployment, marker), grace=300)
     assert next(job.output(follow=True)).data == b"ready\n"
 
     fresh_server.pause() if absence == "paused" else fresh_server.stop()
@@ -163,16 +165,16 @@ def test_a_worker_stops_while_its_server_is_away(
         fresh_server.resume()
 
     assert code == 0
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert took_s < 10, "it waited for its server"
     worker.wait_for(f"job {job.id}: its end could not be written to the broker")
 
 
 def test_a_worker_that_is_killed_is_seen_to_be_gone_and_its_job_is_left_running_on_record(
-    deployment: Deployment, mark: Mark
+    deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(arguments=["--name", "doomed"])
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
 
     worker.kill()
@@ -183,5 +185,5 @@ def test_a_worker_that_is_killed_is_seen_to_be_gone_and_its_job_is_left_running_
     (report,) = deployment.queue.interrupt([job.id], timeout=0.1)
 
     assert (report.result, report.state, report.worker) == ("not_confirmed", JobState.RUNNING, None)
-    for pid in mark.alive():
+    for pid in marker.alive():
         os.kill(pid, signal.SIGKILL)

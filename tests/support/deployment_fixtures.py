@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.deployment import Deployment
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import Server, ServerKind, ServerProcess
 from tests.support.worker_process import WorkerProcess
 
@@ -72,5 +72,5 @@ def served(_shared_worker: tuple[Deployment, WorkerProcess], server: Server, tmp
 
 
 @pytest.fixture
-def mark() -> Mark:
-    return Mark()
+def marker() -> ProcessMarker:
+    return ProcessMarker()

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.deployment_fixtures import deployment, mark, own_deployment, real_deployment
+from tests.support.deployment_fixtures import deployment, marker, own_deployment, real_deployment
 
-__all__ = ["deployment", "mark", "own_deployment", "real_deployment"]
+__all__ = ["deployment", "marker", "own_deployment", "real_deployment"]

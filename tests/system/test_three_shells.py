@@ -13,7 +13,7 @@ import pytest
 
 from oneshot_queue import JobState
 from tests.support.deployment import Deployment, history_of, until_state
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import LIMIT_S, wait_until
 
 OSQ = (sys.executable, "-P", "-m", "oneshot_queue")
@@ -66,13 +66,13 @@ def states(job: dict[str, Any]) -> list[str]:
     return [row["state"] for row in job["history"]]
 
 
-def test_a_session_in_three_shells(deployment: Deployment, shell: Shell, mark: Mark, tmp_path: Path) -> None:
+def test_a_session_in_three_shells(deployment: Deployment, shell: Shell, marker: ProcessMarker, tmp_path: Path) -> None:
     go_on = tmp_path / "go-on"
     os.mkfifo(go_on)
     queue = deployment.queue_name
     script = tmp_path / "script"
     script.write_text(
-        f"#!/bin/sh\necho compiling\nread line < {go_on}\necho linking >&2\n{mark.sleep} &\n{mark.sleep}\n"
+        f"#!/bin/sh\necho compiling\nread line < {go_on}\necho linking >&2\n{marker.sleep} &\n{marker.sleep}\n"
     )
     script.chmod(0o755)
 
@@ -86,11 +86,11 @@ def test_a_session_in_three_shells(deployment: Deployment, shell: Shell, mark: M
         go_on.write_text("\n")
         assert read_line(run.stderr) == "linking\n"
         wait_until(lambda: history_of(handle), lambda seen: len(seen) == 5, what="the second silence")
-        assert len(mark.alive()) == 2
+        assert len(marker.alive()) == 2
 
         interrupted = shell.do("interrupt", listed["id"], "--reason", "wrong branch", "--json")
 
-        assert mark.alive() == []
+        assert marker.alive() == []
         assert interrupted.returncode == 0, interrupted.stderr
         (report,) = json.loads(interrupted.stdout)
         assert (report["id"], report["state"], report["result"]) == (listed["id"], "INTERRUPTED", "interrupted")

@@ -13,7 +13,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.task_events import InterruptStarted, SilenceDetected, SpawnDelayed, TaskEnded, TaskStarted
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
 from oneshot_queue.workers.processes.spawning import SpawnPostponed
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import eventually
 from tests.workers.recorder import ManualClock, Recorder, a_worker, state_of
 from workers import task as task_module
@@ -88,7 +88,9 @@ async def test_interrupt_of_an_idle_command_ends_it(recorder: Recorder, clock: M
     assert outcome.state is JobState.INTERRUPTED
 
 
-async def test_interrupt_of_a_command_that_has_just_ended_comes_too_late(recorder: Recorder, marker: Mark) -> None:
+async def test_interrupt_of_a_command_that_has_just_ended_comes_too_late(
+    recorder: Recorder, marker: ProcessMarker
+) -> None:
     # Ignored from before the fork: a process that dies of its TERM would let the command end too soon.
     script = f"trap '' TERM; {marker.sleep} & exit 3"
 

@@ -18,7 +18,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.task_events import Event, SilenceDetected, TaskEnded, TaskStarted
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
 from oneshot_queue.workers.task import OneshotTask
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import eventually
 from tests.workers.recorder import ManualClock, Recorder, a_guest, a_worker
 
@@ -101,7 +101,7 @@ async def test_leaving_the_block_waits_for_every_task(recorder: Recorder) -> Non
     assert [task.outcome and task.outcome.state for task in tasks] == [JobState.COMPLETED] * 3
 
 
-async def test_shutdown_interrupts_everything_and_takes_nothing_more(recorder: Recorder, marker: Mark) -> None:
+async def test_shutdown_interrupts_everything_and_takes_nothing_more(recorder: Recorder, marker: ProcessMarker) -> None:
     async with a_worker(recorder, max_concurrent=2) as orchestrator:
         tasks = [orchestrator.submit(["sh", "-c", f"setsid {marker.sleep} & {marker.sleep}"]) for _ in range(4)]
         await eventually(marker.alive, lambda alive: len(alive) == 4)
@@ -146,7 +146,9 @@ async def test_kill_ends_at_once_what_would_not_listen(recorder: Recorder) -> No
 
 
 @pytest.mark.parametrize("kind", [a_worker, a_guest])
-async def test_leaving_the_block_by_an_error_leaves_no_process(kind: Any, recorder: Recorder, marker: Mark) -> None:
+async def test_leaving_the_block_by_an_error_leaves_no_process(
+    kind: Any, recorder: Recorder, marker: ProcessMarker
+) -> None:
     script = f"trap '' TERM; setsid env -i {marker.sleep} & {marker.sleep} & {marker.sleep}"
 
     with pytest.raises(ZeroDivisionError):  # noqa: PT012 - what is in the block when it is left is the point
@@ -162,7 +164,7 @@ async def test_leaving_the_block_by_an_error_leaves_no_process(kind: Any, record
 
 
 @pytest.mark.parametrize("in_body", [True, False])
-async def test_cancellation_leaves_no_process(in_body: bool, recorder: Recorder, marker: Mark) -> None:
+async def test_cancellation_leaves_no_process(in_body: bool, recorder: Recorder, marker: ProcessMarker) -> None:
     script = f"trap '' TERM; setsid {marker.sleep} & {marker.sleep} & {marker.sleep}"
 
     async def work() -> None:
@@ -181,7 +183,7 @@ async def test_cancellation_leaves_no_process(in_body: bool, recorder: Recorder,
     assert [event.outcome.cause for event in recorder.of(TaskEnded)] == [Cause.INTERRUPTED] * 2
 
 
-async def test_cancellation_by_plain_asyncio_leaves_no_process(recorder: Recorder, marker: Mark) -> None:
+async def test_cancellation_by_plain_asyncio_leaves_no_process(recorder: Recorder, marker: ProcessMarker) -> None:
     async def work() -> None:
         async with a_worker(recorder) as orchestrator:
             orchestrator.submit(["sh", "-c", f"setsid {marker.sleep} & {marker.sleep}"])
@@ -195,7 +197,7 @@ async def test_cancellation_by_plain_asyncio_leaves_no_process(recorder: Recorde
     assert marker.alive() == []
 
 
-async def test_a_time_limit_of_anyio_around_the_block_works(recorder: Recorder, marker: Mark) -> None:
+async def test_a_time_limit_of_anyio_around_the_block_works(recorder: Recorder, marker: ProcessMarker) -> None:
     with anyio.move_on_after(0.2) as scope:
         async with a_worker(recorder) as orchestrator:
             orchestrator.submit(marker.sleep.split())

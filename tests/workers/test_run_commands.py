@@ -18,7 +18,7 @@ from oneshot_queue.spec import JobSpec
 from oneshot_queue.states import JobState
 from oneshot_queue.task_events import Event, TaskEnded, TaskStarted
 from oneshot_queue.workers.orchestrator import run_commands
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 
 
@@ -55,7 +55,7 @@ def test_no_commands_have_no_outcomes() -> None:
     assert run_commands([]) == []
 
 
-def test_a_spec_keeps_its_own_limits_and_an_argv_gets_those_of_the_call(marker: Mark) -> None:
+def test_a_spec_keeps_its_own_limits_and_an_argv_gets_those_of_the_call(marker: ProcessMarker) -> None:
     outcomes = run_commands([marker.sleep.split(), JobSpec(["sh", "-c", "sleep 0.6; echo own"])], time_limit=0.2)
 
     assert [outcome.cause for outcome in outcomes] == [Cause.TIME_LIMIT, Cause.EXIT]
@@ -94,7 +94,7 @@ async def test_inside_a_running_loop_it_is_refused_with_advice() -> None:
         run_commands([["true"]])
 
 
-def test_what_an_observer_raises_ends_everything_and_is_raised(marker: Mark) -> None:
+def test_what_an_observer_raises_ends_everything_and_is_raised(marker: ProcessMarker) -> None:
     def on_event(event: Event) -> None:
         if isinstance(event, TaskStarted):
             raise ZeroDivisionError
@@ -105,7 +105,7 @@ def test_what_an_observer_raises_ends_everything_and_is_raised(marker: Mark) -> 
     assert marker.alive() == []
 
 
-def test_it_works_in_a_thread_beside_another(marker: Mark) -> None:
+def test_it_works_in_a_thread_beside_another(marker: ProcessMarker) -> None:
     results: list[bytes] = []
 
     def work(name: str) -> None:
@@ -124,7 +124,7 @@ def test_it_works_in_a_thread_beside_another(marker: Mark) -> None:
     assert marker.alive() == []
 
 
-def test_other_children_of_the_caller_are_left_alone(marker: Mark) -> None:
+def test_other_children_of_the_caller_are_left_alone(marker: ProcessMarker) -> None:
     with subprocess.Popen(marker.sleep.split()) as own:
         outcomes = run_commands([["sh", "-c", "setsid sleep 300 & exit 2"]] * 3)
         assert marker.alive() == [own.pid]
@@ -172,7 +172,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_ends_every_command_and_is_raised_then(presses: int, marker: Mark, tmp_path: Path) -> None:
+def test_ctrl_c_ends_every_command_and_is_raised_then(presses: int, marker: ProcessMarker, tmp_path: Path) -> None:
     asked = tmp_path / "asked"
     # The second press is for commands that do not listen to the first.
     trap = f"trap 'echo >> {asked}' TERM;" if presses == 2 else ""

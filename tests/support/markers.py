@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 
-class Mark:
+class ProcessMarker:
     """Processes of one test, known by an argument of ``sleep`` that nobody else uses.
 
     Attributes:

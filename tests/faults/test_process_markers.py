@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.collecting import live_processes
 from tests.support.faults import open_pidfd
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 
 TOKEN = "1-of-a-zombie"
@@ -24,9 +24,9 @@ ctypes.CDLL(None).pthread_exit(None)
 
 
 @pytest.fixture
-def leaderless(mark: Mark, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def leaderless(marker: ProcessMarker, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process with our mark and a token, whose leader has exited and whose other thread waits for its stdin."""
-    words = mark.sleep.split()
+    words = marker.sleep.split()
     (tmp_path / words[1]).write_text(LEADERLESS)
     process = subprocess.Popen(
         words,
@@ -46,9 +46,9 @@ def leaderless(mark: Mark, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_process_whose_leader_has_exited_is_found_until_its_last_thread_has(
-    leaderless: subprocess.Popen[bytes], mark: Mark
+    leaderless: subprocess.Popen[bytes], marker: ProcessMarker
 ) -> None:
-    assert mark.alive() == [leaderless.pid]
+    assert marker.alive() == [leaderless.pid]
     assert live_processes([TOKEN]) == {TOKEN: [leaderless.pid]}
 
     with open_pidfd(leaderless.pid) as pidfd:
@@ -57,5 +57,5 @@ def test_a_process_whose_leader_has_exited_is_found_until_its_last_thread_has(
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
 
     assert os.path.exists(f"/proc/{leaderless.pid}"), "it was reaped, and there is nothing to be mistaken about"
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert live_processes([TOKEN]) == {}
