@@ -1,4 +1,4 @@
-"""Clocks that are wrong, or jump, decide about no job: neither a worker's nor the server's."""
+"""Wrong and jumping clocks, of a worker or of the server, change no job's fate."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from oneshot_queue import Cause, JobState
 from tests.faults.collecting import check_invariants
-from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
+from tests.faults.result_watcher import ResultWatcher
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.markers import ProcessMarker
@@ -29,12 +29,12 @@ def start_skewed(deployment: Deployment, ahead_s: int) -> WorkerProcess:
 
 @pytest.mark.thorough
 @case("D12")
-def test_workers_whose_clocks_are_an_hour_wrong_keep_their_leases_and_start_nothing_too_early_or_late(
-    own_deployment: Deployment, ends: EndsWatcher, marker: ProcessMarker
+def test_workers_with_clocks_an_hour_wrong_keep_their_leases_and_start_jobs_on_time(
+    own_deployment: Deployment, watcher: ResultWatcher, marker: ProcessMarker
 ) -> None:
     own_deployment.tune(lease_s=LEASE_S)
     workers = [start_skewed(own_deployment, ahead_s) for ahead_s in (HOUR_S, -HOUR_S)]
-    # Two leases long, on each of them.
+    # One for each worker, twice as long as its lease.
     long = [own_deployment.enqueue(f"sleep {2 * LEASE_S}; echo token=$ONESHOT_TOKEN") for _ in range(2)]
     own_deployment.witness.until_count("start", 2)
     delayed = [own_deployment.enqueue(delay=1.5) for _ in range(4)]
@@ -46,14 +46,16 @@ def test_workers_whose_clocks_are_an_hour_wrong_keep_their_leases_and_start_noth
     jobs = [*long, *delayed, retried, lasting]
     ids = [job.id for job in jobs]
     assert_invariants(
-        check_invariants(own_deployment, acknowledged=ids, interrupted=[lasting.id], ends=ends, strays=marker.alive)
+        check_invariants(
+            own_deployment, acknowledged=ids, interrupted=[lasting.id], watcher=watcher, strays=marker.alive
+        )
     )
     assert {record_of(job).state for job in jobs} == {JobState.COMPLETED, JobState.INTERRUPTED}
     assert own_deployment.witness.times("start") == dict.fromkeys(ids, 1) | {retried.id: 2}
     now_ms = int(own_deployment.redis.time()[0]) * 1000
     for job in jobs:
         rows = record_of(job).history
-        assert all(abs(row.at_ms - now_ms) < 60_000 for row in rows), "some row has the worker's clock"
+        assert all(abs(row.at_ms - now_ms) < 60_000 for row in rows), "a row has the time of a worker's clock"
     for job in delayed:
         created, started, *_ = record_of(job).history
         assert 1_500 <= started.at_ms - created.at_ms < 10_000
@@ -65,10 +67,10 @@ def test_workers_whose_clocks_are_an_hour_wrong_keep_their_leases_and_start_noth
 @pytest.mark.thorough
 @case("D12")
 @pytest.mark.parametrize("step_s", [-600, 600], ids=["back", "forward"])
-def test_a_server_whose_clock_steps_takes_no_job_from_a_live_worker_and_decides_those_of_a_dead_one(
-    own_deployment: Deployment, ends: EndsWatcher, marker: ProcessMarker, step_s: int
+def test_server_whose_clock_steps_loses_no_job_of_a_live_worker_and_settles_those_of_a_dead_one(
+    own_deployment: Deployment, watcher: ResultWatcher, marker: ProcessMarker, step_s: int
 ) -> None:
-    """The server's clock cannot be moved here, so the instants it has written move against it."""
+    """A server's clock cannot be set here, so the test moves the times that it has written."""
     own_deployment.tune(lease_s=LEASE_S)
     dead = own_deployment.start_worker(concurrency=1)
     lost = own_deployment.enqueue(marker.sleep)
@@ -84,14 +86,14 @@ def test_a_server_whose_clock_steps_takes_no_job_from_a_live_worker_and_decides_
         assert own_deployment.redis.zincrby(own_deployment.keys.workers, -step_s * 1000, each) > 0
     began = time.monotonic()
     after = own_deployment.enqueue()
-    record = wait_until(lambda: record_of(lost), lambda seen: seen.state.is_final, what="the lost job to be decided")
+    record = wait_until(lambda: record_of(lost), lambda seen: seen.state.is_final, what="the lost job to be settled")
 
     assert LEASE_S - 1 < time.monotonic() - began < 2 * LEASE_S + 5
     assert (record.state, record.cause) == (JobState.FAILED, Cause.WORKER_LOST)
-    assert marker.alive(), "its processes are on a host that is gone"
+    assert marker.alive(), "the fault did not happen: the processes of the lost job are gone"
     own_deployment.start_worker(concurrency=1)
     ids = [lost.id, running.id, after.id]
-    assert_invariants(check_invariants(own_deployment, acknowledged=ids, ends=ends, strays=marker.alive))
+    assert_invariants(check_invariants(own_deployment, acknowledged=ids, watcher=watcher, strays=marker.alive))
     assert {record_of(job).state for job in (running, after)} == {JobState.COMPLETED}
     assert own_deployment.witness.times("start") == dict.fromkeys(ids, 1)
     assert not any("is lost" in line for line in worker.lines)

@@ -1,4 +1,4 @@
-"""The fixtures of tests that run real workers."""
+"""Fixtures for tests with real workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A command that does not want to end."""
+"""Shell scripts that several tests run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.support.deployment import Deployment
 from tests.support.markers import ProcessMarker
 
 
-def stubborn(deployment: Deployment, marker: ProcessMarker) -> str:
-    """A script that testifies to each SIGTERM, says when it is ready to, and does not end."""
-    asked = deployment.witness.says("asked")
+def ignores_sigterm(deployment: Deployment, marker: ProcessMarker) -> str:
+    """A script that prints ``ready``, then reports each SIGTERM as ``asked`` and does not end."""
+    asked = deployment.witness.report("asked")
     return f"asked() {{ {asked}; }}; trap asked TERM; echo ready; while :; do {marker.sleep}; done"

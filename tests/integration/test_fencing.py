@@ -1,4 +1,4 @@
-"""A worker that finds its lease or its jobs to be gone ends their processes, writes nothing for them, and goes on."""
+"""A worker that lost its lease or a job ends the processes, writes nothing for them, and goes on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.waiting import wait_until
 
 @case("R4")
 @pytest.mark.parametrize("output", ["silent", "talking", "idle"])
-def test_jobs_whose_server_was_emptied_end_and_the_worker_goes_on_with_a_new_lease(
+def test_jobs_of_an_emptied_server_end_and_the_worker_gets_a_new_lease(
     own_deployment: Deployment, marker: ProcessMarker, output: str
 ) -> None:
     own_deployment.tune(lease_s=1.8)
@@ -47,12 +47,12 @@ def test_jobs_whose_server_was_emptied_end_and_the_worker_goes_on_with_a_new_lea
     assert new_lease != lease
     assert not own_deployment.redis.exists(own_deployment.keys.job(job.id)), "something was written for the lost job"
     assert own_deployment.witness.times("start") == {job.id: 1, after.id: 1}
-    worker.until_asleep()
+    worker.wait_until_idle()
     worker.stop()
     assert own_deployment.leases() == own_deployment.consumers() == set()
 
 
-def test_a_job_that_was_given_to_another_is_ended_and_nothing_more_is_written_for_it(
+def test_job_with_another_token_ends_and_nothing_more_is_written_for_it(
     deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(concurrency=2)
@@ -73,7 +73,7 @@ def test_a_job_that_was_given_to_another_is_ended_and_nothing_more_is_written_fo
     assert (left[b"token"], left.get(b"ended")) == (before[b"token"], None)
 
 
-def test_a_job_that_is_handed_over_once_more_is_not_started_twice_and_no_other_suffers(
+def test_job_whose_claim_was_lost_is_not_started_twice_and_affects_no_other(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     worker = deployment.start_worker(concurrency=4)
@@ -92,7 +92,7 @@ def test_a_job_that_is_handed_over_once_more_is_not_started_twice_and_no_other_s
 
 
 def lose_claim(deployment: Deployment, job: SyncJob) -> None:
-    """As after a crash of Redis that lost the claim."""
+    """Undo the claim of a job, as a crash of Redis may."""
     with deployment.redis.pipeline(transaction=True) as rollback:
         rollback.xadd(deployment.keys.ready(Priority.NORMAL), {"id": job.id}, id="9999999999999-0")
         rollback.hset(deployment.keys.job(job.id), mapping={"state": "CREATED", "entry": "9999999999999-0"})
@@ -100,7 +100,7 @@ def lose_claim(deployment: Deployment, job: SyncJob) -> None:
         rollback.execute()
 
 
-def test_a_job_that_was_handed_over_once_more_is_lost_with_its_worker_and_not_started_again(
+def test_job_whose_claim_was_lost_is_marked_lost_with_its_worker_and_not_started_again(
     deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(concurrency=2)
@@ -119,7 +119,7 @@ def test_a_job_that_was_handed_over_once_more_is_lost_with_its_worker_and_not_st
 
 
 @pytest.mark.parametrize("code", [0, 7])
-def test_an_end_that_a_worker_saw_before_it_died_counts_though_the_job_was_handed_over_once_more(
+def test_exit_that_a_dead_worker_saw_counts_though_the_claim_was_lost(
     deployment: Deployment, tmp_path: Path, code: int
 ) -> None:
     crash = {"ONESHOT_CRASH_AT": "before_finish", "ONESHOT_CRASH_MARK": str(tmp_path / "crashed")}
@@ -140,7 +140,7 @@ def test_an_end_that_a_worker_saw_before_it_died_counts_though_the_job_was_hande
     worker.stop()
 
 
-def test_a_new_job_under_the_id_of_one_that_the_broker_forgot_is_started_once_that_is_gone(
+def test_new_job_with_the_id_of_a_deleted_job_starts_once_that_job_is_gone(
     own_deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = own_deployment.start_worker(concurrency=4)
@@ -160,13 +160,13 @@ def test_a_new_job_under_the_id_of_one_that_the_broker_forgot_is_started_once_th
 
 
 @pytest.mark.parametrize("meanwhile", ["ended", "fell silent"])
-def test_a_job_that_went_on_while_its_server_was_replaced_by_an_empty_one_does_not_hold_its_worker_up(
+def test_worker_gives_up_a_job_whose_server_was_replaced_by_an_empty_one(
     real_deployment: Deployment, fresh_server: ServerProcess, tmp_path: Path, meanwhile: str
 ) -> None:
     real_deployment.tune(lease_s=1.2)
     worker = real_deployment.start_worker(concurrency=2)
     gate = tmp_path / "gate"
-    silence = f"sleep 1; {real_deployment.witness.says('silent')}; sleep 300; "
+    silence = f"sleep 1; {real_deployment.witness.report('silent')}; sleep 300; "
     job = real_deployment.enqueue(
         f"while [ ! -e {gate} ]; do echo on; sleep 0.02; done; {'' if meanwhile == 'ended' else silence}:",
         idle_after=0.3,
@@ -194,7 +194,7 @@ def test_a_job_that_went_on_while_its_server_was_replaced_by_an_empty_one_does_n
         what="the worker to show that it runs nothing",
     )
     worker.signal()
-    # It does not wait for the end of a job that it can no longer write down.
+    # It does not wait for a job whose result it can no longer record.
     assert worker.wait(timeout_s=10) == 0
     assert before.state is JobState.RUNNING
     assert not real_deployment.redis.exists(real_deployment.keys.job(job.id))

@@ -1,4 +1,4 @@
-"""What can happen on a wire: to one reply with a mark in it, or to all that passes for as long as it lasts."""
+"""Faults of a wire: to the next reply with a given pattern, or to all bytes of some connections for a while."""
 
 from __future__ import annotations
 
@@ -11,93 +11,99 @@ from typing import Final
 from tests.support.waiting import LIMIT_S
 
 
-class Way(enum.Enum):
-    """Which way bytes go."""
+class Direction(enum.Enum):
+    """The direction in which bytes travel."""
 
     REQUESTS = enum.auto()
     REPLIES = enum.auto()
 
 
-BOTH_WAYS: Final = frozenset(Way)
+BOTH_DIRECTIONS: Final = frozenset(Direction)
 
 
 @dataclass(eq=False)
 class Connection:
-    """One client's connection through the wire, known by what it has asked for so far.
+    """One client's connection through the wire.
 
     Attributes:
-        dead_ways: Where bytes were lost: none may follow, or the next answer would be taken for the lost one.
+        number: Its number; the first connection through a wire is 1.
+        requests: The first bytes that the client sent.
+        dead_directions: Directions in which bytes were lost. Nothing passes there any more: the client would take the
+            next reply for the lost one.
     """
 
     number: int
     requests: bytes = b""
-    dead_ways: set[Way] = field(default_factory=set)
+    dead_directions: set[Direction] = field(default_factory=set)
 
-    def has_said(self, words: bytes) -> bool:
-        """Whether it sent this, among the first bytes it sent."""
+    def has_sent(self, words: bytes) -> bool:
+        """Whether the client sent these bytes among its first ones."""
         return words in self.requests
 
 
 Condition = Callable[[Connection], bool]
 
 
-def everybody(_: Connection) -> bool:
-    """Every connection."""
+def all_connections(_: Connection) -> bool:
+    """Select every connection."""
     return True
 
 
 def subscribers(connection: Connection) -> bool:
-    """Connections that subscribed to a channel."""
-    return connection.has_said(b"SUBSCRIBE")
+    """Select the connections that subscribed to a channel."""
+    return connection.has_sent(b"SUBSCRIBE")
 
 
 @dataclass(eq=False)
-class Fault:
-    """What is to become of the next reply with a mark in it.
+class ReplyFault:
+    """A fault of the next reply that contains a pattern.
 
     Attributes:
-        holds: Keep it back until ``release``; else it is lost and its connection cut.
+        pattern: The bytes to look for.
+        holds: Hold the reply back until ``release``. Otherwise the reply is lost and its connection is cut.
         struck: Set once it happened.
     """
 
-    mark: bytes
+    pattern: bytes
     holds: bool
     struck: threading.Event = field(default_factory=threading.Event)
     _released: threading.Event = field(default_factory=threading.Event)
 
-    def assert_struck(self) -> None:
-        """Wait until it happened, and fail if it does not."""
-        assert self.struck.wait(LIMIT_S), f"the fault did not happen: no reply with {self.mark!r} in it came by"
+    def assert_happened(self) -> None:
+        """Wait until it happened; fail if it does not."""
+        assert self.struck.wait(LIMIT_S), f"the fault did not happen: no reply contained {self.pattern!r}"
 
     def release(self) -> None:
-        """Let what is held back go on."""
+        """Deliver the reply that is held back."""
         self._released.set()
 
     def wait_for_release(self) -> None:
-        """Wait until it may go on."""
+        """Wait until the reply may be delivered."""
         self._released.wait(LIMIT_S)
 
 
 @dataclass(eq=False)
-class Trouble:
-    """What happens to all bytes of some connections, from ``Wire.inflict`` to ``Wire.mend``.
+class WireFault:
+    """A fault of all bytes of some connections, from ``Wire.impair`` to ``Wire.repair``.
 
     Attributes:
-        ways: Which of the two directions it is about.
-        on: Which connections it is about.
-        delay_s: How late bytes arrive.
-        is_lossy: Bytes vanish; the connection stays, and nobody is told. It never works again, the trouble over or not.
-        holds: Bytes wait until the trouble is over, then go on.
-        packet_bytes: Bytes go on in pieces of this size.
-        bytes_per_s: No more than this goes through a connection.
-        resets_after_bytes: So much of a packet goes on, then the connection is reset.
-        fired: How many packets it has struck.
+        directions: The directions that are affected.
+        on: Selects the connections that are affected.
+        delay_s: Delay of each packet.
+        drops: Bytes vanish silently and the connection stays open. It never works again, even after the repair.
+        holds: Bytes wait until the repair, and are delivered then.
+        packet_bytes: Size of the pieces in which bytes are delivered.
+        bytes_per_s: Bandwidth of each connection.
+        resets_after_bytes: Number of bytes of a packet to deliver before the connection is reset.
+        fired: Number of packets that were affected so far.
+        struck: Set once a packet was affected.
+        over: Set by the repair.
     """
 
-    ways: frozenset[Way] = BOTH_WAYS
-    on: Condition = everybody
+    directions: frozenset[Direction] = BOTH_DIRECTIONS
+    on: Condition = all_connections
     delay_s: float = 0.0
-    is_lossy: bool = False
+    drops: bool = False
     holds: bool = False
     packet_bytes: int | None = None
     bytes_per_s: float | None = None
@@ -106,47 +112,47 @@ class Trouble:
     struck: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
-    def assert_struck(self, *, times: int = 1) -> None:
-        """Wait until it has struck, and fail if it does not or not so often."""
-        assert self.struck.wait(LIMIT_S), f"the fault did not happen: nothing came by for {self!r}"
+    def assert_happened(self, *, times: int = 1) -> None:
+        """Wait until it affected a packet; fail if it does not, or affected fewer than ``times``."""
+        assert self.struck.wait(LIMIT_S), f"the fault did not happen: no packet passed for {self!r}"
         assert self.fired >= times, f"the fault happened only {self.fired} times: {self!r}"
 
 
-def latency(each_way_s: float, *, on: Condition = everybody) -> Trouble:
-    """Everything arrives late."""
-    return Trouble(on=on, delay_s=each_way_s)
+def latency(each_way_s: float, *, on: Condition = all_connections) -> WireFault:
+    """Delay every packet."""
+    return WireFault(on=on, delay_s=each_way_s)
 
 
-def half_open(*, on: Condition = everybody) -> Trouble:
-    """Everything vanishes both ways, and the connection stays: what a firewall does that forgot it."""
-    return Trouble(on=on, is_lossy=True)
+def half_open(*, on: Condition = all_connections) -> WireFault:
+    """Drop everything both ways and keep the connection open, as a firewall does that lost its state."""
+    return WireFault(on=on, drops=True)
 
 
-def lost_replies(*, on: Condition = everybody) -> Trouble:
-    """The server hears and does what it is asked, and nobody hears the server."""
-    return Trouble(frozenset({Way.REPLIES}), on=on, is_lossy=True)
+def lost_replies(*, on: Condition = all_connections) -> WireFault:
+    """Drop all replies: the server receives and executes requests, but no client hears of it."""
+    return WireFault(frozenset({Direction.REPLIES}), on=on, drops=True)
 
 
-def lost_requests(*, on: Condition = everybody) -> Trouble:
-    """The server is asked nothing any more, although it could be heard."""
-    return Trouble(frozenset({Way.REQUESTS}), on=on, is_lossy=True)
+def lost_requests(*, on: Condition = all_connections) -> WireFault:
+    """Drop all requests; replies would still pass."""
+    return WireFault(frozenset({Direction.REQUESTS}), on=on, drops=True)
 
 
-def standstill(*, on: Condition = everybody) -> Trouble:
-    """Everything waits until the trouble is over, and arrives then."""
-    return Trouble(on=on, holds=True)
+def stalled(*, on: Condition = all_connections) -> WireFault:
+    """Hold everything back until the repair, and deliver it then."""
+    return WireFault(on=on, holds=True)
 
 
-def crumbs(packet_bytes: int = 1, *, on: Condition = everybody) -> Trouble:
-    """Everything arrives in pieces of one byte."""
-    return Trouble(on=on, packet_bytes=packet_bytes)
+def fragmented(packet_bytes: int = 1, *, on: Condition = all_connections) -> WireFault:
+    """Deliver everything in pieces, by default of one byte."""
+    return WireFault(on=on, packet_bytes=packet_bytes)
 
 
-def narrow(bytes_per_s: float, *, on: Condition = everybody) -> Trouble:
-    """Not much goes through at a time."""
-    return Trouble(on=on, bytes_per_s=bytes_per_s)
+def low_bandwidth(bytes_per_s: float, *, on: Condition = all_connections) -> WireFault:
+    """Limit the bandwidth of each connection."""
+    return WireFault(on=on, bytes_per_s=bytes_per_s)
 
 
-def resets(after_bytes: int = 0, *, on: Condition = everybody) -> Trouble:
-    """Each reply is broken off after so many bytes, and its connection reset."""
-    return Trouble(frozenset({Way.REPLIES}), on=on, resets_after_bytes=after_bytes)
+def resets(after_bytes: int = 0, *, on: Condition = all_connections) -> WireFault:
+    """Break each reply off after some bytes, and reset its connection."""
+    return WireFault(frozenset({Direction.REPLIES}), on=on, resets_after_bytes=after_bytes)

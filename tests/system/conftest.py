@@ -1,4 +1,4 @@
-"""The fixtures of the integration tests, for the whole."""
+"""Fixtures for tests of the whole system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output without measure: both ends of it are kept, the rest is counted, and nobody else suffers."""
+"""Huge output: its head and tail are kept, the rest is counted, and other jobs are not affected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MB = 1_000_000
 
 
 def block(number: int) -> bytes:
-    """A hundred bytes that say which ones they are."""
+    """A hundred bytes that contain their own number."""
     return b"%099d\n" % number
 
 
@@ -31,7 +31,7 @@ for start in range(0, {count}, 1000):
 """
 
 
-def test_of_two_hundred_megabytes_both_ends_are_readable_and_the_rest_is_counted(deployment: Deployment) -> None:
+def test_head_and_tail_of_two_hundred_megabytes_are_kept_and_the_rest_is_counted(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=2)
     deployment.enqueue().wait(timeout=20)
     before = worker.rss_bytes
@@ -54,7 +54,7 @@ def test_of_two_hundred_megabytes_both_ends_are_readable_and_the_rest_is_counted
     worker.stop()
 
 
-def test_a_line_of_a_hundred_megabytes_is_output_like_any_other(deployment: Deployment) -> None:
+def test_line_of_a_hundred_megabytes_is_handled_like_other_output(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=1)
     deployment.enqueue().wait(timeout=20)
     before = worker.rss_bytes
@@ -71,7 +71,7 @@ def test_a_line_of_a_hundred_megabytes_is_output_like_any_other(deployment: Depl
 
 
 @case("P6")
-def test_a_flood_harms_no_other_job_and_is_interrupted_within_a_second(deployment: Deployment) -> None:
+def test_flood_affects_no_other_job_and_is_interrupted_within_a_second(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=3)
 
     def latencies_ms() -> list[int]:
@@ -88,7 +88,7 @@ def test_a_flood_harms_no_other_job_and_is_interrupted_within_a_second(deploymen
     before = worker.rss_bytes
     flood = deployment.queue.enqueue(["yes", "flood"])
     both = deployment.queue.enqueue(["sh", "-c", "yes out & exec yes err >&2"])
-    wait_until(lambda: record_of(flood).output.dropped, lambda dropped: dropped > 20 * MB, what="a real flood")
+    wait_until(lambda: record_of(flood).output.dropped, lambda dropped: dropped > 20 * MB, what="a flood")
     busy = statistics.median(latencies_ms())
     began = time.monotonic()
     report = flood.interrupt()
@@ -97,7 +97,7 @@ def test_a_flood_harms_no_other_job_and_is_interrupted_within_a_second(deploymen
 
     assert report.result is InterruptResult.INTERRUPTED
     assert took_s < 1
-    # Twice as long on an idle machine; here the three share what others leave of it.
+    # Twice as long on an idle machine; this limit leaves room for other work on it.
     assert busy < 10 * calm + 100
     assert worker.peak_rss_bytes - before < 75 * MB
     last = list(flood.output())[-1]
@@ -108,7 +108,7 @@ def test_a_flood_harms_no_other_job_and_is_interrupted_within_a_second(deploymen
     worker.stop()
 
 
-def test_output_can_be_followed_through_a_flood_to_its_very_end(deployment: Deployment, tmp_path: Path) -> None:
+def test_output_can_be_followed_through_a_flood_to_its_end(deployment: Deployment, tmp_path: Path) -> None:
     deployment.start_worker(concurrency=1)
     job = deployment.queue.enqueue([sys.executable, "-I", "-c", FLOOD.format(count=500_000, fd=2)])
 

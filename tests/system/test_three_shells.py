@@ -20,7 +20,7 @@ OSQ = (sys.executable, "-P", "-m", "oneshot_queue")
 
 
 class Shell:
-    """One person's shell: knows the broker, and nothing else of the deployment."""
+    """A shell that knows only the broker of the deployment."""
 
     def __init__(self, deployment: Deployment, folder: Path) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ONESHOT_")}
@@ -66,7 +66,7 @@ def states(job: dict[str, Any]) -> list[str]:
     return [row["state"] for row in job["history"]]
 
 
-def test_a_session_in_three_shells(deployment: Deployment, shell: Shell, marker: ProcessMarker, tmp_path: Path) -> None:
+def test_session_in_three_shells(deployment: Deployment, shell: Shell, marker: ProcessMarker, tmp_path: Path) -> None:
     go_on = tmp_path / "go-on"
     os.mkfifo(go_on)
     queue = deployment.queue_name
@@ -112,7 +112,7 @@ def test_a_session_in_three_shells(deployment: Deployment, shell: Shell, marker:
     assert [line.split()[1] for line in worker.lines if listed["id"] in line] == ["start", "stop", "end"]
 
 
-def test_a_run_ends_as_its_command_does_and_prints_what_it_prints(deployment: Deployment, shell: Shell) -> None:
+def test_run_has_the_exit_code_and_the_output_of_its_command(deployment: Deployment, shell: Shell) -> None:
     deployment.start_worker()
 
     run = shell.start("run", "-q", deployment.queue_name, "--", "sh", "-c", "printf 'no newline'; echo err >&2; exit 7")
@@ -121,7 +121,9 @@ def test_a_run_ends_as_its_command_does_and_prints_what_it_prints(deployment: De
     assert (run.returncode, stdout, stderr) == (7, b"no newline", b"err\n")
 
 
-def test_workers_are_seen_before_their_first_job_and_not_after_their_end(deployment: Deployment, shell: Shell) -> None:
+def test_workers_are_listed_before_their_first_job_and_not_after_their_end(
+    deployment: Deployment, shell: Shell
+) -> None:
     worker = deployment.start_worker(arguments=["--name", "early"])
 
     (before,) = json.loads(shell.do("workers", "--json").stdout)
