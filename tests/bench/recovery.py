@@ -70,13 +70,13 @@ def _deaf_workers(sizes: Sizes) -> Iterator[float]:
     with a_private_fleet() as private, Wire(private.server.socket_path, private.folder / "w") as wire:
         fleet = private.fleet
         fleet.start_worker(1, concurrency=JOBS, warm_up=1, arguments=LEASE, url=wire.url)
-        with wire.impaired(half_open(on=subscribers)) as deafness:
+        with wire.impaired(half_open(on=subscribers)) as fault:
             for _ in range(sizes.losses):
                 jobs = _running(fleet, processes)
                 began = time.perf_counter()
                 fleet.queue.interrupt([job.id for job in jobs], grace=0, confirm=False)
                 yield _until_over(fleet, jobs, processes) - began
-            deafness.assert_happened()
+            fault.assert_happened()
 
 
 def _restart_of_redis() -> int:

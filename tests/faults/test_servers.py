@@ -110,7 +110,7 @@ def test_full_server_refuses_new_jobs_and_still_finishes_and_interrupts_others(
     with full(real_deployment.redis):
         with pytest.raises(QueueFull):
             real_deployment.enqueue()
-        assert ending.wait(timeout=20).state is JobState.COMPLETED
+        assert ending.wait(timeout=LIMIT_S).state is JobState.COMPLETED
         assert sleeping.interrupt().state is JobState.INTERRUPTED
 
     ids = [job.id for job in (ending, sleeping, waiting)]

@@ -89,7 +89,7 @@ class Examined(Faults):
     @rule(mends=st.booleans())
     def examine(self, mends: bool) -> None:
         assert self._examined(mends=mends) == self.model.examine(mends=mends)
-        self._change_and_correct_the_sum()
+        self._correct_the_total()
 
     @rule(choice=choices, corrupt=st.sampled_from(CORRUPTIONS))
     def corrupt_and_repair(self, choice: int, corrupt: Corruption) -> None:
@@ -102,7 +102,7 @@ class Examined(Faults):
         subject = NOBODY if code in OF_NOBODY else job_id
         assert self._examined(mends=True) == expected | ({(code, subject)} if code else set())
 
-    def _change_and_correct_the_sum(self) -> None:
+    def _correct_the_total(self) -> None:
         """The total is not corrected from rows that have changed since they were added up."""
         rows, right = len(self.model.kept), sum(self.model.kept.values())
         wrong = self.world.redis.hincrby(self.keys.counters, "kept", 7)
