@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from tests.support.servers import ServerKind
-from tests.support.waiting import LIMIT_S
+from tests.support.waiting import TIMEOUT_S
 
 _SERVER_ADDRESS: Final = "192.0.2.1"
 _WORKER_ADDRESS: Final = "192.0.2.2"
@@ -34,7 +34,7 @@ def missing_permission() -> str | None:
         if shutil.which(program) is None:
             return f"{program} is not installed"
     name = f"oq-{uuid.uuid4().hex[:8]}"
-    tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     if tried.returncode:
         return f"network namespaces are not permitted: {tried.stderr.strip()}"
     linked = subprocess.run(
@@ -42,7 +42,7 @@ def missing_permission() -> str | None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=LIMIT_S,
+        timeout=TIMEOUT_S,
     )
     _ip("netns", "del", name)
     return f"veth links are not permitted: {linked.stderr.strip()}" if linked.returncode else None
@@ -131,6 +131,6 @@ def _within(host: str, argv: Sequence[str]) -> list[str]:
 
 
 def _ip(*words: str) -> str:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
     return done.stdout

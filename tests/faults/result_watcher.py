@@ -13,7 +13,7 @@ import redis
 from oneshot_queue import JobState
 from oneshot_queue.states import FINAL_STATES
 from tests.support.deployment import Deployment
-from tests.support.waiting import LIMIT_S
+from tests.support.waiting import TIMEOUT_S
 
 _LOOK_S: Final = 0.05
 _READ_AGAIN: Final = 50
@@ -53,7 +53,7 @@ class ResultWatcher:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stop.set()
-        self._thread.join(LIMIT_S)
+        self._thread.join(TIMEOUT_S)
         if kind is None:
             self.assert_watching()
 

@@ -18,7 +18,7 @@ from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import frozen, kill_process, states_of_threads
 from tests.support.markers import ProcessMarker
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 @case("P3")
@@ -81,7 +81,7 @@ def test_worker_that_wakes_after_its_lease_is_fenced_and_ends_its_jobs(
     assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], watcher=watcher, strays=marker.alive))
     assert (record_of(job).state, record_of(job).cause) == (JobState.FAILED, Cause.WORKER_LOST)
     after = own_deployment.enqueue()
-    assert after.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
 
 
 @case("D4")

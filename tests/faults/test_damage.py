@@ -15,7 +15,7 @@ from tests.integration.test_malformed import request
 from tests.support.cases import case
 from tests.support.deployment import Deployment
 from tests.support.markers import ProcessMarker
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def mutated(raw: bytes, rng: random.Random) -> bytes:
@@ -47,7 +47,7 @@ def test_mutated_specs_are_rejected_or_run_and_the_worker_survives(
             hostile.execute()
     healthy = own_deployment.enqueue()
 
-    assert healthy.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert healthy.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert_invariants(check_invariants(own_deployment, acknowledged=[*jobs, healthy.id]))
     assert own_deployment.redis.zcard(own_deployment.keys.state(JobState.FAILED)) >= 100, (
         "the fault did not happen often enough"

@@ -12,7 +12,7 @@ from tests.support.deployment import Deployment, record_of
 from tests.support.faults import aof_of, cut_aof_tail, frozen, kill_process
 from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 @case("R2")
@@ -44,7 +44,7 @@ def test_claims_lost_by_the_server_are_not_handed_out_again_though_their_worker_
 ) -> None:
     worker = real_deployment.start_worker(concurrency=3)
     # Until the first claim, workers take a server for new and do not wait for lost claims.
-    assert real_deployment.enqueue().wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert real_deployment.enqueue().wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     with frozen(worker.worker_pid):
         # By the second reply, the server has answered a claim that the worker sent before it was frozen.
         for _ in range(2):

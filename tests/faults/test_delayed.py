@@ -12,7 +12,7 @@ from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import Monitor
 from tests.support.servers import ServerProcess
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 WORKERS = 10
 DELAY_S = 1.5
@@ -70,6 +70,6 @@ def test_interrupted_delayed_job_leaves_the_delayed_set_and_never_starts(
     assert own_deployment.redis.zcard(delayed) == 0
     own_deployment.start_worker()
     other = own_deployment.enqueue(delay=2)
-    assert other.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert other.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert_invariants(check_invariants(own_deployment, acknowledged=[job.id, other.id], interrupted=[job.id]))
     assert own_deployment.witness.times("start") == {other.id: 1}

@@ -15,7 +15,7 @@ from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 STUCK = Path(__file__).with_name("stuck_worker.py")
 LEASE_S = 3.0
@@ -52,7 +52,7 @@ def test_exclusive_job_of_a_stuck_worker_is_gone_before_it_can_start_again(
     assert own_deployment.witness.times("start")[job.id] == 1 + retries
     sweeping.stop()
     after = own_deployment.enqueue()
-    assert after.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
 
 
 @case("D6")

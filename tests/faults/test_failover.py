@@ -17,7 +17,7 @@ from tests.support.deployment import Deployment, record_of
 from tests.support.faults import frozen
 from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess, known_kinds
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.wire import Wire
 
 LEASE_S = 3.0
@@ -110,7 +110,7 @@ def test_worker_cut_off_with_the_old_primary_is_fenced_when_both_are_back(
         wait_until(lambda: is_reached(watched), what="a client to find the new primary")
         settled = wait_until(lambda: record_of(lost), lambda seen: seen.state.is_final, what="the job to be settled")
         meanwhile = watched.enqueue()
-        assert meanwhile.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+        assert meanwhile.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
         assert marker.alive(), "the fault did not happen: the frozen worker's processes are gone"
 
     wait_until(marker.alive, lambda left: not left, what="its processes to end")

@@ -15,6 +15,7 @@ from tests.faults.invariants import assert_invariants
 from tests.faults.result_watcher import ResultWatcher
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
+from tests.support.limits import limit_s
 from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_until
@@ -47,7 +48,7 @@ def interrupt(deployment: Deployment, *words: str) -> tuple[int, str, float]:
         env={**environment, "ONESHOT_QUEUE_URL": deployment.url, **deployment.variables()},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=limit_s(60),
         check=False,
     )
     return done.returncode, done.stdout + done.stderr, time.monotonic() - began

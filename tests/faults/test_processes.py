@@ -17,9 +17,10 @@ from tests.support.cases import case
 from tests.support.deployment import Deployment, until_state
 from tests.support.deployment_fixtures import SECRETS
 from tests.support.faults import Monitor, kill_process
+from tests.support.limits import limit_s
 from tests.support.markers import ProcessMarker
 from tests.support.repository import ROOT
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 @case("P1", "P5")
@@ -67,7 +68,7 @@ def test_five_hundred_short_jobs_leave_no_resource_behind(own_deployment: Deploy
     worker = own_deployment.start_worker(concurrency=4)
     jobs = [own_deployment.enqueue().id for _ in range(4)]
     for each in jobs:
-        own_deployment.queue.get(each).wait(timeout=LIMIT_S)
+        own_deployment.queue.get(each).wait(timeout=TIMEOUT_S)
     # Compare an idle worker with an idle worker: a busy one uses more connections.
     worker.wait_until_idle()
     before = Footprint.of(worker.worker_pid)
@@ -75,7 +76,7 @@ def test_five_hundred_short_jobs_leave_no_resource_behind(own_deployment: Deploy
     for job in [own_deployment.queue.enqueue(["true"]) for _ in range(500)]:
         jobs.append(job.id)
         if len(jobs) % 50 == 0:
-            job.wait(timeout=LIMIT_S)
+            job.wait(timeout=TIMEOUT_S)
     wait_until(own_deployment.entries, lambda left: left == 0, what="all jobs to end")
     worker.wait_until_idle()
 
@@ -90,7 +91,7 @@ def test_no_secret_of_the_worker_reaches_a_job_its_log_or_the_server(
     with Monitor(real_deployment.url) as monitor:
         worker = real_deployment.start_worker(environment={**SECRETS, "ONESHOT_TEST_FAULTS": "1"})
         job = real_deployment.enqueue("env; cat /proc/self/environ")
-        job.wait(timeout=LIMIT_S)
+        job.wait(timeout=TIMEOUT_S)
         wait_until(monitor.text, lambda seen: job.id in seen, what="the job to appear in the monitor")
         worker.stop()
         output = b"".join(chunk.data for chunk in job.output()).decode()
@@ -115,7 +116,7 @@ def test_reused_process_id_is_never_signalled() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=limit_s(60),
         check=False,
     )
     if "unshare" in done.stderr or "ns_last_pid" in done.stderr:
@@ -135,7 +136,7 @@ def test_job_completes_though_its_pipes_close_early_or_stay_open(
         for script in (f"{marker.sleep} & exit 0", "exec > /dev/null; sleep 0.1", "exec > /dev/null 2>&1", "echo e >&2")
     ]
 
-    assert {job.wait(timeout=LIMIT_S).state for job in jobs} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in jobs} == {JobState.COMPLETED}
     assert_invariants(
         check_invariants(own_deployment, acknowledged=[job.id for job in jobs], watcher=watcher, strays=marker.alive)
     )

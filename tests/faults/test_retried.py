@@ -14,7 +14,7 @@ from tests.faults.result_watcher import ResultWatcher
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.markers import ProcessMarker
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def wait_for_the_next_second(deployment: Deployment) -> None:
@@ -59,7 +59,7 @@ def test_interrupt_of_the_first_attempt_does_not_affect_the_second(
     own_deployment.redis.publish(own_deployment.keys.control, f"{job.id} 1")
     other = own_deployment.enqueue()
 
-    assert other.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert other.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert marker.alive()
     assert record_of(job).state is JobState.RUNNING
     job.interrupt()

@@ -14,7 +14,7 @@ from tests.faults.invariants import assert_invariants
 from tests.faults.result_watcher import ResultWatcher
 from tests.support.deployment import Deployment, record_of
 from tests.support.markers import ProcessMarker
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 @pytest.mark.thorough
@@ -43,7 +43,7 @@ def test_no_job_fails_or_starts_twice_while_four_workers_are_restarted_under_loa
                 own_deployment.witness.until_count("start", running + 8)
         finally:
             over.set()
-        producing.result(timeout=LIMIT_S)
+        producing.result(timeout=TIMEOUT_S)
 
     assert_invariants(check_invariants(own_deployment, acknowledged=jobs, watcher=watcher, strays=marker.alive))
     assert len(jobs) >= 40

@@ -23,7 +23,7 @@ from tests.support.deployment import Deployment, output_of, record_of
 from tests.support.faults import empty, forget_scripts, frozen, full, kill_connections, pause_clients
 from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import LIMIT_S, TIMEOUT_S, wait_until
 from tests.support.wire import Wire
 from tests.support.wire_faults import WireFault, fragmented, half_open, latency, lost_replies, resets
 
@@ -110,7 +110,7 @@ def test_full_server_refuses_new_jobs_and_still_finishes_and_interrupts_others(
     with full(real_deployment.redis):
         with pytest.raises(QueueFull):
             real_deployment.enqueue()
-        assert ending.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+        assert ending.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
         assert sleeping.interrupt().state is JobState.INTERRUPTED
 
     ids = [job.id for job in (ending, sleeping, waiting)]

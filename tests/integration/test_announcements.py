@@ -10,7 +10,7 @@ from oneshot_queue import InterruptResult, JobState
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.markers import ProcessMarker
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.worker_process import CRIPPLED
 
 
@@ -72,11 +72,11 @@ def test_interrupt_arrives_while_the_subscriber_is_cut_off_all_the_time(
     with ThreadPoolExecutor(1) as threads:
         cutting = threads.submit(cut_subscribers)
         try:
-            assert cut.wait(LIMIT_S), "the fault did not happen: no subscriber was cut off"
+            assert cut.wait(TIMEOUT_S), "the fault did not happen: no subscriber was cut off"
             report = job.interrupt()
         finally:
             stop.set()
-        cutting.result(timeout=LIMIT_S)
+        cutting.result(timeout=TIMEOUT_S)
 
     assert marker.alive() == []
     assert report.result is InterruptResult.INTERRUPTED

@@ -8,7 +8,7 @@ from oneshot_queue import JobSpec, JobState, Priority, SyncJob, SyncQueue
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.markers import ProcessMarker
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def test_jobs_on_two_workers_start_once_and_both_workers_take_part(deployment: Deployment) -> None:
@@ -97,9 +97,9 @@ def test_idle_worker_claims_a_new_job_at_once(deployment: Deployment) -> None:
 
     jobs = [deployment.enqueue() for _ in range(1)]
     for _ in range(4):
-        jobs[-1].wait(timeout=LIMIT_S)
+        jobs[-1].wait(timeout=TIMEOUT_S)
         jobs.append(deployment.enqueue())
-    jobs[-1].wait(timeout=LIMIT_S)
+    jobs[-1].wait(timeout=TIMEOUT_S)
 
     waits_ms = []
     for job in jobs:
@@ -118,7 +118,7 @@ def test_one_worker_serves_several_queues_with_one_set_of_slots(deployment: Depl
         # Ids are unique only within a queue.
         jobs += [other.enqueue(deployment.witness.command("sleep 0.02"), id=f"same-{number}") for number in range(5)]
 
-        assert {job.wait(timeout=LIMIT_S).state for job in jobs} == {JobState.COMPLETED}
+        assert {job.wait(timeout=TIMEOUT_S).state for job in jobs} == {JobState.COMPLETED}
 
         assert deployment.witness.times("start") == {f"same-{number}": 2 for number in range(5)}
 
@@ -167,7 +167,7 @@ def test_deleted_consumer_group_is_created_again_and_no_job_starts_twice(deploym
     after = [deployment.enqueue() for _ in range(5)]
 
     assert gone == 1, "the fault did not happen"
-    assert {job.wait(timeout=LIMIT_S).state for job in before + after} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in before + after} == {JobState.COMPLETED}
     assert deployment.witness.times("start") == {job.id: 1 for job in before + after}
     worker.stop()
     assert deployment.entries() == 0
@@ -203,7 +203,7 @@ def test_job_does_not_wait_for_a_woken_worker_without_a_free_slot(
 
         # Redis wakes the client that waited longest, and that worker has just used its slot.
         job = deployment.enqueue()
-        job.wait(timeout=LIMIT_S)
+        job.wait(timeout=TIMEOUT_S)
         hog.interrupt(grace=0)
 
     record = record_of(job)

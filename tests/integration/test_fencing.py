@@ -16,7 +16,7 @@ from tests.support.cases import case
 from tests.support.deployment import Deployment, output_of, record_of, until_state
 from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 @case("R4")
@@ -42,7 +42,7 @@ def test_jobs_of_an_emptied_server_end_and_the_worker_gets_a_new_lease(
     wait_until(marker.alive, lambda left: not left, what="the processes of the job to end")
 
     after = own_deployment.enqueue("echo after", idle_after=0.1)
-    assert after.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     (new_lease,) = own_deployment.leases()
     assert new_lease != lease
     assert not own_deployment.redis.exists(own_deployment.keys.job(job.id)), "something was written for the lost job"
@@ -66,7 +66,7 @@ def test_job_with_another_token_ends_and_nothing_more_is_written_for_it(
     wait_until(marker.alive, lambda left: not left, what="the processes of the job to end")
 
     after = deployment.enqueue()
-    assert after.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     worker.stop()
     left = deployment.redis.hgetall(deployment.keys.job(job.id))
     assert left[b"state"] == b"RUNNING"
@@ -85,7 +85,7 @@ def test_job_whose_claim_was_lost_is_not_started_twice_and_affects_no_other(
     worker.wait_for("the broker forgot that it is ours")
     (tmp_path / "gate").touch()
 
-    assert {each.wait(timeout=LIMIT_S).state for each in (bystander, job)} == {JobState.COMPLETED}
+    assert {each.wait(timeout=TIMEOUT_S).state for each in (bystander, job)} == {JobState.COMPLETED}
     assert output_of(job)[0] == b"done\n"
     assert deployment.witness.times("start") == {bystander.id: 1, job.id: 1}
     worker.stop()
@@ -111,7 +111,7 @@ def test_job_whose_claim_was_lost_is_marked_lost_with_its_worker_and_not_started
 
     os.kill(worker.worker_pid, signal.SIGKILL)
 
-    outcome = job.wait(timeout=LIMIT_S)
+    outcome = job.wait(timeout=TIMEOUT_S)
     assert (outcome.state, outcome.cause) == (JobState.FAILED, Cause.WORKER_LOST)
     assert marker.alive() == []
     assert deployment.witness.times("start") == {job.id: 1}
@@ -133,7 +133,7 @@ def test_exit_that_a_dead_worker_saw_counts_though_the_claim_was_lost(
 
     (tmp_path / "gate").touch()
 
-    outcome = job.wait(timeout=LIMIT_S)
+    outcome = job.wait(timeout=TIMEOUT_S)
     assert (tmp_path / "crashed").exists()
     assert (outcome.cause, outcome.exit_code, outcome.attempt) == (Cause.EXIT, code, 1)
     assert deployment.witness.times("start") == {job.id: 1}
@@ -151,11 +151,11 @@ def test_new_job_with_the_id_of_a_deleted_job_starts_once_that_job_is_gone(
     again = own_deployment.enqueue("echo again", id="same")
 
     assert again.created
-    assert again.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert again.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert marker.alive() == []
     assert output_of(again)[0] == b"again\n"
     after = own_deployment.enqueue()
-    assert after.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     worker.stop()
 
 
@@ -187,7 +187,7 @@ def test_worker_gives_up_a_job_whose_server_was_replaced_by_an_empty_one(
     worker.wait_for("not this worker's any more")
     worker.wait_for(f"{'end ' if meanwhile == 'ended' else 'gone'}  {job.id}")
     after = real_deployment.enqueue()
-    assert after.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     wait_until(
         lambda: [each.running for each in real_deployment.queue.workers()],
         lambda seen: seen == [()],

@@ -18,7 +18,7 @@ from tests.support.cases import case
 from tests.support.deployment import Deployment, history_of, record_of, until_state
 from tests.support.leftovers import is_alive
 from tests.support.markers import ProcessMarker
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 @case("N1")
@@ -48,7 +48,7 @@ def test_whole_tree_of_a_running_job_is_gone_when_the_interrupt_returns(
 
     assert marker.alive() == []
     assert (report.result, report.state) == (InterruptResult.INTERRUPTED, JobState.INTERRUPTED)
-    outcome = job.wait(timeout=LIMIT_S)
+    outcome = job.wait(timeout=TIMEOUT_S)
     assert (outcome.state, outcome.cause, outcome.signal) == (
         JobState.INTERRUPTED,
         Cause.INTERRUPTED,
@@ -136,7 +136,7 @@ def test_interrupts_from_twenty_clients_at_once_all_succeed_with_one_result(
     def interrupt(_: int) -> InterruptResult:
         with served.new_client() as client:
             handle = client.get(job.id)
-            together.wait(timeout=LIMIT_S)
+            together.wait(timeout=TIMEOUT_S)
             return handle.interrupt().result
 
     with ThreadPoolExecutor(20) as threads:
@@ -152,7 +152,7 @@ def test_interrupts_from_twenty_clients_at_once_all_succeed_with_one_result(
 @case("N9", "N10")
 def test_interrupt_does_not_change_a_finished_job(served: Deployment) -> None:
     job = served.enqueue()
-    job.wait(timeout=LIMIT_S)
+    job.wait(timeout=TIMEOUT_S)
     before = record_of(job)
 
     report = job.interrupt(reason="too late")
@@ -170,7 +170,7 @@ def test_interrupt_of_an_unknown_job_does_not_affect_a_later_job_with_that_id(se
     job = served.enqueue(id="not-yet-there")
 
     assert report.result is InterruptResult.NOT_FOUND
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
 
 
 def test_intent_for_another_attempt_is_ignored(served: Deployment, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_intent_for_another_attempt_is_ignored(served: Deployment, tmp_path: Pat
     assert receivers == [1, 1], "the fault did not happen: no worker was subscribed"
     assert record_of(job).state is JobState.RUNNING
     go_on.write_text("\n")
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert len(served.witness.of("end", job.id)) == 1
 
 
@@ -218,11 +218,11 @@ def test_job_interrupted_between_claim_and_start_has_one_true_result(deployment:
     with ThreadPoolExecutor(1) as threads:
         interrupter = threads.submit(interrupt_claimed_jobs)
         try:
-            assert listening.wait(LIMIT_S)
+            assert listening.wait(TIMEOUT_S)
             deployment.start_worker(concurrency=20, arguments=["--burst"]).wait()
         finally:
             stop.set()
-        interrupted = interrupter.result(timeout=LIMIT_S)
+        interrupted = interrupter.result(timeout=TIMEOUT_S)
 
     assert interrupted == len(jobs), "the fault did not happen to every job"
     for job in jobs:

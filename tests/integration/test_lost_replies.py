@@ -12,7 +12,7 @@ from oneshot_queue import InterruptResult, JobState, SyncJob
 from tests.support.cases import case
 from tests.support.deployment import Deployment, history_of, record_of
 from tests.support.servers import ServerProcess
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.wire import Wire
 from tests.support.worker_process import CRIPPLED
 
@@ -31,7 +31,7 @@ def test_jobs_whose_claim_got_no_reply_start_once(deployment: Deployment, wire: 
 
     jobs = [deployment.enqueue("echo unmistakable") for _ in range(4)]
 
-    assert {job.wait(timeout=LIMIT_S).state for job in jobs} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in jobs} == {JobState.COMPLETED}
     lost.assert_happened()
     assert deployment.witness.times("start") == {job.id: 1 for job in jobs}
     assert {tuple(history_of(job)) for job in jobs} == {("CREATED", "RUNNING", "COMPLETED")}
@@ -44,7 +44,7 @@ def test_job_starts_though_two_claims_in_a_row_got_no_reply(deployment: Deployme
 
     job = deployment.enqueue("echo unmistakable")
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     claim.assert_happened()
     reclaim.assert_happened()
     assert deployment.witness.times("start") == {job.id: 1}
@@ -60,7 +60,7 @@ def test_job_whose_claim_got_no_reply_is_found_behind_a_hundred_running_jobs(
 
     job = deployment.enqueue("echo unmistakable")
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     lost.assert_happened()
     assert deployment.witness.times("start")[job.id] == 1
     reports = deployment.queue.interrupt([each.id for each in sleepers if isinstance(each, SyncJob)], grace=0)
@@ -85,11 +85,11 @@ def test_job_whose_interrupt_is_announced_before_its_claim_is_answered_never_sta
     assert record_of(job).state is JobState.RUNNING
     claim.release()
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.INTERRUPTED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.INTERRUPTED
     assert deployment.witness.events() == []
     assert history_of(job) == ["CREATED", "RUNNING", "INTERRUPTED"]
     after = deployment.enqueue()
-    assert after.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
 
 
 @case("N7")
@@ -109,7 +109,7 @@ def test_job_whose_interrupt_a_renewal_brings_before_its_claim_is_answered_never
     wire.watch(b"renewed").assert_happened()
     claim.release()
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.INTERRUPTED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.INTERRUPTED
     assert deployment.witness.events() == []
     worker.stop()
     assert worker.wait_for("announced ").startswith("announced 0, ")
@@ -122,7 +122,7 @@ def test_result_whose_reply_was_lost_is_recorded_once(deployment: Deployment, wi
     job = deployment.enqueue("echo done")
     after = deployment.enqueue("echo done")
 
-    assert after.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     lost.assert_happened()
     assert history_of(job) == ["CREATED", "RUNNING", "COMPLETED"]
     assert deployment.witness.times("end") == {job.id: 1, after.id: 1}
@@ -134,7 +134,7 @@ def test_output_whose_reply_was_lost_is_stored_once(deployment: Deployment, wire
 
     job = deployment.queue.enqueue(["seq", "200000"])
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     for each in lost:
         each.assert_happened()
     numbers = b"".join(chunk.data for chunk in job.output())

@@ -14,7 +14,7 @@ from oneshot_queue import Cause, JobState
 from oneshot_queue.task_events import OutputStream
 from tests.support.cases import case
 from tests.support.deployment import Deployment, history_of, output_of, record_of, until_state
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def test_job_runs_and_its_output_can_be_followed(served: Deployment, tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_job_runs_and_its_output_can_be_followed(served: Deployment, tmp_path: P
         (OutputStream.STDOUT, b"two\n")
     ]
     assert b"".join(each.data for each in rest if each.stream is OutputStream.STDERR) == b"three\n"
-    outcome = job.wait(timeout=LIMIT_S)
+    outcome = job.wait(timeout=TIMEOUT_S)
     assert (outcome.state, outcome.cause, outcome.exit_code, outcome.attempt) == (
         JobState.COMPLETED,
         Cause.EXIT,
@@ -56,7 +56,7 @@ def test_both_streams_arrive_unchanged(served: Deployment) -> None:
 
     job = served.queue.enqueue(["sh", "-c", "tee /dev/fd/2"], stdin=strange)
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert output_of(job) == (strange, strange)
 
 
@@ -65,7 +65,7 @@ def test_large_output_arrives_unchanged(served: Deployment) -> None:
 
     job = served.queue.enqueue(["tee", "/dev/fd/2"], stdin=large)
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert output_of(job) == (large, large)
     assert served.redis.type(served.keys.output_head(job.id, 1)) == b"stream"
 
@@ -76,7 +76,7 @@ def test_small_output_is_stored_as_a_string_and_tiny_output_in_the_job_hash(
 ) -> None:
     job = served.queue.enqueue(["printf", "%s", "x" * size])
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
 
     assert output_of(job) == (b"x" * size, b"")
     assert served.redis.type(served.keys.output_head(job.id, 1)) == kind
@@ -88,7 +88,7 @@ def test_output_written_byte_by_byte_is_complete(served: Deployment) -> None:
 
     job = served.queue.enqueue([sys.executable, "-I", "-c", code])
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert output_of(job) == (bytes(range(0, 100, 2)), bytes(range(1, 100, 2)))
     # Chunks are combined: at most ten appends a second.
     assert 1 <= served.redis.xlen(served.keys.output_head(job.id, 1)) <= 100
@@ -106,7 +106,7 @@ def test_silent_job_becomes_idle_and_runs_again_on_output(served: Deployment, tm
     wait_until(lambda: history_of(job), lambda seen: seen[-2:] == ["RUNNING", "IDLE"] and len(seen) == 5)
     end.write_text("\n")
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert history_of(job) == ["CREATED", "RUNNING", "IDLE", "RUNNING", "IDLE", "COMPLETED"]
     assert output_of(job) == (b"one\ntwo\n", b"")
 
@@ -114,7 +114,7 @@ def test_silent_job_becomes_idle_and_runs_again_on_output(served: Deployment, tm
 def test_idle_job_that_exits_silently_completes(served: Deployment) -> None:
     job = served.enqueue("sleep 0.6", idle_after=0.1)
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert history_of(job) == ["CREATED", "RUNNING", "IDLE", "COMPLETED"]
 
 
@@ -122,7 +122,7 @@ def test_idle_job_that_exits_silently_completes(served: Deployment) -> None:
 def test_command_reads_all_of_its_stdin(served: Deployment, stdin: bytes | None) -> None:
     job = served.queue.enqueue(["sh", "-c", "cat | wc -c"], stdin=stdin)
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert int(output_of(job)[0]) == len(stdin or b"")
 
 
@@ -130,7 +130,7 @@ def test_command_reads_all_of_its_stdin(served: Deployment, stdin: bytes | None)
 def test_command_sees_its_own_variables_and_no_secret_of_the_worker(served: Deployment) -> None:
     job = served.queue.enqueue(["env", "-0"], env={"OWN": "two\nlines", "PATH": os.environ["PATH"]})
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     seen = dict(line.split(b"=", 1) for line in output_of(job)[0].split(b"\0") if line)
     assert seen[b"OWN"] == b"two\nlines"
     assert seen[b"ONESHOT_JOB_ID"] == job.id.encode()
@@ -150,7 +150,7 @@ def test_command_sees_its_own_variables_and_no_secret_of_the_worker(served: Depl
 def test_command_runs_in_the_requested_folder(served: Deployment, tmp_path: Path) -> None:
     job = served.queue.enqueue(["pwd", "-P"], cwd=str(tmp_path))
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert output_of(job)[0] == os.fsencode(tmp_path.resolve()) + b"\n"
 
 
@@ -159,7 +159,7 @@ def test_success_codes_decide_between_completed_and_failed(served: Deployment) -
 
     jobs = {code: served.queue.enqueue(["sh", "-c", f"exit {code}"], success_codes=ok) for code, ok in asked.items()}
 
-    outcomes = {code: job.wait(timeout=LIMIT_S) for code, job in jobs.items()}
+    outcomes = {code: job.wait(timeout=TIMEOUT_S) for code, job in jobs.items()}
     assert {code: (each.state, each.cause, each.exit_code) for code, each in outcomes.items()} == {
         3: (JobState.COMPLETED, Cause.EXIT, 3),
         4: (JobState.FAILED, Cause.EXIT, 4),
@@ -172,7 +172,7 @@ def test_success_codes_decide_between_completed_and_failed(served: Deployment) -
 def test_job_that_exceeds_its_limit_ends_and_fails_by_that_limit(served: Deployment, limit: str) -> None:
     job = served.enqueue("sleep 300", grace=5, **{limit: 0.2})
 
-    outcome = job.wait(timeout=LIMIT_S)
+    outcome = job.wait(timeout=TIMEOUT_S)
 
     assert (outcome.state, outcome.cause, outcome.signal) == (JobState.FAILED, Cause(limit), signal.SIGTERM)
     assert len(served.witness.of("start", job.id)) == 1
@@ -189,7 +189,7 @@ def test_command_that_cannot_start_fails_its_job_with_host_program_and_reason(
     forbidden = served.queue.enqueue([str(script)])
     nowhere = served.queue.enqueue(["true"], cwd=str(tmp_path / "missing"))
 
-    found = [(job.wait(timeout=LIMIT_S), job) for job in (missing, forbidden, nowhere)]
+    found = [(job.wait(timeout=TIMEOUT_S), job) for job in (missing, forbidden, nowhere)]
 
     assert [(each.state, each.cause, each.exit_code) for each, _ in found] == [
         (JobState.FAILED, Cause.SPAWN_ERROR, 127),
@@ -209,7 +209,7 @@ def test_command_that_cannot_start_fails_its_job_with_host_program_and_reason(
 def test_job_ended_by_a_signal_fails_by_that_signal(served: Deployment) -> None:
     job = served.queue.enqueue(["sh", "-c", "kill -SEGV $$"])
 
-    outcome = job.wait(timeout=LIMIT_S)
+    outcome = job.wait(timeout=TIMEOUT_S)
 
     assert (outcome.state, outcome.cause, outcome.signal, outcome.exit_code) == (
         JobState.FAILED,
@@ -224,7 +224,7 @@ def test_resource_usage_of_a_job_is_recorded(served: Deployment) -> None:
 
     job = served.queue.enqueue([sys.executable, "-I", "-c", code])
 
-    outcome = job.wait(timeout=LIMIT_S)
+    outcome = job.wait(timeout=TIMEOUT_S)
     assert outcome.state is JobState.COMPLETED
     assert 0.1 <= outcome.usage.cpu_user_s + outcome.usage.cpu_system_s < 20
     assert outcome.usage.max_rss_bytes > 50_000_000
@@ -237,7 +237,7 @@ def test_job_enqueued_twice_with_one_id_runs_once(served: Deployment) -> None:
     again = served.enqueue("echo once", id="twice-the-same")
 
     assert (job.created, again.created) == (True, False)
-    assert again.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert again.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert served.witness.times("start") == {job.id: 1}
 
 
@@ -246,6 +246,6 @@ def test_arguments_of_any_bytes_arrive_unchanged(served: Deployment, tmp_path: P
 
     job = served.queue.enqueue(["sh", "-c", "tr '\\0' '|' < /proc/$$/cmdline", "sh", *words])
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     raw = b"|".join(word if isinstance(word, bytes) else word.encode() for word in words) + b"|"
     assert output_of(job)[0].endswith(b"|sh|" + raw)

@@ -14,7 +14,7 @@ from oneshot_queue.wire.packing import VERSION
 from oneshot_queue.wire.specs import MAX_SPEC_BYTES
 from tests.support.cases import case
 from tests.support.deployment import Deployment, output_of, record_of
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def packed(value: Any) -> bytes:
@@ -56,13 +56,13 @@ def test_malformed_spec_fails_its_job_and_no_other(served: Deployment) -> None:
             swap.execute()
     healthy = served.enqueue("echo fine")
 
-    outcomes = {what: served.queue.get(job_id).wait(timeout=LIMIT_S) for what, job_id in jobs.items()}
+    outcomes = {what: served.queue.get(job_id).wait(timeout=TIMEOUT_S) for what, job_id in jobs.items()}
 
     assert {what: (each.state, each.cause) for what, each in outcomes.items()} == dict.fromkeys(
         HOSTILE, (JobState.FAILED, Cause.REJECTED)
     )
     assert all(each.error and "cannot be read" in each.error for each in outcomes.values())
-    assert healthy.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert healthy.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert served.witness.times("start") == {healthy.id: 1}
 
 
@@ -74,10 +74,10 @@ def test_damaged_record_affects_no_other_job_of_its_claim(deployment: Deployment
 
     worker = deployment.start_worker(concurrency=5)
 
-    assert {job.wait(timeout=LIMIT_S).state for job in jobs} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in jobs} == {JobState.COMPLETED}
     worker.wait_for("cannot claim")
     later = [deployment.enqueue("echo fine") for _ in range(20)]
-    assert {job.wait(timeout=LIMIT_S).state for job in later} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in later} == {JobState.COMPLETED}
     starts = deployment.witness.times("start")
     starts.pop(damaged.id, None)
     assert starts == {job.id: 1 for job in jobs + later}
@@ -97,7 +97,7 @@ def test_result_that_a_damaged_key_delays_is_recorded_after_its_repair(deploymen
     deployment.redis.delete(stream)
     deployment.redis.rename(f"{stream}-saved", stream)
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert output_of(job)[0] == b"done\n"
     assert sum("its end cannot be written" in line for line in worker.lines) == 1
     worker.wait_for(f"job {job.id}: its end is written now")
@@ -149,7 +149,7 @@ def test_entries_that_name_no_job_are_set_aside_and_counted(deployment: Deployme
 
     worker = deployment.start_worker()
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     worker.wait_for("set aside")
     assert deployment.redis.hget(deployment.keys.counters, "malformed") == b"%d" % len(foreign)
     assert deployment.redis.llen(deployment.keys.quarantine) == len(foreign)
@@ -189,10 +189,10 @@ def test_key_of_another_type_in_place_of_a_jobs_affects_no_other_job(deployment:
     worker.wait_for(f"end   {victim.id}")
     others = [deployment.enqueue("seq 20000") for _ in range(10)]
 
-    assert {job.wait(timeout=LIMIT_S).state for job in others} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in others} == {JobState.COMPLETED}
     assert all(len(output_of(job)[0]) == 108_894 for job in others)
     assert deployment.redis.type(key) == b"list", "the foreign value was overwritten"
     if what == "output":
         # Its output is lost and counted; its result is recorded.
-        assert victim.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+        assert victim.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
         assert record_of(victim).output.dropped == 108_894

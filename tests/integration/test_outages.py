@@ -15,7 +15,7 @@ from tests.support.cases import case
 from tests.support.deployment import Deployment, history_of, output_of, record_of, until_state
 from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def counting(gate: Path) -> str:
@@ -48,7 +48,7 @@ def test_jobs_run_on_while_their_server_is_frozen(
     gate.touch()
 
     jobs = [through, within, *waiting]
-    assert {job.wait(timeout=LIMIT_S).state for job in jobs} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in jobs} == {JobState.COMPLETED}
     assert own_deployment.witness.times("start") == {job.id: 1 for job in jobs}
     assert {tuple(history_of(job)) for job in jobs} == {("CREATED", "RUNNING", "COMPLETED")}
     for job in (through, within):
@@ -83,7 +83,7 @@ def test_jobs_run_on_while_their_server_restarts_on_its_data(
     gate.touch()
 
     jobs = [through, within, *waiting]
-    assert {job.wait(timeout=LIMIT_S).state for job in jobs} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in jobs} == {JobState.COMPLETED}
     assert real_deployment.witness.times("start") == {job.id: 1 for job in jobs}
     assert {tuple(history_of(job)) for job in jobs} == {("CREATED", "RUNNING", "COMPLETED")}
     for job in (through, within):
@@ -110,7 +110,7 @@ def test_history_contains_silence_and_output_during_an_outage(
     worker.wait_for(f"end   {job.id}")
     fresh_server.start()
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert history_of(job) == ["CREATED", "RUNNING", "IDLE", "RUNNING", "IDLE", "RUNNING", "COMPLETED"]
     record = record_of(job)
     at_ms = [row.at_ms for row in record.history]
@@ -138,7 +138,7 @@ def test_interrupt_that_was_recorded_before_an_outage_is_carried_out(
     assert marker.alive(), "the fault did not happen: the interrupt arrived before the outage"
     fresh_server.start()
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.INTERRUPTED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.INTERRUPTED
     assert marker.alive() == []
 
 
@@ -157,10 +157,10 @@ def test_flushed_scripts_are_sent_again(deployment: Deployment) -> None:
         flushing = threads.submit(flush)
         try:
             jobs = [deployment.enqueue("echo hello") for _ in range(30)]
-            states = {job.wait(timeout=LIMIT_S).state for job in jobs}
+            states = {job.wait(timeout=TIMEOUT_S).state for job in jobs}
         finally:
             stop.set()
-        flushing.result(timeout=LIMIT_S)
+        flushing.result(timeout=TIMEOUT_S)
 
     assert len(flushed) >= 10, "the fault did not happen"
     assert states == {JobState.COMPLETED}
@@ -216,10 +216,10 @@ def test_worker_whose_password_is_refused_for_a_while_ends_no_job(real_deploymen
         admin.config_set("requirepass", "")
     gate.touch()
 
-    assert {job.wait(timeout=LIMIT_S).state for job in (through, within)} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in (through, within)} == {JobState.COMPLETED}
     assert real_deployment.witness.times("start") == {through.id: 1, within.id: 1}
     after = real_deployment.enqueue()
-    assert after.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     worker.stop()
 
 
@@ -245,7 +245,7 @@ def test_password_that_stays_refused_ends_the_workers_after_their_jobs(
         admin.config_set("requirepass", "")
     gate.touch()
 
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert worker.wait() == 5
     assert real_deployment.witness.times("start") == {job.id: 1}
 
@@ -268,7 +268,7 @@ def test_running_jobs_finish_and_free_memory_while_the_server_is_full(
         real_deployment.enqueue()
     until_state(idle, JobState.IDLE)
     gate.touch()
-    ended = [job.wait(timeout=LIMIT_S).state for job in (quiet, loud)]
+    ended = [job.wait(timeout=TIMEOUT_S).state for job in (quiet, loud)]
     report = idle.interrupt()
 
     assert ended == [JobState.COMPLETED, JobState.COMPLETED]
@@ -290,7 +290,7 @@ def test_running_jobs_finish_and_free_memory_while_the_server_is_full(
     )
     real_deployment.redis.config_set("maxmemory", 0)
     after = real_deployment.enqueue()
-    assert after.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     worker.stop()
     assert real_deployment.leases() == set()
 

@@ -9,7 +9,7 @@ from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.workers.worker.services.pruner import Pruner
 from tests.support.deployment import Deployment, record_of, until_state
 from tests.support.markers import ProcessMarker
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def run_one_by_one(deployment: Deployment, count: int, script: str) -> list[SyncJob]:
@@ -17,7 +17,7 @@ def run_one_by_one(deployment: Deployment, count: int, script: str) -> list[Sync
     jobs = []
     for _ in range(count):
         jobs.append(deployment.queue.enqueue(["sh", "-c", f"{script}; sleep 0.01; exit 3"]))
-        jobs[-1].wait(timeout=LIMIT_S)
+        jobs[-1].wait(timeout=TIMEOUT_S)
     return jobs
 
 
@@ -48,14 +48,14 @@ async def test_keys_return_to_the_baseline_after_retention(deployment: Deploymen
     deployment.tune(keep_completed_s=0.1, keep_failed_s=0.1)
     worker = deployment.start_worker(concurrency=4)
     first = deployment.enqueue("seq 100")
-    first.wait(timeout=LIMIT_S)
+    first.wait(timeout=TIMEOUT_S)
     await forget_finished(deployment)
     baseline = stable_keys(deployment)
 
     jobs = [deployment.queue.enqueue(argv, stdin=b"x" * size) for argv, size in VARIETY]
     waiting = deployment.queue.enqueue(["sh", "-c", marker.sleep], idle_after=0.1)
     for job in jobs:
-        job.wait(timeout=LIMIT_S)
+        job.wait(timeout=TIMEOUT_S)
     until_state(waiting, JobState.IDLE)
     waiting.interrupt()
     unstarted = deployment.queue.enqueue(["true"])
@@ -104,7 +104,7 @@ async def forget_finished(deployment: Deployment) -> None:
 def test_keys_of_finished_jobs_expire_even_without_pruning(deployment: Deployment) -> None:
     deployment.start_worker()
     job = deployment.queue.enqueue(["tee", "/dev/fd/2"], stdin=b"x" * 300_000)
-    job.wait(timeout=LIMIT_S)
+    job.wait(timeout=TIMEOUT_S)
 
     names = [name for name in deployment.key_names() if job.id in name]
 

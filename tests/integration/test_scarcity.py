@@ -8,7 +8,7 @@ from pathlib import Path
 from oneshot_queue import JobState
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of, until_state
-from tests.support.waiting import LIMIT_S
+from tests.support.waiting import TIMEOUT_S
 
 
 @case("P10")
@@ -16,7 +16,7 @@ def test_job_returns_uncounted_while_its_worker_has_no_descriptors_and_runs_late
     deployment: Deployment,
 ) -> None:
     worker = deployment.start_worker(concurrency=2)
-    deployment.enqueue().wait(timeout=LIMIT_S)
+    deployment.enqueue().wait(timeout=TIMEOUT_S)
     limits = resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE)
     open_now = len(list(Path(f"/proc/{worker.worker_pid}/fd").iterdir()))
 
@@ -28,7 +28,7 @@ def test_job_returns_uncounted_while_its_worker_has_no_descriptors_and_runs_late
     resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE, limits)
 
     assert (record.attempt, starts) == (1, [])
-    assert job.wait(timeout=LIMIT_S).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert deployment.witness.times("start")[job.id] == 1
     assert [(row.state, row.cause) for row in record_of(job).history][:3] == [
         (JobState.CREATED, None),
@@ -41,7 +41,7 @@ def test_job_returns_uncounted_while_its_worker_has_no_descriptors_and_runs_late
 
 def test_job_that_returned_to_its_queue_can_be_interrupted(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=2)
-    deployment.enqueue().wait(timeout=LIMIT_S)
+    deployment.enqueue().wait(timeout=TIMEOUT_S)
     limits = resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE)
     open_now = len(list(Path(f"/proc/{worker.worker_pid}/fd").iterdir()))
     resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE, (open_now, limits[1]))
@@ -66,13 +66,13 @@ def test_many_jobs_leave_no_descriptor_thread_or_zombie_behind(deployment: Deplo
         return len([fd for fd in (process / "fd").iterdir() if not _target(fd).startswith("socket:")])
 
     for _ in range(20):
-        deployment.enqueue().wait(timeout=LIMIT_S)
+        deployment.enqueue().wait(timeout=TIMEOUT_S)
     before = opened()
 
     jobs = deployment.queue.enqueue_many([["true"]] * 200)
     for each in jobs:
         assert not isinstance(each, Exception)
-        each.wait(timeout=LIMIT_S)
+        each.wait(timeout=TIMEOUT_S)
 
     assert opened() == before
     assert len(list((process / "task").iterdir())) == 1

@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from tests.support.servers import ServerProcess
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 @contextlib.contextmanager
@@ -157,7 +157,7 @@ class Monitor:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(redis.RedisError, OSError):
             self._watch.connection._sock.shutdown(2)
-        self._thread.join(LIMIT_S)
+        self._thread.join(TIMEOUT_S)
         self._client.close()
 
     def text(self) -> str:

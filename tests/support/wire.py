@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tests.support.waiting import LIMIT_S
+from tests.support.waiting import TIMEOUT_S
 from tests.support.wire_faults import Condition, Connection, Direction, ReplyFault, WireFault, all_connections
 
 _READ_BYTES: Final = 65_536
@@ -87,7 +87,7 @@ class Wire:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(LIMIT_S)
+            thread.join(TIMEOUT_S)
         self._listener.close()
         if self._path:
             self._path.unlink(missing_ok=True)
@@ -200,7 +200,7 @@ class Wire:
         for each, how in ((client, socket.SHUT_RD), (server, socket.SHUT_RDWR)):
             with contextlib.suppress(OSError):
                 each.shutdown(how)
-        requests.join(LIMIT_S)
+        requests.join(TIMEOUT_S)
         with self._lock:
             del self._open[connection]
         client.close()

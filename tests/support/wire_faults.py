@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.support.waiting import LIMIT_S
+from tests.support.waiting import TIMEOUT_S
 
 
 class Direction(enum.Enum):
@@ -71,7 +71,7 @@ class ReplyFault:
 
     def assert_happened(self) -> None:
         """Wait until it happened; fail if it does not."""
-        assert self.struck.wait(LIMIT_S), f"the fault did not happen: no reply contained {self.pattern!r}"
+        assert self.struck.wait(TIMEOUT_S), f"the fault did not happen: no reply contained {self.pattern!r}"
 
     def release(self) -> None:
         """Deliver the reply that is held back."""
@@ -79,7 +79,7 @@ class ReplyFault:
 
     def wait_for_release(self) -> None:
         """Wait until the reply may be delivered."""
-        self._released.wait(LIMIT_S)
+        self._released.wait(TIMEOUT_S)
 
 
 @dataclass(eq=False)
@@ -114,7 +114,7 @@ class WireFault:
 
     def assert_happened(self, *, times: int = 1) -> None:
         """Wait until it affected a packet; fail if it does not, or affected fewer than ``times``."""
-        assert self.struck.wait(LIMIT_S), f"the fault did not happen: no packet passed for {self!r}"
+        assert self.struck.wait(TIMEOUT_S), f"the fault did not happen: no packet passed for {self!r}"
         assert self.fired >= times, f"the fault happened only {self.fired} times: {self!r}"
 
 

@@ -15,7 +15,8 @@ from typing import Final, Self
 
 from oneshot_queue.pidfd import pidfd_open
 from oneshot_queue.workers.processes.procfs import children_of
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.limits import limit_s
+from tests.support.waiting import LIMIT_S, TIMEOUT_S, wait_until
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "oneshot_queue", "worker")
 CRIPPLED: Final = (sys.executable, "-P", str(Path(__file__).with_name("crippled_worker.py")))
@@ -137,7 +138,7 @@ class WorkerProcess:
             return [line for line in self._lines if text in line]
 
         with self._changed:
-            self._changed.wait_for(lambda: len(found()) >= times or not self.is_alive, timeout=LIMIT_S)
+            self._changed.wait_for(lambda: len(found()) >= times or not self.is_alive, timeout=TIMEOUT_S)
         self._drain_if_ended()
         with self._changed:
             assert len(found()) >= times, f"the worker did not log {text!r} {times} times; it logged: {self._lines}"
@@ -150,9 +151,10 @@ class WorkerProcess:
         self._process.send_signal(number)
 
     def wait(self, timeout_s: float = LIMIT_S) -> int:
-        """Wait until it ends; returns its exit code (negative for a signal)."""
+        """Wait until it ends, up to the scaled limit; returns its exit code (negative for a signal)."""
         assert self._process is not None
         self._is_expected_to_end = True
+        timeout_s = limit_s(timeout_s)
         try:
             code = self._process.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired:

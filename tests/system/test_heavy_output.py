@@ -12,7 +12,8 @@ from oneshot_queue.task_events import OutputStream
 from oneshot_queue.workers.worker.state.output_buffer import HEAD_BYTES, TAIL_BYTES
 from tests.support.cases import case
 from tests.support.deployment import Deployment, output_of, record_of
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.limits import limit_s
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 MB = 1_000_000
 
@@ -33,12 +34,12 @@ for start in range(0, {count}, 1000):
 
 def test_head_and_tail_of_two_hundred_megabytes_are_kept_and_the_rest_is_counted(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=2)
-    deployment.enqueue().wait(timeout=LIMIT_S)
+    deployment.enqueue().wait(timeout=TIMEOUT_S)
     before = worker.rss_bytes
 
     job = deployment.queue.enqueue([sys.executable, "-I", "-c", FLOOD.format(count=2_000_000, fd=1)])
 
-    assert job.wait(timeout=60).state is JobState.COMPLETED
+    assert job.wait(timeout=limit_s(60)).state is JobState.COMPLETED
     assert worker.peak_rss_bytes - before < 50 * MB
     stdout, stderr = output_of(job)
     whole_head = b"".join(block(number) for number in range(HEAD_BYTES // 100 + 1))[:HEAD_BYTES]
@@ -56,12 +57,12 @@ def test_head_and_tail_of_two_hundred_megabytes_are_kept_and_the_rest_is_counted
 
 def test_line_of_a_hundred_megabytes_is_handled_like_other_output(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=1)
-    deployment.enqueue().wait(timeout=LIMIT_S)
+    deployment.enqueue().wait(timeout=TIMEOUT_S)
     before = worker.rss_bytes
 
     job = deployment.queue.enqueue(["head", "-c", str(100 * MB), "/dev/zero"])
 
-    assert job.wait(timeout=60).state is JobState.COMPLETED
+    assert job.wait(timeout=limit_s(60)).state is JobState.COMPLETED
     assert worker.peak_rss_bytes - before < 50 * MB
     stdout, _ = output_of(job)
     assert set(stdout) == {0}
@@ -78,7 +79,7 @@ def test_flood_affects_no_other_job_and_is_interrupted_within_a_second(deploymen
         found = []
         for _ in range(20):
             job = deployment.queue.enqueue(["echo", "hello"])
-            job.wait(timeout=LIMIT_S)
+            job.wait(timeout=TIMEOUT_S)
             record = record_of(job)
             assert record.ended_ms is not None
             found.append(record.ended_ms - record.created_ms)

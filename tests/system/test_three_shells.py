@@ -14,7 +14,7 @@ import pytest
 from oneshot_queue import JobState
 from tests.support.deployment import Deployment, history_of, until_state
 from tests.support.markers import ProcessMarker
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 OSQ = (sys.executable, "-P", "-m", "oneshot_queue")
 
@@ -42,7 +42,7 @@ class Shell:
 
     def do(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*OSQ, *words], env=self._environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+            [*OSQ, *words], env=self._environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
 
     def shown(self, job_id: str) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def test_session_in_three_shells(deployment: Deployment, shell: Shell, marker: P
         assert interrupted.returncode == 0, interrupted.stderr
         (report,) = json.loads(interrupted.stdout)
         assert (report["id"], report["state"], report["result"]) == (listed["id"], "INTERRUPTED", "interrupted")
-        _, errors = run.communicate(timeout=LIMIT_S)
+        _, errors = run.communicate(timeout=TIMEOUT_S)
         assert run.returncode == 130, errors
     finally:
         run.kill()
@@ -116,7 +116,7 @@ def test_run_has_the_exit_code_and_the_output_of_its_command(deployment: Deploym
     deployment.start_worker()
 
     run = shell.start("run", "-q", deployment.queue_name, "--", "sh", "-c", "printf 'no newline'; echo err >&2; exit 7")
-    stdout, stderr = run.communicate(timeout=LIMIT_S)
+    stdout, stderr = run.communicate(timeout=TIMEOUT_S)
 
     assert (run.returncode, stdout, stderr) == (7, b"no newline", b"err\n")
 
