@@ -11,12 +11,12 @@ import pytest
 from oneshot_queue.outcomes import Cause
 from oneshot_queue.states import JobState
 from oneshot_queue.task_events import InterruptStarted, SilenceDetected, SpawnDelayed, TaskEnded, TaskStarted
+from oneshot_queue.workers import task as task_module
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
 from oneshot_queue.workers.processes.spawning import SpawnPostponed
 from tests.support.markers import ProcessMarker
 from tests.support.waiting import eventually
 from tests.workers.recorder import ManualClock, Recorder, a_worker, state_of
-from workers import task as task_module
 
 
 async def test_interrupt_of_a_waiting_task_ends_it_at_once_without_a_process(recorder: Recorder) -> None:

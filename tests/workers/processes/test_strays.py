@@ -14,13 +14,13 @@ import pytest
 
 from oneshot_queue.states import JobState
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
+from oneshot_queue.workers.processes import sweep as sweep_module
 from oneshot_queue.workers.processes.procfs import ticks_now
 from tests.support import half_dead
 from tests.support.faults import without_descriptors
 from tests.support.markers import ProcessMarker, words_of
 from tests.support.waiting import eventually
 from tests.workers.recorder import Recorder, a_guest, a_worker, state_of
-from workers.processes import sweep as sweep_module
 
 KINDS = [pytest.param(a_worker, id="worker"), pytest.param(a_guest, id="guest")]
 FAINT = "setsid env -i {0} </dev/null >/dev/null 2>&1 &"
