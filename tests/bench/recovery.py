@@ -18,10 +18,10 @@ from oneshot_queue.client.sync_queue import SyncJob
 from oneshot_queue.states import JobState
 from tests.bench.fleet import a_fleet, a_private_fleet
 from tests.bench.sizes import Sizes
-from tests.support.marks import Mark as ProcessMark
-from tests.support.troubles import half_open, subscribers
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 from tests.support.wire import Wire
+from tests.support.wire_faults import half_open, subscribers
 from tests.support.witness import Witness
 
 LEASE_S: Final = 3.0
@@ -51,7 +51,7 @@ def measure(sizes: Sizes) -> Iterator[Line]:
 
 
 def _lost_hosts(sizes: Sizes) -> Iterator[float]:
-    processes = ProcessMark()
+    processes = ProcessMarker()
     for _ in range(sizes.losses):
         with a_fleet() as fleet, TemporaryDirectory() as elsewhere:
             fleet.start_worker(1, concurrency=JOBS, warm_up=1, arguments=LEASE)
@@ -66,17 +66,17 @@ def _lost_hosts(sizes: Sizes) -> Iterator[float]:
 
 
 def _deaf_workers(sizes: Sizes) -> Iterator[float]:
-    processes = ProcessMark()
+    processes = ProcessMarker()
     with a_private_fleet() as private, Wire(private.server.socket_path, private.folder / "w") as wire:
         fleet = private.fleet
         fleet.start_worker(1, concurrency=JOBS, warm_up=1, arguments=LEASE, url=wire.url)
-        with wire.suffering(half_open(on=subscribers)) as deafness:
+        with wire.impaired(half_open(on=subscribers)) as fault:
             for _ in range(sizes.losses):
                 jobs = _running(fleet, processes)
                 began = time.perf_counter()
                 fleet.queue.interrupt([job.id for job in jobs], grace=0, confirm=False)
                 yield _until_over(fleet, jobs, processes) - began
-            deafness.assert_struck()
+            fault.assert_happened()
 
 
 def _restart_of_redis() -> int:
@@ -99,14 +99,14 @@ def _restart_of_redis() -> int:
         return max(len(wronged), RESTART_JOBS - completed)
 
 
-def _running(fleet: Fleet, processes: ProcessMark) -> list[SyncJob]:
+def _running(fleet: Fleet, processes: ProcessMarker) -> list[SyncJob]:
     """Jobs that all run, each with a child that has left its session."""
     jobs = fleet.enqueue([["sh", "-c", f"setsid {processes.sleep} & {processes.sleep}"]] * JOBS)
     wait_until(processes.alive, lambda seen: len(seen) == 2 * JOBS, what="all processes of the jobs")
     return jobs
 
 
-def _until_over(fleet: Fleet, jobs: list[SyncJob], processes: ProcessMark) -> float:
+def _until_over(fleet: Fleet, jobs: list[SyncJob], processes: ProcessMarker) -> float:
     """Wait until no process is left and every job is decided; when that was seen, by ``time.perf_counter``."""
 
     def is_over() -> bool:
@@ -117,7 +117,7 @@ def _until_over(fleet: Fleet, jobs: list[SyncJob], processes: ProcessMark) -> fl
     return time.perf_counter()
 
 
-def _lose(host: WorkerProcess, processes: ProcessMark) -> None:
+def _lose(host: WorkerProcess, processes: ProcessMarker) -> None:
     """Everything on a host is gone at the same instant, and nothing of it comes back."""
     pids = [host.pid, *host.worker_pids, *processes.alive()]
     for pid in pids:

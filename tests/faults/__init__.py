@@ -1,18 +1,18 @@
-"""Faults made on purpose, with real processes and real servers, and the proof that the promises hold under them.
+"""Faults injected into real processes and real servers, and checks that the promises hold under them.
 
-============== ======================================================================================================
-wire           A proxy between a client and its server that delays, loses, holds back and cuts what passes.
-troubles       What can happen on a wire, each counting how often it did.
-faults         Faults of servers and workers: frozen, killed, emptied, full, their data cut off.
-hosts          Two hosts on one machine, and the link between them.
-fleet          Workers that may be killed, frozen and replaced, for the soak.
-error_rates    How many errors there are per second.
-ends           Watches whether an end changes.
-evidence       What is known after a test: from the commands themselves, from Redis, from the kernel.
-remains        What Redis may keep when every job has ended.
-collecting     Collects it, and has it judged: ``check_invariants``, which every test here ends with.
-invariants     The one judge of I1 to I12.
-cases          Which test proves which case of the catalogue.
-soak           Random faults for minutes: ``make soak``.
-============== ======================================================================================================
+================= ====================================================================================================
+hosts             Two hosts on one machine, and the link between them.
+fleet             Workers that may be killed, frozen and replaced, for the soak.
+error_rates       The number of errors per second.
+result_watcher    Watches whether the result of a job changes.
+evidence          All that is known after a test: from the commands, from Redis and from the kernel.
+redis_leftovers   What is in Redis and should not be, once every job has a result.
+collecting        Collects the evidence and judges it: ``check_invariants`` at the end of each test.
+invariants        The checks of the invariants I1 to I12.
+soak              Random faults for minutes: ``make soak``.
+================= ====================================================================================================
+
+Helpers that other folders use too are in ``tests/support``: ``wire`` and ``wire_faults`` (a proxy that delays, loses,
+holds back and cuts), ``faults`` (of servers and processes), ``witness`` (the file to which commands report) and
+``cases`` (the catalogue, and the tests that prove it).
 """

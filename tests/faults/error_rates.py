@@ -1,4 +1,4 @@
-"""How many errors there are per second between a worker and its server: a count alone tells no hot loop."""
+"""The rate of errors between a worker and its server: only a rate reveals a hot loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OBSERVED_S: Final = 4.0
 
 
 class Errors:
-    """What goes wrong from now on, as the worker and the server tell it."""
+    """Counts the errors from now on, in the log of the worker and in the statistics of the server."""
 
     def __init__(self, server: Any, worker: WorkerProcess) -> None:
         self._server = server
@@ -21,19 +21,19 @@ class Errors:
         self._began_s = time.monotonic()
 
     def assert_rare(self, most_per_s: float) -> None:
-        """Wait until there was time for many, and fail if there were."""
+        """Observe for some seconds, and fail if the errors per second reach ``most_per_s``."""
 
         def rate() -> tuple[float, float]:
             passed_s = time.monotonic() - self._began_s
             return passed_s, (self._count() - self._before) / passed_s
 
         _, per_s = wait_until(rate, lambda seen: seen[0] >= _OBSERVED_S, what="some seconds to pass")
-        assert per_s < most_per_s, f"{per_s:g} errors per second; it said: {self._worker.lines}"
+        assert per_s < most_per_s, f"{per_s:g} errors per second; the worker logged: {self._worker.lines}"
 
     def _count(self) -> int:
-        told = sum("ERROR" in line or "WARNING" in line for line in self._worker.lines)
-        # NOSCRIPT is how a server gets to know a script.
+        logged = sum("ERROR" in line or "WARNING" in line for line in self._worker.lines)
+        # NOSCRIPT is the normal way to load a script.
         replies = {name: each["count"] for name, each in self._server.info("errorstats").items()}
         replies.pop("errorstat_NOSCRIPT", 0)
         refused = self._server.info("stats").get("rejected_connections", 0)
-        return int(told + sum(replies.values()) + refused)
+        return int(logged + sum(replies.values()) + refused)

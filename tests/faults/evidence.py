@@ -1,4 +1,4 @@
-"""What is known after a test: what the commands said, what Redis keeps, and which processes the kernel still runs."""
+"""What is known after a test: what commands reported, what Redis stores, and which processes still run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from oneshot_queue import JobRecord
 from oneshot_queue.client.verbs.logs import OutputChunk
-from tests.support.witness import Testimony
+from tests.support.witness import WitnessEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What a process occupies of the kernel; its sockets are not among its descriptors."""
+    """The kernel resources of a process; its sockets count as connections, not as descriptors."""
 
     descriptors: int
     connections: int
@@ -23,7 +23,7 @@ class Footprint:
 
     @classmethod
     def of(cls, pid: int) -> Footprint:
-        """What this process occupies now."""
+        """The resources that this process has now."""
         children = sum(len(path.read_text().split()) for path in Path(f"/proc/{pid}/task").glob("*/children"))
         folder = Path(f"/proc/{pid}/fd")
         targets = [os.readlink(folder / name) for name in os.listdir(folder)]
@@ -33,29 +33,29 @@ class Footprint:
 
 @dataclass(slots=True)
 class Evidence:
-    """All that the checker judges by; a test of the checker makes it up.
+    """All that the checks judge by.
 
     Attributes:
-        acknowledged: Jobs whose enqueue was answered.
-        interrupted: Jobs whose interrupt was answered.
-        records: What Redis knows of them.
-        unreadable: Why it knows nothing of the others.
-        damaged: Jobs whose record was damaged on purpose, and is not among these.
-        tokens: The token on record of each job.
-        heard: What the commands testified, in its order.
-        witnessed: Jobs with a record whose command testifies to its start.
-        watched_ends: How many ends were watched.
-        changed_ends: Those that were seen to change.
-        alive: Token -> processes that run with it in their environment, after the time they had to end.
+        acknowledged: Jobs whose enqueue was acknowledged.
+        interrupted: Jobs whose interrupt was acknowledged.
+        records: Their records in Redis.
+        unreadable: Job -> why it has no readable record.
+        damaged: Jobs whose record was damaged on purpose, and is not in ``records``.
+        tokens: Job -> the token in its record.
+        events: What the commands reported, in order.
+        witnessed: Jobs with a record whose command reports its start.
+        watched_results: Number of results that were watched.
+        changed_results: Descriptions of results that changed.
+        alive: Token -> processes that still have it in their environment after their time to end.
         strays: Other processes that should be gone.
         has_worker: Whether a worker still runs.
-        is_prompt: Whether nothing kept a worker from hearing of an interrupt and from acting on it at once.
-        leftovers: What is in Redis and should not be.
-        expected: What jobs wrote to stdout in their last attempt.
-        stored: What is kept of all attempts of these jobs, and of as many others as the collector reads.
+        is_prompt: Whether nothing kept a worker from receiving an interrupt and acting on it at once.
+        leftovers: Descriptions of what is in Redis and should not be.
+        expected: Job -> all that its last attempt wrote to stdout.
+        stored: Job -> the stored output of all its attempts, for these jobs and some others.
         grown: Process -> what it occupied before and after.
-        secrets: Name -> value of what must not be seen.
-        texts: Where it must not be seen -> what is there.
+        secrets: Name -> value of what must not appear.
+        texts: Place where it must not appear -> its text.
     """
 
     acknowledged: Collection[str] = ()
@@ -64,10 +64,10 @@ class Evidence:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     damaged: Collection[str] = ()
     tokens: Mapping[str, str] = field(default_factory=dict)
-    heard: Collection[Testimony] = ()
+    events: Collection[WitnessEvent] = ()
     witnessed: Collection[str] = ()
-    watched_ends: int = 0
-    changed_ends: Collection[str] = ()
+    watched_results: int = 0
+    changed_results: Collection[str] = ()
     alive: Mapping[str, Collection[int]] = field(default_factory=dict)
     strays: Collection[int] = ()
     has_worker: bool = True

@@ -1,6 +1,6 @@
-"""Two hosts on one machine: network namespaces with names of their own, and a link between them that can be cut.
+"""Two hosts on one machine: network namespaces with their own host names, and a link between them that can be cut.
 
-The server listens in one, workers run in the other; nothing leaves the namespaces, which are gone afterwards.
+The server runs on one host, workers on the other. Nothing leaves the namespaces, which are removed afterwards.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from tests.support.servers import ServerKind
-from tests.support.waiting import LIMIT_S
+from tests.support.waiting import TIMEOUT_S
 
 _SERVER_ADDRESS: Final = "192.0.2.1"
 _WORKER_ADDRESS: Final = "192.0.2.2"
@@ -27,14 +27,14 @@ PORT: Final = 6379
 
 @functools.cache
 def missing_permission() -> str | None:
-    """Why there can be no hosts here; ``None`` if there can."""
+    """The reason why hosts cannot be created here; ``None`` if they can."""
     if os.geteuid() != 0:
-        return "network namespaces are made by root"
+        return "only root can create network namespaces"
     for program in ("ip", "unshare", "nsenter"):
         if shutil.which(program) is None:
-            return f"there is no {program}"
+            return f"{program} is not installed"
     name = f"oq-{uuid.uuid4().hex[:8]}"
-    tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     if tried.returncode:
         return f"network namespaces are not permitted: {tried.stderr.strip()}"
     linked = subprocess.run(
@@ -42,7 +42,7 @@ def missing_permission() -> str | None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=LIMIT_S,
+        timeout=TIMEOUT_S,
     )
     _ip("netns", "del", name)
     return f"veth links are not permitted: {linked.stderr.strip()}" if linked.returncode else None
@@ -52,7 +52,7 @@ class TwoHosts:
     """A host for the server and a host for workers, linked.
 
     Attributes:
-        url: Where the server is for whoever runs on one of the hosts.
+        url: The URL of the server for programs on either host.
     """
 
     def __init__(self) -> None:
@@ -86,21 +86,21 @@ class TwoHosts:
         self._exits.close()
 
     def on_server_host(self, argv: Sequence[str]) -> list[str]:
-        """The words that run a program on the server's host."""
+        """The command that runs a program on the server's host."""
         return _within(self.server_host, argv)
 
     def on_worker_host(self, argv: Sequence[str]) -> list[str]:
-        """The words that run a program on the workers' host, which has a name of its own."""
+        """The command that runs a program on the workers' host, which has its own host name."""
         return _within(self.worker_host, argv)
 
     def cut(self) -> int:
-        """Cut the link: what is sent vanishes, and nobody is told; returns how many packets had passed."""
+        """Cut the link, so that packets vanish silently; returns the number of packets that had passed."""
         passed = self._packets()
         _ip("-n", self.worker_host, "link", "set", self._links[1], "down")
         return passed
 
     def repair(self) -> None:
-        """Mend the link."""
+        """Repair the link."""
         _ip("-n", self.worker_host, "link", "set", self._links[1], "up")
 
     def _packets(self) -> int:
@@ -109,8 +109,8 @@ class TwoHosts:
 
 
 def server_command(kind: ServerKind, folder: str, socket_path: str) -> list[str]:
-    """A server that listens on its host's link, and on a unix socket for the test itself."""
-    assert kind.program is not None, "only a real server listens on an address"
+    """The command of a server that listens on the link of its host, and on a unix socket for the test."""
+    assert kind.program is not None, "only a real server listens on a TCP address"
     return [
         kind.program,
         *("--bind", _SERVER_ADDRESS),
@@ -124,13 +124,13 @@ def server_command(kind: ServerKind, folder: str, socket_path: str) -> list[str]
 
 
 def _within(host: str, argv: Sequence[str]) -> list[str]:
-    """Enter the host's network, and take its name (UTS); the program itself replaces each step, so its pid is ours."""
+    """Enter the host's network and take its name. Each step replaces the process, so the pid stays the same."""
     renamed = "import os, socket, sys; socket.sethostname(sys.argv[1]); os.execvp(sys.argv[2], sys.argv[2:])"
     entered = ["nsenter", f"--net=/run/netns/{host}", "unshare", "--uts"]
     return [*entered, sys.executable, "-I", "-S", "-c", renamed, host, *argv]
 
 
 def _ip(*words: str) -> str:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
     return done.stdout

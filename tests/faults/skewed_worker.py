@@ -1,7 +1,7 @@
-"""A worker whose clock is wrong; not a test, but what tests run as a process.
+"""A worker whose clock is wrong; a program that tests run.
 
-Usage: ``skewed_worker.py SECONDS WORD…``, the words being those of the real worker's command line: its clock is so many
-seconds ahead, or behind if that is negative. Spans are what they are: no machine's clock for those ever jumps.
+Usage: ``skewed_worker.py SECONDS ARGUMENT…``, with the arguments of the real worker. Its wall clock is ``SECONDS``
+ahead, or behind if that is negative. Its monotonic clock is correct, because that clock never jumps on any machine.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Random faults for minutes under thousands of jobs of many kinds: ``make soak``.
+"""Injects random faults for minutes under thousands of jobs of many kinds: ``make soak``.
 
-``SOAK_S`` says for how long (default 600), ``SEED`` which faults (default drawn, and printed), ``SOAK_FAULTS`` which
-kinds of them (default all, by their names in ``FAULTS``). Prints the table of invariants; the exit code is 1 if one is
-violated.
+``SOAK_S`` sets the seconds (default 600), ``SEED`` the seed (default random, and printed) and ``SOAK_FAULTS`` the names
+of the faults (default all of ``FAULTS``). It prints the table of invariants, and exits with 1 if one is violated.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ from oneshot_queue import BrokerError, JobState, SyncQueue
 from oneshot_queue.client.options import JobOptions
 from oneshot_queue.errors import InterruptNotConfirmed, JobNotFound
 from tests.faults.collecting import check_invariants, until_ended
-from tests.faults.ends import EndsWatcher
 from tests.faults.fleet import Fleet
 from tests.faults.invariants import Verdict
+from tests.faults.result_watcher import ResultWatcher
 from tests.support import commands, leftovers
 from tests.support.deployment import Deployment
 from tests.support.faults import kill_connections, pause_clients
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess, kinds_for
-from tests.support.troubles import half_open, latency, resets, standstill
 from tests.support.wire import Wire
+from tests.support.wire_faults import half_open, latency, resets, stalled
 
 LEAST_JOBS: Final = 2_000
 LEAST_FAULTS: Final = 5
@@ -60,26 +59,26 @@ OPTIONS: Final[Mapping[str, JobOptions]] = {
     "outliving": {"grace": 1, "retries": 4, "retry_delay": 0.1, "retry_on": ("worker_lost",)},
     "exclusive": {"grace": 1, "exclusive": True},
 }
-"""Kind of job -> how it is enqueued."""
+"""Kind of job -> its options."""
 
 
 @dataclass
 class Soak:
-    """Everything of one soak.
+    """The state of one soak.
 
     Attributes:
-        accepted: Job -> its kind, of all whose enqueue was answered.
-        interrupted: Those whose interrupt was answered.
-        fired: Fault -> how often it struck somebody.
-        struck: How often any of them did; the thread that enqueues looks at it.
+        accepted: Job -> its kind, for jobs whose enqueue was acknowledged.
+        interrupted: Jobs whose interrupt was acknowledged.
+        fired: Fault -> how often it affected something.
+        struck: The total of ``fired``, which the enqueueing thread reads.
     """
 
     deployment: Deployment
     server: ServerProcess
     fleet: Fleet
     wire: Wire
-    dice: random.Random
-    mark: Mark
+    rng: random.Random
+    marker: ProcessMarker
     over: threading.Event = field(default_factory=threading.Event)
     accepted: dict[str, str] = field(default_factory=dict)
     interrupted: set[str] = field(default_factory=set)
@@ -87,14 +86,14 @@ class Soak:
     struck: int = 0
 
     def script(self, kind: str) -> str:
-        """What a job of a kind does."""
+        """The shell script of a kind of job."""
         match kind:
             case "quick":
                 return "echo token=$ONESHOT_TOKEN"
             case "sleeping":
                 return "sleep 0.5"
             case "leaving":
-                return f"setsid {self.mark.sleep} > /dev/null 2>&1 & {self.mark.sleep} & exit 0"
+                return f"setsid {self.marker.sleep} > /dev/null 2>&1 & {self.marker.sleep} & exit 0"
             case "noisy":
                 return "seq 5000"
             case "failing":
@@ -106,20 +105,20 @@ class Soak:
             case "delayed":
                 return ":"
             case "endless":
-                return f"setsid {self.mark.sleep} & {self.mark.sleep}"
+                return f"setsid {self.marker.sleep} & {self.marker.sleep}"
             case _:
                 raise ValueError(kind)
 
-    def produce(self, deadline_s: float, most: int, dice: random.Random) -> None:
-        """Enqueue jobs of all kinds and interrupt the endless ones, until it is time and enough has happened."""
+    def produce(self, deadline_s: float, most: int, rng: random.Random) -> None:
+        """Enqueue jobs and interrupt the endless ones, until the time is over and enough has happened."""
         settings = replace(self.deployment.settings, url=self.wire.url)
         with SyncQueue(queue=self.deployment.queue_name, settings=settings) as queue:
             while time.monotonic() < deadline_s or not self._has_seen_enough():
                 if len(self.accepted) < most and self._waiting(queue) < MOST_WAITING:
-                    self._enqueue(queue, dice.choice(KINDS))
+                    self._enqueue(queue, rng.choice(KINDS))
                 else:
                     self.over.wait(0.02)
-                self._interrupt_some(queue, dice)
+                self._interrupt_some(queue, rng)
             for job_id in self._endless():
                 self._interrupt(queue, job_id)
 
@@ -133,7 +132,7 @@ class Soak:
             return MOST_WAITING
 
     def _enqueue(self, queue: SyncQueue, kind: str) -> None:
-        # The same id until it is answered: an enqueue whose answer was lost may have been done.
+        # Repeat with the same id: an enqueue whose reply was lost may have been executed.
         job_id, argv = f"{kind}-{len(self.accepted)}", self.deployment.witness.command(self.script(kind))
         while job_id not in self.accepted:
             try:
@@ -146,10 +145,10 @@ class Soak:
     def _endless(self) -> list[str]:
         return [each for each, kind in self.accepted.items() if kind == "endless" and each not in self.interrupted]
 
-    def _interrupt_some(self, queue: SyncQueue, dice: random.Random) -> None:
+    def _interrupt_some(self, queue: SyncQueue, rng: random.Random) -> None:
         endless = self._endless()
         if len(endless) > 4:
-            self._interrupt(queue, dice.choice(endless))
+            self._interrupt(queue, rng.choice(endless))
 
     def _interrupt(self, queue: SyncQueue, job_id: str) -> None:
         while job_id not in self.interrupted:
@@ -158,40 +157,40 @@ class Soak:
             except (BrokerError, InterruptNotConfirmed):
                 continue
             except JobNotFound:
-                return  # The checker will say so.
+                return  # the checks will report it
             self.interrupted.add(job_id)
 
     def disturb(self, names: list[str]) -> None:
-        """Let one fault happen after another, until it is over: all of them in each round, in any order."""
-        deck: list[str] = []
-        while not self.over.wait(self.dice.uniform(0.5, 1.5) * FAULT_EVERY_S):
-            deck = deck or self.dice.sample(names, len(names))
-            name = deck.pop()
+        """Inject one fault after another until the soak is over, in rounds of all faults in random order."""
+        round_: list[str] = []
+        while not self.over.wait(self.rng.uniform(0.5, 1.5) * FAULT_EVERY_S):
+            round_ = round_ or self.rng.sample(names, len(names))
+            name = round_.pop()
             try:
                 has_struck = FAULTS[name](self)
             except redis.RedisError:
-                continue  # Another fault was faster: it did not happen.
+                continue  # prevented by another fault: it did not happen
             self.fired[name] += bool(has_struck)
             self.struck += bool(has_struck)
 
 
 def _freeze(soak: Soak) -> int:
-    frozen_s = soak.dice.uniform(0.1, 2.0)
-    with soak.fleet.standing_still() as pids:
+    frozen_s = soak.rng.uniform(0.1, 2.0)
+    with soak.fleet.frozen_worker() as pids:
         soak.over.wait(frozen_s)
     return len(pids)
 
 
 def _freeze_for_long(soak: Soak) -> int:
-    frozen_s = LEASE_S + soak.dice.uniform(1.0, 2.0)
-    with soak.fleet.standing_still() as pids:
+    frozen_s = LEASE_S + soak.rng.uniform(1.0, 2.0)
+    with soak.fleet.frozen_worker() as pids:
         soak.over.wait(frozen_s)
     return len(pids)
 
 
 def _freeze_server(soak: Soak) -> bool:
     soak.server.pause()
-    soak.over.wait(soak.dice.uniform(0.5, 1.5) * LEASE_S)
+    soak.over.wait(soak.rng.uniform(0.5, 1.5) * LEASE_S)
     soak.server.resume()
     return True
 
@@ -204,26 +203,26 @@ def _restart_server(soak: Soak) -> bool:
 
 
 def _slow(soak: Soak) -> int:
-    with soak.wire.suffering(latency(soak.dice.uniform(0.01, 0.3))) as trouble:
+    with soak.wire.impaired(latency(soak.rng.uniform(0.01, 0.3))) as fault:
         soak.over.wait(1.0)
-    return trouble.fired
+    return fault.fired
 
 
 def _break_replies(soak: Soak) -> bool:
-    with soak.wire.suffering(resets(soak.dice.randrange(20))) as trouble:
-        return trouble.struck.wait(1.0)
+    with soak.wire.impaired(resets(soak.rng.randrange(20))) as fault:
+        return fault.struck.wait(1.0)
 
 
-def _hold(soak: Soak) -> int:
-    with soak.wire.suffering(standstill()) as trouble:
-        soak.over.wait(soak.dice.uniform(0.1, 1.5))
-    return trouble.fired
+def _stall(soak: Soak) -> int:
+    with soak.wire.impaired(stalled()) as fault:
+        soak.over.wait(soak.rng.uniform(0.1, 1.5))
+    return fault.fired
 
 
-def _deafen(soak: Soak) -> bool:
-    number = soak.dice.randrange(3)
-    with soak.wire.suffering(half_open(on=lambda connection: connection.number % 3 == number)) as trouble:
-        return trouble.struck.wait(1.0)
+def _half_open(soak: Soak) -> bool:
+    number = soak.rng.randrange(3)
+    with soak.wire.impaired(half_open(on=lambda connection: connection.number % 3 == number)) as fault:
+        return fault.struck.wait(1.0)
 
 
 def _forget_scripts(soak: Soak) -> int:
@@ -243,23 +242,23 @@ FAULTS: Final[dict[str, Callable[[Soak], int]]] = {
     "reset_connections": lambda soak: soak.wire.reset(),
     "break_replies": _break_replies,
     "slow_wire": _slow,
-    "hold_wire": _hold,
-    "half_open_wire": _deafen,
+    "hold_wire": _stall,
+    "half_open_wire": _half_open,
     "kill_clients": lambda soak: kill_connections(soak.deployment.redis),
     "kill_subscribers": lambda soak: kill_connections(soak.deployment.redis, "pubsub"),
     "forget_scripts": _forget_scripts,
     "pause_clients": lambda soak: pause_clients(soak.deployment.redis, 0.3) > 0,
 }
-"""Name -> makes it happen once, and returns whether it has struck anybody (or how many)."""
+"""Name -> injects the fault once; returns whether (or how many times) it affected something."""
 
 
 def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
-    """Soak once."""
+    """Run one soak; returns the verdict and the final state."""
     (kind,) = kinds_for(crossed=False)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oq-soak-")))
         commands.provide_missing(folder)
-        # What is answered is on disk: with everysec a kill may lose a little, and that is Redis' to lose, not ours.
+        # Write everything to disk before replying: with everysec, Redis itself may lose writes when it is killed.
         server = ServerProcess(kind, options=["--appendfsync", "always"])
         stack.callback(server.close)
         server.start()
@@ -269,17 +268,17 @@ def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
         )
         wire = stack.enter_context(Wire(server.socket_path))
         stack.callback(deployment.close)
-        dice, mark = random.Random(seed), Mark()
-        fleet = Fleet(deployment, wire.url, size=3, concurrency=4, dice=dice)
-        ends = stack.enter_context(EndsWatcher(deployment))
-        soak = Soak(deployment, server, fleet, wire, dice, mark)
-        # The faults happen in this thread: a server that one of them starts anew would die with any other.
+        rng, marker = random.Random(seed), ProcessMarker()
+        fleet = Fleet(deployment, wire.url, size=3, concurrency=4, rng=rng)
+        watcher = stack.enter_context(ResultWatcher(deployment))
+        soak = Soak(deployment, server, fleet, wire, rng, marker)
+        # Inject faults in this thread: a restarted server dies with the thread that started it.
         producing = stack.enter_context(ThreadPoolExecutor(1)).submit(
             soak.produce,
             time.monotonic() + soak_s,
             max(LEAST_JOBS, round(soak_s * JOBS_PER_S)),
-            # Drawn in this thread: two that draw from the same dice would never do it in the same order again.
-            random.Random(dice.random()),
+            # A generator of its own: two threads that share one would not be reproducible.
+            random.Random(rng.random()),
         )
         producing.add_done_callback(lambda _: soak.over.set())
         soak.disturb(names)
@@ -292,9 +291,9 @@ def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
             deployment,
             acknowledged=soak.accepted,
             interrupted=soak.interrupted,
-            ends=ends,
+            watcher=watcher,
             expected=dict.fromkeys(noisy[:200], NOISE),
-            strays=mark.alive,
+            strays=marker.alive,
             is_prompt=False,
             limit_s=1.0,
         )
@@ -303,7 +302,7 @@ def run(soak_s: float, seed: int, names: list[str]) -> tuple[Verdict, Soak]:
 
 
 def main() -> int:
-    """Soak as the environment says, and print what held."""
+    """Run the soak that the environment describes, and print the invariants."""
     soak_s = float(os.environ.get("SOAK_S") or 600)
     seed = int(os.environ.get("SEED") or secrets.randbelow(2**32))
     names = (os.environ.get("SOAK_FAULTS") or ",".join(FAULTS)).split(",")

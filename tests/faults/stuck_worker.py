@@ -1,8 +1,8 @@
-"""A worker whose event loop can be blocked; not a test, but what tests run as a process.
+"""A worker whose event loop can be blocked; a program that tests run.
 
-Usage: ``stuck_worker.py PLACE FILE WORD…``, the words being those of the real worker's command line: nothing happens in
-the worker process for as long as the file is there, from when it comes to the place: ``renewal`` of its lease, or
-``start`` of a command. It says so when it begins.
+Usage: ``stuck_worker.py PLACE FILE ARGUMENT…``, with the arguments of the real worker. While the file exists, the
+worker process blocks when it reaches the place: ``renewal`` of its lease, or ``start`` of a command. It prints
+``stuck`` when it begins to block.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A worker that dies or stands still leaves no process, and each of its jobs is decided once."""
+"""A worker that dies or is frozen leaves no process, and each of its jobs is settled once."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from oneshot_queue import Cause, JobState, Priority
 from oneshot_queue.workers.ipc.journal_format import HEADER_BYTES, LEASE, boot_id, read_journal
 from oneshot_queue.workers.processes.procfs import children_of
 from tests.faults.collecting import check_invariants
-from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
+from tests.faults.result_watcher import ResultWatcher
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import frozen, kill_process, states_of_threads
-from tests.support.marks import Mark
-from tests.support.waiting import wait_until
+from tests.support.markers import ProcessMarker
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 @case("P3")
-def test_a_killed_worker_leaves_no_process_within_two_seconds(own_deployment: Deployment, mark: Mark) -> None:
+def test_killed_worker_leaves_no_process_after_two_seconds(own_deployment: Deployment, marker: ProcessMarker) -> None:
     worker = own_deployment.start_worker(concurrency=4)
     scripts = [
-        f"{mark.sleep} & {mark.sleep}",
-        f"setsid {mark.sleep} & {mark.sleep}",
-        f"(setsid sh -c '({mark.sleep} &)' &); {mark.sleep}",
-        f"setsid env -i {mark.sleep} & {mark.sleep}",
+        f"{marker.sleep} & {marker.sleep}",
+        f"setsid {marker.sleep} & {marker.sleep}",
+        f"(setsid sh -c '({marker.sleep} &)' &); {marker.sleep}",
+        f"setsid env -i {marker.sleep} & {marker.sleep}",
     ]
     jobs = [own_deployment.enqueue(script) for script in scripts]
-    wait_until(mark.alive, lambda seen: len(seen) == 8, what="all sleepers")
+    wait_until(marker.alive, lambda seen: len(seen) == 8, what="all sleepers")
 
     kill_process(worker.pids_of_workers[0])
 
-    wait_until(mark.alive, lambda left: not left, what="all processes to be gone", limit_s=2.0)
+    wait_until(marker.alive, lambda left: not left, what="all processes to be gone", limit_s=2.0)
     ids = [job.id for job in jobs]
-    assert_invariants(check_invariants(own_deployment, acknowledged=ids, strays=mark.alive))
+    assert_invariants(check_invariants(own_deployment, acknowledged=ids, strays=marker.alive))
     assert {(record_of(job).state, record_of(job).cause) for job in jobs} == {(JobState.FAILED, Cause.WORKER_LOST)}
 
 
 @case("N11")
-def test_an_interrupted_job_whose_worker_dies_before_it_acts_ends_interrupted(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+def test_interrupted_job_whose_worker_dies_before_it_acts_ends_interrupted(
+    own_deployment: Deployment, watcher: ResultWatcher, marker: ProcessMarker
 ) -> None:
     own_deployment.tune(lease_s=3.0)
     worker = own_deployment.start_worker()
-    job = own_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}")
+    job = own_deployment.enqueue(f"setsid {marker.sleep} & {marker.sleep}")
     own_deployment.witness.until("start", job.id)
 
     (pid,) = worker.pids_of_workers
@@ -56,83 +56,85 @@ def test_an_interrupted_job_whose_worker_dies_before_it_acts_ends_interrupted(
         kill_process(pid)
 
     assert_invariants(
-        check_invariants(own_deployment, acknowledged=[job.id], interrupted=[job.id], ends=ends, strays=mark.alive)
+        check_invariants(
+            own_deployment, acknowledged=[job.id], interrupted=[job.id], watcher=watcher, strays=marker.alive
+        )
     )
     assert record_of(job).state is JobState.INTERRUPTED
 
 
 @case("D4")
 @pytest.mark.timeout(120)
-def test_a_worker_that_wakes_after_its_lease_is_refused_and_ends_what_it_ran(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+def test_worker_that_wakes_after_its_lease_is_fenced_and_ends_its_jobs(
+    own_deployment: Deployment, watcher: ResultWatcher, marker: ProcessMarker
 ) -> None:
     own_deployment.tune(lease_s=3.0)
     sleeper = own_deployment.start_worker(concurrency=2)
-    job = own_deployment.enqueue(f"echo token=$ONESHOT_TOKEN; setsid {mark.sleep} & {mark.sleep}")
+    job = own_deployment.enqueue(f"echo token=$ONESHOT_TOKEN; setsid {marker.sleep} & {marker.sleep}")
     own_deployment.witness.until("start", job.id)
     own_deployment.start_worker(concurrency=2)
 
     with frozen(*sleeper.pids_of_workers):
-        wait_until(lambda: record_of(job), lambda seen: seen.state.is_final, what="the job to be decided")
-        assert mark.alive(), "its processes cannot have been ended yet"
+        wait_until(lambda: record_of(job), lambda seen: seen.state.is_final, what="the job to be settled")
+        assert marker.alive(), "the fault did not happen: the frozen worker's processes are gone"
 
-    assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], ends=ends, strays=mark.alive))
+    assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], watcher=watcher, strays=marker.alive))
     assert (record_of(job).state, record_of(job).cause) == (JobState.FAILED, Cause.WORKER_LOST)
     after = own_deployment.enqueue()
-    assert after.wait(timeout=20).state is JobState.COMPLETED
+    assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
 
 
 @case("D4")
 @pytest.mark.timeout(120)
-def test_a_worker_that_stood_still_between_claim_and_start_starts_nothing_that_was_decided_meanwhile(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+def test_worker_frozen_between_claim_and_start_starts_no_job_that_was_settled_meanwhile(
+    own_deployment: Deployment, watcher: ResultWatcher, marker: ProcessMarker
 ) -> None:
     own_deployment.tune(lease_s=3.0)
     stopper = own_deployment.enqueue("kill -STOP $PPID", priority="high")
-    # None that asks for a retry: to end such a one in time, its supervisor may have to kill the worker.
+    # No retries: to end a retried job in time, the supervisor may have to kill the worker.
     jobs = [own_deployment.enqueue() for _ in range(40)]
     sleeper = own_deployment.start_worker(concurrency=41)
     own_deployment.witness.until("start", stopper.id)
     (pid,) = sleeper.pids_of_workers
-    wait_until(lambda: states_of_threads(pid), {"T"}.__eq__, what="the worker to stand still")
-    # What was started has ended; nobody reaps it.
+    wait_until(lambda: states_of_threads(pid), {"T"}.__eq__, what="the worker to stop")
+    # The started commands have ended; the frozen worker does not reap them.
     wait_until(lambda: {state for child in children_of(pid) for state in states_of_threads(child)}, set().__eq__)
     claimed = {job.id for job in jobs if record_of(job).state is JobState.RUNNING}
 
     own_deployment.start_worker(concurrency=41)
-    wait_until(lambda: all(record_of(job).state.is_final for job in jobs), what="all jobs to be decided")
+    wait_until(lambda: all(record_of(job).state.is_final for job in jobs), what="all jobs to be settled")
     unstarted = claimed - first_starts(own_deployment)
-    assert len(unstarted) > 1, "the fault did not happen: all that were claimed had been started"
+    assert len(unstarted) > 1, "the fault did not happen: all claimed jobs had been started"
     os.kill(pid, signal.SIGCONT)
 
     sleeper.wait_for("is lost; ending its jobs")
     ids = [stopper.id, *(job.id for job in jobs)]
-    assert_invariants(check_invariants(own_deployment, acknowledged=ids, ends=ends, strays=mark.alive))
-    # It may have stood still right between the last look at its lease and the start itself.
+    assert_invariants(check_invariants(own_deployment, acknowledged=ids, watcher=watcher, strays=marker.alive))
+    # It may have been stopped right between its last check of the lease and a start.
     assert len(unstarted & first_starts(own_deployment)) <= 1
 
 
 def first_starts(deployment: Deployment) -> set[str]:
-    """The jobs whose first attempt has been started."""
+    """The jobs whose first attempt has started."""
     return {each.job_id for each in deployment.witness.of("start") if each.attempt == 1}
 
 
 @case("D16")
-def test_a_worker_that_is_started_again_under_its_name_finds_each_of_its_jobs_decided_once(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+def test_jobs_of_a_killed_worker_are_settled_once_when_it_restarts_under_its_name(
+    own_deployment: Deployment, watcher: ResultWatcher, marker: ProcessMarker
 ) -> None:
     own_deployment.tune(lease_s=3.0)
     former = own_deployment.start_worker(concurrency=2, arguments=["--name", "same"])
-    running = [own_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}") for _ in range(2)]
+    running = [own_deployment.enqueue(f"setsid {marker.sleep} & {marker.sleep}") for _ in range(2)]
     waiting = [own_deployment.enqueue() for _ in range(5)]
-    wait_until(mark.alive, lambda seen: len(seen) == 4, what="all sleepers")
+    wait_until(marker.alive, lambda seen: len(seen) == 4, what="all sleepers")
 
     former.kill()
-    assert mark.alive(), "nobody can have ended them yet"
+    assert marker.alive(), "the fault did not happen: the processes of the killed worker are gone"
     own_deployment.start_worker(concurrency=2, arguments=["--name", "same"])
 
     ids = [job.id for job in (*running, *waiting)]
-    assert_invariants(check_invariants(own_deployment, acknowledged=ids, ends=ends, strays=mark.alive))
+    assert_invariants(check_invariants(own_deployment, acknowledged=ids, watcher=watcher, strays=marker.alive))
     assert {(record_of(job).state, record_of(job).cause) for job in running} == {(JobState.FAILED, Cause.WORKER_LOST)}
     assert {record_of(job).state for job in waiting} == {JobState.COMPLETED}
     assert own_deployment.witness.times("start") == dict.fromkeys(ids, 1)
@@ -140,25 +142,27 @@ def test_a_worker_that_is_started_again_under_its_name_finds_each_of_its_jobs_de
 
 @case("D15")
 @pytest.mark.timeout(120)
-def test_a_job_whose_pending_entry_an_operator_dropped_is_found_though_its_worker_is_gone(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark, tmp_path: Path
+def test_job_of_a_dead_worker_is_settled_even_without_its_pending_entry(
+    own_deployment: Deployment, watcher: ResultWatcher, marker: ProcessMarker, tmp_path: Path
 ) -> None:
     own_deployment.tune(lease_s=3.0)
     lost_worker = own_deployment.start_worker(concurrency=1)
-    running, waiting = own_deployment.enqueue(mark.sleep), own_deployment.enqueue()
-    wait_until(mark.alive, what="the sleeper")
+    running, waiting = own_deployment.enqueue(marker.sleep), own_deployment.enqueue()
+    wait_until(marker.alive, what="the sleeper")
     (lease,) = own_deployment.leases()
 
     dropped = own_deployment.redis.xgroup_delconsumer(own_deployment.keys.ready(Priority.NORMAL), "workers", lease)
     lost_worker.kill()
     assert dropped == 1, "the fault did not happen"
-    for pid in mark.alive():
+    for pid in marker.alive():
         kill_process(pid)
-    # On another host: there are no notes of what the lost one ran, and no entry says it any more.
+    # As on another host: no journal and no pending entry tells what the dead worker ran.
     worker = own_deployment.start_worker(concurrency=1, environment={"XDG_STATE_HOME": str(tmp_path / "elsewhere")})
 
     ids = [running.id, waiting.id]
-    assert_invariants(check_invariants(own_deployment, acknowledged=ids, ends=ends, strays=mark.alive, limit_s=70))
+    assert_invariants(
+        check_invariants(own_deployment, acknowledged=ids, watcher=watcher, strays=marker.alive, limit_s=70)
+    )
     worker.wait_for(f"decided job {running.id}, which nobody held")
     record = record_of(running)
     assert (record.state, record.cause, record.is_confirmed) == (JobState.FAILED, Cause.WORKER_LOST, False)
@@ -167,28 +171,28 @@ def test_a_job_whose_pending_entry_an_operator_dropped_is_found_though_its_worke
 
 
 @case("D2")
-def test_a_job_of_which_a_crash_of_the_machine_left_no_note_is_not_started_again(
-    own_deployment: Deployment, mark: Mark
+def test_job_that_a_machine_crash_removed_from_the_journal_is_not_started_again(
+    own_deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = own_deployment.start_worker(concurrency=1)
-    job = own_deployment.enqueue(mark.sleep)
+    job = own_deployment.enqueue(marker.sleep)
     own_deployment.witness.until("start", job.id)
-    (notes,) = own_deployment.state_folder.glob("oneshot-queue/workers/*/notes")
+    (journal,) = own_deployment.state_folder.glob("oneshot-queue/workers/*/notes")
     worker.kill()
-    for pid in mark.alive():
+    for pid in marker.alive():
         kill_process(pid)
 
-    # What the memory of a machine held of a file does not always reach its disk; and it is another boot now.
-    with notes.open("r+b") as file:
+    # A machine crash loses file contents that did not reach the disk; and the boot id is another one.
+    with journal.open("r+b") as file:
         raw = file.read()
         assert [slot.job_id for slot in read_journal(raw).slots] == [job.id]
         file.seek(raw.index(boot_id().encode()))
         file.write(b"0" * len(boot_id()))
         file.seek(HEADER_BYTES + LEASE.size)
         file.write(bytes(len(raw) - HEADER_BYTES - LEASE.size))
-    assert read_journal(notes.read_bytes()).slots == ()
+    assert read_journal(journal.read_bytes()).slots == ()
     own_deployment.start_worker(concurrency=1)
 
-    assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], strays=mark.alive))
+    assert_invariants(check_invariants(own_deployment, acknowledged=[job.id], strays=marker.alive))
     assert (record_of(job).state, record_of(job).cause) == (JobState.FAILED, Cause.WORKER_LOST)
     assert own_deployment.witness.times("start") == {job.id: 1}

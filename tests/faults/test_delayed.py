@@ -1,4 +1,4 @@
-"""A job that is due while nobody is there runs once when somebody is."""
+"""A delayed job that becomes due runs once, whoever promotes it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import Monitor
 from tests.support.servers import ServerProcess
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 WORKERS = 10
 DELAY_S = 1.5
 
 
 @case("D11")
-def test_a_job_due_while_no_worker_was_there_runs_once_although_ten_come_at_once(own_deployment: Deployment) -> None:
+def test_job_that_was_due_without_a_worker_runs_once_when_ten_workers_start(own_deployment: Deployment) -> None:
     job = own_deployment.enqueue(delay=1)
     due = own_deployment.redis.time()[0] + 2
     wait_until(lambda: own_deployment.redis.time()[0] >= due, what="the job to be due")
@@ -33,7 +33,7 @@ def test_a_job_due_while_no_worker_was_there_runs_once_although_ten_come_at_once
 
 
 @case("D11")
-def test_a_job_that_ten_workers_promote_at_the_same_instant_stands_and_starts_once(
+def test_job_that_ten_workers_promote_at_once_starts_once(
     real_deployment: Deployment, fresh_server: ServerProcess
 ) -> None:
     for _ in range(WORKERS):
@@ -42,7 +42,7 @@ def test_a_job_that_ten_workers_promote_at_the_same_instant_stands_and_starts_on
         job = real_deployment.enqueue(delay=DELAY_S)
         began = time.monotonic()
 
-        # Each asks at least once meanwhile, and no more than once: it waits for the answer before it asks again.
+        # Each worker sends exactly one promotion meanwhile: it waits for the reply before the next.
         fresh_server.pause()
         wait_until(lambda: time.monotonic() - began, lambda passed_s: passed_s > DELAY_S + 1, what="the job to be due")
         fresh_server.resume()
@@ -50,13 +50,15 @@ def test_a_job_that_ten_workers_promote_at_the_same_instant_stands_and_starts_on
         due_s = (record_of(job).created_ms / 1000) + DELAY_S
         promotions = [at_s for at_s in monitor.instants_of(script("promote").sha) if at_s >= due_s]
 
-    assert len([at_s for at_s in promotions if at_s < promotions[0] + 0.2]) >= 3, "too few promoted at once"
+    assert len([at_s for at_s in promotions if at_s < promotions[0] + 0.2]) >= 3, (
+        "the fault did not happen: too few workers promoted at once"
+    )
     assert_invariants(check_invariants(real_deployment, acknowledged=[job.id]))
     assert real_deployment.witness.times("start") == {job.id: 1}
 
 
 @case("N13")
-def test_a_delayed_job_that_is_interrupted_is_gone_from_the_delayed_and_never_starts(
+def test_interrupted_delayed_job_leaves_the_delayed_set_and_never_starts(
     own_deployment: Deployment,
 ) -> None:
     job = own_deployment.enqueue(delay=1)
@@ -68,6 +70,6 @@ def test_a_delayed_job_that_is_interrupted_is_gone_from_the_delayed_and_never_st
     assert own_deployment.redis.zcard(delayed) == 0
     own_deployment.start_worker()
     other = own_deployment.enqueue(delay=2)
-    assert other.wait(timeout=20).state is JobState.COMPLETED
+    assert other.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert_invariants(check_invariants(own_deployment, acknowledged=[job.id, other.id], interrupted=[job.id]))
     assert own_deployment.witness.times("start") == {other.id: 1}

@@ -1,4 +1,4 @@
-"""Two hosts, and a link between them that is cut: what runs goes on, and what was written arrives when it is mended."""
+"""The link between two hosts is cut: jobs run on, and their output arrives after the repair."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 
 from oneshot_queue import Cause, JobState
 from tests.faults.collecting import check_invariants
-from tests.faults.ends import EndsWatcher
 from tests.faults.hosts import TwoHosts, missing_permission, server_command
 from tests.faults.invariants import assert_invariants
+from tests.faults.result_watcher import ResultWatcher
 from tests.support.cases import case
 from tests.support.deployment import Deployment, output_of, record_of
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerKind
 from tests.support.waiting import wait_until
 from tests.support.worker_process import PROGRAM
@@ -37,9 +37,9 @@ def hosts() -> Iterator[TwoHosts]:
 def far_deployment(
     hosts: TwoHosts, server_kind: ServerKind, namespace: str, queue_name: str, tmp_path: Path
 ) -> Iterator[Deployment]:
-    """A server on one host; the test asks it by its unix socket, workers on the other host by the link."""
+    """A server on one host, which workers on the other host use by the link and the test by its unix socket."""
     if not server_kind.is_real:
-        pytest.skip("fakeredis listens on no address")
+        pytest.skip("fakeredis does not listen on TCP")
     folder = tmp_path / "server"
     folder.mkdir()
     socket_path = folder / "s"
@@ -58,8 +58,8 @@ def far_deployment(
 
 
 @case("R11")
-def test_a_worker_on_a_host_that_is_cut_off_for_a_while_loses_nothing(
-    far_deployment: Deployment, hosts: TwoHosts, mark: Mark, tmp_path: Path
+def test_worker_that_is_cut_off_for_a_while_loses_no_job_and_no_output(
+    far_deployment: Deployment, hosts: TwoHosts, marker: ProcessMarker, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     worker = far_deployment.start_worker(url=hosts.url, concurrency=2, program=hosts.on_worker_host(PROGRAM))
@@ -68,18 +68,18 @@ def test_a_worker_on_a_host_that_is_cut_off_for_a_while_loses_nothing(
     waiting = far_deployment.enqueue("echo after")
     far_deployment.witness.until_count("start", 2)
 
-    with EndsWatcher(far_deployment) as ends:
+    with ResultWatcher(far_deployment) as watcher:
         assert hosts.cut() > 0
         gate.touch()
         far_deployment.witness.until("end", within.id)
         worker.wait_for("cannot ")
-        assert record_of(within).state is JobState.RUNNING, "the link was not cut"
+        assert record_of(within).state is JobState.RUNNING, "the fault did not happen: the link was not cut"
         hosts.repair()
         Path(f"{gate}-2").touch()
 
         jobs = [within, through, waiting]
         verdict = check_invariants(
-            far_deployment, acknowledged=[job.id for job in jobs], ends=ends, strays=mark.alive, limit_s=40
+            far_deployment, acknowledged=[job.id for job in jobs], watcher=watcher, strays=marker.alive, limit_s=40
         )
     assert_invariants(verdict)
     assert [output_of(job)[0] for job in jobs] == [b"within\n", b"through\n", b"after\n"]
@@ -89,31 +89,31 @@ def test_a_worker_on_a_host_that_is_cut_off_for_a_while_loses_nothing(
 
 @pytest.mark.thorough
 @pytest.mark.timeout(90)
-def test_the_jobs_of_a_host_that_vanishes_are_decided_soon_and_it_writes_nothing_when_it_returns(
-    far_deployment: Deployment, hosts: TwoHosts, mark: Mark
+def test_jobs_of_a_vanished_host_are_settled_and_it_writes_nothing_when_it_returns(
+    far_deployment: Deployment, hosts: TwoHosts, marker: ProcessMarker
 ) -> None:
     far_deployment.tune(lease_s=LEASE_S)
     vanishing = far_deployment.start_worker(url=hosts.url, concurrency=2, program=hosts.on_worker_host(PROGRAM))
-    lost = far_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}")
-    script = f'[ "$ONESHOT_ATTEMPT" = 2 ] && exit; setsid {mark.sleep} & {mark.sleep}'
+    lost = far_deployment.enqueue(f"setsid {marker.sleep} & {marker.sleep}")
+    script = f'[ "$ONESHOT_ATTEMPT" = 2 ] && exit; setsid {marker.sleep} & {marker.sleep}'
     again = far_deployment.enqueue(script, retries=1, retry_on=["worker_lost"], retry_delay=0.1)
-    wait_until(mark.alive, lambda seen: len(seen) == 4, what="all sleepers")
+    wait_until(marker.alive, lambda seen: len(seen) == 4, what="all sleepers")
     far_deployment.start_worker(concurrency=1)
 
-    with EndsWatcher(far_deployment) as ends:
+    with ResultWatcher(far_deployment) as watcher:
         assert hosts.cut() > 0
         began = time.monotonic()
         for job in (lost, again):
             wait_until(lambda job=job: record_of(job), lambda seen: seen.state.is_final, what=f"job {job.id}")  # type: ignore[misc]
         assert time.monotonic() - began < 2 * LEASE_S + 5
-        assert len(mark.alive()) == 2, "the one that may start again has ended, the other cannot have heard"
+        assert len(marker.alive()) == 2, "only the job with retries ends on the host that is cut off"
         written = record_of(lost)
         hosts.repair()
-        wait_until(mark.alive, lambda left: not left, what="the processes on the returning host to end")
+        wait_until(marker.alive, lambda left: not left, what="the processes on the returning host to end")
 
         after = [far_deployment.enqueue() for _ in range(6)]
         ids = [job.id for job in (lost, again, *after)]
-        verdict = check_invariants(far_deployment, acknowledged=ids, ends=ends, strays=mark.alive)
+        verdict = check_invariants(far_deployment, acknowledged=ids, watcher=watcher, strays=marker.alive)
     assert_invariants(verdict)
     assert (written.state, written.cause) == (JobState.FAILED, Cause.WORKER_LOST)
     assert record_of(lost) == written

@@ -1,4 +1,4 @@
-"""A checker that cannot fail is worth nothing: each invariant is seen to be violated when it is, and only then."""
+"""The checks find every violation of an invariant, and only violations."""
 
 from __future__ import annotations
 
@@ -56,25 +56,25 @@ def a_chunk(data: bytes, missing: int = 0, attempt: int = 1) -> OutputChunk:
     return OutputChunk(OutputStream.STDOUT, data, at_ms=1001, cursor="1", missing=missing, attempt=attempt)
 
 
-def said(event: str, *, attempt: int = 1, token: str = "100") -> witness.Testimony:
-    return witness.Testimony("a", attempt, token, 4000 + attempt, event)
+def an_event(event: str, *, attempt: int = 1, token: str = "100") -> witness.WitnessEvent:
+    return witness.WitnessEvent("a", attempt, token, 4000 + attempt, event)
 
 
-def sound() -> dict[str, Any]:
-    """The evidence of a job that did all it should."""
+def sound_evidence() -> dict[str, Any]:
+    """The evidence of a job without any violation."""
     return {
         "acknowledged": ["a"],
         "interrupted": ["a"],
         "records": {"a": a_record()},
         "tokens": {"a": "100"},
-        "heard": [said("start"), said("end")],
+        "events": [an_event("start"), an_event("end")],
         "witnessed": ["a"],
-        "watched_ends": 1,
+        "watched_results": 1,
         "expected": {"a": b"hello"},
         "stored": {"a": [a_chunk(b"hello")]},
         "grown": {"worker": (Footprint(10, 4, 1, 0), Footprint(10, 4, 1, 0))},
         "secrets": {"password": "canary"},
-        "texts": {"log": "all is well"},
+        "texts": {"log": "worker ready"},
     }
 
 
@@ -83,7 +83,7 @@ RETRIED = rows(CREATED, RUNNING, FAILED) + rows(CREATED, RUNNING, COMPLETED, att
 VIOLATIONS: list[tuple[str, dict[str, Any]]] = [
     ("I1", {"records": {}, "unreadable": {"a": "no such job"}}),
     ("I1", {"records": {"a": a_record(CREATED, RUNNING)}}),
-    ("I2", {"changed_ends": ["a ended COMPLETED and is now FAILED"]}),
+    ("I2", {"changed_results": ["a ended as COMPLETED and is now FAILED"]}),
     ("I2h", {"records": {"a": a_record(CREATED, RUNNING, COMPLETED, COMPLETED)}}),
     ("I2h", {"records": {"a": a_record(CREATED, RUNNING, COMPLETED, state=FAILED)}}),
     ("I3", {"records": {"a": a_record(RUNNING, COMPLETED)}}),
@@ -98,20 +98,23 @@ VIOLATIONS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("I3", {"records": {"a": a_record(history=(*rows(CREATED, FAILED), GIVEN_BACK), state=CREATED)}}),
     ("I3", {"records": {"a": a_record(CREATED, RUNNING, CREATED)}}),
-    ("I4", {"heard": [said("start"), said("start"), said("end")]}),
-    ("I4", {"heard": []}),
+    ("I4", {"events": [an_event("start"), an_event("start"), an_event("end")]}),
+    ("I4", {"events": []}),
     ("I4", {"records": {"a": a_record(history=RETRIED, attempt=2)}}),
-    ("I4", {"heard": [said("start"), said("start", attempt=2, token="200")], "tokens": {"a": "200"}}),
-    ("I5", {"heard": [said("start"), said("overlap", attempt=2)]}),
-    ("I5", {"heard": [said("start"), said("start", attempt=2, token="200"), said("end")]}),
+    ("I4", {"events": [an_event("start"), an_event("start", attempt=2, token="200")], "tokens": {"a": "200"}}),
+    ("I5", {"events": [an_event("start"), an_event("overlap", attempt=2)]}),
+    ("I5", {"events": [an_event("start"), an_event("start", attempt=2, token="200"), an_event("end")]}),
     ("I6", {"tokens": {"a": "99"}}),
-    ("I6", {"heard": [said("start", token="300"), said("start", attempt=2, token="200")], "tokens": {"a": "300"}}),
+    (
+        "I6",
+        {"events": [an_event("start", token="300"), an_event("start", attempt=2, token="200")], "tokens": {"a": "300"}},
+    ),
     ("I6", {"stored": {"a": [a_chunk(b"token=77\n")]}, "expected": {}}),
     (
         "I6",
         {
             "records": {"a": a_record(history=RETRIED, attempt=2)},
-            "heard": [said("start"), said("start", attempt=2, token="200")],
+            "events": [an_event("start"), an_event("start", attempt=2, token="200")],
             "tokens": {"a": "200"},
             "stored": {"a": [a_chunk(b"token=100\n"), a_chunk(b"token=200\ntoken=100\n", attempt=2)]},
             "expected": {},
@@ -136,33 +139,35 @@ VIOLATIONS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def test_sound_evidence_violates_nothing_and_everything_was_looked_at() -> None:
-    verdict = judge(Evidence(**sound()))
+def test_sound_evidence_has_no_violation_and_is_checked_in_full() -> None:
+    verdict = judge(Evidence(**sound_evidence()))
 
     assert_invariants(verdict)
-    assert [each.name for each in verdict.findings if not each.checked] == ["I5"], "only one attempt was started"
+    assert [each.name for each in verdict.findings if not each.checked] == ["I5"], "there is only one attempt"
 
 
-def test_evidence_of_nothing_is_no_evidence() -> None:
+def test_evidence_without_any_job_is_refused() -> None:
     with pytest.raises(AssertionError, match=r"\['I1', 'I4'\]"):
         assert_invariants(judge(Evidence()))
     assert_invariants(judge(Evidence()), unseen=["I1", "I4"])
     with pytest.raises(AssertionError, match="expects"):
-        assert_invariants(judge(Evidence(**sound())), unseen=["I4"])
+        assert_invariants(judge(Evidence(**sound_evidence())), unseen=["I4"])
 
 
-def test_what_was_skipped_does_not_count_as_looked_at() -> None:
+def test_skipped_items_are_not_counted_as_checked() -> None:
     running = {"records": {"a": a_record(CREATED, RUNNING)}, "leftovers": ["1 entry"], "alive": {"100": [4001]}}
 
-    checked = {each.name: each.checked for each in judge(Evidence(**sound() | running)).findings}
+    checked = {each.name: each.checked for each in judge(Evidence(**sound_evidence() | running)).findings}
 
     assert (checked["I8"], checked["I9"]) == (0, 0)
-    assert {each.name: each.checked for each in judge(Evidence(**sound() | {"records": {}})).findings}["I10"] == 0
+    assert {each.name: each.checked for each in judge(Evidence(**sound_evidence() | {"records": {}})).findings}[
+        "I10"
+    ] == 0
 
 
 @pytest.mark.parametrize(("name", "changed"), VIOLATIONS)
 def test_violation_is_found(name: str, changed: dict[str, Any]) -> None:
-    verdict = judge(Evidence(**sound() | changed))
+    verdict = judge(Evidence(**sound_evidence() | changed))
 
     (finding,) = [each for each in verdict.findings if each.name == name]
     assert finding.violations
@@ -171,7 +176,7 @@ def test_violation_is_found(name: str, changed: dict[str, Any]) -> None:
     assert len(verdict.table().splitlines()) == 1 + len(CHECKS)
 
 
-def test_every_invariant_has_a_violation_that_is_found() -> None:
+def test_every_invariant_has_a_test_of_its_violation() -> None:
     assert {name for name, _ in VIOLATIONS} == {name for name, _, _ in CHECKS}
 
 
@@ -185,7 +190,7 @@ def test_every_invariant_has_a_violation_that_is_found() -> None:
     ],
     ids=["silence", "rejected", "given back", "retried"],
 )
-def test_paths_that_the_machine_allows_are_no_violation(history: tuple[HistoryRow, ...]) -> None:
+def test_paths_of_the_state_machine_are_no_violation(history: tuple[HistoryRow, ...]) -> None:
     record = a_record(history=history, state=history[-1].state, attempt=history[-1].attempt)
 
     assert judge(Evidence(records={"a": record})).violations == []
@@ -194,14 +199,16 @@ def test_paths_that_the_machine_allows_are_no_violation(history: tuple[HistoryRo
 def test_output_that_was_dropped_and_counted_is_no_violation() -> None:
     record = a_record(output=OutputTotals(5, 3))
 
-    verdict = judge(Evidence(**sound() | {"records": {"a": record}, "stored": {"a": [a_chunk(b"lo", missing=3)]}}))
+    verdict = judge(
+        Evidence(**sound_evidence() | {"records": {"a": record}, "stored": {"a": [a_chunk(b"lo", missing=3)]}})
+    )
 
     assert verdict.violations == []
 
 
-def test_output_that_died_with_its_worker_is_a_violation_only_if_nobody_says_so() -> None:
-    lost = {"stored": {"a": [a_chunk(b"he")]}}
-    told = a_record(error="its worker process died before …; the end of its output may be missing")
+def test_output_lost_with_its_worker_is_a_violation_unless_the_record_says_so() -> None:
+    missing = {"stored": {"a": [a_chunk(b"he")]}}
+    record = a_record(error="its worker process died before …; the end of its output may be missing")
 
-    assert judge(Evidence(**sound() | lost)).violations
-    assert judge(Evidence(**sound() | lost | {"records": {"a": told}})).violations == []
+    assert judge(Evidence(**sound_evidence() | missing)).violations
+    assert judge(Evidence(**sound_evidence() | missing | {"records": {"a": record}})).violations == []

@@ -1,4 +1,4 @@
-"""Workers that are replaced one after the other, as in a deployment: no job fails of it, and none starts twice."""
+"""Workers that are replaced one after the other: no job fails or starts twice."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 
 from oneshot_queue import Cause, JobState
 from tests.faults.collecting import check_invariants
-from tests.faults.ends import EndsWatcher
 from tests.faults.invariants import assert_invariants
+from tests.faults.result_watcher import ResultWatcher
 from tests.support.deployment import Deployment, record_of
-from tests.support.marks import Mark
-from tests.support.waiting import wait_until
+from tests.support.markers import ProcessMarker
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 @pytest.mark.thorough
 @pytest.mark.timeout(120)
-def test_four_workers_are_restarted_one_by_one_under_load_and_no_job_fails_or_starts_twice(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+def test_no_job_fails_or_starts_twice_while_four_workers_are_restarted_under_load(
+    own_deployment: Deployment, watcher: ResultWatcher, marker: ProcessMarker
 ) -> None:
     workers = [own_deployment.start_worker(concurrency=2) for _ in range(4)]
     over, jobs = threading.Event(), []
@@ -43,32 +43,32 @@ def test_four_workers_are_restarted_one_by_one_under_load_and_no_job_fails_or_st
                 own_deployment.witness.until_count("start", running + 8)
         finally:
             over.set()
-        producing.result(timeout=20)
+        producing.result(timeout=TIMEOUT_S)
 
-    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, ends=ends, strays=mark.alive))
+    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, watcher=watcher, strays=marker.alive))
     assert len(jobs) >= 40
     assert {record_of(own_deployment.queue.get(each)).state for each in jobs} == {JobState.COMPLETED}
     assert own_deployment.witness.times("start") == dict.fromkeys(jobs, 1)
 
 
-def test_jobs_that_outlast_the_drain_are_interrupted_or_handed_on_at_once_if_they_asked_for_that(
-    own_deployment: Deployment, ends: EndsWatcher, mark: Mark
+def test_jobs_that_outlast_the_drain_are_interrupted_or_retried_at_once_if_they_allow_it(
+    own_deployment: Deployment, watcher: ResultWatcher, marker: ProcessMarker
 ) -> None:
     draining = own_deployment.start_worker(concurrency=2, arguments=["--drain-timeout", "0.3"])
-    script = f'[ "$ONESHOT_ATTEMPT" = 2 ] && exit; setsid {mark.sleep} & {mark.sleep}'
-    # So long a delay before an attempt is not for one that is handed on.
-    handed_on = own_deployment.enqueue(script, retries=1, retry_on=["worker_lost"], retry_delay=300)
+    script = f'[ "$ONESHOT_ATTEMPT" = 2 ] && exit; setsid {marker.sleep} & {marker.sleep}'
+    # This delay must not apply to a job that is requeued by a drain.
+    requeued = own_deployment.enqueue(script, retries=1, retry_on=["worker_lost"], retry_delay=300)
     interrupted = own_deployment.enqueue(script, retries=1, retry_on=["exit"])
-    wait_until(mark.alive, lambda seen: len(seen) == 4, what="all sleepers")
+    wait_until(marker.alive, lambda seen: len(seen) == 4, what="all sleepers")
     own_deployment.start_worker(concurrency=1)
 
     draining.signal(signal.SIGTERM)
     assert draining.wait() == 0
 
-    assert mark.alive() == []
-    ids = [handed_on.id, interrupted.id]
-    assert_invariants(check_invariants(own_deployment, acknowledged=ids, ends=ends, strays=mark.alive))
-    records = [record_of(handed_on), record_of(interrupted)]
+    assert marker.alive() == []
+    ids = [requeued.id, interrupted.id]
+    assert_invariants(check_invariants(own_deployment, acknowledged=ids, watcher=watcher, strays=marker.alive))
+    records = [record_of(requeued), record_of(interrupted)]
     assert [(each.state, each.cause, each.attempt) for each in records] == [
         (JobState.COMPLETED, Cause.EXIT, 2),
         (JobState.INTERRUPTED, Cause.INTERRUPTED, 1),

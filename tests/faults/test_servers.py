@@ -1,4 +1,4 @@
-"""The server is slow, gone, full, read-only or busy, and whoever speaks to it gets no wrong answer (R)."""
+"""The server is slow, gone, full, read-only or busy, and no client gets a wrong reply (R)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import redis
 from oneshot_queue import BrokerError, JobState, QueueFull, SyncQueue
 from oneshot_queue.store.scripts import script
 from tests.faults.collecting import check_invariants
-from tests.faults.ends import EndsWatcher
 from tests.faults.error_rates import Errors
 from tests.faults.invariants import assert_invariants
+from tests.faults.result_watcher import ResultWatcher
 from tests.support.cases import case
 from tests.support.deployment import Deployment, output_of, record_of
 from tests.support.faults import empty, forget_scripts, frozen, full, kill_connections, pause_clients
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
-from tests.support.troubles import Trouble, crumbs, half_open, latency, lost_replies, resets
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.waiting import LIMIT_S, TIMEOUT_S, wait_until
 from tests.support.wire import Wire
+from tests.support.wire_faults import WireFault, fragmented, half_open, latency, lost_replies, resets
 
 
-def until_reached(deployment: Deployment, job_id: str, *, limit_s: float = LIMIT_S) -> str:
-    """Enqueue under this id again and again until it is answered, as a producer would."""
+def enqueue_until_accepted(deployment: Deployment, job_id: str, *, limit_s: float = LIMIT_S) -> str:
+    """Repeat an enqueue with this id until it is acknowledged, as a producer would."""
 
     def ask() -> str:
         try:
@@ -45,8 +45,8 @@ def until_reached(deployment: Deployment, job_id: str, *, limit_s: float = LIMIT
 @pytest.mark.parametrize(
     "pause_s", [3, pytest.param(20, marks=pytest.mark.thorough), pytest.param(60, marks=pytest.mark.thorough)]
 )
-def test_jobs_and_producers_outlast_a_server_that_stands_still(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, pause_s: int
+def test_jobs_and_producers_survive_a_frozen_server(
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker, pause_s: int
 ) -> None:
     real_deployment.start_worker(concurrency=2)
     jobs = [real_deployment.enqueue("sleep 1; echo token=$ONESHOT_TOKEN").id for _ in range(6)]
@@ -56,36 +56,36 @@ def test_jobs_and_producers_outlast_a_server_that_stands_still(
     fresh_server.pause()
     over.start()
     try:
-        jobs += [until_reached(real_deployment, f"asked-{number}", limit_s=pause_s + LIMIT_S) for number in range(3)]
+        jobs += [
+            enqueue_until_accepted(real_deployment, f"asked-{number}", limit_s=pause_s + LIMIT_S) for number in range(3)
+        ]
     finally:
         over.join()
 
-    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=mark.alive, limit_s=40))
+    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=marker.alive, limit_s=40))
     assert real_deployment.witness.times("start") == dict.fromkeys(jobs, 1)
     assert {record_of(real_deployment.queue.get(each)).state for each in jobs} == {JobState.COMPLETED}
 
 
 @case("R4")
-def test_a_server_that_lost_everything_is_used_again_and_what_ran_is_ended(
-    own_deployment: Deployment, mark: Mark
-) -> None:
+def test_emptied_server_is_used_again_and_running_jobs_end(own_deployment: Deployment, marker: ProcessMarker) -> None:
     own_deployment.tune(lease_s=1.8)
     worker = own_deployment.start_worker(concurrency=2)
-    lost = own_deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}")
+    lost = own_deployment.enqueue(f"setsid {marker.sleep} & {marker.sleep}")
     own_deployment.witness.until("start", lost.id)
 
     errors = Errors(own_deployment.redis, worker)
     empty(own_deployment.redis)
-    wait_until(mark.alive, lambda left: not left, what="the processes of the lost job to end")
+    wait_until(marker.alive, lambda left: not left, what="the processes of the lost job to end")
     after = [own_deployment.enqueue().id for _ in range(3)]
 
-    assert_invariants(check_invariants(own_deployment, acknowledged=after, strays=mark.alive))
+    assert_invariants(check_invariants(own_deployment, acknowledged=after, strays=marker.alive))
     assert own_deployment.witness.times("start") == dict.fromkeys([lost.id, *after], 1)
     errors.assert_rare(most_per_s=2)
 
 
 @case("R5")
-def test_a_server_that_forgot_the_scripts_is_told_them_again(own_deployment: Deployment, ends: EndsWatcher) -> None:
+def test_flushed_scripts_are_loaded_again(own_deployment: Deployment, watcher: ResultWatcher) -> None:
     own_deployment.start_worker(concurrency=2)
     jobs = []
     for name in ("enqueue", "claim", "finish"):
@@ -95,31 +95,33 @@ def test_a_server_that_forgot_the_scripts_is_told_them_again(own_deployment: Dep
 
     jobs.append(own_deployment.enqueue().id)
 
-    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, ends=ends))
+    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, watcher=watcher))
 
 
 @case("R6")
-def test_a_full_server_takes_no_job_ends_those_it_has_and_lets_them_be_interrupted(
-    real_deployment: Deployment, mark: Mark
+def test_full_server_refuses_new_jobs_and_still_finishes_and_interrupts_others(
+    real_deployment: Deployment, marker: ProcessMarker
 ) -> None:
     real_deployment.start_worker(concurrency=2)
-    ending, sleeping = real_deployment.enqueue("sleep 0.5"), real_deployment.enqueue(mark.sleep)
+    ending, sleeping = real_deployment.enqueue("sleep 0.5"), real_deployment.enqueue(marker.sleep)
     waiting = real_deployment.enqueue()
     real_deployment.witness.until("start", sleeping.id)
 
     with full(real_deployment.redis):
         with pytest.raises(QueueFull):
             real_deployment.enqueue()
-        assert ending.wait(timeout=20).state is JobState.COMPLETED
+        assert ending.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
         assert sleeping.interrupt().state is JobState.INTERRUPTED
 
     ids = [job.id for job in (ending, sleeping, waiting)]
-    assert_invariants(check_invariants(real_deployment, acknowledged=ids, interrupted=[sleeping.id], strays=mark.alive))
+    assert_invariants(
+        check_invariants(real_deployment, acknowledged=ids, interrupted=[sleeping.id], strays=marker.alive)
+    )
 
 
 @contextmanager
 def read_only(client: Any) -> Iterator[str]:
-    """A replica of nobody."""
+    """Make it a replica without a primary."""
     client.execute_command("REPLICAOF", "127.0.0.1", "1")
     try:
         yield "read only replica"
@@ -128,8 +130,8 @@ def read_only(client: Any) -> Iterator[str]:
 
 
 @contextmanager
-def without_master(client: Any) -> Iterator[str]:
-    """A replica that answers nothing, because its master is away."""
+def without_primary(client: Any) -> Iterator[str]:
+    """Make it a replica that refuses reads while its primary is away."""
     client.config_set("replica-serve-stale-data", "no")
     client.execute_command("REPLICAOF", "127.0.0.1", "1")
     try:
@@ -140,7 +142,7 @@ def without_master(client: Any) -> Iterator[str]:
 
 @contextmanager
 def forbidding(client: Any) -> Iterator[str]:
-    """Nobody may run a script."""
+    """Forbid all scripts."""
     client.execute_command("ACL", "SETUSER", "default", "-eval", "-evalsha")
     try:
         yield "no permissions"
@@ -150,7 +152,7 @@ def forbidding(client: Any) -> Iterator[str]:
 
 @contextmanager
 def busy(client: Any) -> Iterator[str]:
-    """A script of somebody else's runs for ever."""
+    """Run a script that never ends."""
     client.config_set("lua-time-limit", 50)
     pool = client.connection_pool.connection_kwargs
     with redis.Redis(unix_socket_path=pool["path"], socket_timeout=30) as other:
@@ -170,7 +172,7 @@ def busy(client: Any) -> Iterator[str]:
 
 
 def refusal_of(client: Any) -> str:
-    """What the server says to a script that writes."""
+    """The server's error for a script that writes; empty if it has none."""
     try:
         client.eval("return redis.call('SET', KEYS[1], '1')", 1, "one-more")
     except redis.RedisError as refused:
@@ -179,9 +181,9 @@ def refusal_of(client: Any) -> str:
 
 
 @case("R10")
-@pytest.mark.parametrize("refusing", [read_only, without_master, forbidding, busy])
-def test_a_server_that_refuses_for_a_while_costs_no_job(
-    real_deployment: Deployment, mark: Mark, refusing: Callable[[Any], Any]
+@pytest.mark.parametrize("refusing", [read_only, without_primary, forbidding, busy])
+def test_no_job_is_lost_while_the_server_refuses_commands(
+    real_deployment: Deployment, marker: ProcessMarker, refusing: Callable[[Any], Any]
 ) -> None:
     worker = real_deployment.start_worker(concurrency=3)
     jobs = [real_deployment.enqueue("sleep 0.3; echo token=$ONESHOT_TOKEN").id for _ in range(6)]
@@ -194,16 +196,16 @@ def test_a_server_that_refuses_for_a_while_costs_no_job(
         with pytest.raises(BrokerError):
             real_deployment.enqueue()
 
-    jobs.append(until_reached(real_deployment, "after"))
-    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=mark.alive))
+    jobs.append(enqueue_until_accepted(real_deployment, "after"))
+    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=marker.alive))
     assert real_deployment.witness.times("start")["after"] == 1
     assert worker.is_alive
 
 
-TROUBLES: dict[str, Callable[[], Trouble]] = {
+WIRE_FAULTS: dict[str, Callable[[], WireFault]] = {
     "a reset in the middle of a reply": partial(resets, 7),
     "no replies": lost_replies,
-    "crumbs": crumbs,
+    "fragmented": fragmented,
     "two seconds late": partial(latency, 1.0),
     "half open": half_open,
 }
@@ -212,9 +214,9 @@ TROUBLES: dict[str, Callable[[], Trouble]] = {
 @pytest.mark.thorough
 @case("R11")
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("make", TROUBLES.values(), ids=TROUBLES.keys())
-def test_a_bad_wire_brings_nobody_the_answer_of_another(
-    own_deployment: Deployment, wire: Wire, ends: EndsWatcher, make: Callable[[], Trouble]
+@pytest.mark.parametrize("make", WIRE_FAULTS.values(), ids=WIRE_FAULTS.keys())
+def test_no_client_gets_the_reply_of_another_on_a_faulty_wire(
+    own_deployment: Deployment, wire: Wire, watcher: ResultWatcher, make: Callable[[], WireFault]
 ) -> None:
     settings = replace(own_deployment.settings, url=wire.url)
     worker = own_deployment.start_worker(url=wire.url, concurrency=3)
@@ -224,17 +226,17 @@ def test_a_bad_wire_brings_nobody_the_answer_of_another(
         jobs = [producer.enqueue(command).id for _ in range(9)]
         own_deployment.witness.until_count("start", 3)
 
-        with wire.suffering(make()) as trouble:
+        with wire.impaired(make()) as fault:
             for number in range(3):
                 try:
                     answer = producer.enqueue(command, id=f"asked-{number}")
                 except BrokerError:
                     continue
                 assert answer.id == f"asked-{number}"
-            trouble.assert_struck(times=2)
+            fault.assert_happened(times=2)
 
         jobs += [producer.enqueue(command, id=f"asked-{number}").id for number in range(3)]
-        verdict = check_invariants(own_deployment, acknowledged=jobs, ends=ends, limit_s=40)
+        verdict = check_invariants(own_deployment, acknowledged=jobs, watcher=watcher, limit_s=40)
         assert_invariants(verdict)
         assert all(output_of(producer.get(each))[0].startswith(each.encode()) for each in jobs)
     worker.stop()
@@ -242,7 +244,9 @@ def test_a_bad_wire_brings_nobody_the_answer_of_another(
 
 
 @case("R12")
-def test_a_worker_that_is_let_in_no_more_waits_and_is_let_in_again(real_deployment: Deployment, mark: Mark) -> None:
+def test_worker_backs_off_at_the_connection_limit_and_reconnects(
+    real_deployment: Deployment, marker: ProcessMarker
+) -> None:
     worker = real_deployment.start_worker(concurrency=2)
     jobs = [real_deployment.enqueue("sleep 0.3").id for _ in range(4)]
     real_deployment.witness.until_count("start", 2)
@@ -259,18 +263,18 @@ def test_a_worker_that_is_let_in_no_more_waits_and_is_let_in_again(real_deployme
         what="connections to be refused",
     )
     real_deployment.witness.until_count("end", 2)
-    # Three connections, each of which asks to be let in about twice a second.
+    # Three connections, each with about two attempts a second.
     errors.assert_rare(most_per_s=12)
     server.config_set("maxclients", usual)
 
-    jobs.append(until_reached(real_deployment, "after"))
-    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=mark.alive))
+    jobs.append(enqueue_until_accepted(real_deployment, "after"))
+    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=marker.alive))
 
 
 @case("R13")
 @pytest.mark.parametrize("pause_s", [2, pytest.param(10, marks=pytest.mark.thorough)])
-def test_a_server_that_pauses_its_clients_delays_and_nothing_else(
-    real_deployment: Deployment, mark: Mark, pause_s: int
+def test_jobs_are_only_delayed_while_the_server_pauses_its_clients(
+    real_deployment: Deployment, marker: ProcessMarker, pause_s: int
 ) -> None:
     real_deployment.start_worker(concurrency=2)
     jobs = [real_deployment.enqueue("echo token=$ONESHOT_TOKEN").id for _ in range(20)]
@@ -278,12 +282,12 @@ def test_a_server_that_pauses_its_clients_delays_and_nothing_else(
     with redis.Redis.from_url(real_deployment.url, socket_timeout=30, protocol=2) as client:
         pause_clients(client, pause_s)
 
-    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=mark.alive))
+    assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=marker.alive))
 
 
 @case("R13")
-def test_a_worker_that_stands_still_while_its_connections_are_cut_finds_its_way_back(
-    own_deployment: Deployment, ends: EndsWatcher
+def test_worker_that_was_frozen_while_its_connections_were_cut_reconnects(
+    own_deployment: Deployment, watcher: ResultWatcher
 ) -> None:
     worker = own_deployment.start_worker(concurrency=2)
     jobs = [own_deployment.enqueue("sleep 0.2").id for _ in range(6)]
@@ -293,4 +297,4 @@ def test_a_worker_that_stands_still_while_its_connections_are_cut_finds_its_way_
         kill_connections(client)
         kill_connections(client, "pubsub")
 
-    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, ends=ends))
+    assert_invariants(check_invariants(own_deployment, acknowledged=jobs, watcher=watcher))

@@ -1,4 +1,4 @@
-"""The soak itself: what it does is done, and what it finds is told."""
+"""The soak itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GENTLE = [name for name in soak.FAULTS if not name.startswith("kill_") or name i
 
 
 @pytest.mark.thorough
-def test_a_short_soak_in_which_no_process_is_killed_violates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_soak_without_kills_violates_no_invariant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soak, "LEAST_JOBS", 150)
 
     verdict, done = soak.run(8.0, 1, GENTLE)

@@ -1,4 +1,4 @@
-"""Ends that Redis cannot take lie on disk until it can, whoever dies meanwhile; a disk that is full costs no job."""
+"""Results that Redis cannot accept are spooled to disk, and survive a crash; a full disk loses no job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.faults.collecting import check_invariants
 from tests.faults.invariants import assert_invariants
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import kill_process
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_until
 from tests.support.worker_process import WorkerProcess
@@ -24,7 +24,7 @@ LEASE_S = 6.0
 
 
 def spooled(deployment: Deployment) -> list[Spooled]:
-    """All ends that lie on disk."""
+    """All spooled results."""
 
     def keys_of(queue: str) -> QueueKeys:
         return QueueKeys(deployment.keys.namespace, queue)
@@ -34,12 +34,12 @@ def spooled(deployment: Deployment) -> list[Spooled]:
 
 
 def gated(deployment: Deployment, gate: Path) -> list[SyncJob]:
-    """Three jobs that end when the gate is there, each in its own way."""
-    ends = ("echo token=$ONESHOT_TOKEN", "exit 3", "kill -SEGV $$")
-    return [deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done; {end}") for end in ends]
+    """Three jobs that end once the gate exists, each with another result."""
+    endings = ("echo token=$ONESHOT_TOKEN", "exit 3", "kill -SEGV $$")
+    return [deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done; {ending}") for ending in endings]
 
 
-def assert_ended_as_they_did(jobs: list[SyncJob]) -> None:
+def assert_own_results(jobs: list[SyncJob]) -> None:
     records = [record_of(job) for job in jobs]
     assert [(each.state, each.exit_code, each.signal) for each in records] == [
         (JobState.COMPLETED, 0, None),
@@ -49,8 +49,8 @@ def assert_ended_as_they_did(jobs: list[SyncJob]) -> None:
 
 
 @pytest.mark.parametrize("killed", [pytest.param("worker", marks=pytest.mark.thorough), "host"])
-def test_ends_that_nobody_could_take_are_on_record_although_their_worker_was_killed(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, tmp_path: Path, killed: str
+def test_spooled_results_are_recorded_though_their_worker_was_killed(
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker, tmp_path: Path, killed: str
 ) -> None:
     real_deployment.tune(lease_s=LEASE_S)
     gate = tmp_path / "gate"
@@ -60,27 +60,27 @@ def test_ends_that_nobody_could_take_are_on_record_although_their_worker_was_kil
 
     fresh_server.stop()
     gate.touch()
-    wait_until(lambda: len(spooled(real_deployment)), lambda count: count == 3, what="all ends to lie on disk")
+    wait_until(lambda: len(spooled(real_deployment)), lambda count: count == 3, what="all results to be spooled")
     kill_process(worker.worker_pid) if killed == "worker" else worker.kill()
     fresh_server.start()
     if killed == "host":
         worker = real_deployment.start_worker(concurrency=3, arguments=["--name", "same"])
 
     ids = [job.id for job in jobs]
-    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=mark.alive))
-    assert_ended_as_they_did(jobs)
+    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=marker.alive))
+    assert_own_results(jobs)
     assert real_deployment.witness.times("start") == dict.fromkeys(ids, 1)
-    wait_until(lambda: spooled(real_deployment), lambda left: not left, what="the disk to be cleared")
+    wait_until(lambda: spooled(real_deployment), lambda left: not left, what="the spool to be empty")
     worker.stop()
 
 
 def allow_file_bytes(worker: WorkerProcess, most: int) -> None:
-    """As a full disk does: what goes beyond this is not written."""
+    """Limit the size of files, to act like a full disk."""
     resource.prlimit(worker.worker_pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
 
-def test_a_disk_without_room_for_ends_is_told_and_costs_no_job(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, tmp_path: Path
+def test_full_disk_is_reported_and_loses_no_job(
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     worker = real_deployment.start_worker(concurrency=3)
@@ -96,6 +96,6 @@ def test_a_disk_without_room_for_ends_is_told_and_costs_no_job(
     fresh_server.start()
 
     ids = [job.id for job in jobs]
-    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=mark.alive))
-    assert_ended_as_they_did(jobs)
+    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=marker.alive))
+    assert_own_results(jobs)
     worker.stop()

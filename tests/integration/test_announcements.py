@@ -1,4 +1,4 @@
-"""Two ways bring an interrupt to its worker, and each does it alone: the announcement, and the renewal of the lease."""
+"""An interrupt reaches its worker in two ways, each sufficient: its announcement, and the next lease renewal."""
 
 from __future__ import annotations
 
@@ -9,97 +9,97 @@ from concurrent.futures import ThreadPoolExecutor
 from oneshot_queue import InterruptResult, JobState
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
-from tests.support.marks import Mark
-from tests.support.waiting import wait_until
+from tests.support.markers import ProcessMarker
+from tests.support.waiting import TIMEOUT_S, wait_until
 from tests.support.worker_process import CRIPPLED
 
 
-def test_an_announcement_alone_ends_a_job_within_a_second(deployment: Deployment, mark: Mark) -> None:
-    worker = deployment.start_worker(program=[*CRIPPLED, "forgetful"])
-    deployment.until_heard()
-    job = deployment.enqueue(mark.sleep)
+def test_announcement_alone_ends_a_job_within_a_second(deployment: Deployment, marker: ProcessMarker) -> None:
+    worker = deployment.start_worker(program=[*CRIPPLED, "without-renewals"])
+    deployment.wait_for_subscriber()
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
 
     began = time.monotonic()
     report = job.interrupt()
     took_s = time.monotonic() - began
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert report.result is InterruptResult.INTERRUPTED
     assert took_s < 1
     worker.stop()
-    assert worker.wait_for("heard ") == "heard 1, renewals brought 0"
-    # The machine's INTERRUPTED handler began it: this line is written by what it tells its observers.
+    assert worker.wait_for("announced ") == "announced 1, renewals brought 0"
+    # The interrupt went through the state machine: its observer writes this line.
     assert worker.wait_for(f"stop  {job.id}").endswith("· interrupted")
 
 
-def test_a_renewal_alone_ends_a_job_within_its_period_and_a_second(deployment: Deployment, mark: Mark) -> None:
+def test_renewal_alone_ends_a_job_within_its_period_and_a_second(deployment: Deployment, marker: ProcessMarker) -> None:
     deployment.tune(lease_s=6.0)
-    worker = deployment.start_worker(program=[*CRIPPLED, "deaf"])
-    job = deployment.enqueue(mark.sleep)
+    worker = deployment.start_worker(program=[*CRIPPLED, "without-announcements"])
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
 
     began = time.monotonic()
     report = job.interrupt()
     took_s = time.monotonic() - began
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert report.result is InterruptResult.INTERRUPTED
     assert took_s < 6.0 / 6 + 1
     worker.stop()
-    told = worker.wait_for("heard ")
-    assert told.startswith("heard 0, renewals brought ")
-    assert int(told.split()[-1]) >= 1
+    summary = worker.wait_for("announced ")
+    assert summary.startswith("announced 0, renewals brought ")
+    assert int(summary.split()[-1]) >= 1
     assert worker.wait_for(f"stop  {job.id}").endswith("· interrupted")
 
 
 @case("N3")
-def test_an_interrupt_arrives_although_the_subscriber_is_cut_off_all_the_time(
-    deployment: Deployment, mark: Mark
+def test_interrupt_arrives_while_the_subscriber_is_cut_off_all_the_time(
+    deployment: Deployment, marker: ProcessMarker
 ) -> None:
     deployment.tune(lease_s=6.0)
     worker = deployment.start_worker()
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
     cut, stop = threading.Event(), threading.Event()
 
     def cut_subscribers() -> None:
         while not stop.wait(0.02):
-            # Kills the listeners of clients too; those look for themselves as well.
+            # This cuts the subscriptions of clients too; clients also poll.
             if deployment.redis.client_kill_filter(_type="pubsub"):
                 cut.set()
 
     with ThreadPoolExecutor(1) as threads:
         cutting = threads.submit(cut_subscribers)
         try:
-            assert cut.wait(20), "the fault did not happen: nobody was cut off"
+            assert cut.wait(TIMEOUT_S), "the fault did not happen: no subscriber was cut off"
             report = job.interrupt()
         finally:
             stop.set()
-        cutting.result(timeout=20)
+        cutting.result(timeout=TIMEOUT_S)
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert report.result is InterruptResult.INTERRUPTED
     record = record_of(job)
     assert record.interrupt_requested_ms is not None
     assert record.ended_ms is not None
     assert record.ended_ms - record.interrupt_requested_ms < 1000 * (6.0 / 6 + 1)
-    # The subscriber comes back by itself.
-    after = deployment.enqueue(mark.sleep)
+    # The worker subscribes again by itself.
+    after = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", after.id)
-    deployment.until_heard()
+    deployment.wait_for_subscriber()
     assert after.interrupt().result is InterruptResult.INTERRUPTED
     worker.stop()
 
 
 @case("V8")
-def test_what_is_no_interrupt_on_the_control_channel_is_counted_and_harms_nothing(
-    deployment: Deployment, mark: Mark
+def test_malformed_messages_on_the_control_channel_are_counted_and_ignored(
+    deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker()
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
-    deployment.until_heard()
+    deployment.wait_for_subscriber()
     hostile = [
         b"",
         b"\xff\xfe\0",
@@ -119,7 +119,7 @@ def test_what_is_no_interrupt_on_the_control_channel_is_counted_and_harms_nothin
     def counted() -> int:
         return int(deployment.redis.hget(deployment.keys.counters, "malformed") or 0)
 
-    wait_until(counted, lambda seen: seen == len(hostile), what="all of it to be counted")
+    wait_until(counted, lambda seen: seen == len(hostile), what="all messages to be counted")
     assert record_of(job).state is JobState.RUNNING
     began = time.monotonic()
     assert job.interrupt().result is InterruptResult.INTERRUPTED
@@ -127,10 +127,10 @@ def test_what_is_no_interrupt_on_the_control_channel_is_counted_and_harms_nothin
     worker.stop()
 
 
-def test_intents_that_nobody_can_read_harm_nothing(deployment: Deployment, mark: Mark) -> None:
+def test_malformed_intents_are_ignored(deployment: Deployment, marker: ProcessMarker) -> None:
     deployment.tune(lease_s=1.2)
     worker = deployment.start_worker()
-    job, other = deployment.enqueue(mark.sleep), deployment.enqueue(mark.sleep)
+    job, other = deployment.enqueue(marker.sleep), deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
     deployment.witness.until("start", other.id)
     (lease,) = deployment.leases()

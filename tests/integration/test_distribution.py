@@ -1,4 +1,4 @@
-"""Many jobs, several workers: each job is started once, nobody hoards, and the order is the one that was asked for."""
+"""Several workers share jobs: each job starts once, no worker holds more than its slots, and priorities count."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from oneshot_queue import JobSpec, JobState, Priority, SyncJob, SyncQueue
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
-from tests.support.marks import Mark
-from tests.support.waiting import wait_until
+from tests.support.markers import ProcessMarker
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
-def test_jobs_on_two_workers_are_started_once_each_and_both_take_part(deployment: Deployment) -> None:
+def test_jobs_on_two_workers_start_once_and_both_workers_take_part(deployment: Deployment) -> None:
     workers = [deployment.start_worker(concurrency=3, arguments=["--name", name]) for name in ("one", "two")]
 
     jobs = deployment.queue.enqueue_many([deployment.witness.command("sleep 0.01")] * 200)
@@ -31,7 +31,7 @@ def test_jobs_on_two_workers_are_started_once_each_and_both_take_part(deployment
 
 
 @case("D13")
-def test_a_worker_takes_no_more_than_it_has_free_slots_for(deployment: Deployment, tmp_path: Path) -> None:
+def test_worker_claims_no_more_jobs_than_it_has_free_slots(deployment: Deployment, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     for _ in range(12):
         deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done")
@@ -47,7 +47,7 @@ def test_a_worker_takes_no_more_than_it_has_free_slots_for(deployment: Deploymen
     names = {job.id: record_of(job).worker for job in deployment.queue.list(limit=100)}
     for slots in (1, 3):
         running = peak = 0
-        for each in deployment.witness.heard():
+        for each in deployment.witness.events():
             if names[each.job_id] == f"{slots}":
                 running += 1 if each.event == "start" else -1
                 peak = max(peak, running)
@@ -57,7 +57,7 @@ def test_a_worker_takes_no_more_than_it_has_free_slots_for(deployment: Deploymen
 
 
 @case("D13")
-def test_one_slot_runs_high_before_normal_before_low_and_each_in_order(deployment: Deployment) -> None:
+def test_one_slot_runs_jobs_by_priority_and_in_order(deployment: Deployment) -> None:
     wanted = []
     for number in range(4):
         for priority in ("low", "high", "normal"):
@@ -69,7 +69,7 @@ def test_one_slot_runs_high_before_normal_before_low_and_each_in_order(deploymen
     assert [each.job_id for each in deployment.witness.of("start")] == [job_id for _, _, job_id in sorted(wanted)]
 
 
-def test_a_burst_runs_all_there_is_and_ends(deployment: Deployment) -> None:
+def test_burst_runs_all_jobs_and_ends(deployment: Deployment) -> None:
     jobs = [deployment.enqueue("sleep 0.05") for _ in range(10)]
 
     worker = deployment.start_worker(concurrency=4, arguments=["--burst"])
@@ -80,7 +80,7 @@ def test_a_burst_runs_all_there_is_and_ends(deployment: Deployment) -> None:
     assert deployment.start_worker(arguments=["--burst"]).wait() == 0
 
 
-def test_a_burst_runs_what_stands_behind_entries_that_are_no_jobs(deployment: Deployment) -> None:
+def test_burst_runs_a_job_behind_malformed_entries(deployment: Deployment) -> None:
     for number in range(450):
         deployment.redis.xadd(deployment.keys.ready(Priority.NORMAL), {"junk": str(number)})
     job = deployment.enqueue()
@@ -92,40 +92,40 @@ def test_a_burst_runs_what_stands_behind_entries_that_are_no_jobs(deployment: De
     assert deployment.redis.hget(deployment.keys.counters, "malformed") == b"450"
 
 
-def test_an_idle_worker_takes_a_job_the_moment_it_comes(deployment: Deployment) -> None:
+def test_idle_worker_claims_a_new_job_at_once(deployment: Deployment) -> None:
     deployment.start_worker(concurrency=1)
 
     jobs = [deployment.enqueue() for _ in range(1)]
     for _ in range(4):
-        jobs[-1].wait(timeout=20)
+        jobs[-1].wait(timeout=TIMEOUT_S)
         jobs.append(deployment.enqueue())
-    jobs[-1].wait(timeout=20)
+    jobs[-1].wait(timeout=TIMEOUT_S)
 
     waits_ms = []
     for job in jobs:
         record = record_of(job)
         assert record.started_ms is not None
         waits_ms.append(record.started_ms - record.created_ms)
-    # It does not look now and then: it is rung for.
+    # The doorbell wakes it; polling would take longer.
     assert min(waits_ms) < 250
 
 
-def test_one_worker_serves_several_queues_with_one_set_of_slots(deployment: Deployment, mark: Mark) -> None:
+def test_one_worker_serves_several_queues_with_one_set_of_slots(deployment: Deployment, marker: ProcessMarker) -> None:
     other_name = f"{deployment.queue_name}-b"
     deployment.start_worker(queues=[deployment.queue_name, other_name], concurrency=2)
     with SyncQueue(queue=other_name, settings=deployment.settings) as other:
         jobs = [deployment.enqueue("sleep 0.02", id=f"same-{number}") for number in range(5)]
-        # Ids are unique within a queue only.
+        # Ids are unique only within a queue.
         jobs += [other.enqueue(deployment.witness.command("sleep 0.02"), id=f"same-{number}") for number in range(5)]
 
-        assert {job.wait(timeout=20).state for job in jobs} == {JobState.COMPLETED}
+        assert {job.wait(timeout=TIMEOUT_S).state for job in jobs} == {JobState.COMPLETED}
 
         assert deployment.witness.times("start") == {f"same-{number}": 2 for number in range(5)}
 
 
-def test_workers_for_one_job_each_run_exactly_theirs_at_once(deployment: Deployment, tmp_path: Path) -> None:
+def test_workers_for_one_job_each_run_exactly_that_job_at_once(deployment: Deployment, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    script = f"{deployment.witness.says('ready')}; while [ ! -e {gate} ]; do sleep 0.05; done"
+    script = f"{deployment.witness.report('ready')}; while [ ! -e {gate} ]; do sleep 0.05; done"
     bystander = deployment.enqueue()
     jobs = [deployment.enqueue(script, priority="low") for _ in range(3)]
 
@@ -140,13 +140,13 @@ def test_workers_for_one_job_each_run_exactly_theirs_at_once(deployment: Deploym
     assert deployment.witness.times("end") == {job.id: 1 for job in jobs}
     assert record_of(bystander).state is JobState.CREATED
     assert deployment.leases() == set()
-    # The entries that these left pending or delivered are nobody's trap: the next worker runs what is left.
+    # Entries that these workers left delivered or pending do not block the next worker.
     deployment.start_worker(arguments=["--burst"]).wait()
     assert record_of(bystander).state is JobState.COMPLETED
     assert deployment.entries() == 0
 
 
-def test_two_workers_for_the_same_one_job_start_it_once(deployment: Deployment) -> None:
+def test_three_workers_for_the_same_job_start_it_once(deployment: Deployment) -> None:
     job = deployment.enqueue("sleep 0.2")
 
     workers = [
@@ -157,7 +157,7 @@ def test_two_workers_for_the_same_one_job_start_it_once(deployment: Deployment) 
     assert deployment.witness.times("start") == {job.id: 1}
 
 
-def test_a_group_that_is_gone_is_made_again_and_no_job_starts_twice(deployment: Deployment) -> None:
+def test_deleted_consumer_group_is_created_again_and_no_job_starts_twice(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=2)
     before = [deployment.enqueue("sleep 0.3") for _ in range(2)]
     for job in before:
@@ -167,7 +167,7 @@ def test_a_group_that_is_gone_is_made_again_and_no_job_starts_twice(deployment: 
     after = [deployment.enqueue() for _ in range(5)]
 
     assert gone == 1, "the fault did not happen"
-    assert {job.wait(timeout=20).state for job in before + after} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in before + after} == {JobState.COMPLETED}
     assert deployment.witness.times("start") == {job.id: 1 for job in before + after}
     worker.stop()
     assert deployment.entries() == 0
@@ -183,13 +183,13 @@ def test_jobs_of_very_different_sizes_are_all_claimed(deployment: Deployment) ->
     assert set(deployment.witness.times("start").values()) == {1}
 
 
-def test_a_job_does_not_wait_for_a_worker_that_was_rung_for_and_has_no_slot_left(
-    real_deployment: Deployment, mark: Mark
+def test_job_does_not_wait_for_a_woken_worker_without_a_free_slot(
+    real_deployment: Deployment, marker: ProcessMarker
 ) -> None:
     deployment, other_name = real_deployment, f"{real_deployment.queue_name}-b"
 
     def until_waiting(count: int) -> None:
-        what = f"{count} connections to wait at the doorbells"
+        what = f"{count} connections to block on the doorbells"
         wait_until(lambda: deployment.redis.info("clients")["blocked_clients"], lambda seen: seen == count, what=what)
 
     deployment.start_worker(queues=[other_name, deployment.queue_name], concurrency=1)
@@ -197,13 +197,13 @@ def test_a_job_does_not_wait_for_a_worker_that_was_rung_for_and_has_no_slot_left
     deployment.start_worker(concurrency=1, arguments=["--name", "free"])
     until_waiting(3)
     with SyncQueue(queue=other_name, settings=deployment.settings) as other:
-        hog = other.enqueue(deployment.witness.command(mark.sleep))
+        hog = other.enqueue(deployment.witness.command(marker.sleep))
         deployment.witness.until("start", hog.id)
         until_waiting(2)
 
-        # The first that waits is the first to be rung for, and it has just lost its slot.
+        # Redis wakes the client that waited longest, and that worker has just used its slot.
         job = deployment.enqueue()
-        job.wait(timeout=20)
+        job.wait(timeout=TIMEOUT_S)
         hog.interrupt(grace=0)
 
     record = record_of(job)

@@ -1,4 +1,4 @@
-"""An interrupt ends its job in whatever state it finds it, and once it is confirmed no process of the job is left."""
+"""An interrupt ends its job in any state, and once it is confirmed no process of the job is left."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import anyio
 import pytest
 
 from oneshot_queue import Cause, InterruptResult, Job, JobNotFound, JobState, Queue
-from tests.integration.stubborn import stubborn
+from tests.integration.scripts import ignores_sigterm
 from tests.support.cases import case
 from tests.support.deployment import Deployment, history_of, record_of, until_state
 from tests.support.leftovers import is_alive
-from tests.support.marks import Mark
-from tests.support.waiting import wait_until
+from tests.support.markers import ProcessMarker
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 @case("N1")
-def test_a_waiting_job_is_interrupted_without_a_worker_and_never_starts(deployment: Deployment) -> None:
+def test_waiting_job_is_interrupted_without_a_worker_and_never_starts(deployment: Deployment) -> None:
     job = deployment.enqueue()
 
     report = job.interrupt(reason="wrong branch")
@@ -38,15 +38,17 @@ def test_a_waiting_job_is_interrupted_without_a_worker_and_never_starts(deployme
 
 
 @case("N2", "P1")
-def test_a_running_job_is_gone_with_its_whole_tree_when_the_interrupt_returns(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(f"{mark.sleep} & setsid {mark.sleep} & {mark.sleep}", grace=5)
-    wait_until(mark.alive, lambda seen: len(seen) == 3, what="three processes of the job")
+def test_whole_tree_of_a_running_job_is_gone_when_the_interrupt_returns(
+    served: Deployment, marker: ProcessMarker
+) -> None:
+    job = served.enqueue(f"{marker.sleep} & setsid {marker.sleep} & {marker.sleep}", grace=5)
+    wait_until(marker.alive, lambda seen: len(seen) == 3, what="three processes of the job")
 
     report = job.interrupt()
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert (report.result, report.state) == (InterruptResult.INTERRUPTED, JobState.INTERRUPTED)
-    outcome = job.wait(timeout=20)
+    outcome = job.wait(timeout=TIMEOUT_S)
     assert (outcome.state, outcome.cause, outcome.signal) == (
         JobState.INTERRUPTED,
         Cause.INTERRUPTED,
@@ -56,25 +58,25 @@ def test_a_running_job_is_gone_with_its_whole_tree_when_the_interrupt_returns(se
     assert served.witness.of("end", job.id) == []
 
 
-def test_an_idle_job_is_interrupted_like_a_running_one(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(mark.sleep, idle_after=0.1)
+def test_idle_job_is_interrupted_like_a_running_one(served: Deployment, marker: ProcessMarker) -> None:
+    job = served.enqueue(marker.sleep, idle_after=0.1)
     until_state(job, JobState.IDLE)
 
     report = job.interrupt()
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert report.state is JobState.INTERRUPTED
     assert history_of(job) == ["CREATED", "RUNNING", "IDLE", "INTERRUPTED"]
 
 
 @case("N5")
-def test_a_command_that_ignores_sigterm_is_killed_when_its_grace_is_over(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(stubborn(served, mark), grace=2)
+def test_command_that_ignores_sigterm_is_killed_after_its_grace(served: Deployment, marker: ProcessMarker) -> None:
+    job = served.enqueue(ignores_sigterm(served, marker), grace=2)
     assert next(job.output(follow=True)).data == b"ready\n"
 
     report = job.interrupt()
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert report.state is JobState.INTERRUPTED
     assert served.witness.of("asked", job.id), "the fault did not happen: the command never ignored a SIGTERM"
     assert record_of(job).signal == signal.SIGKILL
@@ -84,20 +86,20 @@ def test_a_command_that_ignores_sigterm_is_killed_when_its_grace_is_over(served:
     assert ended_ms - requested_ms >= 2000
 
 
-def test_a_grace_of_zero_kills_at_once(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(stubborn(served, mark), grace=300)
+def test_grace_of_zero_kills_at_once(served: Deployment, marker: ProcessMarker) -> None:
+    job = served.enqueue(ignores_sigterm(served, marker), grace=300)
     assert next(job.output(follow=True)).data == b"ready\n"
 
     report = job.interrupt(grace=0)
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert report.state is JobState.INTERRUPTED
     assert record_of(job).signal == signal.SIGKILL
     assert served.witness.of("asked", job.id) == []
 
 
-def test_a_second_interrupt_with_a_shorter_grace_hurries_the_end(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(stubborn(served, mark), grace=300)
+def test_second_interrupt_can_shorten_the_grace(served: Deployment, marker: ProcessMarker) -> None:
+    job = served.enqueue(ignores_sigterm(served, marker), grace=300)
     assert next(job.output(follow=True)).data == b"ready\n"
     first = served.queue.interrupt([job.id], confirm=False)[0]
     served.witness.until("asked", job.id)
@@ -106,14 +108,14 @@ def test_a_second_interrupt_with_a_shorter_grace_hurries_the_end(served: Deploym
 
     second = job.interrupt(grace=0)
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert second.result is InterruptResult.INTERRUPTED
     assert history_of(job) == ["CREATED", "RUNNING", "INTERRUPTED"]
 
 
 @case("N6")
-def test_a_stopped_command_ends_within_its_grace(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(f"kill -STOP $$; {mark.sleep}", grace=300)
+def test_stopped_command_ends_within_its_grace(served: Deployment, marker: ProcessMarker) -> None:
+    job = served.enqueue(f"kill -STOP $$; {marker.sleep}", grace=300)
     pid = served.witness.until("start", job.id).pid
     wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0], lambda seen: seen == "T")
 
@@ -124,21 +126,23 @@ def test_a_stopped_command_ends_within_its_grace(served: Deployment, mark: Mark)
 
 
 @case("N9")
-def test_interrupts_from_twenty_clients_at_once_leave_one_row_and_all_succeed(served: Deployment, mark: Mark) -> None:
-    job = served.enqueue(mark.sleep)
+def test_interrupts_from_twenty_clients_at_once_all_succeed_with_one_result(
+    served: Deployment, marker: ProcessMarker
+) -> None:
+    job = served.enqueue(marker.sleep)
     served.witness.until("start", job.id)
     together = threading.Barrier(20)
 
     def interrupt(_: int) -> InterruptResult:
         with served.new_client() as client:
             handle = client.get(job.id)
-            together.wait(timeout=20)
+            together.wait(timeout=TIMEOUT_S)
             return handle.interrupt().result
 
     with ThreadPoolExecutor(20) as threads:
         results = list(threads.map(interrupt, range(20)))
 
-    # A client that came when the job had ended is told so.
+    # A client that came after the end learns that.
     assert set(results) <= {InterruptResult.INTERRUPTED, InterruptResult.ALREADY_FINAL}
     assert InterruptResult.INTERRUPTED in results
     assert history_of(job) == ["CREATED", "RUNNING", "INTERRUPTED"]
@@ -146,9 +150,9 @@ def test_interrupts_from_twenty_clients_at_once_leave_one_row_and_all_succeed(se
 
 
 @case("N9", "N10")
-def test_an_ended_job_stays_as_it_ended(served: Deployment) -> None:
+def test_interrupt_does_not_change_a_finished_job(served: Deployment) -> None:
     job = served.enqueue()
-    job.wait(timeout=20)
+    job.wait(timeout=TIMEOUT_S)
     before = record_of(job)
 
     report = job.interrupt(reason="too late")
@@ -158,7 +162,7 @@ def test_an_ended_job_stays_as_it_ended(served: Deployment) -> None:
 
 
 @case("N10")
-def test_an_interrupt_of_an_unknown_job_leaves_no_trap_for_a_later_one_of_that_id(served: Deployment) -> None:
+def test_interrupt_of_an_unknown_job_does_not_affect_a_later_job_with_that_id(served: Deployment) -> None:
     (report,) = served.queue.interrupt(["not-yet-there"])
     with pytest.raises(JobNotFound):
         served.queue.get("not-yet-there")
@@ -166,10 +170,10 @@ def test_an_interrupt_of_an_unknown_job_leaves_no_trap_for_a_later_one_of_that_i
     job = served.enqueue(id="not-yet-there")
 
     assert report.result is InterruptResult.NOT_FOUND
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
 
 
-def test_an_intent_for_another_attempt_does_nothing(served: Deployment, tmp_path: Path) -> None:
+def test_intent_for_another_attempt_is_ignored(served: Deployment, tmp_path: Path) -> None:
     go_on = tmp_path / "go-on"
     os.mkfifo(go_on)
     job = served.enqueue(f"read line < {go_on}")
@@ -178,26 +182,26 @@ def test_an_intent_for_another_attempt_does_nothing(served: Deployment, tmp_path
     assert lease is not None
 
     served.redis.hset(served.keys.intents(lease.decode()), job.id, "2 0")
-    # The second makes the worker read the intent; both are heard before the interrupt of the other job.
-    heard = [served.redis.publish(served.keys.control, f"{job.id} {attempt}") for attempt in (2, 1)]
+    # The second message makes the worker read the intent; both arrive before the interrupt of the other job.
+    receivers = [served.redis.publish(served.keys.control, f"{job.id} {attempt}") for attempt in (2, 1)]
     other = served.enqueue("sleep 300")
     served.witness.until("start", other.id)
     other.interrupt()
 
-    assert heard == [1, 1], "the fault did not happen: nobody listened"
+    assert receivers == [1, 1], "the fault did not happen: no worker was subscribed"
     assert record_of(job).state is JobState.RUNNING
     go_on.write_text("\n")
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert len(served.witness.of("end", job.id)) == 1
 
 
 @case("N7")
-def test_a_job_interrupted_between_its_claim_and_its_start_is_never_started(deployment: Deployment) -> None:
+def test_job_interrupted_between_claim_and_start_has_one_true_result(deployment: Deployment) -> None:
     jobs = [deployment.enqueue() for _ in range(20)]
     stop = threading.Event()
 
-    def interrupt_what_was_claimed() -> int:
-        """Interrupt each job in the moment it is RUNNING in Redis, as soon as that is announced."""
+    def interrupt_claimed_jobs() -> int:
+        """Interrupt each job as soon as it is announced to be RUNNING."""
         done = 0
         with deployment.new_client() as client, deployment.redis.pubsub() as subscriber:
             subscriber.subscribe(*(deployment.keys.events(job.id) for job in jobs))
@@ -212,27 +216,27 @@ def test_a_job_interrupted_between_its_claim_and_its_start_is_never_started(depl
 
     listening = threading.Event()
     with ThreadPoolExecutor(1) as threads:
-        interrupter = threads.submit(interrupt_what_was_claimed)
+        interrupter = threads.submit(interrupt_claimed_jobs)
         try:
-            assert listening.wait(20)
+            assert listening.wait(TIMEOUT_S)
             deployment.start_worker(concurrency=20, arguments=["--burst"]).wait()
         finally:
             stop.set()
-        interrupted = interrupter.result(timeout=20)
+        interrupted = interrupter.result(timeout=TIMEOUT_S)
 
     assert interrupted == len(jobs), "the fault did not happen to every job"
     for job in jobs:
         record = record_of(job)
         started, ended = (deployment.witness.times(each)[job.id] for each in ("start", "end"))
         assert started <= 1
-        # Whichever came first, the interrupt or the end, the record says so.
+        # The record agrees with whatever came first, the interrupt or the exit.
         assert record.state in (JobState.INTERRUPTED, JobState.COMPLETED)
         assert not (record.state is JobState.COMPLETED and ended == 0)
         assert [row.state.is_final for row in record.history].count(True) == 1
 
 
 @case("N8")
-async def test_an_interrupt_that_races_the_end_leaves_one_end_and_reports_the_one_that_is_stored(
+async def test_interrupt_that_races_the_exit_leaves_one_result_and_reports_the_stored_one(
     served: Deployment,
 ) -> None:
     runs, lanes = 200, 4
@@ -241,7 +245,7 @@ async def test_an_interrupt_that_races_the_end_leaves_one_end_and_reports_the_on
 
     async def race(queue: Queue, delay_s: float) -> Job:
         job = await queue.enqueue(["true"])
-        await anyio.sleep(delay_s)  # not to wait for anything: it aims at the end
+        await anyio.sleep(delay_s)  # no wait for an event: it aims at the exit
         report = await job.interrupt()
         record = (await job.refresh()).record
         assert record is not None
@@ -256,7 +260,7 @@ async def test_an_interrupt_that_races_the_end_leaves_one_end_and_reports_the_on
         delay_s = 0.01
         for _ in range(runs // lanes):
             job = await race(queue, delay_s)
-            # Later if it was too early, earlier if it was too late: it closes in on the end.
+            # Later after an interrupt that came too early, earlier after one too late: this converges on the exit.
             delay_s *= 1.3 if job.state is JobState.INTERRUPTED else 1 / 1.3
 
     async with served.new_async_client() as queue, anyio.create_task_group() as group:

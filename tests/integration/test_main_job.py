@@ -1,4 +1,4 @@
-"""A command travels from a client through Redis to a worker and runs there; its state, output and result come back."""
+"""A command goes from a client through Redis to a worker and runs there; its state, output and result come back."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from oneshot_queue import Cause, JobState
 from oneshot_queue.task_events import OutputStream
 from tests.support.cases import case
 from tests.support.deployment import Deployment, history_of, output_of, record_of, until_state
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
-def test_a_job_is_run_and_its_output_can_be_followed_while_it_runs(served: Deployment, tmp_path: Path) -> None:
+def test_job_runs_and_its_output_can_be_followed(served: Deployment, tmp_path: Path) -> None:
     go_on = tmp_path / "go-on"
     os.mkfifo(go_on)
     job = served.enqueue(f"echo one; read line < {go_on}; echo two; echo three >&2; exit 0")
@@ -34,7 +34,7 @@ def test_a_job_is_run_and_its_output_can_be_followed_while_it_runs(served: Deplo
         (OutputStream.STDOUT, b"two\n")
     ]
     assert b"".join(each.data for each in rest if each.stream is OutputStream.STDERR) == b"three\n"
-    outcome = job.wait(timeout=20)
+    outcome = job.wait(timeout=TIMEOUT_S)
     assert (outcome.state, outcome.cause, outcome.exit_code, outcome.attempt) == (
         JobState.COMPLETED,
         Cause.EXIT,
@@ -43,59 +43,59 @@ def test_a_job_is_run_and_its_output_can_be_followed_while_it_runs(served: Deplo
     )
     assert history_of(job) == ["CREATED", "RUNNING", "COMPLETED"]
     record = record_of(job)
-    told = served.witness.until("start", job.id)
-    assert (record.pid, record.host) == (told.pid, socket.gethostname())
+    reported = served.witness.until("start", job.id)
+    assert (record.pid, record.host) == (reported.pid, socket.gethostname())
     assert record.started_ms is not None
     assert record.ended_ms is not None
     assert record.created_ms <= record.started_ms <= record.ended_ms
     assert record.output.bytes == len(b"one\ntwo\nthree\n")
 
 
-def test_both_streams_arrive_byte_for_byte(served: Deployment) -> None:
+def test_both_streams_arrive_unchanged(served: Deployment) -> None:
     strange = bytes(range(256)) + b"\0\0\xff\xfe \xc3\x28 \xf0\x9f\x98 no newline at the end"
 
     job = served.queue.enqueue(["sh", "-c", "tee /dev/fd/2"], stdin=strange)
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert output_of(job) == (strange, strange)
 
 
-def test_a_large_output_arrives_byte_for_byte_too(served: Deployment) -> None:
+def test_large_output_arrives_unchanged(served: Deployment) -> None:
     large = os.urandom(200_000)
 
     job = served.queue.enqueue(["tee", "/dev/fd/2"], stdin=large)
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert output_of(job) == (large, large)
     assert served.redis.type(served.keys.output_head(job.id, 1)) == b"stream"
 
 
 @pytest.mark.parametrize(("size", "kind"), [(100, b"string"), (40, b"none"), (0, b"none")])
-def test_a_small_output_is_stored_as_one_string_and_a_tiny_one_in_the_jobs_hash(
+def test_small_output_is_stored_as_a_string_and_tiny_output_in_the_job_hash(
     served: Deployment, size: int, kind: bytes
 ) -> None:
     job = served.queue.enqueue(["printf", "%s", "x" * size])
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
 
     assert output_of(job) == (b"x" * size, b"")
     assert served.redis.type(served.keys.output_head(job.id, 1)) == kind
     assert served.redis.hexists(served.keys.job(job.id), "written") is (size == 40)
 
 
-def test_output_that_trickles_in_byte_by_byte_is_whole(served: Deployment) -> None:
+def test_output_written_byte_by_byte_is_complete(served: Deployment) -> None:
     code = "import os, time\nfor i in range(100):\n    os.write(1 + i % 2, bytes([i])); time.sleep(0.005)"
 
     job = served.queue.enqueue([sys.executable, "-I", "-c", code])
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert output_of(job) == (bytes(range(0, 100, 2)), bytes(range(1, 100, 2)))
-    # At most ten appends a second, whatever the command does: chunks were put together.
+    # Chunks are combined: at most ten appends a second.
     assert 1 <= served.redis.xlen(served.keys.output_head(job.id, 1)) <= 100
 
 
-def test_silence_makes_a_job_idle_and_output_brings_it_back(served: Deployment, tmp_path: Path) -> None:
-    # Two: a reader that opens one and the same again may still meet the writer it has just heard, and then its end.
+def test_silent_job_becomes_idle_and_runs_again_on_output(served: Deployment, tmp_path: Path) -> None:
+    # Two pipes: a reader that reopens one pipe may meet the previous writer, and read its end of file.
     speak, end = tmp_path / "speak", tmp_path / "end"
     os.mkfifo(speak)
     os.mkfifo(end)
@@ -106,31 +106,31 @@ def test_silence_makes_a_job_idle_and_output_brings_it_back(served: Deployment, 
     wait_until(lambda: history_of(job), lambda seen: seen[-2:] == ["RUNNING", "IDLE"] and len(seen) == 5)
     end.write_text("\n")
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert history_of(job) == ["CREATED", "RUNNING", "IDLE", "RUNNING", "IDLE", "COMPLETED"]
     assert output_of(job) == (b"one\ntwo\n", b"")
 
 
-def test_an_idle_job_that_ends_silently_completes(served: Deployment) -> None:
+def test_idle_job_that_exits_silently_completes(served: Deployment) -> None:
     job = served.enqueue("sleep 0.6", idle_after=0.1)
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert history_of(job) == ["CREATED", "RUNNING", "IDLE", "COMPLETED"]
 
 
 @pytest.mark.parametrize("stdin", [None, b"", b"a\0b\xff" * 60_000], ids=["none", "empty", "240 kB"])
-def test_a_command_reads_its_stdin_to_its_end(served: Deployment, stdin: bytes | None) -> None:
+def test_command_reads_all_of_its_stdin(served: Deployment, stdin: bytes | None) -> None:
     job = served.queue.enqueue(["sh", "-c", "cat | wc -c"], stdin=stdin)
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert int(output_of(job)[0]) == len(stdin or b"")
 
 
 @case("P16")
-def test_a_command_sees_its_own_variables_and_of_the_workers_only_the_harmless(served: Deployment) -> None:
+def test_command_sees_its_own_variables_and_no_secret_of_the_worker(served: Deployment) -> None:
     job = served.queue.enqueue(["env", "-0"], env={"OWN": "two\nlines", "PATH": os.environ["PATH"]})
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     seen = dict(line.split(b"=", 1) for line in output_of(job)[0].split(b"\0") if line)
     assert seen[b"OWN"] == b"two\nlines"
     assert seen[b"ONESHOT_JOB_ID"] == job.id.encode()
@@ -141,25 +141,25 @@ def test_a_command_sees_its_own_variables_and_of_the_workers_only_the_harmless(s
         b"ONESHOT_ATTEMPT",
         b"ONESHOT_TOKEN",
     }
-    # The worker of this test has these in its environment.
+    # The worker of this test has these variables in its environment.
     assert not {b"REDIS_URL", b"REDIS_PASSWORD", b"AWS_SECRET_ACCESS_KEY"} & seen.keys()
     assert b"canary" not in b"".join(seen.values())
     assert served.url.encode() not in b"".join(seen.values())
 
 
-def test_a_command_runs_in_the_folder_that_was_asked_for(served: Deployment, tmp_path: Path) -> None:
+def test_command_runs_in_the_requested_folder(served: Deployment, tmp_path: Path) -> None:
     job = served.queue.enqueue(["pwd", "-P"], cwd=str(tmp_path))
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert output_of(job)[0] == os.fsencode(tmp_path.resolve()) + b"\n"
 
 
-def test_the_success_codes_of_a_job_decide_between_completed_and_failed(served: Deployment) -> None:
+def test_success_codes_decide_between_completed_and_failed(served: Deployment) -> None:
     asked = {3: (0, 3), 4: (0, 3), 0: (3,)}
 
     jobs = {code: served.queue.enqueue(["sh", "-c", f"exit {code}"], success_codes=ok) for code, ok in asked.items()}
 
-    outcomes = {code: job.wait(timeout=20) for code, job in jobs.items()}
+    outcomes = {code: job.wait(timeout=TIMEOUT_S) for code, job in jobs.items()}
     assert {code: (each.state, each.cause, each.exit_code) for code, each in outcomes.items()} == {
         3: (JobState.COMPLETED, Cause.EXIT, 3),
         4: (JobState.FAILED, Cause.EXIT, 4),
@@ -169,10 +169,10 @@ def test_the_success_codes_of_a_job_decide_between_completed_and_failed(served: 
 
 @case("P12")
 @pytest.mark.parametrize("limit", ["time_limit", "idle_timeout"])
-def test_a_job_over_its_limit_is_ended_and_fails_by_it(served: Deployment, limit: str) -> None:
+def test_job_that_exceeds_its_limit_ends_and_fails_by_that_limit(served: Deployment, limit: str) -> None:
     job = served.enqueue("sleep 300", grace=5, **{limit: 0.2})
 
-    outcome = job.wait(timeout=20)
+    outcome = job.wait(timeout=TIMEOUT_S)
 
     assert (outcome.state, outcome.cause, outcome.signal) == (JobState.FAILED, Cause(limit), signal.SIGTERM)
     assert len(served.witness.of("start", job.id)) == 1
@@ -180,7 +180,7 @@ def test_a_job_over_its_limit_is_ended_and_fails_by_it(served: Deployment, limit
 
 
 @case("P9")
-def test_a_command_that_cannot_be_run_fails_its_job_and_says_where_what_and_why(
+def test_command_that_cannot_start_fails_its_job_with_host_program_and_reason(
     served: Deployment, tmp_path: Path
 ) -> None:
     script = tmp_path / "script"
@@ -189,7 +189,7 @@ def test_a_command_that_cannot_be_run_fails_its_job_and_says_where_what_and_why(
     forbidden = served.queue.enqueue([str(script)])
     nowhere = served.queue.enqueue(["true"], cwd=str(tmp_path / "missing"))
 
-    found = [(job.wait(timeout=20), job) for job in (missing, forbidden, nowhere)]
+    found = [(job.wait(timeout=TIMEOUT_S), job) for job in (missing, forbidden, nowhere)]
 
     assert [(each.state, each.cause, each.exit_code) for each, _ in found] == [
         (JobState.FAILED, Cause.SPAWN_ERROR, 127),
@@ -206,10 +206,10 @@ def test_a_command_that_cannot_be_run_fails_its_job_and_says_where_what_and_why(
 
 
 @case("P11")
-def test_a_job_that_a_signal_ended_fails_by_that_signal(served: Deployment) -> None:
+def test_job_ended_by_a_signal_fails_by_that_signal(served: Deployment) -> None:
     job = served.queue.enqueue(["sh", "-c", "kill -SEGV $$"])
 
-    outcome = job.wait(timeout=20)
+    outcome = job.wait(timeout=TIMEOUT_S)
 
     assert (outcome.state, outcome.cause, outcome.signal, outcome.exit_code) == (
         JobState.FAILED,
@@ -219,33 +219,33 @@ def test_a_job_that_a_signal_ended_fails_by_that_signal(served: Deployment) -> N
     )
 
 
-def test_what_a_job_used_is_recorded(served: Deployment) -> None:
+def test_resource_usage_of_a_job_is_recorded(served: Deployment) -> None:
     code = "block = bytearray(50_000_000)\nimport time\nwhile time.process_time() < 0.1: pass"
 
     job = served.queue.enqueue([sys.executable, "-I", "-c", code])
 
-    outcome = job.wait(timeout=20)
+    outcome = job.wait(timeout=TIMEOUT_S)
     assert outcome.state is JobState.COMPLETED
     assert 0.1 <= outcome.usage.cpu_user_s + outcome.usage.cpu_system_s < 20
     assert outcome.usage.max_rss_bytes > 50_000_000
     assert record_of(job).usage == outcome.usage
 
 
-def test_a_job_enqueued_twice_with_one_id_runs_once(served: Deployment) -> None:
+def test_job_enqueued_twice_with_one_id_runs_once(served: Deployment) -> None:
     job = served.enqueue("echo once", id="twice-the-same")
 
     again = served.enqueue("echo once", id="twice-the-same")
 
     assert (job.created, again.created) == (True, False)
-    assert again.wait(timeout=20).state is JobState.COMPLETED
+    assert again.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert served.witness.times("start") == {job.id: 1}
 
 
-def test_words_of_any_bytes_arrive_unchanged(served: Deployment, tmp_path: Path) -> None:
+def test_arguments_of_any_bytes_arrive_unchanged(served: Deployment, tmp_path: Path) -> None:
     words: list[str | bytes] = ["", " ", "'", '"', "$(exit 3)", ";", "\n", "-n", "--", "ü😀", b"\xff\xfe", "*", "a=b"]
 
     job = served.queue.enqueue(["sh", "-c", "tr '\\0' '|' < /proc/$$/cmdline", "sh", *words])
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     raw = b"|".join(word if isinstance(word, bytes) else word.encode() for word in words) + b"|"
     assert output_of(job)[0].endswith(b"|sh|" + raw)

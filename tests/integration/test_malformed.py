@@ -1,4 +1,4 @@
-"""Whoever can write to Redis can write anything: it is set aside, counted and said, and the worker goes on."""
+"""Malformed data in Redis is set aside, counted and logged, and the worker goes on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oneshot_queue.wire.packing import VERSION
 from oneshot_queue.wire.specs import MAX_SPEC_BYTES
 from tests.support.cases import case
 from tests.support.deployment import Deployment, output_of, record_of
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def packed(value: Any) -> bytes:
@@ -26,7 +26,7 @@ HOSTILE = {
     "another version": bytes([VERSION + 1]) + bytes(msgpack.packb({"command": [b"true"]})),
     "no msgpack": bytes([VERSION, 0xC1]),
     "cut off": packed({"command": [b"true"]})[:-2],
-    "something behind it": packed({"command": [b"true"]}) + b"\0",
+    "trailing bytes": packed({"command": [b"true"]}) + b"\0",
     "no map": packed([b"true"]),
     "no command": packed({"name": "x"}),
     "an empty command": packed({"command": []}),
@@ -37,18 +37,18 @@ HOSTILE = {
     "a relative folder": packed({"command": [b"true"], "cwd": b"../.."}),
     "a NaN": packed({"command": [b"true"], "grace": float("nan")}),
     "a huge time": packed({"command": [b"true"], "time_limit": 1e300}),
-    "a deep nest": bytes([VERSION]) + b"\x91" * 100_000,
+    "deep nesting": bytes([VERSION]) + b"\x91" * 100_000,
     "an array of four billion": bytes([VERSION]) + b"\x81\xa7command\xdd\xff\xff\xff\xff",
     "too many bytes": b"\x01" * (MAX_SPEC_BYTES + 1),
-    "a megabyte of small things": bytes([VERSION]) + b"\x81\xa7command\xdd\x00\x0f\x00\x00" + b"\xc4\x00" * 200_000,
+    "a megabyte of empty words": bytes([VERSION]) + b"\x81\xa7command\xdd\x00\x0f\x00\x00" + b"\xc4\x00" * 200_000,
 }
 
 
 @case("D9", "V7")
-def test_a_spec_that_nobody_can_read_fails_its_job_and_no_other(served: Deployment) -> None:
+def test_malformed_spec_fails_its_job_and_no_other(served: Deployment) -> None:
     jobs = {}
     for what, raw in HOSTILE.items():
-        # Low priority and a held back worker would be a race; this swaps the spec of a job that nobody can claim yet.
+        # One transaction, so that no worker sees a job without its malformed spec.
         with served.redis.pipeline(transaction=True) as swap:
             jobs[what] = job_id = what.replace(" ", "-")
             for call in request(served, job_id, raw):
@@ -56,17 +56,17 @@ def test_a_spec_that_nobody_can_read_fails_its_job_and_no_other(served: Deployme
             swap.execute()
     healthy = served.enqueue("echo fine")
 
-    outcomes = {what: served.queue.get(job_id).wait(timeout=20) for what, job_id in jobs.items()}
+    outcomes = {what: served.queue.get(job_id).wait(timeout=TIMEOUT_S) for what, job_id in jobs.items()}
 
     assert {what: (each.state, each.cause) for what, each in outcomes.items()} == dict.fromkeys(
         HOSTILE, (JobState.FAILED, Cause.REJECTED)
     )
     assert all(each.error and "cannot be read" in each.error for each in outcomes.values())
-    assert healthy.wait(timeout=20).state is JobState.COMPLETED
+    assert healthy.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert served.witness.times("start") == {healthy.id: 1}
 
 
-def test_a_job_whose_record_is_damaged_takes_none_of_its_neighbours_along(deployment: Deployment) -> None:
+def test_damaged_record_affects_no_other_job_of_its_claim(deployment: Deployment) -> None:
     jobs = [deployment.enqueue("echo fine") for _ in range(5)]
     damaged = jobs.pop(2)
     deployment.redis.hset(deployment.keys.job(damaged.id), "rows", "many")
@@ -74,19 +74,17 @@ def test_a_job_whose_record_is_damaged_takes_none_of_its_neighbours_along(deploy
 
     worker = deployment.start_worker(concurrency=5)
 
-    assert {job.wait(timeout=20).state for job in jobs} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in jobs} == {JobState.COMPLETED}
     worker.wait_for("cannot claim")
     later = [deployment.enqueue("echo fine") for _ in range(20)]
-    assert {job.wait(timeout=20).state for job in later} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in later} == {JobState.COMPLETED}
     starts = deployment.witness.times("start")
     starts.pop(damaged.id, None)
     assert starts == {job.id: 1 for job in jobs + later}
     worker.stop()
 
 
-def test_an_end_that_a_damaged_key_holds_up_is_written_once_that_is_mended(
-    deployment: Deployment, tmp_path: Path
-) -> None:
+def test_result_that_a_damaged_key_delays_is_recorded_after_its_repair(deployment: Deployment, tmp_path: Path) -> None:
     worker = deployment.start_worker(concurrency=2)
     job = deployment.enqueue(f"while [ ! -e {tmp_path}/gate ]; do sleep 0.02; done; echo done")
     deployment.witness.until("start", job.id)
@@ -99,7 +97,7 @@ def test_an_end_that_a_damaged_key_holds_up_is_written_once_that_is_mended(
     deployment.redis.delete(stream)
     deployment.redis.rename(f"{stream}-saved", stream)
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert output_of(job)[0] == b"done\n"
     assert sum("its end cannot be written" in line for line in worker.lines) == 1
     worker.wait_for(f"job {job.id}: its end is written now")
@@ -107,7 +105,7 @@ def test_an_end_that_a_damaged_key_holds_up_is_written_once_that_is_mended(
     assert deployment.entries() == 0
 
 
-def test_a_worker_does_not_wait_for_ever_for_a_damaged_key_when_it_is_stopped(deployment: Deployment) -> None:
+def test_stopping_worker_does_not_wait_forever_for_a_damaged_key(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=2)
     job = deployment.enqueue("read -r _ || :; exec sleep 0.2")
     deployment.witness.until("start", job.id)
@@ -122,7 +120,7 @@ def test_a_worker_does_not_wait_for_ever_for_a_damaged_key_when_it_is_stopped(de
 
 
 def request(deployment: Deployment, job_id: str, spec: bytes) -> list[tuple[Any, ...]]:
-    """What a hostile producer sends: a job like any other, but for its spec."""
+    """The commands of a hostile producer: an enqueue with this spec."""
     from oneshot_queue.store.scripts import script
 
     enqueue = script("enqueue").text
@@ -151,7 +149,7 @@ def test_entries_that_name_no_job_are_set_aside_and_counted(deployment: Deployme
 
     worker = deployment.start_worker()
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     worker.wait_for("set aside")
     assert deployment.redis.hget(deployment.keys.counters, "malformed") == b"%d" % len(foreign)
     assert deployment.redis.llen(deployment.keys.quarantine) == len(foreign)
@@ -159,7 +157,7 @@ def test_entries_that_name_no_job_are_set_aside_and_counted(deployment: Deployme
     worker.stop()
 
 
-def test_an_entry_written_twice_for_one_job_starts_it_once(deployment: Deployment) -> None:
+def test_duplicate_entries_of_a_job_start_it_once(deployment: Deployment) -> None:
     job = deployment.enqueue("sleep 0.1")
     for priority in Priority:
         deployment.redis.xadd(deployment.keys.ready(priority), {"id": job.id})
@@ -173,7 +171,7 @@ def test_an_entry_written_twice_for_one_job_starts_it_once(deployment: Deploymen
 
 @case("R14")
 @pytest.mark.parametrize("what", ["job", "text", "output"])
-def test_keys_of_another_type_in_the_place_of_a_jobs_hurt_no_other_job(deployment: Deployment, what: str) -> None:
+def test_key_of_another_type_in_place_of_a_jobs_affects_no_other_job(deployment: Deployment, what: str) -> None:
     gate = deployment.witness.path.with_name("gate")
     worker = deployment.start_worker(concurrency=2)
     victim = deployment.enqueue(f"echo before; while [ ! -e {gate} ]; do sleep 0.02; done; seq 20000")
@@ -185,16 +183,16 @@ def test_keys_of_another_type_in_the_place_of_a_jobs_hurt_no_other_job(deploymen
         "output": deployment.keys.output_head(victim.id, 1),
     }[what]
 
-    # At once: a worker that finds no job in between is told, rightly, that it is not its own any more.
+    # In one transaction: between the two, the worker would find no job, and rightly be fenced.
     deployment.redis.pipeline(transaction=True).delete(key).lpush(key, "not ours").execute()
     gate.touch()
     worker.wait_for(f"end   {victim.id}")
     others = [deployment.enqueue("seq 20000") for _ in range(10)]
 
-    assert {job.wait(timeout=20).state for job in others} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in others} == {JobState.COMPLETED}
     assert all(len(output_of(job)[0]) == 108_894 for job in others)
-    assert deployment.redis.type(key) == b"list", "what is not ours is not overwritten"
+    assert deployment.redis.type(key) == b"list", "the foreign value was overwritten"
     if what == "output":
-        # Its output is lost, and that is counted; its end is not.
-        assert victim.wait(timeout=20).state is JobState.COMPLETED
+        # Its output is lost and counted; its result is recorded.
+        assert victim.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
         assert record_of(victim).output.dropped == 108_894

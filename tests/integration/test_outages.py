@@ -1,4 +1,4 @@
-"""Redis is away, slow, forgetful or full: no job dies of it, none starts twice, and what happened is written down."""
+"""Redis is away, slow, emptied of scripts or full: no job fails or starts twice, and all results are recorded."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import redis
 from oneshot_queue import JobState, QueueFull, SyncJob
 from tests.support.cases import case
 from tests.support.deployment import Deployment, history_of, output_of, record_of, until_state
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def counting(gate: Path) -> str:
-    """A script that writes a numbered line now and then, and ends when the gate is there."""
+    """A script that writes numbered lines and ends once the gate exists."""
     return f"i=0; while [ ! -e {gate} ]; do i=$((i+1)); echo $i; sleep 0.02; done; echo last >&2"
 
 
@@ -48,7 +48,7 @@ def test_jobs_run_on_while_their_server_is_frozen(
     gate.touch()
 
     jobs = [through, within, *waiting]
-    assert {job.wait(timeout=20).state for job in jobs} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in jobs} == {JobState.COMPLETED}
     assert own_deployment.witness.times("start") == {job.id: 1 for job in jobs}
     assert {tuple(history_of(job)) for job in jobs} == {("CREATED", "RUNNING", "COMPLETED")}
     for job in (through, within):
@@ -62,7 +62,7 @@ def test_jobs_run_on_while_their_server_is_frozen(
 
 @case("R1")
 @pytest.mark.parametrize("how", ["stopped", "killed"])
-def test_jobs_run_on_while_their_server_is_started_anew_on_its_data(
+def test_jobs_run_on_while_their_server_restarts_on_its_data(
     real_deployment: Deployment, fresh_server: ServerProcess, tmp_path: Path, how: str
 ) -> None:
     gate, early = tmp_path / "gate", tmp_path / "early"
@@ -71,7 +71,7 @@ def test_jobs_run_on_while_their_server_is_started_anew_on_its_data(
     waiting = [real_deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done") for _ in range(4)]
     real_deployment.witness.until_count("start", 3)
     if how == "killed":
-        # everysec: what a power cut may take is not what this test is about.
+        # With everysec, the kill could lose writes; that is not the subject of this test.
         real_deployment.redis.config_set("appendfsync", "always")
         real_deployment.redis.set("fence", 1)
 
@@ -83,7 +83,7 @@ def test_jobs_run_on_while_their_server_is_started_anew_on_its_data(
     gate.touch()
 
     jobs = [through, within, *waiting]
-    assert {job.wait(timeout=20).state for job in jobs} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in jobs} == {JobState.COMPLETED}
     assert real_deployment.witness.times("start") == {job.id: 1 for job in jobs}
     assert {tuple(history_of(job)) for job in jobs} == {("CREATED", "RUNNING", "COMPLETED")}
     for job in (through, within):
@@ -94,7 +94,7 @@ def test_jobs_run_on_while_their_server_is_started_anew_on_its_data(
     assert real_deployment.entries() == 0
 
 
-def test_a_job_that_falls_silent_and_talks_again_while_its_server_is_away_has_that_in_its_history(
+def test_history_contains_silence_and_output_during_an_outage(
     real_deployment: Deployment, fresh_server: ServerProcess, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -110,24 +110,24 @@ def test_a_job_that_falls_silent_and_talks_again_while_its_server_is_away_has_th
     worker.wait_for(f"end   {job.id}")
     fresh_server.start()
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert history_of(job) == ["CREATED", "RUNNING", "IDLE", "RUNNING", "IDLE", "RUNNING", "COMPLETED"]
     record = record_of(job)
     at_ms = [row.at_ms for row in record.history]
     assert at_ms == sorted(at_ms)
-    # They are when they happened, not when they could be told.
+    # The times are those of the events, not those of their recording.
     assert 800 < at_ms[-1] - at_ms[-4] < 10_000
 
 
-def test_an_interrupt_that_was_recorded_before_its_server_went_away_is_carried_out(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark
+def test_interrupt_that_was_recorded_before_an_outage_is_carried_out(
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker
 ) -> None:
     real_deployment.tune(lease_s=6.0)
     worker = real_deployment.start_worker()
-    job = real_deployment.enqueue(mark.sleep)
+    job = real_deployment.enqueue(marker.sleep)
     real_deployment.witness.until("start", job.id)
 
-    # The server goes away with the worker cut off, so that it hears neither the announcement nor anything else.
+    # Freeze the worker until the server is gone, so that it receives no announcement.
     worker.pause()
     try:
         real_deployment.queue.interrupt([job.id], confirm=False)
@@ -135,15 +135,15 @@ def test_an_interrupt_that_was_recorded_before_its_server_went_away_is_carried_o
     finally:
         worker.resume()
     worker.wait_for("cannot ")
-    assert mark.alive(), "it cannot have heard"
+    assert marker.alive(), "the fault did not happen: the interrupt arrived before the outage"
     fresh_server.start()
 
-    assert job.wait(timeout=20).state is JobState.INTERRUPTED
-    assert mark.alive() == []
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.INTERRUPTED
+    assert marker.alive() == []
 
 
 @case("R5")
-def test_forgotten_scripts_are_sent_again(deployment: Deployment) -> None:
+def test_flushed_scripts_are_sent_again(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=2)
     stop = threading.Event()
     flushed = []
@@ -157,10 +157,10 @@ def test_forgotten_scripts_are_sent_again(deployment: Deployment) -> None:
         flushing = threads.submit(flush)
         try:
             jobs = [deployment.enqueue("echo hello") for _ in range(30)]
-            states = {job.wait(timeout=20).state for job in jobs}
+            states = {job.wait(timeout=TIMEOUT_S).state for job in jobs}
         finally:
             stop.set()
-        flushing.result(timeout=20)
+        flushing.result(timeout=TIMEOUT_S)
 
     assert len(flushed) >= 10, "the fault did not happen"
     assert states == {JobState.COMPLETED}
@@ -169,7 +169,7 @@ def test_forgotten_scripts_are_sent_again(deployment: Deployment) -> None:
 
 
 @case("R13")
-def test_two_hundred_jobs_run_once_each_while_all_connections_are_killed_again_and_again(
+def test_two_hundred_jobs_run_once_each_while_all_connections_are_killed_repeatedly(
     own_deployment: Deployment,
 ) -> None:
     worker = own_deployment.start_worker(concurrency=4)
@@ -181,7 +181,7 @@ def test_two_hundred_jobs_run_once_each_while_all_connections_are_killed_again_a
             killed = int(killer.client_kill_filter(_type="normal", skipme=True))
             return killed > 0
 
-        # So long that they are not over before the kills.
+        # Long enough that they are not over before the kills.
         command = own_deployment.witness.command("sleep 0.05; echo $ONESHOT_JOB_ID")
         jobs = own_deployment.queue.enqueue_many([command] * 200)
         ids = [job.id for job in jobs if isinstance(job, SyncJob)]
@@ -192,7 +192,7 @@ def test_two_hundred_jobs_run_once_each_while_all_connections_are_killed_again_a
         own_deployment.witness.until_count("end", 200)
 
     assert len([ended for ended in ended_at_kills if ended < 200]) >= 5, "the fault did not happen often enough"
-    wait_until(own_deployment.entries, lambda left: left == 0, what="all ends to be recorded")
+    wait_until(own_deployment.entries, lambda left: left == 0, what="all results to be recorded")
     assert own_deployment.witness.times("start") == dict.fromkeys(ids, 1)
     handles = [own_deployment.queue.get(each) for each in ids]
     assert {tuple(history_of(job)) for job in handles} == {("CREATED", "RUNNING", "COMPLETED")}
@@ -201,9 +201,7 @@ def test_two_hundred_jobs_run_once_each_while_all_connections_are_killed_again_a
     assert own_deployment.pending() == {}
 
 
-def test_a_worker_whose_password_is_refused_for_a_while_ends_no_job(
-    real_deployment: Deployment, tmp_path: Path
-) -> None:
+def test_worker_whose_password_is_refused_for_a_while_ends_no_job(real_deployment: Deployment, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     worker = real_deployment.start_worker(concurrency=2)
     through, within = real_deployment.enqueue(counting(gate)), real_deployment.enqueue(counting(tmp_path / "early"))
@@ -218,14 +216,14 @@ def test_a_worker_whose_password_is_refused_for_a_while_ends_no_job(
         admin.config_set("requirepass", "")
     gate.touch()
 
-    assert {job.wait(timeout=20).state for job in (through, within)} == {JobState.COMPLETED}
+    assert {job.wait(timeout=TIMEOUT_S).state for job in (through, within)} == {JobState.COMPLETED}
     assert real_deployment.witness.times("start") == {through.id: 1, within.id: 1}
     after = real_deployment.enqueue()
-    assert after.wait(timeout=20).state is JobState.COMPLETED
+    assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     worker.stop()
 
 
-def test_a_password_that_stays_refused_ends_the_workers_but_no_job_before_its_time(
+def test_password_that_stays_refused_ends_the_workers_after_their_jobs(
     real_deployment: Deployment, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -238,30 +236,30 @@ def test_a_password_that_stays_refused_ends_the_workers_but_no_job_before_its_ti
     real_deployment.redis.config_set("requirepass", "changed")
     with redis.Redis.from_url(real_deployment.url, password="changed", retry=None, protocol=2) as admin:
         admin.client_kill_filter(skipme=True)
-        # The idle one has ended, and so shall the other when its job has.
+        # The idle worker has ended; the other one ends after its job.
         worker.wait_for("worker: the broker at")
         worker.wait_for("stopping: waiting for 1 job to end")
-        told_s = time.monotonic()
-        wait_until(lambda: time.monotonic() - told_s, lambda passed_s: passed_s > 1.5, what="the drain timeout to pass")
+        began = time.monotonic()
+        wait_until(lambda: time.monotonic() - began, lambda passed_s: passed_s > 1.5, what="the drain timeout to pass")
         assert not any("interrupting" in line for line in worker.lines)
         admin.config_set("requirepass", "")
     gate.touch()
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert worker.wait() == 5
     assert real_deployment.witness.times("start") == {job.id: 1}
 
 
 @case("R6")
-def test_running_jobs_end_and_free_memory_although_the_server_is_full(
-    real_deployment: Deployment, tmp_path: Path, mark: Mark
+def test_running_jobs_finish_and_free_memory_while_the_server_is_full(
+    real_deployment: Deployment, tmp_path: Path, marker: ProcessMarker
 ) -> None:
     gate = tmp_path / "gate"
     real_deployment.tune(lease_s=1.8)
     worker = real_deployment.start_worker(concurrency=4)
     quiet = real_deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo small")
     loud = real_deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done; seq 100000")
-    idle = real_deployment.enqueue(mark.sleep, idle_after=0.2)
+    idle = real_deployment.enqueue(marker.sleep, idle_after=0.2)
     real_deployment.witness.until_count("start", 3)
     used = int(real_deployment.redis.info("memory")["used_memory"])
 
@@ -270,20 +268,20 @@ def test_running_jobs_end_and_free_memory_although_the_server_is_full(
         real_deployment.enqueue()
     until_state(idle, JobState.IDLE)
     gate.touch()
-    ended = [job.wait(timeout=20).state for job in (quiet, loud)]
+    ended = [job.wait(timeout=TIMEOUT_S).state for job in (quiet, loud)]
     report = idle.interrupt()
 
     assert ended == [JobState.COMPLETED, JobState.COMPLETED]
     assert report.state is JobState.INTERRUPTED
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert output_of(quiet) == (b"small\n", b"")
-    # Output is the first thing to give way, and what is not there is counted.
+    # Output is dropped first, and dropped bytes are counted.
     written = len(b"".join(b"%d\n" % number for number in range(1, 100_001)))
     kept = sum(map(len, output_of(loud)))
     record = record_of(loud)
     assert (record.output.bytes, record.output.dropped) == (written, written - kept)
     assert record.output.dropped > 0
-    # The lease was renewed all the time.
+    # The lease is still renewed.
     time_before = real_deployment.redis.zscore(real_deployment.keys.workers, *real_deployment.leases())
     wait_until(
         lambda: real_deployment.redis.zscore(real_deployment.keys.workers, *real_deployment.leases()),
@@ -292,29 +290,29 @@ def test_running_jobs_end_and_free_memory_although_the_server_is_full(
     )
     real_deployment.redis.config_set("maxmemory", 0)
     after = real_deployment.enqueue()
-    assert after.wait(timeout=20).state is JobState.COMPLETED
+    assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     worker.stop()
     assert real_deployment.leases() == set()
 
 
-def test_a_worker_waits_quietly_for_a_server_and_says_when_it_is_back(
+def test_worker_waits_quietly_for_its_server_and_logs_its_return(
     own_deployment: Deployment, fresh_server: ServerProcess
 ) -> None:
     worker = own_deployment.start_worker()
 
     fresh_server.stop()
     worker.wait_for("running jobs go on")
-    worker.until_asleep()
-    said = [line for line in worker.lines if "cannot" in line]
+    worker.wait_until_idle()
+    logged = [line for line in worker.lines if "cannot" in line]
     fresh_server.start()
     worker.wait_for("the broker answers again")
 
-    assert len(said) < 5, f"it says so again and again: {worker.lines}"
+    assert len(logged) < 5, f"it logs this again and again: {worker.lines}"
     worker.signal()
     assert worker.wait() == 0
 
 
-def test_a_worker_whose_server_is_not_there_says_so_and_ends_with_5(deployment: Deployment, tmp_path: Path) -> None:
+def test_worker_without_a_server_says_so_and_exits_with_5(deployment: Deployment, tmp_path: Path) -> None:
     began = time.monotonic()
     worker = deployment.start_worker(url=f"unix://{tmp_path}/nobody", until_ready=False)
 

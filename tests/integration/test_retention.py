@@ -1,4 +1,4 @@
-"""Nothing stays for ever: what ended is forgotten in time, and whoever is gone is not shown."""
+"""Nothing stays forever: finished jobs are deleted in time, and gone workers are not listed."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from oneshot_queue import JobNotFound, JobState, SyncJob
 from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.workers.worker.services.pruner import Pruner
 from tests.support.deployment import Deployment, record_of, until_state
-from tests.support.marks import Mark
-from tests.support.waiting import wait_until
+from tests.support.markers import ProcessMarker
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def run_one_by_one(deployment: Deployment, count: int, script: str) -> list[SyncJob]:
-    """Run jobs of which no two end in the same millisecond, the end of each on record before the next begins."""
+    """Run jobs one after the other, so that no two end in the same millisecond."""
     jobs = []
     for _ in range(count):
         jobs.append(deployment.queue.enqueue(["sh", "-c", f"{script}; sleep 0.01; exit 3"]))
-        jobs[-1].wait(timeout=20)
+        jobs[-1].wait(timeout=TIMEOUT_S)
     return jobs
 
 
-def test_the_oldest_finished_jobs_go_when_there_are_too_many(deployment: Deployment) -> None:
+def test_oldest_finished_jobs_are_deleted_when_there_are_too_many(deployment: Deployment) -> None:
     deployment.tune(max_finished_jobs=5)
     deployment.start_worker(concurrency=1)
 
@@ -34,7 +34,7 @@ def test_the_oldest_finished_jobs_go_when_there_are_too_many(deployment: Deploym
     assert not [name for name in deployment.key_names() if any(each in name for each in gone)]
 
 
-def test_the_oldest_finished_jobs_go_when_their_output_is_too_much(deployment: Deployment) -> None:
+def test_oldest_finished_jobs_are_deleted_when_their_output_is_too_large(deployment: Deployment) -> None:
     deployment.tune(max_finished_output_bytes=250_000)
     deployment.start_worker(concurrency=1)
 
@@ -44,26 +44,26 @@ def test_the_oldest_finished_jobs_go_when_their_output_is_too_much(deployment: D
     assert int(deployment.redis.hget(deployment.keys.counters, "kept") or 0) == 200_000
 
 
-async def test_the_number_of_keys_returns_to_where_it_was(deployment: Deployment, mark: Mark) -> None:
+async def test_keys_return_to_the_baseline_after_retention(deployment: Deployment, marker: ProcessMarker) -> None:
     deployment.tune(keep_completed_s=0.1, keep_failed_s=0.1)
     worker = deployment.start_worker(concurrency=4)
     first = deployment.enqueue("seq 100")
-    first.wait(timeout=20)
+    first.wait(timeout=TIMEOUT_S)
     await forget_finished(deployment)
-    baseline = standing(deployment)
+    baseline = stable_keys(deployment)
 
     jobs = [deployment.queue.enqueue(argv, stdin=b"x" * size) for argv, size in VARIETY]
-    waiting = deployment.queue.enqueue(["sh", "-c", mark.sleep], idle_after=0.1)
+    waiting = deployment.queue.enqueue(["sh", "-c", marker.sleep], idle_after=0.1)
     for job in jobs:
-        job.wait(timeout=20)
+        job.wait(timeout=TIMEOUT_S)
     until_state(waiting, JobState.IDLE)
     waiting.interrupt()
     unstarted = deployment.queue.enqueue(["true"])
     unstarted.interrupt()
-    assert len(standing(deployment)) > len(baseline) + 20
+    assert len(stable_keys(deployment)) > len(baseline) + 20
     await forget_finished(deployment)
 
-    assert standing(deployment) == baseline
+    assert stable_keys(deployment) == baseline
     assert int(deployment.redis.hget(deployment.keys.counters, "kept") or 0) == 0
     assert not deployment.redis.exists(
         deployment.keys.state(JobState.COMPLETED), deployment.keys.state(JobState.FAILED)
@@ -82,13 +82,13 @@ VARIETY: list[tuple[list[str], int]] = [
 ]
 
 
-def standing(deployment: Deployment) -> set[str]:
-    """The keys, but for those that come and go: the doorbell, and a worker's sign of life."""
+def stable_keys(deployment: Deployment) -> set[str]:
+    """The keys, except those that come and go: the doorbell and the presence of a worker."""
     return {name for name in deployment.key_names() if not name.endswith(":bell") and ":worker:" not in name}
 
 
 async def forget_finished(deployment: Deployment) -> None:
-    """Do what every worker does once a minute, until there is nothing left to forget."""
+    """Prune as every worker does once a minute, until no finished job is left."""
     connection = AsyncConnection(deployment.url)
     pruner = Pruner(connection=connection, queues=[deployment.keys], settings=deployment.settings)
 
@@ -101,24 +101,22 @@ async def forget_finished(deployment: Deployment) -> None:
     await connection.aclose()
 
 
-def test_keys_of_ended_jobs_end_by_themselves_even_if_nobody_prunes(deployment: Deployment) -> None:
+def test_keys_of_finished_jobs_expire_even_without_pruning(deployment: Deployment) -> None:
     deployment.start_worker()
     job = deployment.queue.enqueue(["tee", "/dev/fd/2"], stdin=b"x" * 300_000)
-    job.wait(timeout=20)
+    job.wait(timeout=TIMEOUT_S)
 
     names = [name for name in deployment.key_names() if job.id in name]
 
     assert len(names) >= 5
-    # 24 hours, and the hour in which pruning comes first.
+    # 24 hours, and one hour more so that pruning comes first.
     assert {86_400 < deployment.redis.ttl(name) <= 90_000 for name in names} == {True}
 
 
-def test_live_workers_are_shown_with_what_they_run_and_for_as_long_as_they_live(
-    deployment: Deployment, mark: Mark
-) -> None:
+def test_workers_are_listed_with_their_jobs_while_they_live(deployment: Deployment, marker: ProcessMarker) -> None:
     worker = deployment.start_worker(concurrency=3, arguments=["--name", "shown"])
     (idle,) = deployment.queue.workers()
-    jobs = [deployment.enqueue(mark.sleep) for _ in range(2)]
+    jobs = [deployment.enqueue(marker.sleep) for _ in range(2)]
 
     (busy,) = wait_until(deployment.queue.workers, lambda seen: seen and len(seen[0].running) == 2, what="both jobs")
     (key,) = [name for name in deployment.key_names() if ":worker:" in name]

@@ -1,4 +1,4 @@
-"""A worker that is out of something takes no blame out on its jobs: they wait, and run when they can."""
+"""A worker without resources fails no job: jobs wait, and run when they can."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 from oneshot_queue import JobState
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of, until_state
+from tests.support.waiting import TIMEOUT_S
 
 
 @case("P10")
-def test_a_job_whose_worker_has_no_descriptors_goes_back_uncounted_and_runs_when_it_has(
+def test_job_returns_uncounted_while_its_worker_has_no_descriptors_and_runs_later(
     deployment: Deployment,
 ) -> None:
     worker = deployment.start_worker(concurrency=2)
-    deployment.enqueue().wait(timeout=20)
+    deployment.enqueue().wait(timeout=TIMEOUT_S)
     limits = resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE)
     open_now = len(list(Path(f"/proc/{worker.worker_pid}/fd").iterdir()))
 
@@ -23,11 +24,11 @@ def test_a_job_whose_worker_has_no_descriptors_goes_back_uncounted_and_runs_when
     job = deployment.enqueue("echo ran")
     worker.wait_for("cannot be started yet")
     record = until_state(job, JobState.CREATED)
-    heard = deployment.witness.of("start", job.id)
+    starts = deployment.witness.of("start", job.id)
     resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE, limits)
 
-    assert (record.attempt, heard) == (1, [])
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert (record.attempt, starts) == (1, [])
+    assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert deployment.witness.times("start")[job.id] == 1
     assert [(row.state, row.cause) for row in record_of(job).history][:3] == [
         (JobState.CREATED, None),
@@ -38,9 +39,9 @@ def test_a_job_whose_worker_has_no_descriptors_goes_back_uncounted_and_runs_when
     worker.stop()
 
 
-def test_a_job_that_went_back_can_be_interrupted(deployment: Deployment) -> None:
+def test_job_that_returned_to_its_queue_can_be_interrupted(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=2)
-    deployment.enqueue().wait(timeout=20)
+    deployment.enqueue().wait(timeout=TIMEOUT_S)
     limits = resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE)
     open_now = len(list(Path(f"/proc/{worker.worker_pid}/fd").iterdir()))
     resource.prlimit(worker.worker_pid, resource.RLIMIT_NOFILE, (open_now, limits[1]))
@@ -61,17 +62,17 @@ def test_many_jobs_leave_no_descriptor_thread_or_zombie_behind(deployment: Deplo
     process = Path(f"/proc/{worker.worker_pid}")
 
     def opened() -> int:
-        # Sockets come and go with the load; pipes and pidfds are the jobs'.
+        # The number of sockets depends on the load; pipes and pidfds belong to jobs.
         return len([fd for fd in (process / "fd").iterdir() if not _target(fd).startswith("socket:")])
 
     for _ in range(20):
-        deployment.enqueue().wait(timeout=20)
+        deployment.enqueue().wait(timeout=TIMEOUT_S)
     before = opened()
 
     jobs = deployment.queue.enqueue_many([["true"]] * 200)
     for each in jobs:
         assert not isinstance(each, Exception)
-        each.wait(timeout=20)
+        each.wait(timeout=TIMEOUT_S)
 
     assert opened() == before
     assert len(list((process / "task").iterdir())) == 1

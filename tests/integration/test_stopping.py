@@ -1,4 +1,4 @@
-"""A worker that is asked to stop: once, it drains; twice, it interrupts; three times, it kills. It leaves no orphan."""
+"""A worker that is asked to stop drains; asked twice, it interrupts; asked three times, it kills. No orphan is left."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pytest
 
 from oneshot_queue import Cause, JobState
 from oneshot_queue.workers.worker.services.claimer import BELL_S
-from tests.integration.stubborn import stubborn
+from tests.integration.scripts import ignores_sigterm
 from tests.support.cases import case
-from tests.support.deployment import Deployment, assert_gone_without_a_trace, history_of, record_of
-from tests.support.marks import Mark
+from tests.support.deployment import Deployment, assert_left_no_trace, history_of, record_of
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_until
 
 
 @case("P14")
-def test_a_worker_asked_once_lets_its_jobs_end_takes_no_more_and_leaves_no_trace(
+def test_worker_asked_once_drains_and_leaves_no_trace(
     deployment: Deployment,
 ) -> None:
     worker = deployment.start_worker(concurrency=2)
@@ -37,27 +37,27 @@ def test_a_worker_asked_once_lets_its_jobs_end_takes_no_more_and_leaves_no_trace
     assert {record_of(job).state for job in running} == {JobState.COMPLETED}
     assert record_of(waiting).state is JobState.CREATED
     assert deployment.witness.times("start") == {job.id: 1 for job in running}
-    assert_gone_without_a_trace(deployment, worker)
+    assert_left_no_trace(deployment, worker)
 
 
 @case("P14")
 @pytest.mark.parametrize(
     "asked", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)], ids=["SIGTERM", "SIGINT"]
 )
-def test_a_worker_asked_twice_interrupts_its_jobs(
-    deployment: Deployment, mark: Mark, asked: tuple[signal.Signals, ...]
+def test_worker_asked_twice_interrupts_its_jobs(
+    deployment: Deployment, marker: ProcessMarker, asked: tuple[signal.Signals, ...]
 ) -> None:
     worker = deployment.start_worker(concurrency=2)
-    jobs = [deployment.enqueue(f"{mark.sleep} & setsid {mark.sleep} & {mark.sleep}") for _ in range(2)]
-    wait_until(mark.alive, lambda seen: len(seen) == 6, what="all processes of the jobs")
+    jobs = [deployment.enqueue(f"{marker.sleep} & setsid {marker.sleep} & {marker.sleep}") for _ in range(2)]
+    wait_until(marker.alive, lambda seen: len(seen) == 6, what="all processes of the jobs")
 
     worker.signal(asked[0])
     worker.wait_for("for 2 jobs to end")
-    assert len(mark.alive()) == 6
+    assert len(marker.alive()) == 6
     worker.signal(asked[1])
 
     assert worker.wait() == 0
-    assert mark.alive() == []
+    assert marker.alive() == []
     worker.wait_for("interrupting 2 jobs")
     for job in jobs:
         record = record_of(job)
@@ -66,16 +66,18 @@ def test_a_worker_asked_twice_interrupts_its_jobs(
             Cause.INTERRUPTED,
             signal.SIGTERM,
         )
-    assert_gone_without_a_trace(deployment, worker)
+    assert_left_no_trace(deployment, worker)
 
 
 @case("P14")
-def test_a_worker_asked_three_times_kills_its_jobs_and_is_gone_at_once(deployment: Deployment, mark: Mark) -> None:
+def test_worker_asked_three_times_kills_its_jobs_and_exits_at_once(
+    deployment: Deployment, marker: ProcessMarker
+) -> None:
     worker = deployment.start_worker(concurrency=2)
-    job = deployment.enqueue(stubborn(deployment, mark), grace=300)
+    job = deployment.enqueue(ignores_sigterm(deployment, marker), grace=300)
     assert next(job.output(follow=True)).data == b"ready\n"
 
-    # However it is asked, by a supervisor, a terminal's Ctrl-C or its closing: each counts.
+    # Each signal counts: from a supervisor, from Ctrl-C, or from a closing terminal.
     worker.signal(signal.SIGINT)
     worker.wait_for("for 1 job to end")
     wait_until(
@@ -88,49 +90,49 @@ def test_a_worker_asked_three_times_kills_its_jobs_and_is_gone_at_once(deploymen
     began = time.monotonic()
 
     assert worker.wait() == 0
-    assert time.monotonic() - began < 10, "it waited for its job, whose grace is longer"
-    assert mark.alive() == []
+    assert time.monotonic() - began < 10, "it waited for the grace of its job"
+    assert marker.alive() == []
     assert (record_of(job).state, record_of(job).signal) == (JobState.INTERRUPTED, signal.SIGKILL)
     assert history_of(job) == ["CREATED", "RUNNING", "INTERRUPTED"]
-    assert_gone_without_a_trace(deployment, worker)
+    assert_left_no_trace(deployment, worker)
 
 
-def test_a_worker_whose_drain_takes_too_long_interrupts_its_jobs(deployment: Deployment, mark: Mark) -> None:
+def test_worker_whose_drain_takes_too_long_interrupts_its_jobs(deployment: Deployment, marker: ProcessMarker) -> None:
     worker = deployment.start_worker(arguments=["--drain-timeout", "0.3"])
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
 
     worker.signal()
 
     assert worker.wait() == 0
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert record_of(job).state is JobState.INTERRUPTED
-    assert_gone_without_a_trace(deployment, worker)
+    assert_left_no_trace(deployment, worker)
 
 
-def test_an_idle_worker_stops_at_once(deployment: Deployment) -> None:
+def test_idle_worker_stops_at_once(deployment: Deployment) -> None:
     worker = deployment.start_worker()
 
     worker.signal()
     began = time.monotonic()
 
     assert worker.wait() == 0
-    assert time.monotonic() - began < BELL_S, "it waited at the doorbell"
-    assert_gone_without_a_trace(deployment, worker)
+    assert time.monotonic() - began < BELL_S, "it waited for the doorbell"
+    assert_left_no_trace(deployment, worker)
 
 
 @case("P18")
-def test_a_worker_that_was_started_with_signals_ignored_heeds_them_and_so_do_its_jobs(
-    deployment: Deployment, mark: Mark
+def test_worker_started_with_signals_ignored_reacts_to_them_and_so_do_its_jobs(
+    deployment: Deployment, marker: ProcessMarker
 ) -> None:
-    # As nohup and a shell's & start it.
+    # As nohup, or & in a shell, starts it.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         worker = deployment.start_worker()
     finally:
         signal.signal(signal.SIGINT, before[0])
         signal.signal(signal.SIGHUP, before[1])
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
 
     report = job.interrupt()
@@ -143,11 +145,11 @@ def test_a_worker_that_was_started_with_signals_ignored_heeds_them_and_so_do_its
 
 @case("P14")
 @pytest.mark.parametrize("absence", ["paused", "stopped"])
-def test_a_worker_stops_while_its_server_is_away(
-    own_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, absence: str
+def test_worker_stops_while_its_server_is_away(
+    own_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker, absence: str
 ) -> None:
     worker = own_deployment.start_worker(concurrency=2)
-    job = own_deployment.enqueue(stubborn(own_deployment, mark), grace=300)
+    job = own_deployment.enqueue(ignores_sigterm(own_deployment, marker), grace=300)
     assert next(job.output(follow=True)).data == b"ready\n"
 
     fresh_server.pause() if absence == "paused" else fresh_server.stop()
@@ -163,25 +165,25 @@ def test_a_worker_stops_while_its_server_is_away(
         fresh_server.resume()
 
     assert code == 0
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert took_s < 10, "it waited for its server"
     worker.wait_for(f"job {job.id}: its end could not be written to the broker")
 
 
-def test_a_worker_that_is_killed_is_seen_to_be_gone_and_its_job_is_left_running_on_record(
-    deployment: Deployment, mark: Mark
+def test_killed_worker_is_not_listed_and_its_job_stays_running_on_record(
+    deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(arguments=["--name", "doomed"])
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
 
     worker.kill()
-    # Its sign of life would end by itself, 15 s from now.
+    # Its presence would expire by itself after 15 s.
     for name in deployment.key_names():
         if ":worker:" in name:
             deployment.redis.delete(name)
     (report,) = deployment.queue.interrupt([job.id], timeout=0.1)
 
     assert (report.result, report.state, report.worker) == ("not_confirmed", JobState.RUNNING, None)
-    for pid in mark.alive():
+    for pid in marker.alive():
         os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The doctor beside the work: what it finds where nothing befell the queue, and what it mends where something did."""
+"""The doctor among the other steps: what it finds in a sound queue, and what it repairs in a damaged one."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.properties.work import choices
 from tests.properties.world import World
 
 NOBODY: Final = "nobody"
-Harm = Callable[[World, str, Job], str | None]
-"""Does it to a job, and answers the kind of find it makes, or ``None`` where it cannot be done."""
+Corruption = Callable[[World, str, Job], str | None]
+"""Damages a job; returns the code of the anomaly that this causes, or ``None`` where it is not possible."""
 
 
 def _out_of_its_index(world: World, job_id: str, job: Job) -> str | None:
     if job.state.is_final:
-        return None  # nothing else leads to it
+        return None  # a finished job is found only through its index
     assert world.redis.zrem(world.keys.state(job.state), job_id) == 1
     return "job-in-no-index"
 
@@ -69,7 +69,7 @@ def _never_forgotten(world: World, job_id: str, job: Job) -> str | None:
     return "lasting-job" if job.state.is_final and world.redis.persist(world.keys.job(job_id)) else None
 
 
-HARMS: Final[tuple[Harm, ...]] = (
+CORRUPTIONS: Final[tuple[Corruption, ...]] = (
     _out_of_its_index,
     _in_another_index,
     _two_entries,
@@ -84,26 +84,26 @@ OF_NOBODY: Final = frozenset({"entry-without-job", "delayed-ghost", "kept-ghost"
 
 
 class Examined(Faults):
-    """Everything, and the doctor."""
+    """All other steps, and the doctor."""
 
     @rule(mends=st.booleans())
     def examine(self, mends: bool) -> None:
         assert self._examined(mends=mends) == self.model.examine(mends=mends)
-        self._change_and_correct_the_sum()
+        self._correct_the_total()
 
-    @rule(choice=choices, harm=st.sampled_from(HARMS))
-    def harm_and_mend(self, choice: int, harm: Harm) -> None:
-        """That it is mended, every fact of the queue says after this step."""
+    @rule(choice=choices, corrupt=st.sampled_from(CORRUPTIONS))
+    def corrupt_and_repair(self, choice: int, corrupt: Corruption) -> None:
+        """The check after each step proves the repair."""
         expected = self.model.examine(mends=True)
         if not self.model.jobs:
             return
         job_id = pick(sorted(self.model.jobs), choice)
-        code = harm(self.world, job_id, self.model.jobs[job_id])
+        code = corrupt(self.world, job_id, self.model.jobs[job_id])
         subject = NOBODY if code in OF_NOBODY else job_id
         assert self._examined(mends=True) == expected | ({(code, subject)} if code else set())
 
-    def _change_and_correct_the_sum(self) -> None:
-        """It is left alone by whoever added up what is no more so."""
+    def _correct_the_total(self) -> None:
+        """The total is not corrected from rows that have changed since they were added up."""
         rows, right = len(self.model.kept), sum(self.model.kept.values())
         wrong = self.world.redis.hincrby(self.keys.counters, "kept", 7)
         for read, count, is_so in ((right, rows, False), (wrong, rows + 1, False), (wrong, rows, True)):
@@ -111,7 +111,7 @@ class Examined(Faults):
             assert self.world.run(call) == is_so
 
     def _examined(self, *, mends: bool) -> set[tuple[str, str]]:
-        """Examine everything; answers the kinds and subjects of all finds."""
+        """Examine everything; returns the codes and subjects of all anomalies."""
         keys, run = self.keys, self.world.run
         parts: list[Part] = []
         parts += [run(checkup.examine_entries(keys, each, "", mends=mends)) for each in Priority]

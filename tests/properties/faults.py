@@ -1,4 +1,4 @@
-"""What befalls workers and servers, and what is done about it without a worker."""
+"""Faults of workers and servers, and what sweepers and operators do."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from oneshot_queue.store.claims import Later, Lost
 from oneshot_queue.store.keys import GROUP
 from tests.properties.jobs import LATE_S, SOON_S, Attempt
 from tests.properties.model import LEASE_S
-from tests.properties.stage import SETTINGS, WORKERS, LastWord, Worker, holder_of, pick
+from tests.properties.stage import SETTINGS, WORKERS, FinalCall, Worker, holder_of, pick
 from tests.properties.work import Work, choices, is_old, times, workers
-from tests.properties.world import foretold
+from tests.properties.world import expected_snapshot
 
 HOUR_MS: Final = 3_600_000
 steps_ms = st.sampled_from((1_000, 60_000, 3 * HOUR_MS, -1, -60_000, -3 * HOUR_MS))
 
 
 class Faults(Work):
-    """Crashes, old words, time, operators, sweepers, and a server that is set back."""
+    """Crashes, outdated calls, time, operators, sweepers, and a server that is rolled back."""
 
-    # What befalls them.
+    # Faults.
 
     @rule(worker=workers)
     @precondition(lambda self: self._active())
@@ -38,17 +38,17 @@ class Faults(Work):
         self.workers[worker] = self._new_worker()
 
     @rule(choice=choices)
-    @precondition(lambda self: self.said)
-    def say_again_what_is_out_of_date(self, choice: int) -> None:
-        call, foretell = pick(self.said, choice)
-        self._say(call, foretell, 1)
+    @precondition(lambda self: self.repeatable_calls)
+    def repeat_an_outdated_call(self, choice: int) -> None:
+        call, predict = pick(self.repeatable_calls, choice)
+        self._run_both(call, predict, 1)
 
     @rule(step_ms=steps_ms)
     def step_the_clock(self, step_ms: int) -> None:
-        """It may be an hour ahead at once, or behind: that alone does nothing to any job or lease.
+        """Step the clock forwards or back, by up to three hours: that alone changes no job and no lease.
 
-        What follows from it the model says: what waits is due as much later as the clock went back, all that ever was
-        written keeps its order, tokens grow all the same, and no lease is over because of it.
+        The model contains the consequences: delayed jobs become due later by as much as the clock went back, histories
+        keep their order, tokens still grow, and no lease ends because of it.
         """
         self.model.now_ms += step_ms
         self.world.set_clock(self.model.now_ms)
@@ -58,7 +58,7 @@ class Faults(Work):
     def lose_a_consumer(self, choice: int) -> None:
         lease = pick(sorted(self.model.pending().values()), choice)
         held = {job_id for job_id, holder in self.model.pending().items() if holder == lease}
-        # The group would come to such an entry again, and hand it back to the lease.
+        # The group would deliver such an entry later, to the same lease.
         if any(self.model.jobs[each].is_out_of_turn for each in held):
             return
         for priority in {self.model.jobs[each].plan.priority for each in held}:
@@ -73,18 +73,18 @@ class Faults(Work):
         assert self.world.redis.xdel(self.keys.ready(self.model.jobs[job_id].plan.priority), entry) == 1
         answer = self.world.run(sweep_store.audit(self.keys, JobState.CREATED, 0))
         assert (answer.repaired, answer.suspects) == (1, ())
-        self.model.line_up_again(job_id)
+        self.model.rejoin_queue(job_id)
 
     @rule(worker=workers, times=times)
     def reconnect(self, worker: int, times: int) -> None:
-        """A worker whose connection was cut says what it runs; what is another's, or nobody's, it ends."""
+        """A worker whose connection was cut reports what it runs, and ends what is not its own any more."""
         who = self.workers[worker]
         if not self._restore(who, times):
             self._lease_anew(who)
         for attempt in who.active:
             attempt.is_over = not self._adopt(attempt, times)
 
-    # What is done without a worker.
+    # What sweepers do.
 
     @rule(worker=workers, is_turn_over=st.booleans(), times=times)
     def watch(self, worker: int, is_turn_over: bool, times: int) -> None:
@@ -93,12 +93,12 @@ class Faults(Work):
             self.world.redis.delete(self.world.key("sweeper"))
             self.model.sweeper = None
         call = sweep_store.watch(self.keys, lease, turn_s=LATE_S)
-        self._say(call, lambda: self.model.watch(lease), times, is_repeatable=False)
+        self._run_both(call, lambda: self.model.watch(lease), times, is_repeatable=False)
 
     @rule(choice=choices)
     @precondition(lambda self: self.model.leases)
     def condemn(self, choice: int) -> None:
-        """A sweeper condemns a lease, and dies before it has decided a job."""
+        """A sweeper condemns a lease, and dies before it has settled a job."""
         lease = self._some_lease(choice)
         self.world.run(sweep_store.condemn(self.keys, lease))
         self.model.condemn(lease)
@@ -121,14 +121,14 @@ class Faults(Work):
         )
         is_due = is_as_seen or is_known_dead
 
-        def foretell() -> object:
+        def predict() -> object:
             return self.model.sweep(lease, is_as_seen=is_due, is_confirmed=is_known_dead)
 
-        self._say(call, foretell, times, is_repeatable=False)
+        self._run_both(call, predict, times, is_repeatable=False)
 
     @rule(times=times)
     def promote(self, times: int) -> None:
-        self._say(due.promote(self.keys, SETTINGS), self.model.promote, times, is_repeatable=False)
+        self._run_both(due.promote(self.keys, SETTINGS), self.model.promote, times, is_repeatable=False)
 
     @rule(state=st.sampled_from(sweep_store.AUDITED), is_decided=st.booleans(), times=times)
     def audit(self, state: JobState, is_decided: bool, times: int) -> None:
@@ -152,25 +152,25 @@ class Faults(Work):
         for worker in self.workers:
             worker.sent = [each for each in worker.sent if each.attempt.serial not in forgotten]
 
-    # A server that is set back.
+    # A server that is rolled back.
 
     @rule()
     def save(self) -> None:
         self._save()
 
     @rule(order=st.permutations(range(WORKERS)), is_one_late=st.booleans(), times=times)
-    def set_back(self, order: list[int], is_one_late: bool, times: int) -> None:
-        """One worker may be cut off for so long that the others claim before it says anything."""
+    def roll_back(self, order: list[int], is_one_late: bool, times: int) -> None:
+        """Roll the server back; one worker may be cut off until the others have claimed."""
         kept, model = self.saved
-        self.world.set_back(kept)
+        self.world.roll_back(kept)
         now_ms, self.model = self.model.now_ms, copy.deepcopy(model)
         self.model.now_ms = now_ms
         self.seen = self.world.look()
-        assert self.seen == foretold(self.model)
+        assert self.seen == expected_snapshot(self.model)
         self.run_id = f"run-{next(self.run_ids)}"
         in_order = [self.workers[index] for index in order]
-        heard, late = (in_order[1:], in_order[0].active) if is_one_late else (in_order, [])
-        for worker in heard:
+        reporting, late = (in_order[1:], in_order[0].active) if is_one_late else (in_order, [])
+        for worker in reporting:
             is_live = self._restore(worker, times)
             answer = self.world.run(self._claim_call(worker, 3))
             if is_live:
@@ -178,7 +178,7 @@ class Faults(Work):
             else:
                 assert answer == Lost()
                 self._lease_anew(worker)
-        on_record = self._tell_all(heard, times)
+        on_record = self._report_all(reporting, times)
         for attempt in late:
             attempt.is_forgotten = not self.model.knows(attempt)
         on_record += [attempt for attempt in late if not attempt.is_forgotten]
@@ -186,20 +186,20 @@ class Faults(Work):
         self.world.redis.delete(self.world.key("settling"))
 
     def _restore(self, who: Worker, times: int) -> bool:
-        """Register a lease that may be forgotten; answers false if it is condemned."""
+        """Register a lease that the server may have lost; returns false if it is condemned."""
         for _ in range(times):
             assert self.world.run(leases.restore(self.keys, who.lease, LEASE_S)) == self.model.now_ms
             self.model.restore(who.lease)
         return self.model.leases[who.lease] > 0
 
-    def _tell_all(self, workers: list[Worker], times: int) -> list[Attempt]:
-        """Every worker says what has ended and what runs, in rounds: what one says may be what another waits for.
+    def _report_all(self, workers: list[Worker], times: int) -> list[Attempt]:
+        """Let every worker report its results and its running attempts, in rounds: one report may depend on another.
 
-        Answers the attempts that are on record then; the others are another's, and end here.
+        Returns the attempts that are on record afterwards. All others have another owner, and end.
         """
-        words = [word for worker in workers for word in worker.sent]
+        finals = [final for worker in workers for final in worker.sent]
         ended: list[Attempt] = []
-        while new := [word.attempt for word in words if word.attempt not in ended and self._repeat(word, times)]:
+        while new := [final.attempt for final in finals if final.attempt not in ended and self._repeat(final, times)]:
             ended += new
         active = [attempt for worker in workers for attempt in worker.active]
         running = [attempt for attempt in active if self._adopt(attempt, times)]
@@ -207,22 +207,22 @@ class Faults(Work):
             attempt.is_over = attempt not in running
         return ended + running
 
-    def _repeat(self, word: LastWord, times: int) -> bool:
-        if word.is_end:
-            self._adopt(word.attempt, times)
-        answer = self._say(word.call, word.foretell, times, is_repeatable=False)
+    def _repeat(self, final: FinalCall, times: int) -> bool:
+        if final.is_end:
+            self._adopt(final.attempt, times)
+        answer = self._run_both(final.call, final.predict, times, is_repeatable=False)
         return not isinstance(answer, Fenced)
 
     def _adopt(self, attempt: Attempt, times: int) -> bool:
         call = claims.adopt(self.keys, attempt.job_id, holder_of(attempt), attempt=attempt.number, host="h", ago_ms=0)
-        answer: bool = self._say(call, lambda: self.model.adopt(attempt), times, is_repeatable=False)
+        answer: bool = self._run_both(call, lambda: self.model.adopt(attempt), times, is_repeatable=False)
         attempt.is_forgotten = attempt.is_forgotten and not answer
         return answer
 
     def _some_lease(self, choice: int) -> str:
-        """One that holds jobs, if there is any."""
+        """A lease, preferably one that holds jobs."""
         return pick(sorted(self.model.pending().values()) or sorted(self.model.leases), choice)
 
     def _decide(self, job_id: str, lease: str, times: int) -> None:
         call = sweep_store.decide(self.keys, job_id, lease, by="sweeper", error="gone", spread=1.0, settings=SETTINGS)
-        self._say(call, lambda: self.model.decide(job_id, lease), times, is_repeatable=False)
+        self._run_both(call, lambda: self.model.decide(job_id, lease), times, is_repeatable=False)

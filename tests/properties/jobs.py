@@ -1,4 +1,4 @@
-"""What the model keeps of jobs, and a worker of its attempts."""
+"""The data of the model: jobs, and the attempts that a worker knows."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is asked for.
+    """The options of a job.
 
     Attributes:
-        retries: How often it may be run again.
-        retry_s: Seconds until that happens.
-        delay_s: Seconds until it is due, if it is to wait.
-        expires_s: Seconds after which it need not be started any more.
+        retries: Number of retries.
+        retry_s: Seconds before a retry.
+        delay_s: Seconds until it is due; ``None`` if it is not delayed.
+        expires_s: Seconds after which it must not start any more.
     """
 
     priority: Priority = Priority.NORMAL
@@ -44,13 +44,13 @@ class Job:
     """One job.
 
     Attributes:
-        serial: Which of all jobs that ever were; an id can be used again once its job is forgotten.
+        serial: Its number among all jobs ever; an id can be used again once its job is deleted.
         place: The number of its entry among all entries; 0 if it has none.
-        decided: The token of the last attempt that was decided without its worker.
-        is_pending: Whether the group holds its entry for its lease.
-        is_out_of_turn: Whether it was taken before the group came to its entry.
-        expires_ms: When it expires once more, should it come back without having begun.
-        is_confirmed: Whether none of its processes can be left once it has ended.
+        settled_token: The token of the last attempt that was settled without its worker.
+        is_pending: Whether its entry is pending in the consumer group for its lease.
+        is_out_of_turn: Whether it was claimed before the group delivered its entry.
+        expires_ms: The expiry to restore if it returns without having started.
+        is_confirmed: Whether its result proves that none of its processes is left.
     """
 
     serial: int
@@ -59,7 +59,7 @@ class Job:
     state: JobState = JobState.CREATED
     attempt: int = 1
     token: str = ""
-    decided: str | None = None
+    settled_token: str | None = None
     lease: str | None = None
     sequence: int = 0
     ordinal: int = 0
@@ -75,16 +75,16 @@ class Job:
 
     @property
     def changed_ms(self) -> int:
-        """When it came into its state."""
+        """The time at which it entered its state."""
         return self.rows[-1].at_ms
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """What a worker knows of a job that was handed to it.
+    """What a worker knows of a job that it claimed.
 
     Attributes:
-        is_forgotten: Whether the server has forgotten it: then it may hand it out once more.
+        is_forgotten: Whether the server lost this claim, and so may hand the job out again.
     """
 
     worker: str
@@ -101,11 +101,11 @@ class Attempt:
 
 
 def short(token: str) -> str:
-    """What a job that has ended still has of its token."""
+    """The part of its token that a finished job keeps."""
     number, dash, random = token.partition("-")
     return number + dash + random[:4]
 
 
 def number_of(token: str) -> int:
-    """The part of a token that only grows."""
+    """The part of a token that always grows."""
     return int(token.partition("-")[0] or 0)

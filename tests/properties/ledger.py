@@ -1,4 +1,4 @@
-"""What the model keeps of a queue, and the few ways in which a job moves in it."""
+"""The state of a queue in the model, and the moves of a job in it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ class Ledger:
     """One queue.
 
     Attributes:
-        now_ms: The time, which steps.
-        delayed: Jobs that are not due, with when they are.
-        expiring: Likewise, jobs that need not be started any more then.
-        leases: Registered leases with their ends; 0 if it is condemned.
-        intents: By lease and job, the attempt that is to be interrupted.
-        kept: Bytes of output of finished jobs.
-        sweeper: Whose turn it is to sweep.
+        now_ms: The current time, which only changes in steps.
+        delayed: Job -> when it is due.
+        expiring: Job -> when it expires.
+        leases: Lease -> when it ends; 0 if it is condemned.
+        intents: Lease -> job -> the attempt to interrupt.
+        kept: Finished job -> bytes of its stored output.
+        sweeper: The lease of the current sweeper.
+        places: Number of entries so far.
     """
 
     now_ms: int = BEGIN_MS
@@ -38,19 +39,19 @@ class Ledger:
     places: int = 0
 
     def stream(self, priority: Priority) -> list[str]:
-        """The ids in a ready stream: what waits, and what is held."""
+        """The ids in a ready stream: waiting and held jobs."""
         return [job_id for job_id, _ in self._in_order(priority)]
 
     def pending(self) -> dict[str, str]:
         return {job_id: job.lease or "" for job_id, job in self.jobs.items() if job.is_pending}
 
     def knows(self, attempt: Attempt) -> bool:
-        """Whether it is on record that this attempt was handed out."""
+        """Whether this claim is on record."""
         job = self.jobs.get(attempt.job_id)
         return job is not None and self._holds(job, attempt)
 
     def later(self, seconds: float) -> int:
-        """The instant in so many seconds."""
+        """The time in ``seconds`` from now."""
         return self.now_ms + round(seconds * 1000)
 
     def _in_order(self, priority: Priority) -> list[tuple[str, Job]]:
@@ -63,7 +64,7 @@ class Ledger:
 
     @staticmethod
     def _holds(job: Job, attempt: Attempt) -> bool:
-        # Once it has ended, nobody asks under which lease.
+        # The lease of a finished job does not matter.
         return job.token == attempt.token and (job.lease == attempt.lease or job.state.is_final)
 
     @staticmethod
@@ -75,11 +76,11 @@ class Ledger:
         return job.state is CREATED and job.token == attempt.token and job.lease is None
 
     def _note(self, job: Job, state: JobState, cause: str | None = None, *, ago_ms: int = 0) -> None:
-        """A history stays in order, whatever the clock says."""
+        """Add a row to the history; times never go back, whatever the clock says."""
         at_ms = max(self.now_ms - ago_ms, job.changed_ms)
         job.rows.append(Row(at_ms, job.attempt, state, cause))
 
-    def _line_up(self, job: Job) -> None:
+    def _join_queue(self, job: Job) -> None:
         self.places += 1
         job.place = self.places
 
@@ -89,7 +90,7 @@ class Ledger:
         self._note(job, JobState.RUNNING, cause)
         job.expires_ms = self.expiring.pop(job_id, None)
 
-    def _step_out(self, job_id: str, job: Job) -> None:
+    def _leave_queue(self, job_id: str, job: Job) -> None:
         job.place, job.is_pending = 0, False
         for waiting in (self.delayed, self.expiring):
             waiting.pop(job_id, None)
@@ -97,14 +98,14 @@ class Ledger:
             self.intents[job.lease].pop(job_id, None)
 
     def _end(self, job_id: str, job: Job, state: JobState, cause: str, kept: int, *, ago_ms: int = 0) -> None:
-        self._step_out(job_id, job)
+        self._leave_queue(job_id, job)
         job.state = state
         self._note(job, state, cause, ago_ms=ago_ms)
         if kept + job.kept_before:
             self.kept[job_id] = kept + job.kept_before
 
     def _return(self, job_id: str, job: Job) -> None:
-        self._step_out(job_id, job)
+        self._leave_queue(job_id, job)
         job.expires_ms = None
         job.state, job.lease, job.sequence, job.ordinal, job.bytes = CREATED, None, 0, 0, 0
 
@@ -114,7 +115,7 @@ class Ledger:
         if expires_ms is not None:
             self.expiring[job_id] = expires_ms
         self._note(job, CREATED, "unstarted")
-        self._line_up(job)
+        self._join_queue(job)
 
     def _retry(self, job_id: str, job: Job, cause: str, kept: int, wait_s: float, *, ago_ms: int = 0) -> None:
         self._return(job_id, job)
@@ -125,10 +126,10 @@ class Ledger:
         if wait_s:
             self.delayed[job_id] = job.changed_ms + round(wait_s * 1000)
         else:
-            self._line_up(job)
+            self._join_queue(job)
 
     def _lose(self, job_id: str, job: Job, *, is_confirmed: bool = False) -> None:
-        job.decided = job.token
+        job.settled_token = job.token
         if not job.is_interrupted and job.attempt <= job.plan.retries:
             self._retry(job_id, job, "worker_lost", job.bytes, job.plan.retry_s)
             return
@@ -139,13 +140,13 @@ class Ledger:
             self._end(job_id, job, JobState.FAILED, "worker_lost", job.bytes)
 
     def _forget(self, job_id: str) -> int:
-        """Answers the serial of the job that is forgotten."""
+        """Delete a job; returns its serial."""
         self.kept.pop(job_id, None)
         return self.jobs.pop(job_id).serial
 
 
 def reached(instants: dict[str, int], now_ms: int) -> list[str]:
-    """What the clock has come to, in order."""
+    """The ids whose time has come, in order."""
     return sorted(
         (each for each, at_ms in instants.items() if at_ms <= now_ms), key=lambda each: (instants[each], each)
     )

@@ -1,7 +1,7 @@
-"""What the store promises, as plain dictionaries: each method is one call, changes the model and foretells the answer.
+"""A model of the store in plain dictionaries: each method is one call, changes the model and predicts the reply.
 
-It knows no Redis and no Lua; the only thing it shares with the product is the state machine's table. Tokens are not
-foretold, but read from what the store answered.
+It uses no Redis and no Lua, and shares only the table of the state machine with the product. It takes tokens from the
+replies of the store, and predicts everything else.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _FINAL: Final = (JobState.INTERRUPTED, JobState.COMPLETED, JobState.FAILED)
 
 
 class Model(Ledger):
-    """One queue: what is done to it, and what it answers."""
+    """One queue: its calls and their replies."""
 
     __slots__ = ()
 
-    # What an app does.
+    # Calls of an app.
 
     def enqueue(self, job_id: str, plan: Plan, serial: int, most: int) -> Enqueued | Full:
         if job_id in self.jobs:
@@ -39,7 +39,7 @@ class Model(Ledger):
             return Full(length)
         job = self.jobs[job_id] = Job(serial, plan, [Row(self.now_ms, 1, CREATED, None)])
         if plan.delay_s is None:
-            self._line_up(job)
+            self._join_queue(job)
         else:
             self.delayed[job_id] = self.later(plan.delay_s)
         if plan.expires_s is not None:
@@ -55,13 +55,13 @@ class Model(Ledger):
         job.is_interrupted = True
         if job.state is CREATED or not self.leases.get(job.lease or ""):
             if job.state is not CREATED:
-                job.decided, job.is_confirmed = job.token, False
+                job.settled_token, job.is_confirmed = job.token, False
             self._end(job_id, job, JobState.INTERRUPTED, "interrupted", job.bytes)
             return Ended(JobState.INTERRUPTED, job.changed_ms, job.is_confirmed)
         self.intents.setdefault(job.lease or "", {})[job_id] = job.attempt
         return IntentRecorded(job.state, "w")
 
-    # What a worker does with its lease.
+    # Calls of a worker for its lease.
 
     def register(self, lease: str) -> None:
         self.leases[lease] = self.later(LEASE_S)
@@ -70,7 +70,7 @@ class Model(Ledger):
         self.leases.setdefault(lease, self.later(LEASE_S))
 
     def renew(self, lease: str) -> Any:
-        """No clock condemns a lease: it lives until a sweeper says that it does not."""
+        """No clock ends a lease: it lives until a sweeper condemns it."""
         if not self.leases.get(lease):
             return Lost()
         self.leases[lease] = self.later(LEASE_S)
@@ -84,10 +84,10 @@ class Model(Ledger):
         self._end_sweeping(lease)
         return True
 
-    # What a worker does with jobs.
+    # Calls of a worker for jobs.
 
     def claim(self, lease: str, free: int) -> list[str] | Lost:
-        """Answers the ids of the jobs that are handed over."""
+        """Returns the ids of the jobs that are handed out."""
         if not self.leases.get(lease):
             return Lost()
         self.promote()
@@ -134,7 +134,7 @@ class Model(Ledger):
         return Recorded(to)
 
     def append(self, attempt: Attempt, ordinal: int) -> Recorded | Fenced:
-        """One byte of output for each ordinal."""
+        """Each ordinal stands for one byte of output."""
         job = self.jobs.get(attempt.job_id)
         if job is None or not self._holds(job, attempt) or job.state.is_final:
             return Fenced()
@@ -145,7 +145,7 @@ class Model(Ledger):
         self, attempt: Attempt, state: JobState, cause: str, kept: int, retry_s: float | None, ago_ms: int
     ) -> Any:
         job = self.jobs.get(attempt.job_id)
-        if job is None or job.decided == attempt.token:
+        if job is None or job.settled_token == attempt.token:
             return Fenced()
         if self._has_returned(job, attempt):
             return Recorded()
@@ -163,7 +163,7 @@ class Model(Ledger):
 
     def give_back(self, attempt: Attempt, is_counted: bool) -> Any:
         job = self.jobs.get(attempt.job_id)
-        if job is None or job.decided == attempt.token:
+        if job is None or job.settled_token == attempt.token:
             return Fenced()
         if self._has_returned(job, attempt):
             return Recorded()
@@ -192,18 +192,18 @@ class Model(Ledger):
         ):
             return False
         self.delayed.pop(attempt.job_id, None)
-        self._line_up(job)
+        self._join_queue(job)
         self._start(attempt.job_id, attempt.lease, cause="adopted", is_out_of_turn=True)
         job.token = attempt.token
         return True
 
-    # What happens without a worker.
+    # Calls of sweepers and operators.
 
     def promote(self) -> Promoted:
         due, late = reached(self.delayed, self.now_ms), reached(self.expiring, self.now_ms)
         for job_id in due:
             del self.delayed[job_id]
-            self._line_up(self.jobs[job_id])
+            self._join_queue(self.jobs[job_id])
         for job_id in late:
             self._end(job_id, self.jobs[job_id], JobState.FAILED, "expired", 0)
         waits = [at_ms - self.now_ms for at_ms in (*self.delayed.values(), *self.expiring.values())]
@@ -252,16 +252,16 @@ class Model(Ledger):
         return True
 
     def lose_consumer(self, lease: str) -> None:
-        """Somebody deletes the consumer of a lease."""
+        """An operator deletes the consumer of a lease."""
         for job_id in self._pending(lease):
             self.jobs[job_id].is_pending = False
 
-    def line_up_again(self, job_id: str) -> None:
+    def rejoin_queue(self, job_id: str) -> None:
         """An audit finds that a waiting job has no entry."""
-        self._line_up(self.jobs[job_id])
+        self._join_queue(self.jobs[job_id])
 
     def prune(self, keep_s: float, most: int) -> list[int]:
-        """Answers the serials of the jobs that are forgotten: first those that are too old, then those too many."""
+        """Returns the serials of the deleted jobs: first those that are too old, then those too many."""
         ended = [
             (job.changed_ms, _FINAL.index(job.state), job_id) for job_id, job in self.jobs.items() if job.state.is_final
         ]
@@ -270,7 +270,7 @@ class Model(Ledger):
         return [self._forget(job_id) for _, _, job_id in [*old, *left[: max(0, len(left) - most)]]]
 
     def examine(self, *, mends: bool) -> set[tuple[str, str]]:
-        """What a doctor comes across although all is well: kind and id of what waits for a sweeper, or a person."""
+        """The anomalies of a sound queue, which wait for a sweeper or an operator: codes and job ids."""
         finds = set()
         for job_id, job in self.jobs.items():
             if job.state.is_final:

@@ -1,4 +1,4 @@
-"""What holds after every step, whatever the model says: read from the keys alone."""
+"""What must hold after every step, judged from the keys alone, without the model."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from itertools import pairwise
 
 from oneshot_queue.states import TRANSITIONS, JobState
 from tests.properties.jobs import Row, number_of, short
-from tests.properties.world import UNFINISHED, Seen
+from tests.properties.world import UNFINISHED, Snapshot
 
 CREATED = JobState.CREATED
 RETURNS = frozenset({"unstarted"})
 
 
-def check_alone(seen: Seen) -> None:
-    """Each job is in one place where somebody will come across it, and all indexes say the same as the jobs."""
-    standing = [job_id for ids in seen.streams.values() for job_id in ids]
-    assert len(standing) == len(set(standing)), "two entries of one job"
+def check_snapshot(seen: Snapshot) -> None:
+    """Each unfinished job is in exactly one place, and all indexes agree with the records."""
+    queued = [job_id for ids in seen.streams.values() for job_id in ids]
+    assert len(queued) == len(set(queued)), "a job has two entries"
     unfinished = {job_id for job_id, job in seen.jobs.items() if job["state"] in UNFINISHED}
-    assert set(standing) | set(seen.delayed) == unfinished
-    assert set(standing).isdisjoint(seen.delayed)
-    assert set(seen.pending) <= set(standing)
+    assert set(queued) | set(seen.delayed) == unfinished
+    assert set(queued).isdisjoint(seen.delayed)
+    assert set(seen.pending) <= set(queued)
     for job_id, job in seen.jobs.items():
         assert is_path(job["rows"]), f"{job_id} has an impossible history: {job['rows']}"
         assert (job["rows"][-1].attempt, job["rows"][-1].state) == (job["attempt"], job["state"])
@@ -31,21 +31,21 @@ def check_alone(seen: Seen) -> None:
     assert seen.kept_total == sum(seen.kept.values())
 
 
-def check_step(before: Seen, after: Seen) -> None:
-    """What never happens between two looks: an end that changes, a history that is rewritten, a token that repeats."""
+def check_step(before: Snapshot, after: Snapshot) -> None:
+    """No result changes, no history is rewritten, and tokens only grow between two snapshots."""
     for job_id, was in before.jobs.items():
         now = after.jobs.get(job_id)
         if now is None or now["rows"][: len(was["rows"])] != was["rows"]:
-            assert was["state"] not in UNFINISHED, f"{job_id} vanished, or forgot its past"
+            assert was["state"] not in UNFINISHED, f"{job_id} vanished, or its history was rewritten"
             continue
         if was["state"] not in UNFINISHED:
-            assert now == was, f"{job_id} had ended"
+            assert now == was, f"the result of {job_id} changed"
         if now["token"] not in (was["token"], short(was["token"])):
             assert number_of(now["token"]) > number_of(was["token"])
 
 
 def is_path(rows: list[Row]) -> bool:
-    """Whether a history is a path of the state machine, with the two ways back that there are; time has none."""
+    """Whether a history is a path of the state machine, a return or a retry, in the order of time."""
     if rows[0][1:] != (1, CREATED, None):
         return False
     if any(later.at_ms < earlier.at_ms for earlier, later in pairwise(rows)):

@@ -1,4 +1,4 @@
-"""A queue on a server, its model, and three workers: how a step is taken on both, and what is checked after it."""
+"""A queue on a server, its model, and three workers: how a step runs on both, and the check after it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from oneshot_queue.store.claims import Claim, Claimed, Later, Lost
 from oneshot_queue.store.keys import QueueKeys
 from tests.properties.jobs import Attempt, number_of
 from tests.properties.model import LEASE_S, Model
-from tests.properties.promises import check_alone, check_step
-from tests.properties.world import Seen, World, foretold
+from tests.properties.promises import check_snapshot, check_step
+from tests.properties.world import Snapshot, World, expected_snapshot
 
 SETTINGS: Final = Settings()
 WORKERS: Final = 3
@@ -28,27 +28,27 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class LastWord:
-    """What was said of an attempt when it was over: that it ended, or that it never began."""
+class FinalCall:
+    """The last call for an attempt: its result, or its return to the queue."""
 
     attempt: Attempt
     call: Call[Any]
-    foretell: Callable[[], Any]
+    predict: Callable[[], Any]
     is_end: bool
 
 
 class Worker:
-    """One worker process: its lease, and what it was handed under it.
+    """One worker process: its lease, and the attempts that it claimed.
 
     Attributes:
-        sent: The last word on an attempt, kept in case the server forgets it.
+        sent: The final calls for its attempts, kept in case the server loses them.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.number = 1
         self.attempts: list[Attempt] = []
-        self.sent: list[LastWord] = []
+        self.sent: list[FinalCall] = []
 
     @property
     def lease(self) -> str:
@@ -67,11 +67,11 @@ class Stage(RuleBasedStateMachine):
     """A queue with three workers.
 
     Attributes:
-        begun: Jobs, by serial, and attempts of them whose command may have been started.
-        attempts: All that was ever handed over and received.
-        said: What can be said again at any time.
-        answers: Which script has answered what, in all stories.
-        saved: A copy of the queue, and of the model.
+        begun: Serials of jobs and their attempts whose command may have started.
+        attempts: All attempts that a worker ever received.
+        repeatable_calls: Calls that can be repeated at any time.
+        answers: Scripts and their kinds of replies, over all stories.
+        saved: A copy of the queue and of the model.
     """
 
     server_url = ""
@@ -91,10 +91,10 @@ class Stage(RuleBasedStateMachine):
         self.run_id = "run-0"
         self.begun: set[tuple[int, int]] = set()
         self.attempts: list[Attempt] = []
-        self.said: list[tuple[Call[Any], Callable[[], Any]]] = []
+        self.repeatable_calls: list[tuple[Call[Any], Callable[[], Any]]] = []
         self.workers = [self._new_worker() for _ in range(WORKERS)]
-        self._claim(self.workers[0], 1)  # the queue knows its server
-        self.seen: Seen = self.world.look()
+        self._claim(self.workers[0], 1)  # registers the server with the queue
+        self.seen: Snapshot = self.world.look()
 
     def teardown(self) -> None:
         self.world.close()
@@ -102,43 +102,43 @@ class Stage(RuleBasedStateMachine):
     # After every step.
 
     @invariant()
-    def store_and_model_say_the_same(self) -> None:
+    def store_and_model_agree(self) -> None:
         seen = self.world.look()
-        check_alone(seen)
+        check_snapshot(seen)
         check_step(self.seen, seen)
-        assert seen == foretold(self.model)
+        assert seen == expected_snapshot(self.model)
         self.seen = seen
 
-    # The parts.
+    # Helpers.
 
-    def _say(self, call: Call[Any], foretell: Callable[[], Any], times: int, *, is_repeatable: bool = True) -> Any:
-        """Say it, and once more if its reply was lost; returns the first answer."""
+    def _run_both(self, call: Call[Any], predict: Callable[[], Any], times: int, *, is_repeatable: bool = True) -> Any:
+        """Run a call on both, again if its reply was lost; returns the first reply."""
         answers = []
         for _ in range(times):
-            expected = foretell()
+            expected = predict()
             answers.append(self.world.run(call))
             assert answers[-1] == expected
         if is_repeatable:
-            self.said.append((call, foretell))
+            self.repeatable_calls.append((call, predict))
         return answers[0]
 
-    def _write(self, attempt: Attempt, call: Call[Any], foretell: Callable[[], Any], times: int) -> None:
+    def _write(self, attempt: Attempt, call: Call[Any], predict: Callable[[], Any], times: int) -> None:
         if not attempt.is_over:
             self._begin(attempt)
-        if isinstance(self._say(call, foretell, times), Fenced):
+        if isinstance(self._run_both(call, predict, times), Fenced):
             attempt.is_over = True
 
-    def _last_word(
-        self, attempt: Attempt, call: Call[Any], foretell: Callable[[], Any], times: int, *, is_end: bool = True
+    def _final_call(
+        self, attempt: Attempt, call: Call[Any], predict: Callable[[], Any], times: int, *, is_end: bool = True
     ) -> None:
         if not attempt.is_over:
             if is_end:
                 self._begin(attempt)
             for worker in self.workers:
                 if worker.name == attempt.worker:
-                    worker.sent.append(LastWord(attempt, call, foretell, is_end))
+                    worker.sent.append(FinalCall(attempt, call, predict, is_end))
         attempt.is_over = True
-        self._say(call, foretell, times)
+        self._run_both(call, predict, times)
 
     def _begin(self, attempt: Attempt) -> None:
         attempt.has_begun = True
@@ -171,7 +171,7 @@ class Stage(RuleBasedStateMachine):
     def _receive(self, who: Worker, claim: Claim) -> None:
         job = self.model.jobs[claim.job_id]
         assert (claim.attempt, claim.token) == (job.attempt, job.token)
-        assert (job.serial, job.attempt) not in self.begun, "an attempt was handed out that had begun"
+        assert (job.serial, job.attempt) not in self.begun, "an attempt was handed out again that may have started"
         attempt = Attempt(who.name, claim.job_id, job.serial, job.attempt, claim.token, who.lease)
         who.attempts.append(attempt)
         self.attempts.append(attempt)
@@ -198,7 +198,7 @@ class Stage(RuleBasedStateMachine):
         self.saved = self.world.save(), copy.deepcopy(self.model)
 
     def _some_attempt(self, choice: int, *, is_old: bool) -> Attempt:
-        """One that is over, or one that runs; of the other kind if there is none."""
+        """An attempt that is over, or one that runs; of the other kind if there is none."""
         active = self._active()
         over = [attempt for attempt in self.attempts if attempt.is_over]
         return pick((over or active) if is_old else (active or over), choice)

@@ -1,4 +1,4 @@
-"""What apps and workers do, also twice where a reply was lost, and old holders long after it was theirs to do."""
+"""The steps of apps and workers: also repeated after a lost reply, and by outdated holders."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ plans = st.builds(
     expires_s=st.sampled_from((None, None, None, SOON_S, LATE_S)),
 )
 events = st.sampled_from((None, "detect_silence", "detect_silence", "detect_activity", "detect_activity", "finish"))
-endings = st.sampled_from(
+results = st.sampled_from(
     (
         (JobState.COMPLETED, Cause.EXIT, None),
         (JobState.FAILED, Cause.SIGNAL, None),
@@ -47,17 +47,17 @@ endings = st.sampled_from(
         (JobState.INTERRUPTED, Cause.INTERRUPTED, None),
     )
 )
-Ending = tuple[JobState, Cause, float | None]
+Result = tuple[JobState, Cause, float | None]
 
 
 class Work(Stage):
     """Apps and workers."""
 
-    @initialize(asked_for=st.lists(plans, min_size=3, max_size=len(IDS)), free=st.integers(1, 3))
-    def begin_with_jobs(self, asked_for: list[Plan], free: int) -> None:
-        for job_id, plan in zip(IDS, asked_for, strict=False):
+    @initialize(options=st.lists(plans, min_size=3, max_size=len(IDS)), free=st.integers(1, 3))
+    def begin_with_jobs(self, options: list[Plan], free: int) -> None:
+        for job_id, plan in zip(IDS, options, strict=False):
             self.enqueue(job_id, plan, 100, 1)
-        self._save()  # a server may forget all that comes after
+        self._save()  # a server may lose everything after this
         for worker in range(2):
             self.claim(worker, free, is_lost=False)
 
@@ -74,12 +74,14 @@ class Work(Stage):
         )
         when = When(delay_s=plan.delay_s, expires_s=plan.expires_s)
         call = enqueue.enqueue(self.keys, job_id, spec, by="app", max_length=most, when=when)
-        self._say(call, lambda: self.model.enqueue(job_id, plan, next(self.serials), most), times, is_repeatable=False)
+        self._run_both(
+            call, lambda: self.model.enqueue(job_id, plan, next(self.serials), most), times, is_repeatable=False
+        )
 
     @rule(job_id=ids, times=times)
     def interrupt(self, job_id: str, times: int) -> None:
         call = steering.interrupt(self.keys, job_id, grace=None, by="ops", reason=None, settings=SETTINGS)
-        self._say(call, lambda: self.model.interrupt(job_id), times)
+        self._run_both(call, lambda: self.model.interrupt(job_id), times)
 
     # What a worker does.
 
@@ -97,7 +99,7 @@ class Work(Stage):
 
     @rule(worker=workers, times=times)
     def reclaim(self, worker: int, times: int) -> None:
-        """What a worker does after a claim whose reply was lost, of either sort; this reply may be lost too."""
+        """Read back a claim whose reply was lost; this reply may be lost too."""
         who = self.workers[worker]
         call = claims.reclaim(self.keys, lease=who.lease, known=who.known)
         for is_lost in [True] * (times - 1) + [False]:
@@ -143,11 +145,11 @@ class Work(Stage):
         )
         self._write(attempt, call, lambda: self.model.append(attempt, ordinal), times)
 
-    @rule(choice=choices, ending=endings, ago_ms=agos_ms, is_old=is_old, times=times)
+    @rule(choice=choices, result=results, ago_ms=agos_ms, is_old=is_old, times=times)
     @precondition(lambda self: self.attempts)
-    def finish(self, choice: int, ending: Ending, ago_ms: int, is_old: bool, times: int) -> None:
+    def finish(self, choice: int, result: Result, ago_ms: int, is_old: bool, times: int) -> None:
         attempt = self._some_attempt(choice, is_old=is_old)
-        state, cause, retry_s = ending
+        state, cause, retry_s = result
         kept = attempt.ordinal
         call = attempts.finish(
             self.keys,
@@ -161,7 +163,7 @@ class Work(Stage):
             settings=SETTINGS,
             retry_after_s=retry_s,
         )
-        self._last_word(
+        self._final_call(
             attempt, call, lambda: self.model.finish(attempt, state, cause.value, kept, retry_s, ago_ms), times
         )
 
@@ -174,7 +176,7 @@ class Work(Stage):
         call = claims.give_back(
             self.keys, attempt.job_id, holder_of(attempt), why="unstarted", is_counted=is_counted, settings=SETTINGS
         )
-        self._last_word(attempt, call, lambda: self.model.give_back(attempt, is_counted), times, is_end=False)
+        self._final_call(attempt, call, lambda: self.model.give_back(attempt, is_counted), times, is_end=False)
 
     @rule(worker=workers, times=times)
     def renew(self, worker: int, times: int) -> None:
@@ -195,11 +197,11 @@ class Work(Stage):
         if not all(attempt.is_over for attempt in who.attempts):
             return
         call = leases.unregister(self.keys, who.lease)
-        if self._say(call, lambda: self.model.unregister(who.lease), times, is_repeatable=False):
+        if self._run_both(call, lambda: self.model.unregister(who.lease), times, is_repeatable=False):
             self.workers[worker] = self._new_worker()
 
     def _show_presence(self, who: Worker, times: int) -> None:
-        """The only script that knows no queue: what was shown last is seen."""
+        """Presences belong to no queue: the last one written is the one that is read."""
         running = tuple(attempt.job_id for attempt in who.active)
         sign = a_presence(id=f"{self.keys.queue}-{who.name}", running=running)
         for _ in range(times):

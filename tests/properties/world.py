@@ -1,4 +1,4 @@
-"""The real queue beside the model: what its keys say, in the model's words, and a server that can be set back."""
+"""The real queue beside the model: its keys in the terms of the model, and a server that can be rolled back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store.calls import Call, text
 from oneshot_queue.store.keys import GROUP, QueueKeys
 from oneshot_queue.store.transport.connection import SyncConnection
-from tests.properties.clock import by_our_clock, remove_clock, set_clock
+from tests.properties.clock import remove_clock, set_clock, with_test_clock
 from tests.properties.jobs import Job, Row, short
 from tests.properties.model import LEASE_S, Model
 
@@ -25,8 +25,8 @@ SHARED_KEYS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Everything the queue's keys say."""
+class Snapshot:
+    """The contents of all keys of a queue."""
 
     jobs: dict[str, dict[str, Any]]
     streams: dict[str, list[str]]
@@ -45,13 +45,13 @@ class Seen:
         return {job_id: job["token"] for job_id, job in self.jobs.items()}
 
 
-def foretold(model: Model) -> Seen:
-    """What the keys should say."""
+def expected_snapshot(model: Model) -> Snapshot:
+    """The snapshot that the model expects."""
     states: dict[str, dict[str, float]] = {}
     for job_id, job in model.jobs.items():
         states.setdefault(job.state.value, {})[job_id] = job.changed_ms
     streams = {priority.value: model.stream(priority) for priority in Priority}
-    return Seen(
+    return Snapshot(
         jobs={job_id: _facts(job) for job_id, job in model.jobs.items()},
         streams={name: ids for name, ids in streams.items() if ids},
         pending=model.pending(),
@@ -70,7 +70,7 @@ def _facts(job: Job) -> dict[str, Any]:
     return {
         "state": job.state.value,
         "attempt": job.attempt,
-        # Of a job that has ended no more is known than which attempt was its last.
+        # A finished job keeps only the first part of its token.
         "token": short(job.token) if job.state.is_final else job.token,
         "lease": None if job.state.is_final else job.lease,
         "rows": list(job.rows),
@@ -83,10 +83,10 @@ def _facts(job: Job) -> dict[str, Any]:
 
 
 class World:
-    """One queue of a server, looked at from behind.
+    """One queue on a server, with direct access to its keys.
 
     Attributes:
-        answers: Which script has answered what, by the word that an answer begins with.
+        answers: Scripts and the first words of their replies.
     """
 
     def __init__(self, url: str, keys: QueueKeys, answers: set[tuple[str, str]]) -> None:
@@ -107,18 +107,18 @@ class World:
         return f"{self.keys.prefix}:{name}"
 
     def run(self, call: Call[T]) -> T:
-        """Carry out one call."""
-        (answer,) = self.connection.run_many([self._by_our_clock(call)])
+        """Run one call."""
+        (answer,) = self.connection.run_many([self._with_test_clock(call)])
         if isinstance(answer, Exception):
             raise answer
         done: T = answer
         return done
 
     def set_clock(self, now_ms: int) -> None:
-        """Let it be another time for all scripts."""
+        """Set the time for all scripts."""
         set_clock(self.redis, self.keys, now_ms)
 
-    def _by_our_clock(self, call: Call[T]) -> Call[T]:
+    def _with_test_clock(self, call: Call[T]) -> Call[T]:
         script = call.script
         if script is None:
             return call
@@ -127,14 +127,14 @@ class World:
             self.answers.add((script.name, text(reply[0])))
             return call.read(reply)
 
-        return replace(call, script=by_our_clock(script), read=read)
+        return replace(call, script=with_test_clock(script), read=read)
 
-    def look(self) -> Seen:
-        """Read it all."""
+    def look(self) -> Snapshot:
+        """Read all keys."""
         names = sorted(name.removeprefix(f"{self.keys.prefix}:") for name in self._names())
         own = {kind: [name.partition(":")[2] for name in names if name.startswith(f"{kind}:")] for kind in _KINDS}
-        strange = [name for name in names if name not in SHARED_KEYS and name.partition(":")[0] not in own]
-        assert strange == [], "keys that nobody knows"
+        unknown = [name for name in names if name not in SHARED_KEYS and name.partition(":")[0] not in own]
+        assert unknown == [], "unknown keys"
         pipe = self.redis.pipeline(transaction=False)
         for job_id in own["job"]:
             pipe.hgetall(self.keys.job(job_id)).get(self.keys.text(job_id)).pttl(self.keys.job(job_id))
@@ -162,10 +162,10 @@ class World:
         intents = {lease: next(answers) for lease in own["intents"]}
         delayed, expiring, workers, lease_lengths, kept, counters, rings = answers
         assert rings <= 64
-        assert set(counters) <= {"kept"}, "something was set aside"
+        assert set(counters) <= {"kept"}, "an entry was set aside"
         for kind in ("spec", "text", "stdin"):
             assert set(own[kind]) <= set(jobs)
-        return Seen(
+        return Snapshot(
             jobs=jobs,
             streams={name: ids for name, ids in streams.items() if ids},
             pending=pending,
@@ -183,7 +183,7 @@ class World:
         )
 
     def save(self) -> dict[bytes, tuple[int, bytes]]:
-        """A copy of every key."""
+        """Copy every key."""
         names = self._raw.keys(f"{self.keys.prefix}*")
         pipe = self._raw.pipeline(transaction=False)
         for name in names:
@@ -191,8 +191,8 @@ class World:
         answers = iter(pipe.execute())
         return {name: (max(next(answers), 0), next(answers)) for name in names}
 
-    def set_back(self, copy: dict[bytes, tuple[int, bytes]]) -> None:
-        """Forget everything since the copy was made."""
+    def roll_back(self, copy: dict[bytes, tuple[int, bytes]]) -> None:
+        """Restore the keys from a copy."""
         pipe = self._raw.pipeline(transaction=False)
         for name in self._raw.keys(f"{self.keys.prefix}*"):
             pipe.delete(name)

@@ -1,4 +1,4 @@
-"""Commands that tests use and a bare machine may lack: it has sh and the coreutils, nothing else."""
+"""Commands that tests need and a minimal machine may lack: it has only sh and the coreutils."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-# As util-linux does it: a group's leader cannot start a session, its child can.
+# As util-linux does: a group leader cannot start a session, its child can.
 _SETSID: Final = """\
 import os, sys
 if os.getpgrp() == os.getpid() and os.fork():
@@ -19,7 +19,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 def provide_missing(folder: Path) -> None:
-    """Put a ``setsid`` on PATH, below everything else, if there is none."""
+    """Add a ``setsid`` at the end of PATH if there is none."""
     if shutil.which("setsid"):
         return
     program = folder / "setsid.py"

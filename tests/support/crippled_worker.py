@@ -1,9 +1,9 @@
-"""A worker that hears of interrupts in one way only; not a test, but what tests run as a process.
+"""A worker that receives interrupts in one way only; a program that tests run.
 
-Usage: ``crippled_worker.py deaf|forgetful WORD…``, the words being those of the real worker's command line; with the
-word ``oneshot_queue.workers.worker`` and a number it is the worker process that the supervisor starts. ``deaf``
-never subscribes; ``forgetful`` takes no orders from its renewals. When it ends, it says how many interrupts it heard
-announced and how many its renewals brought.
+Usage: ``crippled_worker.py without-announcements|without-renewals ARGUMENT…``, with the arguments of the real worker.
+With ``oneshot_queue.workers.worker`` and a number it is the worker process that the supervisor starts. Without
+announcements it never subscribes; without renewals it ignores the orders in the replies to its renewals. When it ends,
+it prints how many interrupts were announced to it and how many its renewals brought.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from oneshot_queue.workers.worker.state.leases import Lease
 
 
 class CountedOrders:
-    """The orders of renewals: counted, and carried out only if they may be."""
+    """Counts the orders of renewals, and carries them out only if ``may_act``."""
 
     def __init__(self, orders: Orders, *, may_act: bool) -> None:
         self._orders = orders
@@ -33,7 +33,7 @@ class CountedOrders:
         self.brought = 0
 
     def stale(self, lease: Lease) -> list[Any]:
-        """As ``Orders.useless``."""
+        """As ``Orders.stale``."""
         return self._orders.stale(lease)
 
     def carry_out(self, lease: Lease, intents: Iterable[Any]) -> int:
@@ -44,12 +44,12 @@ class CountedOrders:
 
 
 def cripple(how: str, made: list[worker_module.Worker]) -> None:
-    """Take one of the two ways from every worker that is made from now on."""
+    """Disable one of the two ways in every worker that is created from now on."""
     original = worker_module.Worker.__init__
 
     def init(self: worker_module.Worker, *args: Any, **options: Any) -> None:
         original(self, *args, **options)
-        orders = CountedOrders(self.lease_keeper._orders, may_act=how == "deaf")
+        orders = CountedOrders(self.lease_keeper._orders, may_act=how == "without-announcements")
         self.lease_keeper._orders = orders  # type: ignore[assignment]
         made.append(self)
 
@@ -57,12 +57,12 @@ def cripple(how: str, made: list[worker_module.Worker]) -> None:
         await anyio.sleep_forever()
 
     worker_module.Worker.__init__ = init  # type: ignore[method-assign]
-    if how == "deaf":
+    if how == "without-announcements":
         Announcements.run = hear_nothing  # type: ignore[method-assign, assignment]
 
 
 def run(how: str, words: list[str]) -> int:
-    """Run the worker, and say at its end by which way it heard."""
+    """Run the worker, and print at its end how interrupts reached it."""
     if words[0] != "oneshot_queue.workers.worker":
         oneshot_queue.workers.main.WORKER_PROGRAM = (
             sys.executable,
@@ -77,7 +77,7 @@ def run(how: str, words: list[str]) -> int:
     code = run_worker_process(Channel.inherited(int(words[1])))
     for each in made:
         orders: Any = each.lease_keeper._orders
-        print(f"heard {each.interrupts.heard}, renewals brought {orders.brought}", file=sys.stderr)  # noqa: T201
+        print(f"announced {each.interrupts.heard}, renewals brought {orders.brought}", file=sys.stderr)  # noqa: T201
     return code
 
 

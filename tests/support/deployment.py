@@ -1,4 +1,4 @@
-"""One broker, one queue of a test's own, and whoever works with them."""
+"""A broker and a private queue for one test, with its clients and workers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.support.worker_process import PROGRAM, WorkerProcess
 
 
 class Deployment:
-    """What a test of workers needs, under names of its own; ``close`` ends all of it.
+    """All that a test of workers needs, under unique names; ``close`` ends everything.
 
     Attributes:
-        settings: The limits that the clients have; ``start_worker`` gives the same to each worker.
+        settings: The settings of the clients; ``start_worker`` gives the same to each worker.
         queue: A blocking client.
-        redis: A bare client, to look at the keys themselves, wherever ``look_at`` said last that they are.
-        witness: Where the commands testify.
+        redis: A plain Redis client to read and damage keys, connected to the server of the last ``use_server``.
+        witness: The file to which the commands report.
     """
 
     def __init__(
@@ -38,37 +38,37 @@ class Deployment:
         self.settings = Settings(url=url, namespace=namespace, **settings)
         self.keys = QueueKeys(namespace, queue_name)
         self.witness = Witness(folder / "witness")
-        # Of its own: what one test leaves behind on purpose must not be swept by another one's supervisor.
+        # Private: another test's supervisor must not clean up what this test leaves behind on purpose.
         self.state_folder = folder / "state"
         self._exits = ExitStack()
         self.queue = self._exits.enter_context(self.new_client())
-        self.look_at(server_url or url)
+        self.use_server(server_url or url)
 
-    def look_at(self, server_url: str) -> None:
-        """The keys are on this very server now."""
-        # redis-py's types stand for two protocols and two kinds of clients at once.
+    def use_server(self, server_url: str) -> None:
+        """Connect ``redis`` to another server."""
+        # redis-py types each reply as the union of two protocols and of sync and async clients.
         client: Any = redis.Redis.from_url(server_url, socket_timeout=10, retry=None, protocol=2)
         self.redis = self._exits.enter_context(client)
 
     def close(self) -> None:
-        """End the workers, latest first, and the clients; fail if a worker died unnoticed."""
+        """End the workers, the latest first, and the clients; fail if a worker died unexpectedly."""
         self._exits.close()
         for folder in self.state_folder.glob("oneshot-queue/workers/*"):
-            # Those of workers that were killed together with their supervisor; nothing is in them any more.
+            # Control groups of workers that were killed together with their supervisor; they are empty.
             group = cgroup.place_for(folder.name)
             if group is not None:
                 cgroup.remove(str(group))
 
     def tune(self, **settings: Any) -> None:
-        """Change settings, for the workers that are started from now on and for new clients."""
+        """Change the settings of workers and clients that are created from now on."""
         self.settings = replace(self.settings, **settings)
 
     def new_client(self) -> SyncQueue:
-        """One more blocking client, for a thread of its own."""
+        """Another blocking client, for another thread."""
         return SyncQueue(queue=self.queue_name, settings=self.settings)
 
     def new_async_client(self) -> Queue:
-        """The same for asyncio."""
+        """An asyncio client."""
         return Queue(queue=self.queue_name, settings=self.settings)
 
     def start_worker(
@@ -82,7 +82,7 @@ class Deployment:
         program: Sequence[str] = PROGRAM,
         until_ready: bool = True,
     ) -> WorkerProcess:
-        """Start a worker for this queue; it is ended with the deployment."""
+        """Start a worker for this queue; it ends with the deployment."""
         worker = WorkerProcess(
             url or self.url,
             queues or [self.queue_name],
@@ -97,16 +97,16 @@ class Deployment:
             worker.wait_for("worker ")
         return worker
 
-    def until_heard(self) -> None:
-        """Wait until somebody listens to what is announced to the workers of this queue."""
-        wait_until(lambda: self.redis.pubsub_numsub(self.keys.control)[0][1], what="a worker to listen")
+    def wait_for_subscriber(self) -> None:
+        """Wait until a worker is subscribed to this queue's control channel."""
+        wait_until(lambda: self.redis.pubsub_numsub(self.keys.control)[0][1], what="a worker to subscribe")
 
     def enqueue(self, script: str = ":", **options: Any) -> SyncJob:
-        """Enqueue a shell's script that testifies to its start and its end."""
+        """Enqueue a shell script that reports its start and its end to the witness file."""
         return self.queue.enqueue(self.witness.command(script), **options)
 
     def variables(self) -> dict[str, str]:
-        """The settings as variables of a process; the URL is not among them."""
+        """The settings as environment variables, without the URL."""
         default = Settings(url=self.url)
         return {"XDG_STATE_HOME": str(self.state_folder)} | {
             f"ONESHOT_QUEUE_{name.upper()}": str(getattr(self.settings, name))
@@ -114,7 +114,7 @@ class Deployment:
             if name != "url" and getattr(self.settings, name) != getattr(default, name)
         }
 
-    # ------------------------------------------------------------------------------------------- the keys themselves
+    # ------------------------------------------------------------------------------------------- what the keys contain
 
     def key_names(self) -> set[str]:
         """Every key of this deployment's namespace."""
@@ -122,11 +122,11 @@ class Deployment:
         return {name for name in map(bytes.decode, self.redis.scan_iter(count=1000)) if name.startswith(prefixes)}
 
     def entries(self) -> int:
-        """Jobs that wait or run, by the length of the streams."""
+        """Number of jobs that wait or run: the length of the streams."""
         return sum(int(self.redis.xlen(self.keys.ready(each))) for each in Priority)
 
     def pending(self) -> dict[str, int]:
-        """How many jobs each lease holds, by the consumer groups."""
+        """Number of jobs that each lease holds in the consumer groups."""
         held: dict[str, int] = {}
         for priority in Priority:
             stream = self.keys.ready(priority)
@@ -136,7 +136,7 @@ class Deployment:
         return held
 
     def consumers(self) -> set[str]:
-        """The consumers of the groups."""
+        """The consumers in the consumer groups."""
         found: set[str] = set()
         for priority in Priority:
             stream = self.keys.ready(priority)
@@ -145,36 +145,36 @@ class Deployment:
         return found
 
     def leases(self) -> set[str]:
-        """The leases that are registered."""
+        """The registered leases."""
         return {lease.decode() for lease in self.redis.zrange(self.keys.workers, 0, -1)}
 
 
 def record_of(job: SyncJob) -> JobRecord:
-    """What Redis knows of a job now."""
+    """The job's current record."""
     record = job.refresh().record
     assert record is not None
     return record
 
 
 def until_state(job: SyncJob, *states: JobState) -> JobRecord:
-    """Wait until a job is in one of these states."""
+    """Wait until a job is in one of these states; returns its record."""
     return wait_until(lambda: record_of(job), lambda seen: seen.state in states, what=f"job {job.id} to be {states}")
 
 
 def history_of(job: SyncJob) -> list[str]:
-    """The states a job went through."""
+    """The states in the job's history."""
     return [str(row.state) for row in record_of(job).history]
 
 
 def output_of(job: SyncJob) -> tuple[bytes, bytes]:
-    """What is kept of a job's stdout and stderr."""
+    """The stored stdout and stderr of a job."""
     chunks = list(job.output())
     stdout = b"".join(each.data for each in chunks if each.stream is OutputStream.STDOUT)
     return stdout, b"".join(each.data for each in chunks if each.stream is OutputStream.STDERR)
 
 
-def assert_gone_without_a_trace(deployment: Deployment, worker: WorkerProcess) -> None:
-    """Nothing of the worker is left in Redis, and nobody shows it."""
+def assert_left_no_trace(deployment: Deployment, worker: WorkerProcess) -> None:
+    """Assert that the worker has ended, and that Redis holds nothing of it."""
     assert not worker.is_alive
     assert deployment.leases() == set()
     assert deployment.consumers() == set()

@@ -1,11 +1,11 @@
-"""Fixtures for workers as real processes.
+"""Fixtures for tests that run workers as real processes.
 
 ================= ====================================================================================================
-deployment        A queue of the test's own on the shared server; workers that the test starts end with it.
-own_deployment    The same on a server of the test's own (``fresh_server``).
-real_deployment   The same, and the server is a real one: the test does to it what fakeredis cannot bear.
-served            The same as ``deployment``, with a worker that many tests share: eight slots, its own queue.
-mark              Lets a test find the processes of its commands again.
+deployment        A private queue on the shared server; workers that the test starts end with it.
+own_deployment    The same on a private server (``fresh_server``).
+real_deployment   The same on a private real server, for faults that fakeredis cannot have.
+served            A deployment whose worker is shared by many tests: eight slots, its own queue.
+marker            Finds the processes of the test's commands again.
 ================= ====================================================================================================
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.deployment import Deployment
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import Server, ServerKind, ServerProcess
 from tests.support.worker_process import WorkerProcess
 
@@ -44,7 +44,7 @@ def own_deployment(
 @pytest.fixture
 def real_deployment(own_deployment: Deployment, fresh_server: ServerProcess) -> Deployment:
     if not fresh_server.is_real:
-        pytest.skip("fakeredis keeps no data, has no limit of memory, and cannot be asked to")
+        pytest.skip("fakeredis has no persistence and no memory limit")
     return own_deployment
 
 
@@ -72,5 +72,5 @@ def served(_shared_worker: tuple[Deployment, WorkerProcess], server: Server, tmp
 
 
 @pytest.fixture
-def mark() -> Mark:
-    return Mark()
+def marker() -> ProcessMarker:
+    return ProcessMarker()

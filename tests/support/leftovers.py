@@ -1,4 +1,4 @@
-"""What a test left running: seen even if it was orphaned, because the test run adopts orphans."""
+"""Finds processes that a test left running, even orphans: the test run adopts them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every orphan among the descendants, instead of PID 1, where nobody would look."""
+    """Become the parent of every orphaned descendant, in place of PID 1."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def children() -> frozenset[int]:
-    """Pids of this process' children, dead ones included until somebody waits for them."""
+    """Process ids of this process' children, including zombies."""
     found: set[int] = set()
     for listing in Path("/proc/self/task").glob("*/children"):
         try:
             found.update(int(pid) for pid in listing.read_text().split())
         except (FileNotFoundError, ProcessLookupError):
-            continue  # A thread ended while we looked.
+            continue  # the thread has just ended
     return frozenset(found)
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie, which runs no more, does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -39,16 +39,16 @@ def is_alive(pid: int) -> bool:
 
 
 def assert_none_since(before: frozenset[int]) -> None:
-    """Fail if a child runs that did not run before; bury the dead ones.
+    """Fail if a child runs that did not run before; reap the dead ones.
 
-    What is on its way out gets the usual limit to go. What is left then is killed, so that only the test that left it
-    fails.
+    A child that is about to end gets the usual time limit. A child that is left then is killed, so that it fails no
+    other test.
 
     Raises:
-        AssertionError: Something was left; the message shows pids and commands.
+        AssertionError: A child was left; the message shows process ids and commands.
     """
     try:
-        wait_until(lambda: _running_since(before), until=lambda left: not left, what="what the test started to end")
+        wait_until(lambda: _running_since(before), until=lambda left: not left, what="the processes of the test to end")
     except AssertionError as failure:
         left = {pid: _command(pid) for pid in _running_since(before)}
         for pid in left:
@@ -63,11 +63,11 @@ def _running_since(before: frozenset[int]) -> list[int]:
         if is_alive(pid):
             left.append(pid)
         else:
-            _bury(pid)
+            _reap(pid)
     return left
 
 
-def _bury(pid: int) -> None:
+def _reap(pid: int) -> None:
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

@@ -18,6 +18,8 @@ import anyio
 from tests.support.limits import limit_s as scaled_s
 
 LIMIT_S: Final = 20.0
+TIMEOUT_S: Final = scaled_s(LIMIT_S)
+"""The same limit, scaled: for calls that take a timeout of their own."""
 _INTERVAL_S: Final = 0.005
 
 T = TypeVar("T")

@@ -1,8 +1,8 @@
-"""A faulty wire between a client and its server.
+"""A proxy between clients and their server that can be made faulty.
 
-Troubles (``inflict``, ``repair``) are about all that passes on some or all connections. A fault (``lose_reply``,
-``hold_reply``) is armed with a mark and strikes the next reply that contains it: the server did what it was asked, and
-the client does not know. Both remember that they happened.
+Wire faults (``impair``, ``repair``) affect all bytes of some connections. A reply fault (``lose_reply``,
+``hold_reply``) affects the next reply that contains a pattern: the server has executed the request, and the client does
+not know it. Each fault records that it happened.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tests.support.troubles import Condition, Connection, Fault, Trouble, Way, everybody
-from tests.support.waiting import LIMIT_S
+from tests.support.waiting import TIMEOUT_S
+from tests.support.wire_faults import Condition, Connection, Direction, ReplyFault, WireFault, all_connections
 
 _READ_BYTES: Final = 65_536
 _KNOWN_BYTES: Final = 65_536
@@ -27,18 +27,18 @@ Upstream = Path | tuple[str, int]
 
 
 class _Reset(Exception):
-    """This connection is to be reset now."""
+    """Reset this connection now."""
 
 
 class Wire:
-    """Listens at an address of its own, and connects each of its clients to the server's.
+    """Listens at its own address, and connects each client to the server.
 
     Args:
         upstream: The server's unix socket, or its host and port.
-        path: The unix socket to listen on; without one, a loopback port. Only there a reset is a real RST.
+        path: The unix socket to listen on; by default a loopback port. Only a reset on a port is a real RST.
 
     Attributes:
-        cut: Connections that were cut or reset so far.
+        cut: Number of connections that were cut or reset so far.
     """
 
     def __init__(self, upstream: Upstream, path: Path | None = None) -> None:
@@ -48,9 +48,9 @@ class Wire:
         self._listener.bind(str(path) if path else ("127.0.0.1", 0))
         self._listener.listen(128)
         self._lock = threading.Lock()
-        self._faults: list[Fault] = []
-        self._watched: list[Fault] = []
-        self._troubles: list[Trouble] = []
+        self._reply_faults: list[ReplyFault] = []
+        self._watched: list[ReplyFault] = []
+        self._wire_faults: list[WireFault] = []
         self._open: dict[Connection, tuple[socket.socket, socket.socket]] = {}
         self._threads: list[threading.Thread] = []
         self._every: int | None = None
@@ -60,7 +60,7 @@ class Wire:
 
     @property
     def url(self) -> str:
-        """Where a client connects."""
+        """The URL for clients."""
         if self._path:
             return f"unix://{self._path}"
         host, port = self._listener.getsockname()
@@ -68,7 +68,7 @@ class Wire:
 
     @property
     def open_connections(self) -> int:
-        """How many connections it carries now."""
+        """Number of connections that are open now."""
         with self._lock:
             return len(self._open)
 
@@ -81,86 +81,86 @@ class Wire:
         # close() alone does not wake a thread that waits in accept() or recv().
         with self._lock:
             sockets = [self._listener, *(each for pair in self._open.values() for each in pair)]
-            for fault in self._faults:
+            for fault in self._reply_faults:
                 fault.release()
         for each in sockets:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(LIMIT_S)
+            thread.join(TIMEOUT_S)
         self._listener.close()
         if self._path:
             self._path.unlink(missing_ok=True)
 
-    # -------------------------------------------------------------------------------------- one reply, known by a mark
+    # ---------------------------------------------------------------------------------------- one reply, by its pattern
 
-    def lose_reply(self, mark: bytes) -> Fault:
-        """Lose the next reply with this in it, and cut its connection."""
-        return self._arm(Fault(mark, holds=False))
+    def lose_reply(self, pattern: bytes) -> ReplyFault:
+        """Lose the next reply that contains the pattern, and cut its connection."""
+        return self._arm(ReplyFault(pattern, holds=False))
 
-    def hold_reply(self, mark: bytes) -> Fault:
-        """Keep the next reply with this in it back until it is released."""
-        return self._arm(Fault(mark, holds=True))
+    def hold_reply(self, pattern: bytes) -> ReplyFault:
+        """Hold back the next reply that contains the pattern, until it is released."""
+        return self._arm(ReplyFault(pattern, holds=True))
 
-    def watch(self, mark: bytes) -> Fault:
-        """Do nothing to the next reply with this in it, but notice that it has passed."""
-        watched = Fault(mark, holds=False)
+    def watch(self, pattern: bytes) -> ReplyFault:
+        """Deliver the next reply that contains the pattern, and record that it passed."""
+        watched = ReplyFault(pattern, holds=False)
         with self._lock:
             self._watched.append(watched)
         return watched
 
-    def lead_to(self, upstream: Upstream) -> None:
-        """Connect whoever comes from now on to another server; what is connected stays as it is."""
+    def redirect_to(self, upstream: Upstream) -> None:
+        """Connect new clients to another server; open connections stay where they are."""
         self._upstream = upstream
 
     def lose_every(self, count: int | None) -> None:
-        """From now on, lose each ``count``-th reply, whatever it is, and cut its connection; ``None`` ends it."""
+        """Lose every ``count``-th reply from now on, and cut its connection; ``None`` ends this."""
         with self._lock:
             self._every = count
 
-    # ------------------------------------------------------------------------------------------------ all that passes
+    # ------------------------------------------------------------------------------------ all bytes of some connections
 
-    def inflict(self, trouble: Trouble) -> Trouble:
-        """Let this happen from now on, on connections there are and on new ones."""
+    def impair(self, fault: WireFault) -> WireFault:
+        """Inject a fault into open and new connections."""
         with self._lock:
-            self._troubles.append(trouble)
-        return trouble
+            self._wire_faults.append(fault)
+        return fault
 
-    def repair(self, *troubles: Trouble) -> None:
-        """End these troubles, or all; what they held back goes on."""
+    def repair(self, *faults: WireFault) -> None:
+        """End these faults, or all; deliver what they held back."""
         with self._lock:
-            over = list(troubles) or list(self._troubles)
-            self._troubles = [each for each in self._troubles if each not in over]
+            over = list(faults) or list(self._wire_faults)
+            self._wire_faults = [each for each in self._wire_faults if each not in over]
         for each in over:
             each.over.set()
 
     @contextlib.contextmanager
-    def suffering(self, trouble: Trouble) -> Iterator[Trouble]:
-        """Let this happen for a while."""
-        self.inflict(trouble)
+    def impaired(self, fault: WireFault) -> Iterator[WireFault]:
+        """Inject a fault for a while."""
+        self.impair(fault)
         try:
-            yield trouble
+            yield fault
         finally:
-            self.repair(trouble)
+            self.repair(fault)
 
-    def reset(self, on: Condition = everybody) -> int:
-        """Reset the connections there are now; returns how many that were."""
+    def reset(self, on: Condition = all_connections) -> int:
+        """Reset the open connections; returns their number."""
         with self._lock:
             struck = [pair for connection, pair in self._open.items() if on(connection)]
             self.cut += len(struck)
         for pair in struck:
             for each in pair:
-                # The threads that carry it close it, and that is when the RST is sent.
+                # Its threads close it, and that sends the RST.
                 with contextlib.suppress(OSError):
                     each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
                     each.shutdown(socket.SHUT_RD)
         return len(struck)
 
-    # ------------------------------------------------------------------------------------------------------- its work
+    # ------------------------------------------------------------------------------------------------------ forwarding
 
-    def _arm(self, fault: Fault) -> Fault:
+    def _arm(self, fault: ReplyFault) -> ReplyFault:
         with self._lock:
-            self._faults.append(fault)
+            self._reply_faults.append(fault)
         return fault
 
     def _spawn(self, target: object, *args: object) -> None:
@@ -191,72 +191,76 @@ class Wire:
             self._spawn(self._carry, connection, client, server)
 
     def _carry(self, connection: Connection, client: socket.socket, server: socket.socket) -> None:
-        there = threading.Thread(target=self._pass_on, args=(connection, Way.REQUESTS, client, server), daemon=True)
-        there.start()
-        self._pass_on(connection, Way.REPLIES, server, client)
-        # SHUT_RD wakes the other thread and sends nothing: a client that is to be reset hears no goodbye.
+        requests = threading.Thread(
+            target=self._forward, args=(connection, Direction.REQUESTS, client, server), daemon=True
+        )
+        requests.start()
+        self._forward(connection, Direction.REPLIES, server, client)
+        # SHUT_RD wakes the other thread and sends nothing: a client that will be reset must see no clean close first.
         for each, how in ((client, socket.SHUT_RD), (server, socket.SHUT_RDWR)):
             with contextlib.suppress(OSError):
                 each.shutdown(how)
-        there.join(LIMIT_S)
+        requests.join(TIMEOUT_S)
         with self._lock:
             del self._open[connection]
         client.close()
         server.close()
 
-    def _pass_on(self, connection: Connection, way: Way, source: socket.socket, target: socket.socket) -> None:
+    def _forward(
+        self, connection: Connection, direction: Direction, source: socket.socket, target: socket.socket
+    ) -> None:
         try:
             while data := source.recv(_READ_BYTES):
-                if way is Way.REQUESTS:
+                if direction is Direction.REQUESTS:
                     connection.requests = (connection.requests + data)[:_KNOWN_BYTES]
-                elif not self._is_spared(data):
+                elif not self._is_delivered(data):
                     return
-                self._suffer(connection, way, data, target)
-                if way is Way.REPLIES:
-                    self._notice(data)
-            if way is Way.REQUESTS:
+                self._deliver(connection, direction, data, target)
+                if direction is Direction.REPLIES:
+                    self._record_passed(data)
+            if direction is Direction.REQUESTS:
                 target.shutdown(socket.SHUT_WR)
         except _Reset:
             with self._lock:
                 self.cut += 1
             target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         except OSError:
-            # One of the two has gone, and the other is told: a client that closes with something unread resets.
+            # One side is gone: close the other. A client that closes with unread bytes sends a reset.
             with contextlib.suppress(OSError):
                 target.shutdown(socket.SHUT_WR)
 
-    def _suffer(self, connection: Connection, way: Way, data: bytes, target: socket.socket) -> None:
-        """Send it on, as the troubles of this connection will have it.
+    def _deliver(self, connection: Connection, direction: Direction, data: bytes, target: socket.socket) -> None:
+        """Forward bytes, subject to the faults of this connection.
 
         Raises:
-            _Reset: The connection is to be reset.
+            _Reset: A fault resets the connection.
         """
         packet_bytes = len(data)
-        if way in connection.dead_ways:
+        if direction in connection.dead_directions:
             return
-        for trouble in self._troubles_of(connection, way):
-            trouble.fired += 1
-            trouble.struck.set()
-            if trouble.is_lossy:
-                connection.dead_ways.add(way)
+        for fault in self._wire_faults_of(connection, direction):
+            fault.fired += 1
+            fault.struck.set()
+            if fault.drops:
+                connection.dead_directions.add(direction)
                 return
-            if trouble.resets_after_bytes is not None:
-                target.sendall(data[: trouble.resets_after_bytes])
+            if fault.resets_after_bytes is not None:
+                target.sendall(data[: fault.resets_after_bytes])
                 raise _Reset
-            if trouble.holds:
-                trouble.over.wait()
-            trouble.over.wait(trouble.delay_s + (len(data) / trouble.bytes_per_s if trouble.bytes_per_s else 0.0))
-            packet_bytes = min(packet_bytes, trouble.packet_bytes or packet_bytes)
+            if fault.holds:
+                fault.over.wait()
+            fault.over.wait(fault.delay_s + (len(data) / fault.bytes_per_s if fault.bytes_per_s else 0.0))
+            packet_bytes = min(packet_bytes, fault.packet_bytes or packet_bytes)
         for begin in range(0, len(data), packet_bytes):
             target.sendall(data[begin : begin + packet_bytes])
 
-    def _troubles_of(self, connection: Connection, way: Way) -> list[Trouble]:
+    def _wire_faults_of(self, connection: Connection, direction: Direction) -> list[WireFault]:
         with self._lock:
-            return [each for each in self._troubles if way in each.ways and each.on(connection)]
+            return [each for each in self._wire_faults if direction in each.directions and each.on(connection)]
 
-    def _is_spared(self, reply: bytes) -> bool:
-        """Whether a reply goes on, now or after it was held back."""
-        fault = self._fault_for(reply)
+    def _is_delivered(self, reply: bytes) -> bool:
+        """Whether a reply is delivered, now or after it was held back."""
+        fault = self._reply_fault_for(reply)
         if fault is None:
             return True
         fault.struck.set()
@@ -264,21 +268,21 @@ class Wire:
             fault.wait_for_release()
         return fault.holds
 
-    def _fault_for(self, data: bytes) -> Fault | None:
+    def _reply_fault_for(self, data: bytes) -> ReplyFault | None:
         with self._lock:
             self._replies += 1
-            for fault in self._faults:
-                if fault.mark in data:
-                    self._faults.remove(fault)
+            for fault in self._reply_faults:
+                if fault.pattern in data:
+                    self._reply_faults.remove(fault)
                     self.cut += not fault.holds
                     return fault
             if self._every is not None and self._replies % self._every == 0:
                 self.cut += 1
-                return Fault(b"", holds=False)
+                return ReplyFault(b"", holds=False)
             return None
 
-    def _notice(self, data: bytes) -> None:
+    def _record_passed(self, data: bytes) -> None:
         with self._lock:
-            for each in [each for each in self._watched if each.mark in data]:
+            for each in [each for each in self._watched if each.pattern in data]:
                 self._watched.remove(each)
                 each.struck.set()

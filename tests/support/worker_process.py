@@ -1,4 +1,4 @@
-"""A supervisor and its workers as real processes: started, read line by line, signalled, never lost from sight."""
+"""A supervisor and its workers as real processes, whose log lines are read and whose unexpected end is detected."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from typing import Final, Self
 
 from oneshot_queue.pidfd import pidfd_open
 from oneshot_queue.workers.processes.procfs import children_of
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.limits import limit_s
+from tests.support.waiting import LIMIT_S, TIMEOUT_S, wait_until
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "oneshot_queue", "worker")
 CRIPPLED: Final = (sys.executable, "-P", str(Path(__file__).with_name("crippled_worker.py")))
 
 
 class WorkerProcess:
-    """One supervisor with its worker processes, until it ends: a test asks for that, or finds it to be its own doing.
+    """One supervisor with its worker processes.
 
     Args:
-        url: The broker's.
-        queues: What it takes jobs from.
-        concurrency: Its slots.
-        arguments: More words of its command line.
-        environment: Variables on top of this process' own, the settings of the worker among them.
-        program: What to run instead of the real worker.
+        url: The broker's URL.
+        queues: The queues from which it claims jobs.
+        concurrency: Number of slots.
+        arguments: Additional command-line arguments.
+        environment: Variables in addition to this process' own, including the worker's settings.
+        program: The program to run instead of the real worker.
     """
 
     def __init__(
@@ -75,12 +76,12 @@ class WorkerProcess:
 
     @property
     def pids_of_workers(self) -> list[int]:
-        """The process ids of its worker processes, in the order of their start."""
+        """The process ids of its worker processes, the oldest first."""
         return [pid for pid in children_of(self.pid) if _is_worker(pid)]
 
     @property
     def worker_pid(self) -> int:
-        """The process id of its worker process, if it has just one."""
+        """The process id of its only worker process."""
         (pid,) = self.pids_of_workers
         return pid
 
@@ -91,7 +92,7 @@ class WorkerProcess:
 
     @property
     def lines(self) -> list[str]:
-        """What it said so far on standard error."""
+        """The lines that it logged so far."""
         with self._changed:
             return list(self._lines)
 
@@ -107,13 +108,13 @@ class WorkerProcess:
 
     @property
     def cpu_s(self) -> float:
-        """Seconds of processor time that it and its worker processes used, their jobs not included."""
+        """Seconds of CPU time that it and its worker processes used, without their jobs."""
         stats = (Path(f"/proc/{pid}/stat").read_text() for pid in (self.pid, *self.pids_of_workers))
         fields = (stat.rpartition(")")[2].split() for stat in stats)
         return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
     def start(self, *, until_ready: bool = True) -> Self:
-        """Start it; by default, return once it has registered and works."""
+        """Start it; by default, return once the worker is ready."""
         self._process = subprocess.Popen(
             self.argv,
             env=self._environment,
@@ -131,43 +132,44 @@ class WorkerProcess:
         return self
 
     def wait_for(self, text: str, *, times: int = 1) -> str:
-        """Wait until so many lines contain the text; returns the last of these."""
+        """Wait until at least ``times`` lines contain the text; returns the last of these lines."""
 
         def found() -> list[str]:
             return [line for line in self._lines if text in line]
 
         with self._changed:
-            self._changed.wait_for(lambda: len(found()) >= times or not self.is_alive, timeout=LIMIT_S)
+            self._changed.wait_for(lambda: len(found()) >= times or not self.is_alive, timeout=TIMEOUT_S)
         self._drain_if_ended()
         with self._changed:
-            assert len(found()) >= times, f"the worker did not say {text!r} {times} times; it said: {self._lines}"
+            assert len(found()) >= times, f"the worker did not log {text!r} {times} times; it logged: {self._lines}"
             return found()[times - 1]
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Signal it, and expect it to end sooner or later."""
+        """Send it a signal, and expect it to end."""
         assert self._process is not None, "the worker was never started"
         self._is_expected_to_end = True
         self._process.send_signal(number)
 
     def wait(self, timeout_s: float = LIMIT_S) -> int:
-        """Wait for its end; returns its exit code (negative for a signal)."""
+        """Wait until it ends, up to the scaled limit; returns its exit code (negative for a signal)."""
         assert self._process is not None
         self._is_expected_to_end = True
+        timeout_s = limit_s(timeout_s)
         try:
             code = self._process.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self!r} still runs after {timeout_s:g} s; it said: {self.lines}") from None
+            raise AssertionError(f"{self!r} still runs after {timeout_s:g} s; it logged: {self.lines}") from None
         self._drain_if_ended()
         return code
 
     def stop(self) -> None:
-        """Let it drain, and see it end well."""
+        """Let it drain, and assert that it exits with 0."""
         self.signal()
         code = self.wait()
-        assert code == 0, f"{self!r} ended with {code}; it said: {self.lines}"
+        assert code == 0, f"{self!r} ended with {code}; it logged: {self.lines}"
 
     def kill(self) -> None:
-        """End all of it at once, as a host that vanishes does (SIGKILL); its jobs live on."""
+        """SIGKILL all its processes at once, as if its host vanished; its jobs stay alive."""
         self._is_expected_to_end = True
         self.pause()
         workers = [(pid, pidfd_open(pid)) for pid in self.pids_of_workers]
@@ -179,24 +181,24 @@ class WorkerProcess:
             os.close(pidfd)
 
     def pause(self) -> None:
-        """Freeze it, and its worker processes."""
+        """Freeze it and its worker processes (SIGSTOP)."""
         os.kill(self.pid, signal.SIGSTOP)
-        # Else it starts another worker meanwhile, and nobody would wake or end that one.
-        wait_until(lambda: _stands_still(self.pid), what="the supervisor to stand still")
+        # Otherwise it might start another worker meanwhile, which nothing would resume or end.
+        wait_until(lambda: _is_stopped(self.pid), what="the supervisor to stop")
         for pid in self.pids_of_workers:
             os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let all of it go on."""
+        """Resume all its processes (SIGCONT)."""
         for pid in (*self.pids_of_workers, self.pid):
             os.kill(pid, signal.SIGCONT)
 
     def close(self) -> None:
-        """End it if it still runs, whatever state it is in."""
+        """End it if it still runs, in whatever state."""
         if not self.is_alive:
             self._drain_if_ended()
             return
-        # Three requests end it and its jobs, so that a test that failed leaves nothing behind.
+        # The third request kills its jobs too, so that a failed test leaves nothing behind.
         self._is_expected_to_end = True
         self.resume()
         for _ in range(3):
@@ -208,13 +210,13 @@ class WorkerProcess:
         self._drain_if_ended()
 
     def assert_not_lost(self) -> None:
-        """Fail if it died although nobody ended it."""
-        assert self.is_alive or self._is_expected_to_end, f"{self!r} died unnoticed; it said: {self.lines}"
+        """Fail if it ended although the test did not ask for that."""
+        assert self.is_alive or self._is_expected_to_end, f"{self!r} ended unexpectedly; it logged: {self.lines}"
 
-    def until_asleep(self) -> None:
-        """Wait until it spends (next to) no processor time."""
+    def wait_until_idle(self) -> None:
+        """Wait until it uses almost no CPU time."""
 
-        def is_asleep(seen: tuple[float, float]) -> bool:
+        def is_idle(seen: tuple[float, float]) -> bool:
             return seen[1] - seen[0] < 0.02
 
         def used() -> tuple[float, float]:
@@ -222,7 +224,7 @@ class WorkerProcess:
             self._ended_within(0.5)
             return before, self.cpu_s
 
-        wait_until(used, is_asleep, what=f"{self!r} to be quiet")
+        wait_until(used, is_idle, what=f"{self!r} to be idle")
 
     def _ended_within(self, timeout_s: float) -> bool:
         assert self._process is not None
@@ -243,7 +245,7 @@ class WorkerProcess:
             self._changed.notify_all()
 
     def _drain_if_ended(self) -> None:
-        # A job that outlived the worker may hold the pipe open, hence the limit.
+        # Limited: a job that outlived the worker may hold the pipe open.
         if not self.is_alive and self._reader is not None:
             self._reader.join(timeout=2)
 
@@ -254,7 +256,7 @@ class WorkerProcess:
         raise AssertionError(f"{self!r} has no {name}")
 
 
-def _stands_still(pid: int) -> bool:
+def _is_stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TZ"
 
 

@@ -1,1 +1,1 @@
-"""The whole, as people use it: real processes, real signals, the command line."""
+"""The whole system as people use it: real processes, real signals, the command line."""

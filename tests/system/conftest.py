@@ -1,7 +1,7 @@
-"""The fixtures of the integration tests, for the whole."""
+"""Fixtures for tests of the whole system."""
 
 from __future__ import annotations
 
-from tests.support.deployment_fixtures import deployment, mark, own_deployment, real_deployment
+from tests.support.deployment_fixtures import deployment, marker, own_deployment, real_deployment
 
-__all__ = ["deployment", "mark", "own_deployment", "real_deployment"]
+__all__ = ["deployment", "marker", "own_deployment", "real_deployment"]

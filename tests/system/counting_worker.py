@@ -1,7 +1,7 @@
-"""A worker that counts what its processes do; not a test, but what a test runs as a process.
+"""A worker that counts what its processes do; a program that a test runs.
 
-Usage: ``counting_worker.py FILE WORD…``, the words being those of the real worker's command line. When a worker process
-ends, the file holds how many functions it has called, and how many blocks of memory it has, as JSON.
+Usage: ``counting_worker.py FILE ARGUMENT…``, with the arguments of the real worker. When a worker process ends, it
+writes the number of its function calls and of its allocated memory blocks to the file, as JSON.
 """
 
 from __future__ import annotations

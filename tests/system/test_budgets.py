@@ -1,7 +1,7 @@
-"""What one ``/bin/true`` costs, counted rather than timed: the same on every machine.
+"""The cost of one ``/bin/true``, counted rather than timed: the same on every machine.
 
-One slot, so that every job has a claim and an end of its own. Each figure is the difference of two runs that differ in
-their number of jobs, so that starts and ends of the worker cancel out. The budgets are in ``budgets.toml``.
+The worker has one slot, so that every job has its own claim and result. Each figure is the difference of two runs with
+different numbers of jobs, which cancels out the worker's start and end. The budgets are in ``budgets.toml``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FEW, MANY = 100, 500
 LIMIT_S: Final = 90.0
 COUNTING: Final = (sys.executable, "-P", str(Path(__file__).with_name("counting_worker.py")))
 IDLE_S: Final = 30.0
-"""In which all that is done now and then is done a whole number of times."""
+"""A multiple of the period of every periodic task."""
 SETTLED_S: Final = 12.0
 OTHERS: Final = 5
 YARDSTICKS: Final = 1_000
@@ -38,8 +38,8 @@ TRIES: Final = 3
 Counts = Mapping[str, float]
 
 
-def test_a_job_costs_its_server_no_more_than_its_budget(real_deployment: Deployment) -> None:
-    run_jobs(real_deployment, 10)  # from now on the server knows the scripts
+def test_cost_of_a_job_to_its_server_is_within_budget(real_deployment: Deployment) -> None:
+    run_jobs(real_deployment, 10)  # loads the scripts
 
     measured: dict[str, list[Counts]] = {"enqueue": [], "run": []}
     for _ in range(TRIES):
@@ -50,11 +50,11 @@ def test_a_job_costs_its_server_no_more_than_its_budget(real_deployment: Deploym
             costs.append(cost | {"script_time": cost["script_time"] / yard_us})
 
     for kind, costs in measured.items():
-        # Whoever else the machine works for can only add to it.
+        # Other work on the machine can only add to it.
         check(kind, {name: min(cost[name] for cost in costs) for name in costs[0]})
 
 
-def test_a_job_costs_its_worker_no_more_than_its_budget(real_deployment: Deployment, tmp_path: Path) -> None:
+def test_cost_of_a_job_to_its_worker_is_within_budget(real_deployment: Deployment, tmp_path: Path) -> None:
     counts = []
     for count in (FEW, MANY):
         run_jobs(real_deployment, count, program=(*COUNTING, str(tmp_path / "counts")))
@@ -63,10 +63,10 @@ def test_a_job_costs_its_worker_no_more_than_its_budget(real_deployment: Deploym
     check("worker", per_job(*counts))
 
 
-def test_a_job_costs_the_kernel_no_more_than_its_budget(real_deployment: Deployment, tmp_path: Path) -> None:
+def test_cost_of_a_job_to_the_kernel_is_within_budget(real_deployment: Deployment, tmp_path: Path) -> None:
     strace = shutil.which("strace")
     if strace is None or subprocess.run([strace, "-qq", "-o", "/dev/null", "true"], check=False).returncode != 0:
-        pytest.skip("there is no strace here that may count system calls")
+        pytest.skip("strace is not installed, or not permitted")
     counts = []
     for count in (FEW, MANY):
         counting = (strace, "-f", "-qq", "-c", "-U", "calls,name", "-o", str(tmp_path / "calls"))
@@ -79,15 +79,15 @@ def test_a_job_costs_the_kernel_no_more_than_its_budget(real_deployment: Deploym
 
 @pytest.mark.thorough
 @pytest.mark.timeout(180)
-def test_an_idle_worker_asks_no_more_than_its_budget(real_deployment: Deployment) -> None:
+def test_calls_of_an_idle_worker_are_within_budget(real_deployment: Deployment) -> None:
     def calls_in_a_while() -> float:
         before = monitor.count_sent()
-        time.sleep(IDLE_S)  # it is what happens in this time that counts
+        time.sleep(IDLE_S)  # the calls during this time are counted
         return monitor.count_sent() - before
 
     with Monitor(real_deployment.url) as monitor:
         real_deployment.start_worker(concurrency=1)
-        time.sleep(SETTLED_S)  # it is in charge of the queue by now
+        time.sleep(SETTLED_S)  # by now it is the sweeper of the queue
         alone = calls_in_a_while()
         real_deployment.start_worker(concurrency=OTHERS, arguments=["--processes", str(OTHERS)])
         wait_until(real_deployment.queue.workers, lambda live: len(live) == 1 + OTHERS, what="all workers")
@@ -98,7 +98,7 @@ def test_an_idle_worker_asks_no_more_than_its_budget(real_deployment: Deployment
 
 
 def run_jobs(deployment: Deployment, count: int, *, program: Sequence[str] = PROGRAM) -> tuple[Counts, Counts]:
-    """Enqueue jobs, and run them in one worker process; what the server had to do for the one and for the other."""
+    """Enqueue jobs and run them in one worker process; returns the server's counts for enqueueing and for running."""
     at_first = server_counts(deployment)
     deployment.queue.enqueue_many([["/bin/true"]] * count)
     stored = server_counts(deployment)
@@ -114,7 +114,7 @@ def run_jobs(deployment: Deployment, count: int, *, program: Sequence[str] = PRO
 
 
 def yardstick_us(deployment: Deployment) -> float:
-    """What a script takes here for the smallest of writes: the unit in which other scripts' time is told."""
+    """The time of the smallest write in a script here, in µs: the unit for the time of other scripts."""
     script = f"for i = 1, {YARDSTICKS} do redis.call('HSET', KEYS[1], 'field', i) end"
     spans = []
     for _ in range(5):
@@ -126,7 +126,7 @@ def yardstick_us(deployment: Deployment) -> float:
 
 
 def server_counts(deployment: Deployment) -> Counts:
-    """What a server has done so far."""
+    """The statistics of a server so far."""
     stats: dict[str, Any] = deployment.redis.info("stats")
     commands = deployment.redis.info("commandstats")
     calls = {name: each["calls"] for name, each in commands.items()}
@@ -141,19 +141,21 @@ def server_counts(deployment: Deployment) -> Counts:
 
 
 def per_job(few: Counts, many: Counts) -> dict[str, float]:
-    """What one job more cost."""
+    """The cost of one more job."""
     return {name: (many[name] - few[name]) / (MANY - FEW) for name in many}
 
 
 def check(kind: str, cost: Counts) -> None:
-    """Compare what was counted with the budgets of its kind.
+    """Compare costs with the budgets of their kind.
 
     Raises:
-        AssertionError: A budget is passed.
+        AssertionError: A cost exceeds its budget.
     """
     budget = BUDGETS[kind]
-    assert set(cost) == set(budget), "each figure has a budget"
-    passed = [
-        f"{kind}: {cost[name]:.2f} {name}, allowed are {budget[name]}" for name in cost if cost[name] > budget[name]
+    assert set(cost) == set(budget), "every figure must have a budget"
+    exceeded = [
+        f"{kind}: {cost[name]:.2f} {name} exceed the budget of {budget[name]}"
+        for name in cost
+        if cost[name] > budget[name]
     ]
-    assert not passed, "; ".join(passed)
+    assert not exceeded, "; ".join(exceeded)

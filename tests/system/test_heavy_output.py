@@ -1,4 +1,4 @@
-"""Output without measure: both ends of it are kept, the rest is counted, and nobody else suffers."""
+"""Huge output: its head and tail are kept, the rest is counted, and other jobs are not affected."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from oneshot_queue.task_events import OutputStream
 from oneshot_queue.workers.worker.state.output_buffer import HEAD_BYTES, TAIL_BYTES
 from tests.support.cases import case
 from tests.support.deployment import Deployment, output_of, record_of
-from tests.support.waiting import wait_until
+from tests.support.limits import limit_s
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 MB = 1_000_000
 
 
 def block(number: int) -> bytes:
-    """A hundred bytes that say which ones they are."""
+    """A hundred bytes that contain their own number."""
     return b"%099d\n" % number
 
 
@@ -31,14 +32,14 @@ for start in range(0, {count}, 1000):
 """
 
 
-def test_of_two_hundred_megabytes_both_ends_are_readable_and_the_rest_is_counted(deployment: Deployment) -> None:
+def test_head_and_tail_of_two_hundred_megabytes_are_kept_and_the_rest_is_counted(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=2)
-    deployment.enqueue().wait(timeout=20)
+    deployment.enqueue().wait(timeout=TIMEOUT_S)
     before = worker.rss_bytes
 
     job = deployment.queue.enqueue([sys.executable, "-I", "-c", FLOOD.format(count=2_000_000, fd=1)])
 
-    assert job.wait(timeout=60).state is JobState.COMPLETED
+    assert job.wait(timeout=limit_s(60)).state is JobState.COMPLETED
     assert worker.peak_rss_bytes - before < 50 * MB
     stdout, stderr = output_of(job)
     whole_head = b"".join(block(number) for number in range(HEAD_BYTES // 100 + 1))[:HEAD_BYTES]
@@ -54,14 +55,14 @@ def test_of_two_hundred_megabytes_both_ends_are_readable_and_the_rest_is_counted
     worker.stop()
 
 
-def test_a_line_of_a_hundred_megabytes_is_output_like_any_other(deployment: Deployment) -> None:
+def test_line_of_a_hundred_megabytes_is_handled_like_other_output(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=1)
-    deployment.enqueue().wait(timeout=20)
+    deployment.enqueue().wait(timeout=TIMEOUT_S)
     before = worker.rss_bytes
 
     job = deployment.queue.enqueue(["head", "-c", str(100 * MB), "/dev/zero"])
 
-    assert job.wait(timeout=60).state is JobState.COMPLETED
+    assert job.wait(timeout=limit_s(60)).state is JobState.COMPLETED
     assert worker.peak_rss_bytes - before < 50 * MB
     stdout, _ = output_of(job)
     assert set(stdout) == {0}
@@ -71,14 +72,14 @@ def test_a_line_of_a_hundred_megabytes_is_output_like_any_other(deployment: Depl
 
 
 @case("P6")
-def test_a_flood_harms_no_other_job_and_is_interrupted_within_a_second(deployment: Deployment) -> None:
+def test_flood_affects_no_other_job_and_is_interrupted_within_a_second(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=3)
 
     def latencies_ms() -> list[int]:
         found = []
         for _ in range(20):
             job = deployment.queue.enqueue(["echo", "hello"])
-            job.wait(timeout=20)
+            job.wait(timeout=TIMEOUT_S)
             record = record_of(job)
             assert record.ended_ms is not None
             found.append(record.ended_ms - record.created_ms)
@@ -88,7 +89,7 @@ def test_a_flood_harms_no_other_job_and_is_interrupted_within_a_second(deploymen
     before = worker.rss_bytes
     flood = deployment.queue.enqueue(["yes", "flood"])
     both = deployment.queue.enqueue(["sh", "-c", "yes out & exec yes err >&2"])
-    wait_until(lambda: record_of(flood).output.dropped, lambda dropped: dropped > 20 * MB, what="a real flood")
+    wait_until(lambda: record_of(flood).output.dropped, lambda dropped: dropped > 20 * MB, what="a flood")
     busy = statistics.median(latencies_ms())
     began = time.monotonic()
     report = flood.interrupt()
@@ -97,7 +98,7 @@ def test_a_flood_harms_no_other_job_and_is_interrupted_within_a_second(deploymen
 
     assert report.result is InterruptResult.INTERRUPTED
     assert took_s < 1
-    # Twice as long on an idle machine; here the three share what others leave of it.
+    # Twice as long on an idle machine; this limit leaves room for other work on it.
     assert busy < 10 * calm + 100
     assert worker.peak_rss_bytes - before < 75 * MB
     last = list(flood.output())[-1]
@@ -108,7 +109,7 @@ def test_a_flood_harms_no_other_job_and_is_interrupted_within_a_second(deploymen
     worker.stop()
 
 
-def test_output_can_be_followed_through_a_flood_to_its_very_end(deployment: Deployment, tmp_path: Path) -> None:
+def test_output_can_be_followed_through_a_flood_to_its_end(deployment: Deployment, tmp_path: Path) -> None:
     deployment.start_worker(concurrency=1)
     job = deployment.queue.enqueue([sys.executable, "-I", "-c", FLOOD.format(count=500_000, fd=2)])
 

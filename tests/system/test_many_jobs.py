@@ -1,4 +1,4 @@
-"""A thousand jobs, and ten workers at once."""
+"""Many jobs at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.deployment import Deployment
 from tests.support.waiting import wait_until
 
 
-def test_a_thousand_jobs_on_two_workers_are_started_once_each_and_both_take_part(deployment: Deployment) -> None:
+def test_thousand_jobs_on_two_workers_start_once_and_both_workers_take_part(deployment: Deployment) -> None:
     workers = [deployment.start_worker(concurrency=4, arguments=["--name", name]) for name in ("one", "two")]
 
     jobs = deployment.queue.enqueue_many([deployment.witness.command()] * 1000)
@@ -31,7 +31,7 @@ def test_a_thousand_jobs_on_two_workers_are_started_once_each_and_both_take_part
     assert deployment.leases() == deployment.consumers() == set()
 
 
-def test_two_hundred_quiet_jobs_cost_their_worker_next_to_nothing(deployment: Deployment) -> None:
+def test_two_hundred_silent_jobs_need_little_memory(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=200)
     before = worker.rss_bytes
 
@@ -39,7 +39,7 @@ def test_two_hundred_quiet_jobs_cost_their_worker_next_to_nothing(deployment: De
     wait_until(
         lambda: deployment.queue.queues()[0].states[JobState.RUNNING], lambda count: count == 200, what="all to run"
     )
-    worker.until_asleep()
+    worker.wait_until_idle()
     after = worker.rss_bytes
 
     assert after - before < 200 * 200_000

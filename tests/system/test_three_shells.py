@@ -13,14 +13,14 @@ import pytest
 
 from oneshot_queue import JobState
 from tests.support.deployment import Deployment, history_of, until_state
-from tests.support.marks import Mark
-from tests.support.waiting import LIMIT_S, wait_until
+from tests.support.markers import ProcessMarker
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 OSQ = (sys.executable, "-P", "-m", "oneshot_queue")
 
 
 class Shell:
-    """One person's shell: knows the broker, and nothing else of the deployment."""
+    """A shell that knows only the broker of the deployment."""
 
     def __init__(self, deployment: Deployment, folder: Path) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ONESHOT_")}
@@ -42,7 +42,7 @@ class Shell:
 
     def do(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*OSQ, *words], env=self._environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+            [*OSQ, *words], env=self._environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
 
     def shown(self, job_id: str) -> dict[str, Any]:
@@ -66,13 +66,13 @@ def states(job: dict[str, Any]) -> list[str]:
     return [row["state"] for row in job["history"]]
 
 
-def test_a_session_in_three_shells(deployment: Deployment, shell: Shell, mark: Mark, tmp_path: Path) -> None:
+def test_session_in_three_shells(deployment: Deployment, shell: Shell, marker: ProcessMarker, tmp_path: Path) -> None:
     go_on = tmp_path / "go-on"
     os.mkfifo(go_on)
     queue = deployment.queue_name
     script = tmp_path / "script"
     script.write_text(
-        f"#!/bin/sh\necho compiling\nread line < {go_on}\necho linking >&2\n{mark.sleep} &\n{mark.sleep}\n"
+        f"#!/bin/sh\necho compiling\nread line < {go_on}\necho linking >&2\n{marker.sleep} &\n{marker.sleep}\n"
     )
     script.chmod(0o755)
 
@@ -86,15 +86,15 @@ def test_a_session_in_three_shells(deployment: Deployment, shell: Shell, mark: M
         go_on.write_text("\n")
         assert read_line(run.stderr) == "linking\n"
         wait_until(lambda: history_of(handle), lambda seen: len(seen) == 5, what="the second silence")
-        assert len(mark.alive()) == 2
+        assert len(marker.alive()) == 2
 
         interrupted = shell.do("interrupt", listed["id"], "--reason", "wrong branch", "--json")
 
-        assert mark.alive() == []
+        assert marker.alive() == []
         assert interrupted.returncode == 0, interrupted.stderr
         (report,) = json.loads(interrupted.stdout)
         assert (report["id"], report["state"], report["result"]) == (listed["id"], "INTERRUPTED", "interrupted")
-        _, errors = run.communicate(timeout=LIMIT_S)
+        _, errors = run.communicate(timeout=TIMEOUT_S)
         assert run.returncode == 130, errors
     finally:
         run.kill()
@@ -112,16 +112,18 @@ def test_a_session_in_three_shells(deployment: Deployment, shell: Shell, mark: M
     assert [line.split()[1] for line in worker.lines if listed["id"] in line] == ["start", "stop", "end"]
 
 
-def test_a_run_ends_as_its_command_does_and_prints_what_it_prints(deployment: Deployment, shell: Shell) -> None:
+def test_run_has_the_exit_code_and_the_output_of_its_command(deployment: Deployment, shell: Shell) -> None:
     deployment.start_worker()
 
     run = shell.start("run", "-q", deployment.queue_name, "--", "sh", "-c", "printf 'no newline'; echo err >&2; exit 7")
-    stdout, stderr = run.communicate(timeout=LIMIT_S)
+    stdout, stderr = run.communicate(timeout=TIMEOUT_S)
 
     assert (run.returncode, stdout, stderr) == (7, b"no newline", b"err\n")
 
 
-def test_workers_are_seen_before_their_first_job_and_not_after_their_end(deployment: Deployment, shell: Shell) -> None:
+def test_workers_are_listed_before_their_first_job_and_not_after_their_end(
+    deployment: Deployment, shell: Shell
+) -> None:
     worker = deployment.start_worker(arguments=["--name", "early"])
 
     (before,) = json.loads(shell.do("workers", "--json").stdout)

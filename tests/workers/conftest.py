@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.workers.recorder import ManualClock, Recorder
 
 
@@ -19,5 +19,5 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def marker() -> Mark:
-    return Mark()
+def marker() -> ProcessMarker:
+    return ProcessMarker()

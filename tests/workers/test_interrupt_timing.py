@@ -14,7 +14,7 @@ from oneshot_queue.task_events import InterruptStarted, SilenceDetected, SpawnDe
 from oneshot_queue.workers import task as task_module
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
 from oneshot_queue.workers.processes.spawning import SpawnPostponed
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import eventually
 from tests.workers.recorder import ManualClock, Recorder, a_worker, state_of
 
@@ -88,7 +88,7 @@ async def test_interrupt_of_an_idle_command_ends_it(recorder: Recorder, clock: M
     assert outcome.state is JobState.INTERRUPTED
 
 
-async def test_interrupt_after_the_leader_exited_is_refused(recorder: Recorder, marker: Mark) -> None:
+async def test_interrupt_after_the_leader_exited_is_refused(recorder: Recorder, marker: ProcessMarker) -> None:
     # Ignore TERM before the fork: a child that dies of TERM would end the command too soon.
     script = f"trap '' TERM; {marker.sleep} & exit 3"
 

@@ -16,7 +16,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.task_events import InterruptStarted
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
 from tests.support.cases import case
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import eventually
 from tests.workers.recorder import Recorder, a_guest, a_worker, python, state_of
 
@@ -39,7 +39,7 @@ ESCAPES = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES.keys())
 async def test_interrupt_leaves_no_process(
-    kind: Callable[[Recorder], AsyncOrchestrator], escape: str, recorder: Recorder, marker: Mark
+    kind: Callable[[Recorder], AsyncOrchestrator], escape: str, recorder: Recorder, marker: ProcessMarker
 ) -> None:
     script = escape.format(marker.sleep)
 
@@ -57,7 +57,7 @@ async def test_interrupt_leaves_no_process(
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_command_that_ignores_sigterm_is_killed_after_its_grace(
-    kind: Callable[[Recorder], AsyncOrchestrator], recorder: Recorder, marker: Mark
+    kind: Callable[[Recorder], AsyncOrchestrator], recorder: Recorder, marker: ProcessMarker
 ) -> None:
     script = f"trap '' TERM; {marker.sleep} & setsid {marker.sleep} & echo ready; {marker.sleep}"
 
@@ -87,7 +87,7 @@ async def test_process_that_left_the_group_gets_the_same_grace(recorder: Recorde
     assert witness.read_text() == "done\n"
 
 
-async def test_stopped_command_ends_within_its_grace(recorder: Recorder, marker: Mark) -> None:
+async def test_stopped_command_ends_within_its_grace(recorder: Recorder, marker: ProcessMarker) -> None:
     async with a_worker(recorder) as orchestrator:
         task = orchestrator.submit(["sh", "-c", f"{marker.sleep} & setsid {marker.sleep} & {marker.sleep}"])
         pid = (await recorder.started()).pid
@@ -104,7 +104,7 @@ async def test_stopped_command_ends_within_its_grace(recorder: Recorder, marker:
     assert time.monotonic() - begun < 5
 
 
-async def test_grace_zero_kills_at_once(recorder: Recorder, marker: Mark) -> None:
+async def test_grace_zero_kills_at_once(recorder: Recorder, marker: ProcessMarker) -> None:
     script = f"trap 'echo asked' TERM; {marker.sleep} & setsid {marker.sleep} & echo ready; {marker.sleep}"
 
     async with a_worker(recorder) as orchestrator:
@@ -143,7 +143,7 @@ async def test_second_interrupt_with_a_longer_grace_changes_nothing(recorder: Re
     assert time.monotonic() - begun < 10
 
 
-async def test_second_interrupt_hastens_the_sweep_of_strays(recorder: Recorder, marker: Mark) -> None:
+async def test_second_interrupt_hastens_the_sweep_of_strays(recorder: Recorder, marker: ProcessMarker) -> None:
     script = f"(trap '' TERM; {marker.sleep}) & echo ready; exec sleep 300"
 
     async with a_worker(recorder) as orchestrator:
@@ -187,7 +187,7 @@ async def test_fork_bomb_in_the_group_leaves_no_process(recorder: Recorder) -> N
 
 
 @case("P5")
-async def test_command_that_keeps_forking_leaves_no_process(recorder: Recorder, marker: Mark) -> None:
+async def test_command_that_keeps_forking_leaves_no_process(recorder: Recorder, marker: ProcessMarker) -> None:
     # Each generation leaves session and parents. Only the environment identifies it.
     generation = f'{marker.sleep} >/dev/null & sleep 0.02; setsid sh -c "$NEXT" & exit'
 

@@ -18,7 +18,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.task_events import Event, SilenceDetected, TaskEnded, TaskStarted
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
 from oneshot_queue.workers.task import OneshotTask
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import eventually
 from tests.workers.recorder import ManualClock, Recorder, a_guest, a_worker
 
@@ -131,7 +131,7 @@ async def test_end_of_the_block_waits_for_every_task(recorder: Recorder) -> None
     assert [task.outcome and task.outcome.state for task in tasks] == [JobState.COMPLETED] * 3
 
 
-async def test_shutdown_interrupts_every_task_and_refuses_new_ones(recorder: Recorder, marker: Mark) -> None:
+async def test_shutdown_interrupts_every_task_and_refuses_new_ones(recorder: Recorder, marker: ProcessMarker) -> None:
     async with a_worker(recorder, max_concurrent=2) as orchestrator:
         tasks = [orchestrator.submit(["sh", "-c", f"setsid {marker.sleep} & {marker.sleep}"]) for _ in range(4)]
         await eventually(marker.alive, lambda alive: len(alive) == 4)
@@ -176,7 +176,7 @@ async def test_kill_ends_a_command_that_ignores_sigterm_at_once(recorder: Record
 
 
 @pytest.mark.parametrize("kind", [a_worker, a_guest])
-async def test_error_in_the_block_leaves_no_process(kind: Any, recorder: Recorder, marker: Mark) -> None:
+async def test_error_in_the_block_leaves_no_process(kind: Any, recorder: Recorder, marker: ProcessMarker) -> None:
     script = f"trap '' TERM; setsid env -i {marker.sleep} & {marker.sleep} & {marker.sleep}"
 
     with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the test is about what runs in the block when it fails
@@ -192,7 +192,7 @@ async def test_error_in_the_block_leaves_no_process(kind: Any, recorder: Recorde
 
 
 @pytest.mark.parametrize("in_body", [True, False])
-async def test_cancellation_leaves_no_process(in_body: bool, recorder: Recorder, marker: Mark) -> None:
+async def test_cancellation_leaves_no_process(in_body: bool, recorder: Recorder, marker: ProcessMarker) -> None:
     script = f"trap '' TERM; setsid {marker.sleep} & {marker.sleep} & {marker.sleep}"
 
     async def work() -> None:
@@ -211,7 +211,7 @@ async def test_cancellation_leaves_no_process(in_body: bool, recorder: Recorder,
     assert [event.outcome.cause for event in recorder.of(TaskEnded)] == [Cause.INTERRUPTED] * 2
 
 
-async def test_cancellation_by_plain_asyncio_leaves_no_process(recorder: Recorder, marker: Mark) -> None:
+async def test_cancellation_by_plain_asyncio_leaves_no_process(recorder: Recorder, marker: ProcessMarker) -> None:
     async def work() -> None:
         async with a_worker(recorder) as orchestrator:
             orchestrator.submit(["sh", "-c", f"setsid {marker.sleep} & {marker.sleep}"])
@@ -225,7 +225,7 @@ async def test_cancellation_by_plain_asyncio_leaves_no_process(recorder: Recorde
     assert marker.alive() == []
 
 
-async def test_anyio_timeout_around_the_block_leaves_no_process(recorder: Recorder, marker: Mark) -> None:
+async def test_anyio_timeout_around_the_block_leaves_no_process(recorder: Recorder, marker: ProcessMarker) -> None:
     with anyio.move_on_after(0.2) as scope:
         async with a_worker(recorder) as orchestrator:
             orchestrator.submit(marker.sleep.split())

@@ -17,7 +17,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.task_events import ActivityDetected, Event, OutputReceived, OutputStream, TaskEnded
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
 from tests.support.cases import case
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import eventually
 from tests.workers.recorder import Recorder, a_guest, a_worker, python
 
@@ -190,7 +190,7 @@ async def test_stdin_is_dev_null_by_default(recorder: Recorder) -> None:
 @case("P2")
 @pytest.mark.parametrize("kind", [a_worker, a_guest])
 async def test_grandchild_that_holds_stdout_does_not_delay_the_outcome(
-    kind: Callable[[Recorder], AsyncOrchestrator], recorder: Recorder, marker: Mark
+    kind: Callable[[Recorder], AsyncOrchestrator], recorder: Recorder, marker: ProcessMarker
 ) -> None:
     begun = time.monotonic()
 

@@ -18,7 +18,7 @@ from oneshot_queue.spec import JobSpec
 from oneshot_queue.states import JobState
 from oneshot_queue.task_events import Event, TaskEnded, TaskStarted
 from oneshot_queue.workers.orchestrator import run_commands
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 
 
@@ -55,7 +55,7 @@ def test_empty_list_of_commands_has_no_outcomes() -> None:
     assert run_commands([]) == []
 
 
-def test_limits_of_the_call_apply_to_argvs_but_not_to_specs(marker: Mark) -> None:
+def test_limits_of_the_call_apply_to_argvs_but_not_to_specs(marker: ProcessMarker) -> None:
     outcomes = run_commands([marker.sleep.split(), JobSpec(["sh", "-c", "sleep 0.6; echo own"])], time_limit=0.2)
 
     assert [outcome.cause for outcome in outcomes] == [Cause.TIME_LIMIT, Cause.EXIT]
@@ -94,7 +94,7 @@ async def test_call_inside_a_running_loop_is_refused_with_advice() -> None:
         run_commands([["true"]])
 
 
-def test_error_of_the_observer_kills_all_commands_and_is_raised(marker: Mark) -> None:
+def test_error_of_the_observer_kills_all_commands_and_is_raised(marker: ProcessMarker) -> None:
     def on_event(event: Event) -> None:
         if isinstance(event, TaskStarted):
             raise ZeroDivisionError
@@ -105,7 +105,7 @@ def test_error_of_the_observer_kills_all_commands_and_is_raised(marker: Mark) ->
     assert marker.alive() == []
 
 
-def test_calls_in_several_threads_do_not_disturb_each_other(marker: Mark) -> None:
+def test_calls_in_several_threads_do_not_disturb_each_other(marker: ProcessMarker) -> None:
     results: list[bytes] = []
 
     def work(name: str) -> None:
@@ -124,7 +124,7 @@ def test_calls_in_several_threads_do_not_disturb_each_other(marker: Mark) -> Non
     assert marker.alive() == []
 
 
-def test_other_children_of_the_caller_are_left_alone(marker: Mark) -> None:
+def test_other_children_of_the_caller_are_left_alone(marker: ProcessMarker) -> None:
     with subprocess.Popen(marker.sleep.split()) as own:
         outcomes = run_commands([["sh", "-c", "setsid sleep 300 & exit 2"]] * 3)
         assert marker.alive() == [own.pid]
@@ -172,7 +172,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_ends_every_command_and_is_then_raised(presses: int, marker: Mark, tmp_path: Path) -> None:
+def test_ctrl_c_ends_every_command_and_is_then_raised(presses: int, marker: ProcessMarker, tmp_path: Path) -> None:
     asked = tmp_path / "asked"
     # The second Ctrl-C is for commands that ignore SIGTERM.
     trap = f"trap 'echo >> {asked}' TERM;" if presses == 2 else ""

@@ -57,7 +57,7 @@ async def test_connection_that_only_looks_alive_is_given_up(
             await told(ear)
             silence = wire.hold_reply(b"swallowed")
             await store.redis.publish(channel, "swallowed")
-            await anyio.to_thread.run_sync(silence.assert_struck)
+            await anyio.to_thread.run_sync(silence.assert_happened)
 
             assert await told(ear) == []
 

@@ -12,7 +12,7 @@ from oneshot_queue.spec import JobSpec
 from oneshot_queue.states import JobState
 from oneshot_queue.task_events import ActivityDetected, InterruptStarted, SilenceDetected
 from tests.support.cases import case
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import eventually
 from tests.workers.recorder import ManualClock, Recorder, a_worker, python
 
@@ -76,7 +76,7 @@ async def test_usage_holds_cpu_time_and_memory(recorder: Recorder) -> None:
 
 
 async def test_time_limit_ends_all_processes_and_fails_the_task(
-    recorder: Recorder, clock: ManualClock, marker: Mark
+    recorder: Recorder, clock: ManualClock, marker: ProcessMarker
 ) -> None:
     async with a_worker(recorder, clock=clock) as orchestrator:
         spec = JobSpec(["sh", "-c", f"setsid {marker.sleep} & {marker.sleep}"], time_limit=0.04)

@@ -18,7 +18,7 @@ from oneshot_queue.workers.processes import sweep as sweep_module
 from oneshot_queue.workers.processes.procfs import ticks_now
 from tests.support import half_dead
 from tests.support.faults import without_descriptors
-from tests.support.marks import Mark, words_of
+from tests.support.markers import ProcessMarker, words_of
 from tests.support.waiting import eventually
 from tests.workers.recorder import Recorder, a_guest, a_worker, state_of
 
@@ -33,7 +33,7 @@ UNMARKED = "setsid env -i {0} </dev/null >/dev/null 2>&1 &"
     ["{0} &", "nohup {0} >/dev/null 2>&1 &", "setsid {0} &", "(setsid sh -c '({0} &)' &)", "setsid env -i {0} &"],
 )
 async def test_stray_is_ended_before_the_outcome(
-    kind: Callable[[Recorder], AsyncOrchestrator], script: str, recorder: Recorder, marker: Mark
+    kind: Callable[[Recorder], AsyncOrchestrator], script: str, recorder: Recorder, marker: ProcessMarker
 ) -> None:
     async with kind(recorder) as orchestrator:
         outcome = await orchestrator.submit(["sh", "-c", f"{script.format(marker.sleep)}\nsleep 0.05; exit 3"]).wait()
@@ -74,7 +74,7 @@ async def test_stray_gets_sigterm_and_half_a_second_later_sigkill(recorder: Reco
 
 
 async def test_unmarked_stray_older_than_every_other_task_is_ended_with_its_own(
-    recorder: Recorder, marker: Mark
+    recorder: Recorder, marker: ProcessMarker
 ) -> None:
     async with a_worker(recorder) as orchestrator:
         first = orchestrator.submit(["sh", "-c", f"{UNMARKED.format(marker.sleep)} exec sleep 300"])
@@ -92,7 +92,7 @@ async def test_unmarked_stray_older_than_every_other_task_is_ended_with_its_own(
 
 
 async def test_unmarked_strays_of_tasks_that_end_together_are_all_ended(
-    recorder: Recorder, marker: Mark, tmp_path: Path
+    recorder: Recorder, marker: ProcessMarker, tmp_path: Path
 ) -> None:
     # Each holds its task's output by a descriptor that is not inspected, so both tasks drain at the same time.
     stray = f"setsid env -i {marker.sleep} 5>&1 </dev/null >/dev/null 2>&1 &"
@@ -110,7 +110,7 @@ async def test_unmarked_strays_of_tasks_that_end_together_are_all_ended(
 
 
 @pytest.fixture
-def spawn_stray(marker: Mark) -> Callable[[], subprocess.Popen[bytes]]:
+def spawn_stray(marker: ProcessMarker) -> Callable[[], subprocess.Popen[bytes]]:
     return lambda: subprocess.Popen(marker.sleep.split())
 
 
@@ -132,7 +132,7 @@ async def test_stray_that_belongs_to_no_task_is_ended_by_the_next_heartbeat(
 
 
 async def test_unmarked_stray_that_could_be_of_several_tasks_is_ended_with_the_last(
-    recorder: Recorder, marker: Mark
+    recorder: Recorder, marker: ProcessMarker
 ) -> None:
     async with a_worker(recorder) as orchestrator:
         other = orchestrator.submit(["sleep", "300"])
@@ -145,7 +145,7 @@ async def test_unmarked_stray_that_could_be_of_several_tasks_is_ended_with_the_l
         assert marker.alive() == []
 
 
-async def test_marked_stray_of_another_running_task_is_left_alone(recorder: Recorder, marker: Mark) -> None:
+async def test_marked_stray_of_another_running_task_is_left_alone(recorder: Recorder, marker: ProcessMarker) -> None:
     async with a_worker(recorder) as orchestrator:
         keeper = orchestrator.submit(["sh", "-c", f"(setsid {marker.sleep} &); exec sleep 300"])
         await eventually(marker.alive)
@@ -158,7 +158,7 @@ async def test_marked_stray_of_another_running_task_is_left_alone(recorder: Reco
 
 
 @pytest.fixture
-def own_child(marker: Mark) -> Iterator[subprocess.Popen[bytes]]:
+def own_child(marker: ProcessMarker) -> Iterator[subprocess.Popen[bytes]]:
     """A child of the application that the orchestrator runs in."""
     with subprocess.Popen(marker.sleep.split(), start_new_session=True) as child:
         yield child
@@ -166,7 +166,7 @@ def own_child(marker: Mark) -> Iterator[subprocess.Popen[bytes]]:
 
 
 async def test_guest_leaves_children_of_the_application_alone(
-    recorder: Recorder, marker: Mark, own_child: subprocess.Popen[bytes]
+    recorder: Recorder, marker: ProcessMarker, own_child: subprocess.Popen[bytes]
 ) -> None:
     async with a_guest(recorder) as orchestrator:
         with subprocess.Popen(marker.sleep.split(), start_new_session=True) as later:  # noqa: ASYNC220 - as an application may do
@@ -182,7 +182,7 @@ async def test_guest_leaves_children_of_the_application_alone(
 
 
 async def test_worker_spares_the_children_it_had_before(
-    recorder: Recorder, marker: Mark, own_child: subprocess.Popen[bytes]
+    recorder: Recorder, marker: ProcessMarker, own_child: subprocess.Popen[bytes]
 ) -> None:
     async with a_worker(recorder) as orchestrator:
         await orchestrator.submit(["sh", "-c", "setsid sleep 300 &"]).wait()
@@ -217,7 +217,7 @@ async def test_process_is_a_subreaper_only_inside_the_block(before: int, recorde
 
 
 async def test_survivor_of_sigkill_is_named_and_keeps_its_slot(
-    recorder: Recorder, marker: Mark, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, marker: ProcessMarker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with a_worker(recorder, max_concurrent=1, survive_s=0.1) as orchestrator:
         task = orchestrator.submit(["sh", "-c", f"(trap '' TERM; {marker.sleep}) & echo ready; exit 0"])
@@ -234,7 +234,7 @@ async def test_survivor_of_sigkill_is_named_and_keeps_its_slot(
 
 
 async def test_strays_that_cannot_be_inspected_harm_no_task_and_are_logged_once(
-    recorder: Recorder, marker: Mark, caplog: pytest.LogCaptureFixture
+    recorder: Recorder, marker: ProcessMarker, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_worker(recorder) as orchestrator:
         # Each stray may belong to either task.

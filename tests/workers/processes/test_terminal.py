@@ -11,7 +11,7 @@ from oneshot_queue.outcomes import Captured, Cause
 from oneshot_queue.spec import JobSpec
 from oneshot_queue.states import JobState
 from oneshot_queue.task_events import SilenceDetected
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.workers.recorder import ManualClock, Recorder, a_worker, descriptors, python
 
 # An empty PYTHONUNBUFFERED overrides ours, so this program buffers like any other.
@@ -66,7 +66,7 @@ async def test_stdin_arrives_unchanged(recorder: Recorder) -> None:
     assert outcome.output == Captured(stdout=b"in\x04\x03\xff")
 
 
-async def test_interrupt_leaves_no_process_and_no_descriptor(recorder: Recorder, marker: Mark) -> None:
+async def test_interrupt_leaves_no_process_and_no_descriptor(recorder: Recorder, marker: ProcessMarker) -> None:
     async with a_worker(recorder) as orchestrator:
         await orchestrator.submit(on_terminal("true")).wait()
         before = descriptors()
@@ -85,7 +85,7 @@ async def test_interrupt_leaves_no_process_and_no_descriptor(recorder: Recorder,
         assert descriptors() == before
 
 
-async def test_stray_without_session_and_cookie_is_identified_by_its_terminal(recorder: Recorder, marker: Mark) -> None:
+async def test_stray_without_session_and_cookie_is_identified_by_its_terminal(recorder: Recorder, marker: ProcessMarker) -> None:
     async with a_worker(recorder) as orchestrator:
         others = [orchestrator.submit(on_terminal("echo up; exec sleep 300")) for _ in range(2)]
         for other in others:

@@ -10,7 +10,7 @@ import pytest
 
 from oneshot_queue.workers.processes import cgroup
 from tests.support.deployment import Deployment
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import Server
 from tests.support.worker_process import PROGRAM
 
@@ -39,13 +39,13 @@ def program(layer: str) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def mark() -> Mark:
-    return Mark()
+def marker() -> ProcessMarker:
+    return ProcessMarker()
 
 
 @pytest.fixture
-def other_mark() -> Mark:
-    return Mark()
+def other_marker() -> ProcessMarker:
+    return ProcessMarker()
 
 
 def require_groups() -> None:

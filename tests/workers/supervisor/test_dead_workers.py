@@ -12,7 +12,7 @@ from oneshot_queue.outcomes import Cause
 from oneshot_queue.workers.ipc.journal_format import SlotState, read_journal
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import frozen, kill_process, states_of_threads, without_descriptors
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 from tests.support.worker_process import PROGRAM, WorkerProcess
 
@@ -39,9 +39,11 @@ def until_exited(pid: int) -> None:
     assert Path(f"/proc/{pid}").exists()
 
 
-def test_job_of_a_killed_worker_is_handed_to_the_next_with_no_status(deployment: Deployment, mark: Mark) -> None:
+def test_job_of_a_killed_worker_is_handed_to_the_next_with_no_status(
+    deployment: Deployment, marker: ProcessMarker
+) -> None:
     worker = deployment.start_worker(concurrency=1, program=INHERITING)
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
     pid, worker_id = victim_of(worker, deployment, job.id)
 
@@ -49,7 +51,7 @@ def test_job_of_a_killed_worker_is_handed_to_the_next_with_no_status(deployment:
 
     said = worker.wait_for(f"dead worker {worker_id}")
     assert f"{job.id} RUNNING None in {deployment.state_folder}" in said
-    assert mark.alive() == []
+    assert marker.alive() == []
     wait_until(lambda: folders(deployment), lambda names: worker_id not in names, what="its folder to be removed")
     assert len(folders(deployment)) == 1
     worker.stop()
@@ -86,38 +88,38 @@ def test_job_that_ends_of_its_worker_being_gone_is_lost_with_it_whatever_its_sta
 
 
 def test_job_whose_processes_cannot_be_ended_says_so_and_does_not_begin_again_beside_them(
-    deployment: Deployment, mark: Mark, other_mark: Mark
+    deployment: Deployment, marker: ProcessMarker, other_marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(concurrency=2, program=HELPLESS)
-    scripts = mark.sleep, f"[ $ONESHOT_ATTEMPT = 2 ] || exec {other_mark.sleep}"
+    scripts = marker.sleep, f"[ $ONESHOT_ATTEMPT = 2 ] || exec {other_marker.sleep}"
     resisting, other = (
         deployment.enqueue(script, retries=1, retry_on=["worker_lost"], retry_delay=0.1) for script in scripts
     )
-    for found in (mark, other_mark):
+    for found in (marker, other_marker):
         wait_until(found.alive, what="both to run")
 
     with frozen(worker.worker_pid):
-        kill_process(*other_mark.alive())
+        kill_process(*other_marker.alive())
         os.kill(worker.worker_pid, signal.SIGKILL)
 
     outcome = resisting.wait(timeout=20)
     assert (outcome.state, outcome.cause, outcome.attempt) == (JobState.FAILED, Cause.WORKER_LOST, 1)
     # The shell, and what it waits for.
     assert record_of(resisting).survivors == 2
-    assert mark.alive()
+    assert marker.alive()
     assert other.wait(timeout=20).state is JobState.COMPLETED
     assert deployment.witness.times("start") == {resisting.id: 1, other.id: 2}
     worker.stop()
-    for pid in mark.alive():
+    for pid in marker.alive():
         kill_process(pid)
 
 
 def test_job_whose_processes_the_next_start_cannot_end_says_so_and_does_not_begin_again_beside_them(
-    deployment: Deployment, mark: Mark
+    deployment: Deployment, marker: ProcessMarker
 ) -> None:
     killed = deployment.start_worker(program=HELPLESS)
-    job = deployment.enqueue(mark.sleep, retries=1, retry_on=["worker_lost"], retry_delay=0.1)
-    wait_until(mark.alive, what="it to run")
+    job = deployment.enqueue(marker.sleep, retries=1, retry_on=["worker_lost"], retry_delay=0.1)
+    wait_until(marker.alive, what="it to run")
 
     killed.kill()
     worker = deployment.start_worker(program=HELPLESS)
@@ -126,18 +128,18 @@ def test_job_whose_processes_the_next_start_cannot_end_says_so_and_does_not_begi
     assert (outcome.state, outcome.cause, outcome.attempt) == (JobState.FAILED, Cause.WORKER_LOST, 1)
     # The shell, and what it waits for.
     assert record_of(job).survivors == 2
-    assert mark.alive()
+    assert marker.alive()
     assert deployment.witness.times("start") == {job.id: 1}
     worker.stop()
-    for pid in mark.alive():
+    for pid in marker.alive():
         kill_process(pid)
 
 
-def test_estate_whose_heir_dies_goes_to_the_next(deployment: Deployment, mark: Mark) -> None:
+def test_estate_whose_heir_dies_goes_to_the_next(deployment: Deployment, marker: ProcessMarker) -> None:
     arguments = ["--processes", "2"]
     worker = deployment.start_worker(concurrency=2, program=INHERITING, arguments=arguments, until_ready=False)
     worker.wait_for("worker ", times=2)
-    jobs = [deployment.enqueue(mark.sleep) for _ in range(2)]
+    jobs = [deployment.enqueue(marker.sleep) for _ in range(2)]
     deployment.witness.until_count("start", 2)
     shown = {each.process: each for each in deployment.queue.workers()}
 
@@ -147,16 +149,18 @@ def test_estate_whose_heir_dies_goes_to_the_next(deployment: Deployment, mark: M
         worker.wait_for(f"dead worker {each.id}")
     wait_until(lambda: folders(deployment), lambda names: not {each.id for each in shown.values()} & set(names))
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert len(jobs) == 2
     worker.signal(signal.SIGTERM)
     worker.wait()
 
 
-def test_estate_that_a_worker_has_no_descriptor_for_goes_to_another(deployment: Deployment, mark: Mark) -> None:
+def test_estate_that_a_worker_has_no_descriptor_for_goes_to_another(
+    deployment: Deployment, marker: ProcessMarker
+) -> None:
     worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], until_ready=False)
     worker.wait_for("worker ", times=2)
-    jobs = {job.id: job for job in (deployment.enqueue(mark.sleep) for _ in range(2))}
+    jobs = {job.id: job for job in (deployment.enqueue(marker.sleep) for _ in range(2))}
     deployment.witness.until_count("start", 2)
     shown = wait_until(
         lambda: {each.process: each for each in deployment.queue.workers() if each.running},
@@ -179,9 +183,9 @@ def test_estate_that_a_worker_has_no_descriptor_for_goes_to_another(deployment: 
     worker.stop()
 
 
-def test_estate_that_nobody_decides_waits_for_the_next_start(deployment: Deployment, mark: Mark) -> None:
+def test_estate_that_nobody_decides_waits_for_the_next_start(deployment: Deployment, marker: ProcessMarker) -> None:
     undecided = deployment.start_worker(concurrency=1, program=PROGRAM)
-    job = deployment.enqueue(mark.sleep)
+    job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
     pid, worker_id = victim_of(undecided, deployment, job.id)
     # Asked to stop, the supervisor starts no other.

@@ -18,7 +18,7 @@ from tests.support import half_dead
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import states_of_threads, without_descriptors
-from tests.support.marks import Mark, words_of
+from tests.support.markers import ProcessMarker, words_of
 from tests.support.waiting import LIMIT_S, wait_until
 from tests.support.worker_process import WorkerProcess
 
@@ -26,11 +26,11 @@ IMPATIENT = (sys.executable, "-P", str(Path(__file__).with_name("impatient_super
 CROWDED = (sys.executable, "-P", str(Path(__file__).with_name("crowded_worker.py")))
 
 
-def a_tree(mark: Mark) -> str:
+def a_tree(marker: ProcessMarker) -> str:
     """A shell's words for a job that has five processes, by every way there is to get away from it."""
     return (
-        f"setsid {mark.sleep} & (setsid {mark.sleep} & ) & (env -i setsid {mark.sleep} >/dev/null 2>&1 &) ; "
-        f"(nohup {mark.sleep} >/dev/null 2>&1 &) ; {mark.sleep}"
+        f"setsid {marker.sleep} & (setsid {marker.sleep} & ) & (env -i setsid {marker.sleep} >/dev/null 2>&1 &) ; "
+        f"(nohup {marker.sleep} >/dev/null 2>&1 &) ; {marker.sleep}"
     )
 
 
@@ -54,29 +54,29 @@ def until_replaced(worker: WorkerProcess, killed: int, count: int) -> None:
 
 @case("P3")
 def test_killed_worker_loses_its_whole_tree_within_two_seconds_and_its_sibling_nothing(
-    deployment: Deployment, program: tuple[str, ...], layer: str, mark: Mark, other_mark: Mark
+    deployment: Deployment, program: tuple[str, ...], layer: str, marker: ProcessMarker, other_marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], program=program, until_ready=False)
     worker.wait_for("worker ", times=2)
-    doomed = deployment.enqueue(a_tree(mark))
-    wait_until(mark.alive, lambda seen: len(seen) == 5, what="all processes of the job")
-    spared = deployment.enqueue(a_tree(other_mark))
-    wait_until(other_mark.alive, lambda seen: len(seen) == 5, what="all processes of the other job")
+    doomed = deployment.enqueue(a_tree(marker))
+    wait_until(marker.alive, lambda seen: len(seen) == 5, what="all processes of the job")
+    spared = deployment.enqueue(a_tree(other_marker))
+    wait_until(other_marker.alive, lambda seen: len(seen) == 5, what="all processes of the other job")
     victim, sibling = worker_of(deployment, doomed.id), worker_of(deployment, spared.id)
     assert victim != sibling
     assert {each.layer for each in deployment.queue.workers()} == {layer}
 
     os.kill(victim, signal.SIGKILL)
-    wait_until(mark.alive, lambda seen: not seen, what="the tree of the killed worker to end", limit_s=2.0)
+    wait_until(marker.alive, lambda seen: not seen, what="the tree of the killed worker to end", limit_s=2.0)
 
     worker.wait_for("died (signal 9); replacing it now")
     until_replaced(worker, victim, 2)
     worker.wait_for("worker ", times=3)
-    assert len(other_mark.alive()) == 5
+    assert len(other_marker.alive()) == 5
     assert record_of(spared).state is JobState.RUNNING
     assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
     assert spared.interrupt().state is JobState.INTERRUPTED
-    assert other_mark.alive() == []
+    assert other_marker.alive() == []
     worker.stop()
 
 
@@ -98,58 +98,62 @@ def test_killed_worker_leaves_no_process_that_goes_on_without_its_main_thread(
     worker.stop()
 
 
-def test_worker_is_replaced_though_somebody_removed_the_state_folder(deployment: Deployment, mark: Mark) -> None:
+def test_worker_is_replaced_though_somebody_removed_the_state_folder(
+    deployment: Deployment, marker: ProcessMarker
+) -> None:
     worker = deployment.start_worker()
-    job = deployment.enqueue(mark.sleep)
-    wait_until(mark.alive, what="the sleeper")
+    job = deployment.enqueue(marker.sleep)
+    wait_until(marker.alive, what="the sleeper")
 
     shutil.rmtree(deployment.state_folder)
     os.kill(worker.worker_pid, signal.SIGKILL)
 
     assert job.wait(timeout=20).cause is Cause.WORKER_LOST
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
     worker.stop()
 
 
-def test_lone_worker_that_a_job_has_stopped_is_killed_and_replaced(deployment: Deployment, mark: Mark) -> None:
+def test_lone_worker_that_a_job_has_stopped_is_killed_and_replaced(
+    deployment: Deployment, marker: ProcessMarker
+) -> None:
     deployment.tune(lease_s=2.0)
     worker = deployment.start_worker(program=IMPATIENT)
     stopped = worker.worker_pid
-    job = deployment.enqueue(f"kill -STOP $PPID; {mark.sleep}")
+    job = deployment.enqueue(f"kill -STOP $PPID; {marker.sleep}")
     wait_until(partial(states_of_threads, stopped), {"T"}.__eq__, what="the worker to stand still")
 
     assert job.wait(timeout=20).cause is Cause.WORKER_LOST
     worker.wait_for("stopped by a signal")
     assert record_of(job).is_confirmed
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
     assert deployment.witness.times("start")[job.id] == 1
     worker.stop()
 
 
 def test_supervisor_without_descriptors_lets_workers_go_on_and_cleans_up_later(
-    deployment: Deployment, program: tuple[str, ...], mark: Mark, other_mark: Mark
+    deployment: Deployment, program: tuple[str, ...], marker: ProcessMarker, other_marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], program=program, until_ready=False)
     worker.wait_for("worker ", times=2)
-    doomed = deployment.enqueue(a_tree(mark))
-    wait_until(mark.alive, lambda seen: len(seen) == 5, what="all processes of the job")
-    spared = deployment.enqueue(a_tree(other_mark))
-    wait_until(other_mark.alive, lambda seen: len(seen) == 5, what="all processes of the other job")
+    doomed = deployment.enqueue(a_tree(marker))
+    wait_until(marker.alive, lambda seen: len(seen) == 5, what="all processes of the job")
+    spared = deployment.enqueue(a_tree(other_marker))
+    wait_until(other_marker.alive, lambda seen: len(seen) == 5, what="all processes of the other job")
     victim = worker_of(deployment, doomed.id)
 
     with without_descriptors(worker.pid):
         os.kill(victim, signal.SIGKILL)
         worker.wait_for("its supervisor cannot look after processes, and tries again")
         worker.wait_for("cannot be started now: Too many open files", times=2)
-        assert len(other_mark.alive()) == 5
+        assert len(other_marker.alive()) == 5
 
-    wait_until(mark.alive, lambda seen: not seen, what="the tree of the killed worker to end")
+    wait_until(marker.alive, lambda seen: not seen, what="the tree of the killed worker to end")
     assert doomed.wait(timeout=20).cause is Cause.WORKER_LOST
     assert len([line for line in worker.lines if "cannot look after processes" in line]) == 1
     until_replaced(worker, victim, 2)
-    assert len(other_mark.alive()) == 5
+    assert len(other_marker.alive()) == 5
     assert spared.interrupt().state is JobState.INTERRUPTED
     worker.stop()
 
@@ -205,18 +209,18 @@ def test_worker_process_that_an_operator_stops_drains_and_is_not_replaced(deploy
 
 @case("P4")
 def test_killed_supervisor_takes_its_workers_and_their_jobs_with_it(
-    deployment: Deployment, program: tuple[str, ...], mark: Mark
+    deployment: Deployment, program: tuple[str, ...], marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], program=program, until_ready=False)
     worker.wait_for("worker ", times=2)
-    jobs = [deployment.enqueue(a_tree(mark)) for _ in range(2)]
-    wait_until(mark.alive, lambda seen: len(seen) == 10, what="all processes of the jobs")
+    jobs = [deployment.enqueue(a_tree(marker)) for _ in range(2)]
+    wait_until(marker.alive, lambda seen: len(seen) == 10, what="all processes of the jobs")
     workers = [pidfd_open(pid) for pid in worker.pids_of_workers]
 
     worker.signal(signal.SIGKILL)
     worker.wait()
 
-    wait_until(mark.alive, lambda seen: not seen, what="the jobs to end")
+    wait_until(marker.alive, lambda seen: not seen, what="the jobs to end")
     outcomes = [job.wait(timeout=20) for job in jobs]
     assert [outcome.state for outcome in outcomes] == [JobState.INTERRUPTED] * 2
     assert all("lost its supervisor" in (outcome.error or "") for outcome in outcomes)
@@ -228,11 +232,11 @@ def test_killed_supervisor_takes_its_workers_and_their_jobs_with_it(
 
 
 def test_worker_that_does_not_end_when_told_to_kill_is_killed_with_its_tree(
-    deployment: Deployment, program: tuple[str, ...], mark: Mark
+    deployment: Deployment, program: tuple[str, ...], marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(program=program)
-    deployment.enqueue(a_tree(mark))
-    wait_until(mark.alive, lambda seen: len(seen) == 5, what="all processes of the job")
+    deployment.enqueue(a_tree(marker))
+    wait_until(marker.alive, lambda seen: len(seen) == 5, what="all processes of the job")
     os.kill(worker.worker_pid, signal.SIGSTOP)
 
     # Of one kind, those that come at once would be one.
@@ -242,4 +246,4 @@ def test_worker_that_does_not_end_when_told_to_kill_is_killed_with_its_tree(
 
     assert worker.wait() == 0
     assert 2 < time.monotonic() - began < 6
-    assert mark.alive() == []
+    assert marker.alive() == []

@@ -22,7 +22,7 @@ from oneshot_queue.workers.supervisor.worker_dirs import WorkerDir, abandoned, n
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import without_descriptors
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 from tests.support.worker_process import PROGRAM
 
@@ -101,43 +101,46 @@ def taken_over(folder: Path) -> list[str]:
 
 @case("P4")
 def test_next_start_ends_what_survived_a_killed_supervisor_and_its_workers(
-    deployment: Deployment, program: tuple[str, ...], layer: str, mark: Mark, other_mark: Mark
+    deployment: Deployment, program: tuple[str, ...], layer: str, marker: ProcessMarker, other_marker: ProcessMarker
 ) -> None:
     # Out of reach of the tokens is only what dropped them and has lost every tie; a group holds even that.
-    escape = f"(env -i setsid {mark.sleep} >/dev/null 2>&1 &) ;" if layer == "cgroup" else f"{mark.sleep} &"
+    escape = f"(env -i setsid {marker.sleep} >/dev/null 2>&1 &) ;" if layer == "cgroup" else f"{marker.sleep} &"
     living = deployment.start_worker(concurrency=1, program=program)
-    spared = deployment.enqueue(f"setsid {other_mark.sleep} & {other_mark.sleep}")
-    wait_until(other_mark.alive, lambda seen: len(seen) == 2, what="the processes of the living worker")
+    spared = deployment.enqueue(f"setsid {other_marker.sleep} & {other_marker.sleep}")
+    wait_until(other_marker.alive, lambda seen: len(seen) == 2, what="the processes of the living worker")
     killed = deployment.start_worker(concurrency=1, program=program)
     deployment.enqueue(
-        f"setsid {mark.sleep} & (setsid {mark.sleep} &) ; {escape} env -u ONESHOT_TOKEN {mark.sleep} & {mark.sleep}"
+        f"setsid {marker.sleep} & (setsid {marker.sleep} &) ; {escape} "
+        f"env -u ONESHOT_TOKEN {marker.sleep} & {marker.sleep}"
     )
-    wait_until(mark.alive, lambda seen: len(seen) == 5, what="all processes of the job")
+    wait_until(marker.alive, lambda seen: len(seen) == 5, what="all processes of the job")
 
     killed.kill()
-    assert len(mark.alive()) == 5
+    assert len(marker.alive()) == 5
     deployment.start_worker(concurrency=1, program=program)
 
-    assert mark.alive() == []
-    assert len(other_mark.alive()) == 2
+    assert marker.alive() == []
+    assert len(other_marker.alive()) == 2
     assert record_of(spared).state is JobState.RUNNING
     assert spared.interrupt().state is JobState.INTERRUPTED
     living.stop()
 
 
-def test_processes_are_ended_by_their_token_with_their_children(folder: Path, processes: ExitStack, mark: Mark) -> None:
+def test_processes_are_ended_by_their_token_with_their_children(
+    folder: Path, processes: ExitStack, marker: ProcessMarker
+) -> None:
     token = secrets.token_hex(16)
     started = ticks_now()
-    script = f"env -i {mark.sleep} & trap '' TERM; {mark.sleep}"
+    script = f"env -i {marker.sleep} & trap '' TERM; {marker.sleep}"
     process = subprocess.Popen(["sh", "-c", script], env={**os.environ, "ONESHOT_TOKEN": token}, start_new_session=True)
     processes.callback(process.wait)
-    wait_until(mark.alive, lambda seen: len(seen) == 2, what="both children")
+    wait_until(marker.alive, lambda seen: len(seen) == 2, what="both children")
     an_incarnation(folder, token, process.pid, started).close()
 
     assert len(taken_over(folder)) == 1
     # A shell whose command was killed may be gone by itself before its turn comes.
     assert process.wait(timeout=20) in (-signal.SIGKILL, 128 + signal.SIGKILL)
-    assert mark.alive() == []
+    assert marker.alive() == []
 
 
 def test_incarnation_that_somebody_holds_is_let_alone(folder: Path, processes: ExitStack) -> None:
@@ -264,16 +267,16 @@ def test_folder_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
         private_folder(tmp_path / "oneshot-queue")
 
 
-def test_worker_without_a_private_folder_says_so_and_works(deployment: Deployment, mark: Mark) -> None:
+def test_worker_without_a_private_folder_says_so_and_works(deployment: Deployment, marker: ProcessMarker) -> None:
     (deployment.state_folder / "oneshot-queue").mkdir(parents=True, mode=0o755)
     worker = deployment.start_worker()
     worker.wait_for("noted in memory only")
-    deployment.enqueue(f"setsid {mark.sleep} & {mark.sleep}")
-    wait_until(mark.alive, lambda seen: len(seen) == 2, what="the processes of the job")
+    deployment.enqueue(f"setsid {marker.sleep} & {marker.sleep}")
+    wait_until(marker.alive, lambda seen: len(seen) == 2, what="the processes of the job")
 
     victim = worker.worker_pid
     os.kill(victim, signal.SIGKILL)
 
-    wait_until(mark.alive, lambda seen: not seen, what="the tree of the killed worker to end")
+    wait_until(marker.alive, lambda seen: not seen, what="the tree of the killed worker to end")
     worker.wait_for("worker ", times=3)
     assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED

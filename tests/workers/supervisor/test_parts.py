@@ -31,7 +31,7 @@ from oneshot_queue.workers.supervisor.starting import start_child
 from oneshot_queue.workers.supervisor.worker_dirs import private_folder
 from oneshot_queue.workers.worker.stop_state import StopState
 from tests.support import half_dead
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 from tests.workers.supervisor.conftest import require_groups
 
@@ -95,14 +95,16 @@ def test_message_that_the_kernel_does_not_take_is_not_sent_and_the_next_one_is()
     theirs.close()
 
 
-def test_worker_that_cannot_be_told_what_to_do_is_not_left_waiting(tmp_path: Path, mark: Mark) -> None:
+def test_worker_that_cannot_be_told_what_to_do_is_not_left_waiting(tmp_path: Path, marker: ProcessMarker) -> None:
     folder = private_folder(tmp_path / "state")
     options = WorkerOptions(url="redis://host", queues=tuple(f"{number:064}" for number in range(10_000)))
 
     with pytest.raises(OSError, match="could not be told"):
-        start_child(options, process=1, processes=1, supervisor="s", workers_folder=folder, program=mark.sleep.split())
+        start_child(
+            options, process=1, processes=1, supervisor="s", workers_folder=folder, program=marker.sleep.split()
+        )
 
-    assert mark.alive() == []
+    assert marker.alive() == []
     assert list(folder.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""A process is found by its mark and its token as long as one of its threads lives."""
+"""A process is found by its marker and its token as long as one of its threads is alive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.collecting import live_processes
 from tests.support.faults import open_pidfd
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 
 TOKEN = "1-of-a-zombie"
@@ -24,9 +24,9 @@ ctypes.CDLL(None).pthread_exit(None)
 
 
 @pytest.fixture
-def leaderless(mark: Mark, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with our mark and a token, whose leader has exited and whose other thread waits for its stdin."""
-    words = mark.sleep.split()
+def leaderless(marker: ProcessMarker, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with a marker and a token, whose main thread has exited and whose other thread waits for stdin."""
+    words = marker.sleep.split()
     (tmp_path / words[1]).write_text(LEADERLESS)
     process = subprocess.Popen(
         words,
@@ -37,25 +37,29 @@ def leaderless(mark: Mark, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     )
     try:
         folder = Path(f"/proc/{process.pid}")
-        wait_until(lambda: (folder / "stat").read_text().rpartition(")")[2].split()[0], "Z".__eq__, what="its leader")
-        assert (folder / "cmdline").read_bytes() == b"", "it would be found anyway"
+        wait_until(
+            lambda: (folder / "stat").read_text().rpartition(")")[2].split()[0],
+            "Z".__eq__,
+            what="its main thread to exit",
+        )
+        assert (folder / "cmdline").read_bytes() == b"", "the fault did not happen: its command line can still be read"
         yield process
     finally:
         process.kill()
         process.communicate()
 
 
-def test_a_process_whose_leader_has_exited_is_found_until_its_last_thread_has(
-    leaderless: subprocess.Popen[bytes], mark: Mark
+def test_process_without_its_main_thread_is_found_until_its_last_thread_exits(
+    leaderless: subprocess.Popen[bytes], marker: ProcessMarker
 ) -> None:
-    assert mark.alive() == [leaderless.pid]
+    assert marker.alive() == [leaderless.pid]
     assert live_processes([TOKEN]) == {TOKEN: [leaderless.pid]}
 
     with open_pidfd(leaderless.pid) as pidfd:
         leaderless.kill()
-        # Unlike wait, this leaves it unreaped.
+        # Unlike wait, this leaves it as a zombie.
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
 
-    assert os.path.exists(f"/proc/{leaderless.pid}"), "it was reaped, and there is nothing to be mistaken about"
-    assert mark.alive() == []
+    assert os.path.exists(f"/proc/{leaderless.pid}"), "the fault did not happen: it was reaped"
+    assert marker.alive() == []
     assert live_processes([TOKEN]) == {}

@@ -1,4 +1,4 @@
-"""A server that forgets: its last writes in a crash, or whole jobs when it is full and allowed to."""
+"""A server that loses data: its last writes in a crash, or keys that it evicts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from tests.faults.invariants import assert_invariants
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import aof_of, cut_aof_tail, frozen, kill_process
-from tests.support.marks import Mark
+from tests.support.markers import ProcessMarker
 from tests.support.servers import ServerProcess
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 @case("R2")
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("cut_bytes", [*(pytest.param(each, marks=pytest.mark.thorough) for each in (1, 500)), 4_000])
-def test_a_server_that_lost_its_last_writes_is_told_them_again_and_nothing_starts_twice(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark, cut_bytes: int
+def test_lost_writes_are_reported_again_and_no_job_starts_twice(
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker, cut_bytes: int
 ) -> None:
     real_deployment.redis.config_set("appendfsync", "always")
     jobs = [real_deployment.enqueue(f"sleep 0.{number % 5}; echo token=$ONESHOT_TOKEN") for number in range(30)]
-    # What was accepted long ago is not in the part that is cut off.
+    # The cut must not reach the accepted jobs.
     real_deployment.redis.set("ballast", b"x" * 4_000)
     real_deployment.start_worker(concurrency=3)
     real_deployment.witness.until_count("end", 10)
@@ -32,24 +32,24 @@ def test_a_server_that_lost_its_last_writes_is_told_them_again_and_nothing_start
     cut_aof_tail(fresh_server, cut_bytes)
     fresh_server.start()
 
-    verdict = check_invariants(real_deployment, acknowledged=[job.id for job in jobs], strays=mark.alive, limit_s=60)
+    verdict = check_invariants(real_deployment, acknowledged=[job.id for job in jobs], strays=marker.alive, limit_s=60)
     assert_invariants(verdict)
     assert {record_of(job).state for job in jobs} == {JobState.COMPLETED}
 
 
 @case("R2")
 @pytest.mark.timeout(120)
-def test_a_server_that_forgot_the_claims_of_a_worker_that_died_too_hands_none_of_them_out_again(
-    real_deployment: Deployment, fresh_server: ServerProcess, mark: Mark
+def test_claims_lost_by_the_server_are_not_handed_out_again_though_their_worker_died_too(
+    real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker
 ) -> None:
     worker = real_deployment.start_worker(concurrency=3)
-    # A server is believed to be new, and nobody waits for what it forgot, until something was claimed from it.
-    assert real_deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    # Until the first claim, workers take a server for new and do not wait for lost claims.
+    assert real_deployment.enqueue().wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     with frozen(worker.worker_pid):
-        # A claim that it had sent before it stood still is answered in one of these rounds of the server, with nothing.
+        # By the second reply, the server has answered a claim that the worker sent before it was frozen.
         for _ in range(2):
             real_deployment.redis.ping()
-        jobs = [real_deployment.enqueue(mark.sleep) for _ in range(3)]
+        jobs = [real_deployment.enqueue(marker.sleep) for _ in range(3)]
         real_deployment.redis.config_set("appendfsync", "always")
         real_deployment.redis.set("ballast", b"x")
         kept = aof_of(fresh_server).stat().st_size
@@ -59,20 +59,22 @@ def test_a_server_that_forgot_the_claims_of_a_worker_that_died_too_hands_none_of
     fresh_server.kill()
     cut_aof_tail(fresh_server, aof_of(fresh_server).stat().st_size - kept)
     kill_process(worker.worker_pid)
-    wait_until(mark.alive, lambda left: not left, what="the processes of the dead worker to end")
+    wait_until(marker.alive, lambda left: not left, what="the processes of the dead worker to end")
     fresh_server.start()
 
     ids = [job.id for job in jobs]
-    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=mark.alive, limit_s=40))
+    assert_invariants(check_invariants(real_deployment, acknowledged=ids, strays=marker.alive, limit_s=40))
     records = [record_of(job) for job in jobs]
     assert {(each.state, each.cause) for each in records} == {(JobState.FAILED, Cause.WORKER_LOST)}
-    told = [[row.cause for row in each.history] for each in records]
-    assert all("adopted" in causes for causes in told), f"nothing was forgotten: {told}"
+    causes_of_jobs = [[row.cause for row in each.history] for each in records]
+    assert all("adopted" in causes for causes in causes_of_jobs), (
+        f"the fault did not happen: no claim was lost: {causes_of_jobs}"
+    )
     assert {real_deployment.witness.times("start")[each] for each in ids} == {1}
 
 
 @case("R15")
-def test_a_worker_refuses_a_server_that_forgets_jobs_when_it_is_full(real_deployment: Deployment) -> None:
+def test_worker_refuses_a_server_that_evicts_keys(real_deployment: Deployment) -> None:
     real_deployment.redis.config_set("maxmemory-policy", "allkeys-lru")
     job = real_deployment.enqueue()
 
