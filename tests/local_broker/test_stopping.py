@@ -1,4 +1,4 @@
-"""Stopping: gracefully, completely, and nobody else."""
+"""The broker stops gracefully and completely, and no other process is touched."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_stop_returns_when_the_server_is_gone(any_kind: Machine) -> None:
     assert left == {"broker.alive", "broker.lock", "broker.log", "data"}
 
 
-def test_stopping_what_does_not_run_is_no_error(any_kind: Machine) -> None:
+def test_stopping_a_broker_that_is_not_running_is_no_error(any_kind: Machine) -> None:
     ensure_running()
     stop()
 
@@ -33,7 +33,7 @@ def test_stopping_what_does_not_run_is_no_error(any_kind: Machine) -> None:
     assert status() is None
 
 
-def test_asking_about_a_broker_that_never_was_creates_nothing(machine: Machine) -> None:
+def test_status_and_stop_create_nothing(machine: Machine) -> None:
     assert status() is None
     assert not stop()
 
@@ -56,7 +56,7 @@ def test_stop_works_with_clients_connected_and_waiting(any_kind: Machine) -> Non
     assert waiting.communicate(timeout=20)[0] == "hung up\n"
 
 
-def test_starts_and_stops_at_the_same_time_all_succeed_and_leave_nothing(any_kind: Machine) -> None:
+def test_concurrent_starts_and_stops_all_succeed_and_leave_nothing(any_kind: Machine) -> None:
     code = "import sys; sys.stdin.read()\nfor _ in range(3): ensure_running(); stop()"
     rivals = [any_kind.start_python(code, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(3)]
     for each in rivals:
@@ -82,7 +82,7 @@ def test_a_server_whose_socket_was_removed_is_found_and_stopped(any_kind: Machin
     assert ensure_running().started_now
 
 
-def test_a_number_in_a_file_is_nobodys_death(machine: Machine) -> None:
+def test_a_process_id_in_a_file_alone_kills_no_process(machine: Machine) -> None:
     with subprocess.Popen(["/bin/sleep", "300"]) as bystander:
         try:
             machine.folder.create()
