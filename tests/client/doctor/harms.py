@@ -1,4 +1,4 @@
-"""What may befall a queue, done to it by hand: each harm returns the codes of what the doctor must find."""
+"""Ways to damage a queue by hand. Each returns the codes of the findings that the doctor must report."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def unknown_length(store: Store) -> set[str]:
     return {"lease-unknown"}
 
 
-MENDABLE: tuple[Harm, ...] = (
+REPAIRABLE: tuple[Harm, ...] = (
     group_deleted,
     record_deleted,
     entry_deleted,
@@ -245,7 +245,7 @@ def another_type(name: str) -> Harm:
 
 
 TYPED = ("ready:normal", "delayed", "expiring", "workers", "terms", "state:CREATED", "kept", "counters", "quarantine")
-FOR_PEOPLE: tuple[Harm, ...] = (
+NOT_REPAIRABLE: tuple[Harm, ...] = (
     bogus_state,
     missing_fields,
     record_of_another_type,
@@ -254,4 +254,4 @@ FOR_PEOPLE: tuple[Harm, ...] = (
     no_number,
     *(another_type(name) for name in (*TYPED, "sweeper", "bell")),
 )
-"""Those that nobody can mend without a guess."""
+"""Damage that is not safe to repair automatically."""

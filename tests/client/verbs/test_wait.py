@@ -1,4 +1,4 @@
-"""Waiting for an end, and for an interrupt's effect: woken by what is announced, never fooled by what is not."""
+"""Waiting for results and interrupts: announcements wake a waiter, and lost ones do not strand it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from oneshot_queue import (
     Unattended,
     WaitTimedOut,
 )
-from oneshot_queue.client import attention
-from oneshot_queue.client.effects import OUTAGE_PATIENCE_S, Ask, Verb
+from oneshot_queue.client import attention, effects
+from oneshot_queue.client.effects import OUTAGE_PATIENCE_S, RunCalls, Verb
 from oneshot_queue.client.verbs import interrupt as interrupt_verb
-from oneshot_queue.client.verbs import wait as wait_verb
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.presence import show_presence
 from oneshot_queue.wire.presences import WorkerPresence
@@ -37,7 +36,7 @@ FINAL = [state for state in JobState if state.is_final]
 
 
 async def listened_to(store: Store, job_id: str) -> None:
-    """Wait until somebody listens for news of a job."""
+    """Wait until a client listens for announcements of a job."""
     channel = store.keys.events(job_id)
 
     async def listeners() -> int:
@@ -52,7 +51,7 @@ def is_some(number: int) -> bool:
 
 
 async def show_worker(store: Store, name: str = "bert", concurrency: int = 1, **facts: Any) -> str:
-    """A live worker of the queue; answers its lease."""
+    """Register a live worker of the queue, and return its lease."""
     worker_id = uuid.uuid4().hex
     presence = WorkerPresence(worker_id, name, "host", 1, (store.keys.queue,), concurrency, (), 1, 2, **facts)
     await store.run(show_presence(store.keys.namespace, presence))
@@ -61,13 +60,12 @@ async def show_worker(store: Store, name: str = "bert", concurrency: int = 1, **
 
 @pytest.fixture
 def only_announcements(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody looks again by himself: what wakes a waiter now was announced."""
-    for verb in (wait_verb, interrupt_verb):
-        monkeypatch.setattr(verb, "LOOK_AGAIN_S", 3_600.0)
+    """Disable re-reading: only an announcement can wake a waiter now."""
+    monkeypatch.setattr(effects, "RECHECK_S", 3_600.0)
 
 
 @pytest.mark.parametrize("state", FINAL)
-async def test_end_that_is_announced_wakes_whoever_waits(
+async def test_announced_result_wakes_the_waiter(
     open_queue: OpenQueue, store: Store, state: JobState, only_announcements: None
 ) -> None:
     held, outcomes = await store.running(), []
@@ -85,11 +83,10 @@ async def test_end_that_is_announced_wakes_whoever_waits(
     assert job.record.state is state
 
 
-async def test_end_that_nobody_announced_is_seen_all_the_same(
+async def test_result_that_was_not_announced_is_still_seen(
     open_queue: OpenQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for verb in (wait_verb, interrupt_verb):
-        monkeypatch.setattr(verb, "LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(effects, "RECHECK_S", 0.01)
     held, outcomes = await store.running(), []
     async with open_queue() as queue, anyio.create_task_group() as tasks:
         job = await queue.get(held.id)
@@ -114,7 +111,7 @@ async def test_wait_for_an_ended_job_returns_at_once(open_queue: OpenQueue, stor
 
 
 @pytest.mark.parametrize("timeout", [0, 0.05])
-async def test_wait_that_is_over_says_what_the_job_does(open_queue: OpenQueue, store: Store, timeout: float) -> None:
+async def test_wait_that_times_out_reports_the_state(open_queue: OpenQueue, store: Store, timeout: float) -> None:
     held = await store.in_state(JobState.IDLE)
     async with open_queue() as queue:
         job = await queue.get(held.id)
@@ -126,11 +123,10 @@ async def test_wait_that_is_over_says_what_the_job_does(open_queue: OpenQueue, s
     assert await store.state_of(held.id) == "IDLE"
 
 
-async def test_job_that_is_forgotten_while_somebody_waits_is_not_found(
+async def test_job_that_expires_during_a_wait_is_not_found(
     open_queue: OpenQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for verb in (wait_verb, interrupt_verb):
-        monkeypatch.setattr(verb, "LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(effects, "RECHECK_S", 0.01)
     held = await store.running()
     async with open_queue() as queue:
         job = await queue.get(held.id)
@@ -145,12 +141,11 @@ async def test_job_that_is_forgotten_while_somebody_waits_is_not_found(
                 await job.wait(timeout=30)
 
 
-async def test_whoever_waits_for_a_job_without_a_worker_is_told_at_once_and_once(
+async def test_missing_worker_is_reported_at_once_and_only_once(
     open_queue: OpenQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attention, "CHECK_WORKERS_S", 0.0)
-    for verb in (wait_verb, interrupt_verb):
-        monkeypatch.setattr(verb, "LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(effects, "RECHECK_S", 0.01)
     told: list[Unattended] = []
     job_id = await store.enqueue()
     async with open_queue() as queue:
@@ -161,7 +156,7 @@ async def test_whoever_waits_for_a_job_without_a_worker_is_told_at_once_and_once
     assert told == [Unattended(job_id, store.keys.queue, None)]
 
 
-async def test_whoever_waits_for_a_job_with_a_live_worker_is_left_alone(open_queue: OpenQueue, store: Store) -> None:
+async def test_job_with_a_live_worker_is_not_reported(open_queue: OpenQueue, store: Store) -> None:
     told: list[Unattended] = []
     lease = await show_worker(store)
     held, waiting = await store.running(lease=lease), await store.enqueue()
@@ -174,9 +169,7 @@ async def test_whoever_waits_for_a_job_with_a_live_worker_is_left_alone(open_que
     assert told == []
 
 
-async def test_worker_that_came_for_another_job_alone_does_not_attend_to_this_one(
-    open_queue: OpenQueue, store: Store
-) -> None:
+async def test_worker_started_for_another_job_does_not_attend_this_one(open_queue: OpenQueue, store: Store) -> None:
     told: list[Unattended] = []
     mine, waiting = await store.enqueue(), await store.enqueue()
     await show_worker(store, only_job=mine)
@@ -189,9 +182,7 @@ async def test_worker_that_came_for_another_job_alone_does_not_attend_to_this_on
     assert told == [Unattended(waiting, store.keys.queue, None)]
 
 
-async def test_worker_that_takes_no_more_jobs_attends_to_those_it_runs_alone(
-    open_queue: OpenQueue, store: Store
-) -> None:
+async def test_worker_that_claims_no_more_jobs_attends_only_those_it_runs(open_queue: OpenQueue, store: Store) -> None:
     told: list[Unattended] = []
     lease = await show_worker(store, concurrency=0)
     held, waiting = await store.running(lease=lease), await store.enqueue()
@@ -204,7 +195,7 @@ async def test_worker_that_takes_no_more_jobs_attends_to_those_it_runs_alone(
     assert told == [Unattended(waiting, store.keys.queue, None)]
 
 
-async def test_own_patience_ends_before_that_with_an_absent_broker(real_server: ServerProcess, keys: QueueKeys) -> None:
+async def test_own_timeout_ends_a_wait_before_the_outage_limit(real_server: ServerProcess, keys: QueueKeys) -> None:
     async with opened(real_server.url, keys) as store, opened_client("Queue", real_server.url, keys) as queue:
         job = await queue.get((await store.running()).id)
         real_server.kill()
@@ -217,7 +208,7 @@ async def test_own_patience_ends_before_that_with_an_absent_broker(real_server: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_who_may_not_subscribe_looks_again_by_himself_and_not_as_fast_as_he_can(
+async def test_user_who_may_not_subscribe_polls_at_a_bounded_rate(
     real_server: ServerProcess, real_store: Store, kind: str
 ) -> None:
     redis = real_store.redis
@@ -233,7 +224,7 @@ async def test_who_may_not_subscribe_looks_again_by_himself_and_not_as_fast_as_h
         await real_store.finish(held)
         assert await job.wait(timeout=20) == an_outcome()
 
-    assert refused, "the fault did not happen: it was let in"
+    assert refused, "the fault did not happen: the subscription was allowed"
     assert (await redis.info("stats"))["total_connections_received"] - before < 20
 
 
@@ -249,7 +240,7 @@ async def test_silent_worker_of_a_running_job_is_named(open_queue: OpenQueue, st
     assert told == [Unattended(held.id, store.keys.queue, "worker")]
 
 
-async def test_interrupt_of_a_waiting_job_is_done_when_it_returns(open_queue: OpenQueue, store: Store) -> None:
+async def test_waiting_job_is_interrupted_when_the_call_returns(open_queue: OpenQueue, store: Store) -> None:
     async with open_queue() as queue:
         job = await queue.enqueue(["true"])
 
@@ -268,7 +259,7 @@ async def test_interrupt_of_a_waiting_job_is_done_when_it_returns(open_queue: Op
         (JobState.FAILED, InterruptResult.ENDED_BY_ITSELF),
     ],
 )
-async def test_interrupt_of_a_running_job_returns_with_its_end(
+async def test_interrupt_of_a_running_job_returns_its_result(
     open_queue: OpenQueue, store: Store, state: JobState, result: InterruptResult, only_announcements: None
 ) -> None:
     held, reports = await store.running(), []
@@ -286,7 +277,7 @@ async def test_interrupt_of_a_running_job_returns_with_its_end(
     assert reports == [InterruptReport(held.id, state, ended_ms, result)]
 
 
-async def test_interrupt_that_no_worker_answers_is_on_record_and_not_confirmed(
+async def test_interrupt_that_no_worker_answers_is_recorded_and_not_confirmed(
     open_queue: OpenQueue, store: Store
 ) -> None:
     held = await store.running()
@@ -299,7 +290,7 @@ async def test_interrupt_that_no_worker_answers_is_on_record_and_not_confirmed(
     assert (await store.record_of(held.id)).interrupting
 
 
-async def test_interrupt_that_a_live_worker_does_not_carry_out_names_it(open_queue: OpenQueue, store: Store) -> None:
+async def test_interrupt_that_a_live_worker_does_not_confirm_names_it(open_queue: OpenQueue, store: Store) -> None:
     held = await store.running(lease=await show_worker(store))
     async with open_queue() as queue:
         job = await queue.get(held.id)
@@ -308,7 +299,7 @@ async def test_interrupt_that_a_live_worker_does_not_carry_out_names_it(open_que
 
 
 @pytest.mark.parametrize(("own", "asked", "expected"), [(90.0, None, 110.0), (0.0, None, 30.0), (90.0, 1.0, 21.0)])
-async def test_interrupt_waits_for_the_grace_and_20_seconds(
+async def test_interrupt_waits_for_the_grace_period_plus_20_seconds(
     open_queue: OpenQueue,
     store: Store,
     own: float,
@@ -318,12 +309,12 @@ async def test_interrupt_waits_for_the_grace_and_20_seconds(
 ) -> None:
     waits: list[float] = []
 
-    def confirmed(_: Any, running: dict[str, str], timeout: float) -> Verb[dict[str, InterruptReport]]:
+    def no_wait(_: Any, running: dict[str, str], timeout: float) -> Verb[dict[str, InterruptReport]]:
         waits.append(timeout)
-        yield Ask([])
+        yield RunCalls([])
         return {}
 
-    monkeypatch.setattr(interrupt_verb, "_confirmed", confirmed)
+    monkeypatch.setattr(interrupt_verb, "_wait_until_ended", no_wait)
     held = await store.running(a_spec(grace=own))
     async with open_queue() as queue:
         await queue.interrupt([held.id], grace=asked)
@@ -333,9 +324,7 @@ async def test_interrupt_waits_for_the_grace_and_20_seconds(
 
 @by_one_client
 @pytest.mark.parametrize("grace", [-1.0, float("nan"), float("inf"), 1e12, "5", True])
-async def test_grace_that_makes_no_sense_is_refused_and_nothing_is_written(
-    open_queue: OpenQueue, store: Store, grace: Any
-) -> None:
+async def test_invalid_grace_is_refused_and_nothing_is_written(open_queue: OpenQueue, store: Store, grace: Any) -> None:
     held = await store.running()
     before = await store.dump()
     async with open_queue() as queue:
@@ -345,7 +334,7 @@ async def test_grace_that_makes_no_sense_is_refused_and_nothing_is_written(
     assert await store.dump() == before
 
 
-async def test_many_are_interrupted_in_one_go_and_told_in_their_order(open_queue: OpenQueue, store: Store) -> None:
+async def test_many_jobs_are_interrupted_at_once_and_reported_in_order(open_queue: OpenQueue, store: Store) -> None:
     ended, waiting, held = await store.finished(), await store.enqueue(), await store.running()
     unknown = a_job_id()
     async with open_queue() as queue:
