@@ -288,8 +288,8 @@ class Fleet:
     def cpu(self) -> CpuUse:
         """The CPU that workers, commands and the broker have used so far."""
         used = [cpu_s(pid) for worker in self.workers for pid in worker.worker_pids]
-        said = self.server.run(server_words("cpu"))
-        server = float(said.get("used_cpu_user", "0")) + float(said.get("used_cpu_sys", "0"))
+        info = self.server.run(server_words("cpu"))
+        server = float(info.get("used_cpu_user", "0")) + float(info.get("used_cpu_sys", "0"))
         return CpuUse(sum(own for own, _ in used), sum(children for _, children in used), server)
 
     def _live_workers(self) -> int:

@@ -21,10 +21,10 @@ def machine_facts(url: str) -> Mapping[str, str]:
     }
     connection = SyncConnection(url)
     try:
-        said = connection.run(server_words("server")) | connection.run(server_words("persistence"))
-        found["Redis"] = said.get("redis_version", "unknown")
+        info = connection.run(server_words("server")) | connection.run(server_words("persistence"))
+        found["Redis"] = info.get("redis_version", "unknown")
         found["AOF"] = "off"
-        if said.get("aof_enabled") == "1":
+        if info.get("aof_enabled") == "1":
             found["AOF"] = connection.run(server_setting("appendfsync")) or "on"
     except BrokerRefused:
         found.setdefault("Redis", "unknown")

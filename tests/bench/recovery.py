@@ -31,20 +31,20 @@ JOBS: Final = 4
 RESTART_JOBS: Final = 50
 
 LOST_HOST_TARGET = Target.at_most(2 * LEASE_S + 5)
-DEAF_TARGET = Target.at_most(RENEW_S + 1)
+NO_PUBSUB_TARGET = Target.at_most(RENEW_S + 1)
 RESTART_TARGET = Target.at_most(0)
 
 
 def measure(sizes: Sizes) -> Iterator[Line]:
     """Cause each fault, and measure the recovery."""
     yield from killed_workers.measure(a_fleet, sizes)
-    lost_s = list(_lost_hosts(sizes))
+    lost_host_s = list(_lost_hosts(sizes))
     yield from median_and_longest_of(
-        lost_s, f"loss of a host to its jobs settled, lease {LEASE_S:g} s", LOST_HOST_TARGET
+        lost_host_s, f"loss of a host to its jobs settled, lease {LEASE_S:g} s", LOST_HOST_TARGET
     )
-    deaf_s = list(_deaf_workers(sizes))
+    without_pubsub_s = list(_workers_without_pubsub(sizes))
     name = f"interrupt without pub/sub to process group gone, renewal every {RENEW_S:g} s"
-    yield from median_and_longest_of(deaf_s, name, DEAF_TARGET)
+    yield from median_and_longest_of(without_pubsub_s, name, NO_PUBSUB_TARGET)
     affected = _restart_of_redis()
     name = f"jobs killed, lost or started twice by a restart of Redis, of {RESTART_JOBS}"
     yield Line(name, affected, "jobs", target=RESTART_TARGET)
@@ -65,18 +65,18 @@ def _lost_hosts(sizes: Sizes) -> Iterator[float]:
             yield _until_over(fleet, jobs, processes) - began
 
 
-def _deaf_workers(sizes: Sizes) -> Iterator[float]:
+def _workers_without_pubsub(sizes: Sizes) -> Iterator[float]:
     processes = ProcessMark()
     with a_private_fleet() as private, Wire(private.server.socket_path, private.folder / "w") as wire:
         fleet = private.fleet
         fleet.start_worker(1, concurrency=JOBS, warm_up=1, arguments=LEASE, url=wire.url)
-        with wire.suffering(half_open(on=subscribers)) as deafness:
+        with wire.suffering(half_open(on=subscribers)) as fault:
             for _ in range(sizes.losses):
                 jobs = _running(fleet, processes)
                 began = time.perf_counter()
                 fleet.queue.interrupt([job.id for job in jobs], grace=0, confirm=False)
                 yield _until_over(fleet, jobs, processes) - began
-            deafness.assert_struck()
+            fault.assert_struck()
 
 
 def _restart_of_redis() -> int:

@@ -121,8 +121,8 @@ def _script_us(fleet: Fleet) -> float:
 
 
 def _stat(fleet: Fleet, command: str, field: str) -> float:
-    said = fleet.server.run(server_words("commandstats")).get(f"cmdstat_{command}", "")
-    return float(dict(word.split("=") for word in said.split(",") if word).get(field, 0))
+    info = fleet.server.run(server_words("commandstats")).get(f"cmdstat_{command}", "")
+    return float(dict(word.split("=") for word in info.split(",") if word).get(field, 0))
 
 
 # ------------------------------------------------------------------------------------------------- workers

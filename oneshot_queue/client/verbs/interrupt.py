@@ -58,8 +58,8 @@ class InterruptReport:
         ended_ms: When the job ended, in ms since 1970; ``None`` if it has not.
         result: What happened.
         worker: Name of the live worker that holds the job and has not confirmed the interrupt.
-        is_confirmed: Whether all processes of the job are known to be gone. False if its worker is dead and the job was
-            settled without it.
+        is_confirmed: False if the job's worker is gone and the job was settled without it, so that processes of the
+            job may be left.
     """
 
     job_id: str

@@ -53,7 +53,7 @@ class MemorySocket(FakeSocket):
         self.close()
 
     def kill(self) -> None:
-        """End this connection at once, for CLIENT KILL. fakeredis alone would let a subscriber go on listening."""
+        """End this connection at once, for CLIENT KILL. fakeredis alone would let a subscriber keep listening."""
         super().kill()
         self._link.is_cut_off = True
         self._link.wake()

@@ -60,7 +60,9 @@ def main(argv: Sequence[str] | None = None, *, peers: dict[str, Peer] = PEERS) -
     print(f"{work.commands:,} times /bin/true, {options.rounds} rounds\n", flush=True)
     chosen = [peer for name, peer in peers.items() if not options.only or name in options.only]
     try:
-        standings = take_turns(chosen, work, options.rounds, tell=lambda text: print(text, file=sys.stderr, flush=True))
+        standings = take_turns(
+            chosen, work, options.rounds, report=lambda text: print(text, file=sys.stderr, flush=True)
+        )
     except MeasurementSpoilt as problem:
         print(f"spoilt: {problem}", file=sys.stderr)
         return 1
@@ -92,6 +94,10 @@ def _options(argv: Sequence[str] | None, peers: dict[str, Peer]) -> argparse.Nam
     parser.add_argument("--verbs", action="store_true", help="measure CLI commands too, next to those of rq")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
     return parser.parse_args(argv)
+
+
+def _print_progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _positive(word: str) -> int:

@@ -48,8 +48,8 @@ class Program:
         """
         if shutil.which(self.argv[0]) is None:
             raise PeerMissing(f"{self.argv[0]} is not on PATH (Debian package: {self.package})")
-        said = subprocess.run([self.argv[0], "--version"], capture_output=True, text=True, check=False).stdout
-        return said.partition("\n")[0].split()[-1], self.setup
+        version = subprocess.run([self.argv[0], "--version"], capture_output=True, text=True, check=False).stdout
+        return version.partition("\n")[0].split()[-1], self.setup
 
     def take_turn(self, work: Work) -> Turn:
         """Run it, and check the results."""

@@ -39,19 +39,19 @@ class Standing:
         return statistics.median(turn.used_s for turn in self.turns) / work.commands * 1e6
 
 
-def take_turns(peers: Sequence[Peer], work: Work, rounds: int, *, tell: Callable[[str], None]) -> list[Standing]:
+def take_turns(peers: Sequence[Peer], work: Work, rounds: int, *, report: Callable[[str], None]) -> list[Standing]:
     """Let the available peers take turns.
 
     Args:
         peers: In the order of their turns.
         work: The work of one turn.
         rounds: How many turns each takes.
-        tell: Receives a line of progress after each turn.
+        report: Receives a line of progress after each turn.
 
     Raises:
         MeasurementSpoilt: A peer did not do its work; the message names it.
     """
-    standings = [_introduced(peer, tell) for peer in peers]
+    standings = [_introduced(peer, report) for peer in peers]
     for number in range(1, rounds + 1):
         for peer, standing in zip(peers, standings, strict=True):
             if standing.missing is not None:
@@ -61,14 +61,14 @@ def take_turns(peers: Sequence[Peer], work: Work, rounds: int, *, tell: Callable
             except (MeasurementSpoilt, AssertionError) as problem:
                 raise MeasurementSpoilt(f"{peer.name}: {problem}") from problem
             standing.turns.append(turn)
-            tell(f"round {number} of {rounds}: {peer.name} {work.commands / turn.took_s:,.0f}/s")
+            report(f"round {number} of {rounds}: {peer.name} {work.commands / turn.took_s:,.0f}/s")
     return standings
 
 
-def _introduced(peer: Peer, tell: Callable[[str], None]) -> Standing:
+def _introduced(peer: Peer, report: Callable[[str], None]) -> Standing:
     try:
         version, setup = peer.describe()
     except PeerMissing as reason:
-        tell(f"{peer.name}: not measured: {reason}")
+        report(f"{peer.name}: not measured: {reason}")
         return Standing(peer.name, missing=str(reason))
     return Standing(peer.name, version, setup)

@@ -56,7 +56,7 @@ def test_peers_take_turns_round_by_round() -> None:
     witness: list[str] = []
     peers = [Scripted(name, witness) for name in ("xargs", "a", "b")]
 
-    standings = take_turns(peers, WORK, 3, tell=print)
+    standings = take_turns(peers, WORK, 3, report=print)
 
     assert witness == ["xargs", "a", "b"] * 3
     assert [len(standing.turns) for standing in standings] == [3, 3, 3]

@@ -13,13 +13,20 @@ from oneshot_queue.store.attempts import Holder, Recorded
 from oneshot_queue.store.enqueue import When
 from oneshot_queue.store.keys import GROUP, presence_key
 from oneshot_queue.store.leases import worker_of
-from tests.client.doctor import harms
-from tests.client.doctor.harms import NOT_REPAIRABLE, REPAIRABLE, Harm
+from tests.client.doctor import damage_cases
+from tests.client.doctor.damage_cases import NOT_REPAIRABLE, REPAIRABLE, Damage
 from tests.store.recovery import let_come, standing
 from tests.support.builders import Held, Store, a_queue
 from tests.support.cases import case
 from tests.support.clients import OpenQueue
 from tests.support.servers import ServerProcess
+
+
+LEASE_DAMAGE = [
+    damage_cases.lease_forgotten,
+    damage_cases.lease_and_consumer_forgotten,
+    damage_cases.lease_long_over,
+]
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +79,9 @@ async def test_healthy_queue_has_no_findings(store: Store) -> None:
 
 
 @case("D15", "R14", "V9")
-@pytest.mark.parametrize("harm", REPAIRABLE)
-async def test_damage_is_found_repaired_once_and_every_job_still_runs(store: Store, harm: Harm) -> None:
-    expected = await harm(store)
+@pytest.mark.parametrize("damage", REPAIRABLE)
+async def test_damage_is_found_repaired_once_and_every_job_still_runs(store: Store, damage: Damage) -> None:
+    expected = await damage(store)
     before = await store.dump()
 
     found = await doctor(store)
@@ -98,9 +105,9 @@ async def test_damage_is_found_repaired_once_and_every_job_still_runs(store: Sto
 async def test_many_kinds_of_damage_are_repaired_in_one_pass(store: Store) -> None:
     await a_sound_queue(store)
     # Without its group, every other pending entry is lost too; a stranger would read entries meant for the others.
-    for harm in REPAIRABLE:
-        if harm not in (harms.group_deleted, harms.handed_to_a_stranger):
-            await harm(store)
+    for damage in REPAIRABLE:
+        if damage not in (damage_cases.group_deleted, damage_cases.handed_to_a_stranger):
+            await damage(store)
 
     assert codes(await doctor(store, repair=True)) == set()
 
@@ -109,10 +116,10 @@ async def test_many_kinds_of_damage_are_repaired_in_one_pass(store: Store) -> No
 
 
 @case("R14", "V9")
-@pytest.mark.parametrize("harm", NOT_REPAIRABLE)
-async def test_what_is_not_safe_to_repair_is_reported_and_never_overwritten(store: Store, harm: Harm) -> None:
+@pytest.mark.parametrize("damage", NOT_REPAIRABLE)
+async def test_what_is_not_safe_to_repair_is_reported_and_never_overwritten(store: Store, damage: Damage) -> None:
     await store.redis.xgroup_create(store.keys.ready(Priority.NORMAL), GROUP, "0", mkstream=True)
-    expected = await harm(store)
+    expected = await damage(store)
     before = await store.dump()
 
     assert codes(await doctor(store)) == expected
@@ -125,17 +132,19 @@ async def test_what_is_not_safe_to_repair_is_reported_and_never_overwritten(stor
 
 
 async def test_neighbours_of_an_unreadable_job_are_repaired(store: Store) -> None:
-    await harms.record_of_another_type(store)
-    await harms.entry_deleted(store)
+    await damage_cases.record_of_another_type(store)
+    await damage_cases.entry_deleted(store)
 
     assert codes(await doctor(store, repair=True)) == {"unreadable-job"}
 
     assert codes(await doctor(store)) == {"unreadable-job"}
 
 
-@pytest.mark.parametrize("harm", [harms.lease_forgotten, harms.lease_and_consumer_forgotten, harms.lease_long_over])
-async def test_job_whose_worker_gives_a_sign_of_life_is_not_settled(store: Store, harm: Harm) -> None:
-    expected = await harm(store)
+@pytest.mark.parametrize(
+    "damage", [damage_cases.lease_forgotten, damage_cases.lease_and_consumer_forgotten, damage_cases.lease_long_over]
+)
+async def test_job_whose_worker_gives_a_sign_of_life_is_not_settled(store: Store, damage: Damage) -> None:
+    expected = await damage(store)
     (job_id,) = [*await standing(store, "state:RUNNING"), *await standing(store, "state:IDLE")]
     lease = (await store.redis.hget(store.keys.job(job_id), "lease")).decode()
     await store.redis.set(presence_key(store.keys.namespace, worker_of(lease)), b"it lives", ex=60)
@@ -148,12 +157,14 @@ async def test_job_whose_worker_gives_a_sign_of_life_is_not_settled(store: Store
     assert await store.dump() == before
 
 
-@pytest.mark.parametrize("harm", [harms.lease_forgotten, harms.lease_and_consumer_forgotten, harms.lease_long_over])
+@pytest.mark.parametrize(
+    "damage", [damage_cases.lease_forgotten, damage_cases.lease_and_consumer_forgotten, damage_cases.lease_long_over]
+)
 async def test_no_job_is_settled_right_after_a_restart_of_the_server(
-    store: Store, harm: Harm, monkeypatch: pytest.MonkeyPatch
+    store: Store, damage: Damage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "MIN_UPTIME_S", 1e9)
-    expected = await harm(store)
+    expected = await damage(store)
     before = await store.dump()
 
     found = await doctor(store, repair=True)
@@ -165,9 +176,9 @@ async def test_no_job_is_settled_right_after_a_restart_of_the_server(
 
 async def test_full_memory_does_not_prevent_repairs(real_store: Store) -> None:
     held = await real_store.running()
-    await harms.entry_deleted(real_store)
-    await harms.sum_changed(real_store)
-    await harms.clock_forgotten(real_store)
+    await damage_cases.entry_deleted(real_store)
+    await damage_cases.sum_changed(real_store)
+    await damage_cases.clock_forgotten(real_store)
     await real_store.redis.zadd(real_store.keys.workers, {held.holder.lease: 1})
     await real_store.redis.config_set("maxmemory", 1)
     assert codes(await doctor(real_store)) >= {"job-without-entry", "total-wrong", "lease-over"}
@@ -178,7 +189,7 @@ async def test_full_memory_does_not_prevent_repairs(real_store: Store) -> None:
 
 
 async def test_what_a_restricted_user_cannot_examine_is_reported(real_server: ServerProcess, real_store: Store) -> None:
-    await harms.entry_deleted(real_store)
+    await damage_cases.entry_deleted(real_store)
     await real_store.redis.acl_setuser(
         "ops", enabled=True, nopass=True, keys="*", channels="*", categories=["+@all"], commands=["-config", "-info"]
     )
@@ -202,7 +213,7 @@ async def test_lease_that_has_just_expired_is_not_settled(store: Store) -> None:
 
 
 async def test_settled_job_carries_the_reason_and_is_reported_as_info_from_then_on(store: Store) -> None:
-    await harms.lease_long_over(store)
+    await damage_cases.lease_long_over(store)
     await doctor(store, repair=True)
 
     (found,) = await doctor(store)
@@ -228,7 +239,7 @@ async def test_many_of_a_kind_are_counted_instead_of_listed(store: Store) -> Non
 async def test_both_clients_examine_every_queue(open_queue: OpenQueue, store: Store) -> None:
     async with open_queue() as queue:
         await queue.enqueue(["true"])
-        await harms.entry_deleted(store)
+        await damage_cases.entry_deleted(store)
         await store.redis.sadd(f"{{{store.keys.namespace}}}:queues", "a b", "empty")
 
         found = await queue.doctor()

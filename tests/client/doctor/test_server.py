@@ -72,17 +72,17 @@ def test_eviction_and_nearly_full_memory_are_reported() -> None:
     ]
 
 
-@pytest.mark.parametrize("said", [{}, {"maxmemory_policy": "noeviction", "maxmemory": "0", "used_memory": "9"}])
-def test_memory_without_a_limit_is_fine(said: dict[str, str]) -> None:
+@pytest.mark.parametrize("info", [{}, {"maxmemory_policy": "noeviction", "maxmemory": "0", "used_memory": "9"}])
+def test_memory_without_a_limit_is_fine(info: dict[str, str]) -> None:
     report = Report()
 
-    examine_memory(said, report)
+    examine_memory(info, report)
 
     assert noted(report) == []
 
 
 @pytest.mark.parametrize(
-    ("said", "fsync", "save", "codes"),
+    ("info", "fsync", "save", "codes"),
     [
         ({"aof_enabled": "1"}, "everysec", "", ["loss-window"]),
         ({"aof_enabled": "1"}, "always", "", []),
@@ -96,27 +96,27 @@ def test_memory_without_a_limit_is_fine(said: dict[str, str]) -> None:
     ],
 )
 def test_what_a_crash_would_lose_is_reported(
-    said: dict[str, str], fsync: str | None, save: str | None, codes: list[str]
+    info: dict[str, str], fsync: str | None, save: str | None, codes: list[str]
 ) -> None:
     report = Report()
 
-    examine_persistence(said, fsync, save, report)
+    examine_persistence(info, fsync, save, report)
 
     assert [code for code, _ in noted(report)] == codes
 
 
 @pytest.mark.parametrize(
-    ("said", "codes"),
+    ("info", "codes"),
     [
         ({"role": "master", "connected_slaves": "0"}, []),
         ({"role": "master", "connected_slaves": "2"}, ["replicas"]),
         ({"role": "slave", "connected_slaves": "0"}, ["is-replica"]),
     ],
 )
-def test_replicas_are_reported(said: dict[str, str], codes: list[str]) -> None:
+def test_replicas_are_reported(info: dict[str, str], codes: list[str]) -> None:
     report = Report()
 
-    examine_replication(said, report)
+    examine_replication(info, report)
 
     assert [code for code, _ in noted(report)] == codes
 

@@ -171,19 +171,19 @@ async def test_follower_of_a_waiting_job_ends_when_it_is_interrupted(
 
 
 async def test_follower_of_an_unattended_job_is_notified(open_queue: OpenQueue, store: Store) -> None:
-    told: list[Unattended] = []
+    notices: list[Unattended] = []
     job_id = await store.enqueue()
     async with open_queue() as queue, anyio.create_task_group() as tasks:
         job = await queue.get(job_id)
 
         async def follow() -> None:
-            await collected(job, follow=True, on_unattended=told.append)
+            await collected(job, follow=True, on_unattended=notices.append)
 
         tasks.start_soon(follow)
-        await eventually(lambda: told, what="the notice")
+        await eventually(lambda: notices, what="the notice")
         await store.interrupt(job_id)
 
-    assert told == [Unattended(job_id, store.keys.queue, None)]
+    assert notices == [Unattended(job_id, store.keys.queue, None)]
 
 
 async def test_foreign_entry_in_the_output_is_malformed(open_queue: OpenQueue, store: Store) -> None:

@@ -146,53 +146,53 @@ async def test_missing_worker_is_reported_at_once_and_only_once(
 ) -> None:
     monkeypatch.setattr(attention, "CHECK_WORKERS_S", 0.0)
     monkeypatch.setattr(effects, "RECHECK_S", 0.01)
-    told: list[Unattended] = []
+    notices: list[Unattended] = []
     job_id = await store.enqueue()
     async with open_queue() as queue:
         job = await queue.get(job_id)
         with pytest.raises(WaitTimedOut):
-            await job.wait(timeout=0.2, on_unattended=told.append)
+            await job.wait(timeout=0.2, on_unattended=notices.append)
 
-    assert told == [Unattended(job_id, store.keys.queue, None)]
+    assert notices == [Unattended(job_id, store.keys.queue, None)]
 
 
 async def test_job_with_a_live_worker_is_not_reported(open_queue: OpenQueue, store: Store) -> None:
-    told: list[Unattended] = []
+    notices: list[Unattended] = []
     lease = await show_worker(store)
     held, waiting = await store.running(lease=lease), await store.enqueue()
     async with open_queue() as queue:
         for job_id in (held.id, waiting):
             job = await queue.get(job_id)
             with pytest.raises(WaitTimedOut):
-                await job.wait(timeout=0.05, on_unattended=told.append)
+                await job.wait(timeout=0.05, on_unattended=notices.append)
 
-    assert told == []
+    assert notices == []
 
 
 async def test_worker_started_for_another_job_does_not_attend_this_one(open_queue: OpenQueue, store: Store) -> None:
-    told: list[Unattended] = []
+    notices: list[Unattended] = []
     mine, waiting = await store.enqueue(), await store.enqueue()
     await show_worker(store, only_job=mine)
     async with open_queue() as queue:
         for job_id in (mine, waiting):
             job = await queue.get(job_id)
             with pytest.raises(WaitTimedOut):
-                await job.wait(timeout=0.05, on_unattended=told.append)
+                await job.wait(timeout=0.05, on_unattended=notices.append)
 
-    assert told == [Unattended(waiting, store.keys.queue, None)]
+    assert notices == [Unattended(waiting, store.keys.queue, None)]
 
 
 async def test_worker_that_claims_no_more_jobs_attends_only_those_it_runs(open_queue: OpenQueue, store: Store) -> None:
-    told: list[Unattended] = []
+    notices: list[Unattended] = []
     lease = await show_worker(store, concurrency=0)
     held, waiting = await store.running(lease=lease), await store.enqueue()
     async with open_queue() as queue:
         for job_id in (held.id, waiting):
             job = await queue.get(job_id)
             with pytest.raises(WaitTimedOut):
-                await job.wait(timeout=0.05, on_unattended=told.append)
+                await job.wait(timeout=0.05, on_unattended=notices.append)
 
-    assert told == [Unattended(waiting, store.keys.queue, None)]
+    assert notices == [Unattended(waiting, store.keys.queue, None)]
 
 
 async def test_own_timeout_ends_a_wait_before_the_outage_limit(real_server: ServerProcess, keys: QueueKeys) -> None:
@@ -212,10 +212,10 @@ async def test_user_who_may_not_subscribe_polls_at_a_bounded_rate(
     real_server: ServerProcess, real_store: Store, kind: str
 ) -> None:
     redis = real_store.redis
-    await redis.execute_command("ACL", "SETUSER", "deaf", "on", "nopass", "~*", "+@all", "resetchannels")
+    await redis.execute_command("ACL", "SETUSER", "without-pubsub", "on", "nopass", "~*", "+@all", "resetchannels")
     held = await real_store.running()
     before = (await redis.info("stats"))["total_connections_received"]
-    url = real_server.tcp_url.replace("redis://", "redis://deaf:any@")
+    url = real_server.tcp_url.replace("redis://", "redis://without-pubsub:any@")
     async with opened_client(kind, url, real_store.keys) as queue:
         job = await queue.get(held.id)
         with pytest.raises(WaitTimedOut):
@@ -229,15 +229,15 @@ async def test_user_who_may_not_subscribe_polls_at_a_bounded_rate(
 
 
 async def test_silent_worker_of_a_running_job_is_named(open_queue: OpenQueue, store: Store) -> None:
-    told: list[Unattended] = []
+    notices: list[Unattended] = []
     held = await store.running()
     await show_worker(store, name="another")
     async with open_queue() as queue:
         job = await queue.get(held.id)
         with pytest.raises(WaitTimedOut):
-            await job.wait(timeout=0.05, on_unattended=told.append)
+            await job.wait(timeout=0.05, on_unattended=notices.append)
 
-    assert told == [Unattended(held.id, store.keys.queue, "worker")]
+    assert notices == [Unattended(held.id, store.keys.queue, "worker")]
 
 
 async def test_waiting_job_is_interrupted_when_the_call_returns(open_queue: OpenQueue, store: Store) -> None:

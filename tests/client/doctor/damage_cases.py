@@ -11,7 +11,7 @@ from oneshot_queue.store.enqueue import When
 from oneshot_queue.store.keys import GROUP
 from tests.support.builders import Held, Store, a_job_id, a_long_spec, an_outcome
 
-Harm = Callable[[Store], Awaitable[set[str]]]
+Damage = Callable[[Store], Awaitable[set[str]]]
 
 
 def stream_of(store: Store) -> str:
@@ -171,7 +171,7 @@ async def unknown_length(store: Store) -> set[str]:
     return {"lease-unknown"}
 
 
-REPAIRABLE: tuple[Harm, ...] = (
+REPAIRABLE: tuple[Damage, ...] = (
     group_deleted,
     record_deleted,
     entry_deleted,
@@ -231,8 +231,8 @@ async def no_number(store: Store) -> set[str]:
     return {"counter-wrong"}
 
 
-def another_type(name: str) -> Harm:
-    async def harm(store: Store) -> set[str]:
+def another_type(name: str) -> Damage:
+    async def damage(store: Store) -> set[str]:
         await store.enqueue()
         key = f"{store.keys.prefix}:{name}"
         await store.redis.delete(key)
@@ -240,12 +240,12 @@ def another_type(name: str) -> Harm:
         await put(key, "x")
         return {"wrong-type"}
 
-    harm.__name__ = f"{name.replace(':', '_')}_of_another_type"
-    return harm
+    damage.__name__ = f"{name.replace(':', '_')}_of_another_type"
+    return damage
 
 
 TYPED = ("ready:normal", "delayed", "expiring", "workers", "terms", "state:CREATED", "kept", "counters", "quarantine")
-NOT_REPAIRABLE: tuple[Harm, ...] = (
+NOT_REPAIRABLE: tuple[Damage, ...] = (
     bogus_state,
     missing_fields,
     record_of_another_type,
