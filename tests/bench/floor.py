@@ -21,12 +21,13 @@ from oneshot_queue.bench.throughput import xargs_run
 from oneshot_queue.store.leases import register
 from tests.bench.fleet import a_fleet
 from tests.bench.sizes import Sizes
+from tests.support.limits import limit_s
 
 ALONE: Final = ((1, 4), (2, 4))
 """Numbers of processes, and of commands that all of them together run at once."""
 WITH_JOBS: Final = ((1, 4), (2, 4), (2, 32))
 _PROGRAM: Final = Path(__file__).with_name("bare.py")
-_PATIENCE_S: Final = 60.0
+_PATIENCE_S: Final = limit_s(60.0)
 _LEASE_S: Final = 600.0
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from oneshot_queue.bench.proxy import delayed
+from tests.support.limits import limit_s
 
 RTT_S = 0.1
 
@@ -21,7 +22,7 @@ def listener(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s"))
         listening.listen()
-        listening.settimeout(20)
+        listening.settimeout(limit_s(20))
         yield listening
 
 
@@ -30,9 +31,9 @@ def connected(listener: socket.socket) -> Iterator[tuple[socket.socket, socket.s
     """Both ends of a connection through the proxy: the client's and the server's."""
     with delayed(f"unix://{listener.getsockname()}", RTT_S) as url:
         address = urlsplit(url)
-        with socket.create_connection((address.hostname, address.port or 0), timeout=20) as client:
+        with socket.create_connection((address.hostname, address.port or 0), timeout=limit_s(20)) as client:
             server, _ = listener.accept()
-            server.settimeout(20)
+            server.settimeout(limit_s(20))
             with server:
                 yield client, server
 
@@ -75,7 +76,7 @@ def test_half_closed_connection_still_receives_the_answer(listener: socket.socke
 def test_a_missing_server_closes_the_connection(tmp_path: Path) -> None:
     with delayed(f"unix://{tmp_path / 'nothing'}", RTT_S) as url:
         address = urlsplit(url)
-        with socket.create_connection((address.hostname, address.port or 0), timeout=20) as client:
+        with socket.create_connection((address.hostname, address.port or 0), timeout=limit_s(20)) as client:
             assert client.recv(1) == b""
 
 
@@ -84,11 +85,11 @@ def test_it_can_stop_before_its_clients_without_a_log_message(
 ) -> None:
     with delayed(f"unix://{listener.getsockname()}", RTT_S) as url:
         address = urlsplit(url)
-        client = socket.create_connection((address.hostname, address.port or 0), timeout=20)
+        client = socket.create_connection((address.hostname, address.port or 0), timeout=limit_s(20))
         server, _ = listener.accept()
 
     with client, server:
-        server.settimeout(20)
+        server.settimeout(limit_s(20))
         assert (client.recv(1), server.recv(1)) == (b"", b"")
     assert caplog.messages == []
 

@@ -29,6 +29,7 @@ from oneshot_queue.errors import BrokerError
 from oneshot_queue.local_broker import stop
 from oneshot_queue.local_broker.folder import BrokerFolder
 from oneshot_queue.local_broker.processes import holds_open
+from tests.support.limits import limit_s
 from tests.support.servers import FAKE, GATE, ServerKind, known_kinds
 from tests.support.waiting import wait_until
 
@@ -94,7 +95,7 @@ class Machine:
     def run_python(self, code: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run another process of this user, and wait for it."""
         command = [sys.executable, "-P", "-c", f"from oneshot_queue.local_broker import *\n{code}"]
-        return subprocess.run(command, text=True, check=True, capture_output=True, timeout=40, **options)
+        return subprocess.run(command, text=True, check=True, capture_output=True, timeout=limit_s(40), **options)
 
     def record(self) -> dict[str, str]:
         fields: dict[str, str] = json.loads((self.folder.data / "written_by.json").read_bytes())
@@ -127,7 +128,7 @@ def a_server(name: str) -> ServerKind:
 
 def client(url: str, **options: Any) -> Any:
     # Any: redis-py annotates its replies for the asynchronous client too.
-    return redis.Redis.from_url(url, retry=None, socket_timeout=10, **options)
+    return redis.Redis.from_url(url, retry=None, socket_timeout=limit_s(10), **options)
 
 
 def end(pid: int) -> None:

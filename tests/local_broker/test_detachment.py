@@ -12,6 +12,7 @@ from pathlib import Path
 from oneshot_queue.local_broker import ensure_running, is_local_broker, status
 from oneshot_queue.local_broker.processes import MARKER
 from tests.local_broker.conftest import Machine, client, is_gone, opened_by
+from tests.support.limits import limit_s
 
 # Like a shell: the leader of the session that owns the terminal, and its foreground group.
 ON_A_TERMINAL = """
@@ -52,7 +53,7 @@ def test_ctrl_c_does_not_reach_the_server(any_kind: Machine) -> None:
 
     os.write(terminal, b"\x03")
 
-    assert caller.wait(timeout=20) in {-signal.SIGINT, 130, 1}
+    assert caller.wait(timeout=limit_s(20)) in {-signal.SIGINT, 130, 1}
     os.close(terminal)
     assert still_serves(pid)
 
@@ -62,7 +63,7 @@ def test_closing_the_terminal_does_not_reach_the_server(any_kind: Machine) -> No
 
     os.close(terminal)
 
-    assert caller.wait(timeout=20) == -signal.SIGHUP
+    assert caller.wait(timeout=limit_s(20)) == -signal.SIGHUP
     assert still_serves(pid)
 
 
@@ -70,7 +71,7 @@ def test_a_command_substitution_does_not_wait_for_the_server(any_kind: Machine) 
     program = "from oneshot_queue.local_broker import *; print(ensure_running().pid)"
     script = f'x=$("{sys.executable}" -P -c "{program}"); echo "$x"'
 
-    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=limit_s(30), check=True)
 
     assert still_serves(int(done.stdout))
 
@@ -127,7 +128,7 @@ def test_a_broker_started_by_a_job_outlives_the_job(any_kind: Machine) -> None:
     pid = int(job.stdout.readline())
 
     os.killpg(job.pid, signal.SIGKILL)
-    job.communicate(timeout=20)
+    job.communicate(timeout=limit_s(20))
 
     mine = Path("/proc/self/task")
     assert str(pid) in " ".join(each.read_text() for each in mine.glob("*/children")).split()

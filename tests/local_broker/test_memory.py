@@ -17,6 +17,7 @@ import redis.asyncio as aioredis
 
 from oneshot_queue.local_broker import LocalBroker, ensure_running
 from tests.local_broker.conftest import Machine, client
+from tests.support.limits import limit_s
 from tests.support.waiting import eventually, wait_until
 
 BLOB = bytes(range(256)) * 4096
@@ -41,7 +42,7 @@ def blocking(broker: LocalBroker, options: dict[str, Any]) -> Any:
 
 @pytest.fixture
 async def asynchronous(broker: LocalBroker, options: dict[str, Any]) -> AsyncIterator[Any]:
-    async with aioredis.Redis.from_url(broker.url, socket_timeout=10, retry=None, **options) as connected:
+    async with aioredis.Redis.from_url(broker.url, socket_timeout=limit_s(10), retry=None, **options) as connected:
         yield connected
 
 
@@ -134,12 +135,12 @@ def test_info_and_config_get_are_answered(blocking: Any, broker: LocalBroker) ->
 def test_messages_reach_a_subscriber_and_pings_are_answered(blocking: Any) -> None:
     listener = blocking.pubsub()
     listener.subscribe("channel")
-    assert listener.get_message(timeout=10) is not None
+    assert listener.get_message(timeout=limit_s(10)) is not None
 
     blocking.publish("channel", b"\r\n\x00")
-    message = listener.get_message(timeout=10)
+    message = listener.get_message(timeout=limit_s(10))
     listener.ping()
-    pong = listener.get_message(timeout=10)
+    pong = listener.get_message(timeout=limit_s(10))
 
     assert message is not None
     assert message["data"] == b"\r\n\x00"
@@ -151,7 +152,7 @@ def test_messages_reach_a_subscriber_and_pings_are_answered(blocking: Any) -> No
 def test_killing_a_subscriber_ends_its_connection(blocking: Any) -> None:
     listener = blocking.pubsub()
     listener.subscribe("channel")
-    listener.get_message(timeout=10)
+    listener.get_message(timeout=limit_s(10))
     assert listener.connection is not None
 
     assert blocking.execute_command("CLIENT", "KILL", "TYPE", "pubsub") == 1
@@ -190,11 +191,11 @@ async def test_a_blocking_command_times_out(asynchronous: Any) -> None:
 async def test_messages_reach_an_asynchronous_subscriber(asynchronous: Any) -> None:
     async with asynchronous.pubsub() as listener:
         await listener.subscribe("one", "two")
-        assert [(await listener.get_message(timeout=10))["data"] for _ in range(2)] == [1, 2]
+        assert [(await listener.get_message(timeout=limit_s(10)))["data"] for _ in range(2)] == [1, 2]
 
         await asynchronous.publish("two", "hello")
 
-        assert (await listener.get_message(timeout=10))["data"] == b"hello"
+        assert (await listener.get_message(timeout=limit_s(10)))["data"] == b"hello"
 
 
 async def blocked(connected: Any) -> Any:

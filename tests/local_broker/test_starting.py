@@ -14,6 +14,7 @@ import pytest
 from oneshot_queue.errors import BrokerUnreachable
 from oneshot_queue.local_broker import ensure_running, probe, starter, status, stop
 from tests.local_broker.conftest import BUNDLED, GATE, Machine, a_server, client, end, opened_by
+from tests.support.limits import limit_s
 from tests.support.servers import FAKE
 
 
@@ -37,7 +38,7 @@ def test_twenty_processes_at_once_start_exactly_one_server(any_kind: Machine) ->
         assert each.stdin is not None
         each.stdin.close()
         each.stdin = None
-    answers = [json.loads(each.communicate(timeout=40)[0]) for each in starters]
+    answers = [json.loads(each.communicate(timeout=limit_s(40))[0]) for each in starters]
 
     assert len({pid for pid, _ in answers}) == 1
     assert [started for _, started in answers].count(True) == 1
@@ -206,7 +207,7 @@ def test_a_starter_that_dies_does_not_block_the_next(any_kind: Machine) -> None:
         "launch.launch = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "ensure_running()"
     )
-    assert starter_process.wait(timeout=20) < 0
+    assert starter_process.wait(timeout=limit_s(20)) < 0
 
     assert ensure_running().started_now
 
@@ -218,7 +219,7 @@ def test_a_starter_that_dies_after_the_start_leaves_a_server_that_is_found(any_k
         "starter._first_answer = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "ensure_running()"
     )
-    assert starter_process.wait(timeout=20) < 0
+    assert starter_process.wait(timeout=limit_s(20)) < 0
 
     broker = ensure_running()
 

@@ -11,6 +11,7 @@ import pytest
 from oneshot_queue.errors import BrokerUnreachable
 from oneshot_queue.local_broker import ensure_running, probe, starter, status, stop
 from tests.local_broker.conftest import Machine, client, is_gone
+from tests.support.limits import limit_s
 
 
 def test_stop_returns_when_the_server_is_gone(any_kind: Machine) -> None:
@@ -53,7 +54,7 @@ def test_stop_works_with_clients_connected_and_waiting(any_kind: Machine) -> Non
 
     assert stop()
 
-    assert waiting.communicate(timeout=20)[0] == "hung up\n"
+    assert waiting.communicate(timeout=limit_s(20))[0] == "hung up\n"
 
 
 def test_concurrent_starts_and_stops_all_succeed_and_leave_nothing(any_kind: Machine) -> None:
@@ -64,7 +65,7 @@ def test_concurrent_starts_and_stops_all_succeed_and_leave_nothing(any_kind: Mac
         each.stdin.close()
         each.stdin = None
 
-    assert [each.wait(timeout=40) for each in rivals] == [0] * 3
+    assert [each.wait(timeout=limit_s(40)) for each in rivals] == [0] * 3
     assert any_kind.servers() == []
 
 

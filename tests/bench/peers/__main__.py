@@ -60,9 +60,7 @@ def main(argv: Sequence[str] | None = None, *, peers: dict[str, Peer] = PEERS) -
     print(f"{work.commands:,} times /bin/true, {options.rounds} rounds\n", flush=True)
     chosen = [peer for name, peer in peers.items() if not options.only or name in options.only]
     try:
-        standings = take_turns(
-            chosen, work, options.rounds, report=lambda text: print(text, file=sys.stderr, flush=True)
-        )
+        standings = take_turns(chosen, work, options.rounds, report=_print_progress)
     except MeasurementSpoilt as problem:
         print(f"spoilt: {problem}", file=sys.stderr)
         return 1

@@ -20,10 +20,11 @@ from tests.bench.fleet import a_server
 from tests.bench.peers.driving import DIE_WITH_PARENT, STOP_S, URL
 from tests.bench.peers.environments import ROOT, Environment
 from tests.bench.peers.peer import PeerMissing, Turn, Work, check, tree_cpu_s
+from tests.support.limits import limit_s
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_until
 
-ANSWER_S: Final = 300.0
+ANSWER_S: Final = limit_s(300.0)
 """Far more than any peer needs for one batch."""
 _REST_S: Final = 0.3
 _AT_REST: Final = 0.25

@@ -21,7 +21,6 @@ from tests.support.cases import case
 from tests.support.clients import OpenQueue
 from tests.support.servers import ServerProcess
 
-
 LEASE_DAMAGE = [
     damage_cases.lease_forgotten,
     damage_cases.lease_and_consumer_forgotten,
@@ -140,9 +139,7 @@ async def test_neighbours_of_an_unreadable_job_are_repaired(store: Store) -> Non
     assert codes(await doctor(store)) == {"unreadable-job"}
 
 
-@pytest.mark.parametrize(
-    "damage", [damage_cases.lease_forgotten, damage_cases.lease_and_consumer_forgotten, damage_cases.lease_long_over]
-)
+@pytest.mark.parametrize("damage", LEASE_DAMAGE)
 async def test_job_whose_worker_gives_a_sign_of_life_is_not_settled(store: Store, damage: Damage) -> None:
     expected = await damage(store)
     (job_id,) = [*await standing(store, "state:RUNNING"), *await standing(store, "state:IDLE")]
@@ -157,9 +154,7 @@ async def test_job_whose_worker_gives_a_sign_of_life_is_not_settled(store: Store
     assert await store.dump() == before
 
 
-@pytest.mark.parametrize(
-    "damage", [damage_cases.lease_forgotten, damage_cases.lease_and_consumer_forgotten, damage_cases.lease_long_over]
-)
+@pytest.mark.parametrize("damage", LEASE_DAMAGE)
 async def test_no_job_is_settled_right_after_a_restart_of_the_server(
     store: Store, damage: Damage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

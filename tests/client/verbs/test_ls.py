@@ -14,6 +14,7 @@ from oneshot_queue.store.keys import QueueKeys
 from tests.support.builders import Store, a_long_spec, a_spec, opened
 from tests.support.cases import case
 from tests.support.clients import OpenQueue, by_one_client
+from tests.support.limits import limit_s
 from tests.support.servers import Server
 
 
@@ -334,4 +335,4 @@ async def test_unknown_state_is_malformed_for_a_waiter(open_queue: OpenQueue, st
         await store.redis.hset(store.keys.job(job_id), "state", "BOGUS")
 
         with pytest.raises(MalformedData):
-            await job.wait(timeout=5)
+            await job.wait(timeout=limit_s(5))

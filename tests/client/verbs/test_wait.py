@@ -29,6 +29,7 @@ from oneshot_queue.store.presence import show_presence
 from oneshot_queue.wire.presences import WorkerPresence
 from tests.support.builders import Store, a_job_id, a_spec, an_outcome, opened
 from tests.support.clients import KINDS, OpenQueue, by_one_client, opened_client
+from tests.support.limits import limit_s
 from tests.support.servers import ServerProcess
 from tests.support.waiting import eventually
 
@@ -73,7 +74,7 @@ async def test_announced_result_wakes_the_waiter(
         job = await queue.get(held.id)
 
         async def wait() -> None:
-            outcomes.append(await job.wait(timeout=30))
+            outcomes.append(await job.wait(timeout=limit_s(30)))
 
         tasks.start_soon(wait)
         await listened_to(store, held.id)
@@ -92,7 +93,7 @@ async def test_result_that_was_not_announced_is_still_seen(
         job = await queue.get(held.id)
 
         async def wait() -> None:
-            outcomes.append(await job.wait(timeout=30))
+            outcomes.append(await job.wait(timeout=limit_s(30)))
 
         tasks.start_soon(wait)
         await listened_to(store, held.id)
@@ -138,7 +139,7 @@ async def test_job_that_expires_during_a_wait_is_not_found(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(forget)
             with pytest.raises(JobNotFound):
-                await job.wait(timeout=30)
+                await job.wait(timeout=limit_s(30))
 
 
 async def test_missing_worker_is_reported_at_once_and_only_once(
@@ -222,7 +223,7 @@ async def test_user_who_may_not_subscribe_polls_at_a_bounded_rate(
             await job.wait(timeout=2)
         refused = (await redis.info("errorstats")).get("errorstat_NOPERM")
         await real_store.finish(held)
-        assert await job.wait(timeout=20) == an_outcome()
+        assert await job.wait(timeout=limit_s(20)) == an_outcome()
 
     assert refused, "the fault did not happen: the subscription was allowed"
     assert (await redis.info("stats"))["total_connections_received"] - before < 20
@@ -267,7 +268,7 @@ async def test_interrupt_of_a_running_job_returns_its_result(
         job = await queue.get(held.id)
 
         async def interrupt() -> None:
-            reports.append(await job.interrupt(timeout=30))
+            reports.append(await job.interrupt(timeout=limit_s(30)))
 
         tasks.start_soon(interrupt)
         await listened_to(store, held.id)
