@@ -2,14 +2,19 @@
 
 ::
 
-    throughput    commands a second, next to xargs            interrupts    interrupt to the death of a process group
-    enqueueing    jobs accepted a second, one enqueue          recovery      SIGKILL of a worker to its jobs decided
-    latency       enqueue to result, the lag of `logs -f`      output        what one job may write, and who suffers
-                                                              memory        of workers, and of Redis
-    measuring     these families, near the broker and far from it
-    fleet         the queue, and the workers on it             proxy         a way to the broker that takes its time
-    figures       one measured value       chart               the table that people see
-    deaths        the instant a process dies       procfs      what a process has used       sizes   how much of all
+    measuring     runs the families below, near the broker and with added latency
+      throughput    commands per second, next to xargs       interrupts    interrupt to the end of a process group
+      enqueueing    jobs stored per second, one enqueue       recovery      SIGKILL of a worker to its jobs settled
+      latency       enqueue to result, lag of `logs -f`       output        output rate of one job, effect on others
+      memory        of workers and of Redis
+    fleet         the queue and the workers on it             proxy         a slower way to the broker
+    figures       one measured value and its target           chart         the table that is printed
+    exits         when processes exit                         procfs        CPU and memory of a process
+    machine       the machine and the server                  sizes         how much is measured
 
-Nothing on the server is changed but keys of that namespace, and they are removed at the end, also after Ctrl-C.
+A value may have a target. A missed target is shown in the table and does not make the benchmark fail. A measurement
+fails only if its work did not succeed, because failed work is fast: a job ended differently, or a worker died.
+
+The benchmark changes nothing on the server except keys of its namespace, which it removes at the end, also after
+Ctrl-C.
 """

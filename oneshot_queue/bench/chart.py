@@ -1,4 +1,4 @@
-"""Measured values as people see them: a table, and on a terminal a bar for each value. Pure."""
+"""The table of measured values; on a terminal, with a bar for each value. Pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from oneshot_queue.bench.figures import Line, number
 _NARROWEST_BAR: Final = 10
 _WIDEST_BAR: Final = 40
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
-_KEPT: Final = {True: "✓", False: "✗", None: ""}
+_MET: Final = {True: "✓", False: "✗", None: ""}
 
 
 def table(lines: Sequence[Line], width: int | None = None) -> Iterator[str]:
-    """Lay measured values out below each other.
+    """Yield the rows of the table.
 
     Args:
-        width: Columns of the terminal: what the cells leave is for bars, the longest of each unit fills it. ``None``:
-            it is no terminal.
+        lines: The measured values, one for each row.
+        width: Columns of the terminal. Bars fill the space that the cells leave; the longest bar of each unit fills
+            all of it. ``None``: the output is not a terminal, and there are no bars.
     """
     rows = [(line.name, f"{number(line.value)} {line.unit}", _spread(line), _target(line)) for line in lines]
     widths = [max((len(cell) for cell in column), default=0) for column in zip(*rows, strict=True)]
@@ -34,7 +35,7 @@ def table(lines: Sequence[Line], width: int | None = None) -> Iterator[str]:
 
 
 def bar(value: float, longest: float, width: int) -> str:
-    """A bar for ``value``, where ``longest`` has ``width`` columns."""
+    """A bar for ``value``, on a scale where ``longest`` has ``width`` columns."""
     eighths = round(8 * width * max(0.0, value) / longest) if longest > 0 else 0
     full, rest = divmod(eighths, 8)
     return "█" * full + (_EIGHTHS[rest] if rest else "")
@@ -47,4 +48,4 @@ def _spread(line: Line) -> str:
 def _target(line: Line) -> str:
     if line.target is None:
         return ""
-    return f"{'≥' if line.target.is_floor else '≤'} {number(line.target.bound)} {_KEPT[line.is_kept]}"
+    return f"{'≥' if line.target.is_floor else '≤'} {number(line.target.bound)} {_MET[line.is_met]}"

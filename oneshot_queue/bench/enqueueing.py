@@ -1,4 +1,4 @@
-"""How fast jobs are accepted: many at once, and one by one."""
+"""How fast jobs are enqueued: many at once, and one by one."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Final
 import anyio
 
 from oneshot_queue.bench.figures import Line, MeasurementSpoilt, Target, median_of, quantiles_of
-from oneshot_queue.bench.fleet import QUEUE, TRUE, Fleet, Place, accepted
+from oneshot_queue.bench.fleet import QUEUE, TRUE, Fleet, FleetFactory, accepted_jobs
 from oneshot_queue.bench.sizes import Sizes
 from oneshot_queue.client.async_queue import Job, Queue
 
 MANY_TARGET: Final = Target.at_least(50_000)
 
 
-def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
-    """Let the asynchronous and the blocking client take turns, each without workers; then single jobs."""
-    ways: dict[str, Callable[[Fleet, int], float]] = {"Queue": _many, "SyncQueue": _many_blocking}
-    rates: dict[str, list[float]] = {client: [] for client in ways}
+def measure(new_fleet: FleetFactory, sizes: Sizes) -> Iterator[Line]:
+    """Measure both clients in turns with many jobs, then single jobs; without workers."""
+    clients: dict[str, Callable[[Fleet, int], float]] = {"Queue": _many, "SyncQueue": _many_blocking}
+    rates: dict[str, list[float]] = {client: [] for client in clients}
     for _ in range(sizes.rounds):
-        for client, way in ways.items():
-            with place() as fleet:
-                rates[client].append(sizes.enqueued / way(fleet, sizes.enqueued))
+        for client, enqueue_s in clients.items():
+            with new_fleet() as fleet:
+                rates[client].append(sizes.enqueued / enqueue_s(fleet, sizes.enqueued))
                 check_waiting(fleet, sizes.enqueued)
     for client, found in rates.items():
         yield median_of(found, f"{client}.enqueue_many of {sizes.enqueued:,}", "jobs/s", MANY_TARGET)
-    with place() as fleet:
+    with new_fleet() as fleet:
         spans_s = [_single(fleet) for _ in range(sizes.enqueues)]
         check_waiting(fleet, sizes.enqueues)
     yield from quantiles_of([enqueue_s for enqueue_s, _ in spans_s], "SyncQueue.enqueue")
@@ -35,7 +35,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
 
 
 def check_waiting(fleet: Fleet, count: int) -> None:
-    """Make sure that so many jobs wait.
+    """Check that exactly ``count`` jobs wait.
 
     Raises:
         MeasurementSpoilt: It is another number.
@@ -65,7 +65,7 @@ def _many_blocking(fleet: Fleet, count: int) -> float:
     began = time.perf_counter()
     answers = fleet.queue.enqueue_many(commands)
     took_s = time.perf_counter() - began
-    accepted(answers)
+    accepted_jobs(answers)
     return took_s
 
 

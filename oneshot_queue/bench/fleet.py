@@ -1,4 +1,4 @@
-"""One queue in a namespace of its own, and the workers on it: started warm, watched, and gone afterwards."""
+"""One queue in a namespace of its own, and the workers on it: warmed up, watched, and removed at the end."""
 
 from __future__ import annotations
 
@@ -36,21 +36,27 @@ QUEUE: Final = "bench"
 TRUE: Final = ("/bin/true",)
 WORKER_COMMAND: Final = (sys.executable, "-P", "-m", "oneshot_queue", "worker")
 WORKER_OPTIONS: Final = ("--drain-timeout", "0.5", "--quiet", "--allow-eviction")
-# SIGTERM from the kernel, should the benchmark die without a word: a worker then ends its jobs and itself.
-_ENDING_WITH_PARENT: Final = (
+# If the benchmark is killed, the kernel sends SIGTERM to the worker, which then ends its jobs and itself.
+_DIE_WITH_PARENT: Final = (
     sys.executable,
     *("-I", "-S", "-c"),
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])",  # PR_SET_PDEATHSIG
 )
-LOOK_EVERY_S: Final = 0.01
+POLL_S: Final = 0.01
 STALLED_S: Final = 60.0
-"""A queue that has not moved for so long will not move any more."""
+"""A queue that has made no progress for this long is stuck."""
 STOP_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """One worker: its supervisor, how many processes that keeps, and the file they write their complaints to."""
+    """One worker.
+
+    Attributes:
+        process: Its supervisor.
+        processes: How many worker processes the supervisor runs.
+        log: The file with their stderr.
+    """
 
     process: subprocess.Popen[bytes]
     processes: int
@@ -58,26 +64,26 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Its supervisor's process id."""
+        """The supervisor's process id."""
         return self.process.pid
 
     @property
     def worker_pids(self) -> list[int]:
-        """The process ids of what runs the jobs."""
+        """The process ids of the worker processes, which run the jobs."""
         return children_of(self.pid)
 
     def check_alive(self) -> None:
-        """Make sure that it still runs.
+        """Check that it is still running.
 
         Raises:
-            MeasurementSpoilt: It does not; the message carries its last words.
+            MeasurementSpoilt: It is not; the message contains its last output.
         """
         if self.process.poll() is not None:
             words = self.log.read_text(errors="replace")[-2000:]
-            raise MeasurementSpoilt(f"a worker ended with {self.process.returncode}:\n{words}")
+            raise MeasurementSpoilt(f"a worker exited with {self.process.returncode}:\n{words}")
 
     def stop(self) -> None:
-        """End it, and the jobs it may have; at once if that takes too long, or if somebody interrupts this."""
+        """Stop it and its jobs. Kill it if that takes too long or is interrupted."""
         self.process.send_signal(signal.SIGTERM)
         try:
             with suppress(subprocess.TimeoutExpired):
@@ -93,8 +99,8 @@ class CpuUse:
 
     Attributes:
         workers: By the worker processes themselves.
-        commands: By the commands that they have waited for.
-        server: By the broker; what others had it do is in it.
+        commands: By the commands whose exit they have collected.
+        server: By the broker, including work for other clients.
     """
 
     workers: float
@@ -102,18 +108,18 @@ class CpuUse:
     server: float
 
     def since(self, before: CpuUse) -> CpuUse:
-        """What was used in between."""
+        """The CPU used since ``before``."""
         return CpuUse(self.workers - before.workers, self.commands - before.commands, self.server - before.server)
 
 
 class Fleet:
-    """One queue, and the workers that are asked for.
+    """One queue, and the workers that are started on it.
 
     Args:
-        settings: The broker's URL, and a namespace that is nobody else's.
-        queue: Of these settings.
-        server: To the same broker.
-        folder: For what the workers complain of.
+        settings: The broker's URL, and a namespace that nothing else uses.
+        queue: The queue, opened with these settings.
+        server: A connection to the same broker.
+        folder: For the workers' logs.
     """
 
     def __init__(self, settings: Settings, queue: SyncQueue, server: SyncConnection, folder: Path) -> None:
@@ -126,7 +132,7 @@ class Fleet:
 
     @property
     def url(self) -> str:
-        """Where the broker is."""
+        """The broker's URL."""
         return self.settings.url or ""
 
     def start_worker(
@@ -139,23 +145,24 @@ class Fleet:
         environment: Mapping[str, str] | None = None,
         url: str | None = None,
     ) -> None:
-        """Start a worker, wait until all its processes are there, and let them run some jobs.
+        """Start a worker, wait until all its processes are live, and let them run warm-up jobs.
 
         Args:
             processes: Worker processes under its supervisor.
             concurrency: Jobs that all of them together run at once.
-            arguments: More words of their command lines.
-            environment: More variables of theirs.
-            url: Another way to the server.
+            warm_up: How many jobs to run first; 0 for none.
+            arguments: More command-line arguments.
+            environment: More environment variables.
+            url: Another URL of the same server.
 
         Raises:
-            MeasurementSpoilt: One ended, or a job failed.
+            MeasurementSpoilt: A worker exited, or a job failed.
         """
         log = self._folder / f"worker-{len(self.workers)}"
         with log.open("wb") as stderr:
             process = subprocess.Popen(
                 [
-                    *(*_ENDING_WITH_PARENT, *WORKER_COMMAND, "-q", QUEUE, "-c", str(concurrency)),
+                    *(*_DIE_WITH_PARENT, *WORKER_COMMAND, "-q", QUEUE, "-c", str(concurrency)),
                     *("--processes", str(processes), *WORKER_OPTIONS, *arguments),
                 ],
                 env=self.environment(url) | dict(environment or {}),
@@ -166,27 +173,27 @@ class Fleet:
                 start_new_session=True,
             )
         self.workers.append(WorkerProcess(process, processes, log))
-        there = sum(worker.processes for worker in self.workers)
-        self.until(self._live_workers, lambda live: live == there, "the worker to be there")
+        expected = sum(worker.processes for worker in self.workers)
+        self.until(self._live_workers, lambda live: live == expected, "the worker to be live")
         if warm_up:
             jobs = self.enqueue([TRUE] * warm_up)
             self.wait_until_drained()
             self.check(jobs)
 
     def environment(self, url: str | None = None) -> dict[str, str]:
-        """For a process that is to use this broker and namespace."""
+        """The environment of a process that is to use this broker and namespace."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ONESHOT_")}
         return kept | {"ONESHOT_QUEUE_URL": url or self.url, "ONESHOT_QUEUE_NAMESPACE": self.settings.namespace}
 
     def stop_workers(self) -> None:
-        """End all workers."""
+        """Stop all workers."""
         with ExitStack() as ends:
             while self.workers:
                 ends.callback(self.workers.pop().stop)
 
     @contextmanager
     def frozen_workers(self) -> Iterator[None]:
-        """Hold the workers still, so that a queue fills up; they go on where they stood."""
+        """Suspend the worker processes inside the context, so that the queue fills up."""
         pids = [pid for worker in self.workers for pid in worker.worker_pids]
         try:
             for pid in pids:
@@ -203,31 +210,31 @@ class Fleet:
         Raises:
             MeasurementSpoilt: One was refused.
         """
-        return accepted(self.queue.enqueue_many(commands))
+        return accepted_jobs(self.queue.enqueue_many(commands))
 
     def interrupt(self, jobs: Sequence[SyncJob], *, grace: float | None = None) -> None:
-        """Interrupt jobs that run, and wait for their ends.
+        """Interrupt running jobs, and wait until they have ended.
 
         Raises:
-            MeasurementSpoilt: One ended otherwise.
+            MeasurementSpoilt: One ended differently.
         """
         for report in self.queue.interrupt([job.id for job in jobs], grace=grace):
             if report.state is not JobState.INTERRUPTED:
-                raise MeasurementSpoilt(f"an interrupted job ended {report.state}")
+                raise MeasurementSpoilt(f"an interrupted job ended as {report.state}")
 
     def unfinished(self) -> int:
-        """How many jobs wait or run; one round trip of the cheapest kind."""
+        """How many jobs wait or run. Costs one round trip with a constant-time command."""
         return self.server.run(plain("XLEN", self.keys.ready(Priority.NORMAL), read=int))
 
     def wait_until_drained(self) -> float:
-        """Wait until no job waits or runs; returns when that was seen, by ``time.perf_counter``.
+        """Wait until no job waits or runs, and return the time by ``time.perf_counter``.
 
         Raises:
-            MeasurementSpoilt: A worker ended, or nothing moves.
+            MeasurementSpoilt: A worker exited, or the queue is stuck.
         """
         left, moved_at = self.unfinished(), time.perf_counter()
         while left:
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_S)
             before, left = left, self.unfinished()
             now = time.perf_counter()
             if left != before:
@@ -235,40 +242,43 @@ class Fleet:
             elif now - moved_at > 1:
                 self._check_workers()
                 if now - moved_at > STALLED_S:
-                    raise MeasurementSpoilt(f"{left} jobs are left, and none has ended for {STALLED_S:g} s")
+                    raise MeasurementSpoilt(f"{left} jobs are unfinished, and none has ended for {STALLED_S:g} s")
         drained_at = time.perf_counter()
         self._check_workers()
         return drained_at
 
-    def until(self, observe: Callable[[], T], is_it: Callable[[T], object], what: str) -> T:
-        """Look until it is so, and return what was seen then.
+    def until(self, observe: Callable[[], T], is_done: Callable[[T], object], what: str) -> T:
+        """Poll ``observe`` until ``is_done`` accepts its value, and return that value.
+
+        Args:
+            what: What is awaited, for the error.
 
         Raises:
-            MeasurementSpoilt: It was not within a minute, or a worker ended.
+            MeasurementSpoilt: That did not happen within a minute, or a worker exited.
         """
         deadline = time.monotonic() + STALLED_S
-        while not is_it(seen := observe()):
+        while not is_done(seen := observe()):
             self._check_workers()
             if time.monotonic() > deadline:
                 raise MeasurementSpoilt(f"waited {STALLED_S:g} s for {what}; last seen: {seen!r}")
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_S)
         return seen
 
     def check(self, jobs: Sequence[SyncJob], state: JobState = JobState.COMPLETED, *, output_bytes: int = 0) -> None:
-        """Read back how every job ended.
+        """Check every job's stored result.
 
         Raises:
-            MeasurementSpoilt: One did not end in ``state``, or wrote another amount.
+            MeasurementSpoilt: One did not end in ``state``, or wrote a different number of bytes.
         """
         expected = (str(state), str(output_bytes or ""))
         found = Counter(
             (state or "no such job", written or "") for state, written in self.fields(jobs, "state", "bytes")
         )
         if set(found) - {expected}:
-            raise MeasurementSpoilt(f"{len(jobs)} jobs should have ended as {expected}, but these did: {dict(found)}")
+            raise MeasurementSpoilt(f"{len(jobs)} jobs should have ended as {expected}, but ended as: {dict(found)}")
 
     def fields(self, jobs: Sequence[SyncJob], *names: str) -> list[list[str | None]]:
-        """Some fields of many jobs."""
+        """Read fields of many jobs: a row for each job, with ``None`` for a missing field."""
 
         def read(reply: Any) -> list[str | None]:
             return [None if value is None else text(value) for value in reply]
@@ -276,10 +286,10 @@ class Fleet:
         return self.server.run_many([plain("HMGET", self.keys.job(job.id), *names, read=read) for job in jobs])
 
     def cpu(self) -> CpuUse:
-        """What all have used so far."""
+        """The CPU that workers, commands and the broker have used so far."""
         used = [cpu_s(pid) for worker in self.workers for pid in worker.worker_pids]
-        said = self.server.run(server_words("cpu"))
-        server = float(said.get("used_cpu_user", "0")) + float(said.get("used_cpu_sys", "0"))
+        info = self.server.run(server_words("cpu"))
+        server = float(info.get("used_cpu_user", "0")) + float(info.get("used_cpu_sys", "0"))
         return CpuUse(sum(own for own, _ in used), sum(children for _, children in used), server)
 
     def _live_workers(self) -> int:
@@ -291,19 +301,20 @@ class Fleet:
             worker.check_alive()
 
 
-Place = Callable[[], AbstractContextManager[Fleet]]
-"""Makes a fresh fleet, without workers, for one measurement."""
+FleetFactory = Callable[[], AbstractContextManager[Fleet]]
+"""Opens a fresh fleet, without workers, for one measurement."""
 
 
 @contextmanager
-def a_fleet_at(url: str, namespace: str | None = None) -> Iterator[Fleet]:
-    """Settle on a broker; the workers and all keys of the namespace are gone afterwards.
+def open_fleet(url: str, namespace: str | None = None) -> Iterator[Fleet]:
+    """Open a fleet on a broker. At the end, its workers and all keys of its namespace are removed.
 
     Args:
-        namespace: One that nobody else has; drawn if not given.
+        url: The broker's URL.
+        namespace: One that nothing else uses; by default a random one.
 
     Raises:
-        BrokerError: The broker is out of reach or refuses.
+        BrokerError: The broker cannot be reached or refuses.
     """
     own = Settings(url=url, namespace=namespace or f"bench-{secrets.token_hex(4)}")
     connection = SyncConnection(url)
@@ -319,13 +330,13 @@ def a_fleet_at(url: str, namespace: str | None = None) -> Iterator[Fleet]:
                 try:
                     fleet.stop_workers()
                 finally:
-                    with suppress(BrokerError):  # it has been told, or will be, by whoever needs the broker
+                    with suppress(BrokerError):  # the next call that needs the broker reports it
                         _erase(fleet)
     finally:
         connection.close()
 
 
-def accepted(answers: Sequence[object]) -> list[SyncJob]:
+def accepted_jobs(answers: Sequence[object]) -> list[SyncJob]:
     """The jobs that ``SyncQueue.enqueue_many`` stored.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The machine and the server that a benchmark ran on."""
+"""The facts about the machine and the server that are printed with a benchmark."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oneshot_queue.store.transport.connection import SyncConnection
 
 
 def machine_facts(url: str) -> Mapping[str, str]:
-    """Where it was measured, and how busy that was before."""
+    """CPUs, load before the benchmark, and versions, by name; ``Redis: unknown`` if the user may not ask."""
     found = {
         "CPUs": str(len(os.sched_getaffinity(0))),
         "load": " ".join(f"{each:.2f}" for each in os.getloadavg()),
@@ -21,10 +21,10 @@ def machine_facts(url: str) -> Mapping[str, str]:
     }
     connection = SyncConnection(url)
     try:
-        said = connection.run(server_words("server")) | connection.run(server_words("persistence"))
-        found["Redis"] = said.get("redis_version", "unknown")
+        info = connection.run(server_words("server")) | connection.run(server_words("persistence"))
+        found["Redis"] = info.get("redis_version", "unknown")
         found["AOF"] = "off"
-        if said.get("aof_enabled") == "1":
+        if info.get("aof_enabled") == "1":
             found["AOF"] = connection.run(server_setting("appendfsync")) or "on"
     except BrokerRefused:
         found.setdefault("Redis", "unknown")

@@ -1,4 +1,4 @@
-"""Measure what was asked for, family by family, near the broker and far from it."""
+"""Runs the requested families of measurements, near the broker and with added latency."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 
 from oneshot_queue.bench import enqueueing, interrupts, latency, memory, output, recovery, throughput
 from oneshot_queue.bench.figures import Line
-from oneshot_queue.bench.fleet import Place, a_fleet_at
+from oneshot_queue.bench.fleet import FleetFactory, open_fleet
 from oneshot_queue.bench.proxy import delayed
 from oneshot_queue.bench.sizes import Sizes
 
-Family = Callable[[Place, Sizes], Iterable[Line]]
+Family = Callable[[FleetFactory, Sizes], Iterable[Line]]
 
 FAMILIES: Final[dict[str, Family]] = {
     "throughput": throughput.measure,
@@ -25,15 +25,17 @@ FAMILIES: Final[dict[str, Family]] = {
     "memory": memory.measure,
 }
 ONLY_NEAR: Final = ("memory",)
-"""No distance changes them."""
+"""Families that latency does not affect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What one family gave.
+    """The measured values of one family.
 
     Attributes:
-        rtt_s: How much longer each round trip to the broker took than it does by itself, in seconds.
+        family: Its name.
+        rtt_s: Latency that was added to each round trip to the broker, in seconds.
+        lines: The measured values.
     """
 
     family: str
@@ -42,27 +44,30 @@ class Section:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """The heading above its table."""
         return self.family if not self.rtt_s else f"{self.family}, each round trip {self.rtt_s * 1e3:g} ms longer"
 
     def as_json(self) -> list[dict[str, object]]:
-        """For programs."""
+        """Its values as JSON."""
         return [line.as_json(self.family) | {"rtt_ms": self.rtt_s * 1e3} for line in self.lines]
 
 
 def measured(url: str, families: Sequence[str], rtts_s: Sequence[float], sizes: Sizes) -> Iterator[Section]:
-    """Measure on a broker, in namespaces that are gone afterwards.
+    """Measure on a broker, in namespaces that are removed at the end.
 
     Args:
-        url: The broker's.
-        families: Which of ``FAMILIES``.
-        rtts_s: What round trips are to take longer, in seconds, one after another, the shortest first.
-        sizes: How much of everything.
+        url: The broker's URL.
+        families: Names of ``FAMILIES``.
+        rtts_s: Latencies to add to each round trip, in seconds; each family is measured with each of them.
+        sizes: How much to measure.
+
+    Yields:
+        For each family, a section for each latency, the lowest first.
 
     Raises:
-        MeasurementSpoilt: What was measured is not what should have been.
-        BrokerError: The broker is out of reach or refuses.
-        ValueError: There is no way to be far from a broker of this kind.
+        MeasurementSpoilt: A job ended differently than expected, a worker died, or the queue is stuck.
+        BrokerError: The broker cannot be reached or refuses.
+        ValueError: Latency cannot be added to a broker of this kind.
     """
     for family in families:
         near: Sequence[Line] = ()
@@ -71,7 +76,7 @@ def measured(url: str, families: Sequence[str], rtts_s: Sequence[float], sizes: 
                 continue
             lines = list(_at_distance(url, family, rtt_s, sizes))
             if rtt_s:
-                # The marks are for a broker that is near.
+                # The targets apply to a broker nearby.
                 yield Section(family, rtt_s, [*(replace(line, target=None) for line in lines), *_compared(near, lines)])
             else:
                 near = lines
@@ -80,15 +85,15 @@ def measured(url: str, families: Sequence[str], rtts_s: Sequence[float], sizes: 
 
 def _at_distance(url: str, family: str, rtt_s: float, sizes: Sizes) -> Iterator[Line]:
     if not rtt_s:
-        yield from FAMILIES[family](partial(a_fleet_at, url), sizes)
+        yield from FAMILIES[family](partial(open_fleet, url), sizes)
         return
     with delayed(url, rtt_s) as longer_way:
-        yield from FAMILIES[family](partial(a_fleet_at, longer_way), sizes)
+        yield from FAMILIES[family](partial(open_fleet, longer_way), sizes)
 
 
 def _compared(near: Sequence[Line], far: Sequence[Line]) -> Iterator[Line]:
     values = {line.name: line.value for line in near if line.unit == throughput.UNIT}
     for line in far:
-        if line.unit == throughput.UNIT and line.name in values and line.name in throughput.AFAR_TARGETS:
+        if line.unit == throughput.UNIT and line.name in values and line.name in throughput.FAR_TARGETS:
             ratio = line.value / values[line.name]
-            yield Line(line.name, ratio, "of that without", target=throughput.AFAR_TARGETS[line.name])
+            yield Line(line.name, ratio, "of the rate nearby", target=throughput.FAR_TARGETS[line.name])

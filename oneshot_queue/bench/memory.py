@@ -1,6 +1,6 @@
-"""What a worker and Redis need for each job. 1 MB is 1,000,000 bytes here, 1 KB is 1,000.
+"""How much memory workers and Redis need per job. 1 MB is 1,000,000 bytes here, 1 KB is 1,000.
 
-Redis tells how much it uses for all it has: what others store meanwhile is counted too.
+Redis reports only its total memory, so what other clients store meanwhile is counted too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from oneshot_queue.bench.figures import Line, Target
-from oneshot_queue.bench.fleet import Fleet, Place
+from oneshot_queue.bench.fleet import Fleet, FleetFactory
 from oneshot_queue.bench.procfs import rss_bytes
 from oneshot_queue.bench.sizes import Sizes
 from oneshot_queue.store.checkup import server_words
@@ -24,11 +24,11 @@ SLOTS: Final = 4
 SETTLED_S: Final = 0.2
 
 
-def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
-    """First a worker's memory, then that of Redis."""
-    with place() as fleet:
+def measure(new_fleet: FleetFactory, sizes: Sizes) -> Iterator[Line]:
+    """Measure the memory of a worker, then that of Redis."""
+    with new_fleet() as fleet:
         yield from _worker(fleet, sizes)
-    with place() as fleet:
+    with new_fleet() as fleet:
         yield from _server(fleet, sizes)
 
 
@@ -38,7 +38,7 @@ def _worker(fleet: Fleet, sizes: Sizes) -> Iterator[Line]:
     (worker_pid,) = worker.worker_pids
     idle_mb = rss_bytes(worker_pid) / 1e6
     jobs = fleet.enqueue([("/bin/sleep", "300")] * sizes.running)
-    # A process id in the record: started, and nothing of the start is left to do.
+    # Once the record has the process id, the start of the job is complete.
     fleet.until(
         lambda: sum(pid is not None for (pid,) in fleet.fields(jobs, "pid")),
         lambda started: started == len(jobs),
@@ -50,12 +50,12 @@ def _worker(fleet: Fleet, sizes: Sizes) -> Iterator[Line]:
     yield Line("worker, RSS at 0 running jobs", idle_mb, "MB", target=WORKER_TARGET)
     yield Line(f"worker, RSS at {sizes.running} running jobs", busy_mb, "MB")
     each_kb = (busy_mb - idle_mb) / sizes.running * 1e3
-    yield Line("worker, RSS for each running job", each_kb, "KB/job", target=RUNNING_TARGET)
+    yield Line("worker, RSS per running job", each_kb, "KB/job", target=RUNNING_TARGET)
     yield Line("supervisor, RSS", supervisor_mb, "MB")
 
 
 def _server(fleet: Fleet, sizes: Sizes) -> Iterator[Line]:
-    # Scripts, the stream's group and the indexes are there before anything is counted.
+    # The warm-up loads the scripts and creates the stream's group and the indexes, so that they are not counted.
     fleet.start_worker(1, concurrency=SLOTS, warm_up=sizes.warm_up)
     fleet.stop_workers()
     before = _used_memory(fleet)
@@ -66,13 +66,13 @@ def _server(fleet: Fleet, sizes: Sizes) -> Iterator[Line]:
     fleet.stop_workers()
     finished = _used_memory(fleet)
     fleet.check(jobs, output_bytes=OUTPUT_BYTES)
-    yield Line("Redis, for each queued job", (queued - before) / len(jobs), "B/job", target=QUEUED_TARGET)
-    name = f"Redis, for each finished job with {OUTPUT_BYTES} B of output"
+    yield Line("Redis, per queued job", (queued - before) / len(jobs), "B/job", target=QUEUED_TARGET)
+    name = f"Redis, per finished job with {OUTPUT_BYTES} B of output"
     yield Line(name, (finished - before) / len(jobs), "B/job", target=FINISHED_TARGET)
 
 
 def _used_memory(fleet: Fleet) -> int:
-    """Once buffers are empty and tables have been resized."""
+    """The memory that Redis uses, in bytes, once buffers are empty and tables have been resized."""
 
     def used() -> int:
         return int(fleet.server.run(server_words("memory"))["used_memory"])

@@ -1,4 +1,4 @@
-"""What a process has used so far, and its children, by ``/proc``."""
+"""The CPU time, memory and children of a process, read from ``/proc``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_s(pid: int) -> tuple[float, float]:
-    """Seconds of CPU: what a process itself has used, and what its children had used that it waited for."""
+    """Seconds of CPU time: of the process itself, and of its children whose exit it has collected."""
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     own, own_system, children, children_system = map(int, words[11:15])
     return (own + own_system) / _TICKS_PER_S, (children + children_system) / _TICKS_PER_S
 
 
 def rss_bytes(pid: int, *, peak: bool = False) -> int:
-    """Memory of a process that is in RAM now, or was at its peak."""
+    """Resident memory of a process in bytes: now, or at its peak."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:" if peak else "VmRSS:"):
             return int(line.split()[1]) * 1024
@@ -25,7 +25,7 @@ def rss_bytes(pid: int, *, peak: bool = False) -> int:
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that its main thread has started and that are not reaped; none if it is gone."""
+    """The children of a process's main thread that have not been reaped; none if the process is gone."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):

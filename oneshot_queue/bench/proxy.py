@@ -1,4 +1,4 @@
-"""A way to the broker that takes its time, as if the broker were far away: what is measured through it waits."""
+"""A proxy that adds latency, as if the broker were far away."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ from urllib.parse import urlsplit, urlunsplit
 import anyio
 
 _CHUNK: Final = 65_536
-_OnItsWay = asyncio.Queue[tuple[float, bytes]]
-"""Bytes, and when they are due; empty at the end."""
+_InFlight = asyncio.Queue[tuple[float, bytes]]
+"""Bytes and when they are due; empty bytes mark the end."""
 
-_MOST_CHUNKS: Final = 256
-"""On their way at once: far more than there are in a few milliseconds."""
+_MAX_CHUNKS: Final = 256
+"""Chunks in flight: far more than arrive within a few milliseconds."""
 _REDIS_PORT: Final = 6379
 _HERE: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a broker listens: a socket's path, or a host and a port."""
+    """The address of a broker.
+
+    Attributes:
+        path: The path of its unix socket; ``None`` for TCP.
+        host: Its host, for TCP.
+        port: Its port, for TCP.
+    """
 
     path: str | None
     host: str
@@ -35,14 +41,14 @@ class Address:
 
 @contextlib.contextmanager
 def delayed(url: str, rtt_s: float) -> Iterator[str]:
-    """Open such a way; the URL of it. Each direction holds every byte back for half the round-trip time.
+    """Run a proxy, and yield the URL that leads through it. Each direction delays every byte by half of ``rtt_s``.
 
     Args:
         url: ``redis://`` or ``unix://``.
-        rtt_s: What a round trip takes longer, in seconds.
+        rtt_s: Latency to add to each round trip, in seconds.
 
     Raises:
-        ValueError: It is another kind of broker, one that answers with addresses, or over TLS.
+        ValueError: The URL is of another kind: a cluster or sentinels, which announce addresses, or TLS.
     """
     proxy = _Proxy(_address_of(url), rtt_s / 2)
     thread = threading.Thread(target=proxy.run, daemon=True)
@@ -55,11 +61,11 @@ def delayed(url: str, rtt_s: float) -> Iterator[str]:
 
 
 class _Proxy:
-    """Passes on what comes, later; in a thread of its own.
+    """Forwards bytes with a delay, in a thread of its own.
 
-    It waits by ``select``, which counts microseconds: ``epoll`` counts milliseconds, which is as long as the delay.
-    What it costs is taken from whoever measures and, where there are few processors, from the workers: the broker looks
-    rather farther away than it is said to be.
+    It uses ``select``, which has microsecond resolution; that of ``epoll`` is a millisecond, as long as the delay. The
+    CPU time of the proxy is taken from the benchmark and, on few cores, from the workers, so the broker appears
+    somewhat farther away than requested.
     """
 
     def __init__(self, address: Address, delay_s: float) -> None:
@@ -71,19 +77,19 @@ class _Proxy:
         self.port: int = self._listener.getsockname()[1]
 
     def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until ``stop`` is called."""
         with contextlib.closing(self._loop):
             self._loop.run_until_complete(self._serve())
 
     def stop(self) -> None:
-        """Let ``run`` return; from another thread."""
+        """Make ``run`` return. Call it from another thread."""
         self._loop.call_soon_threadsafe(self._stopped.set)
 
     async def _serve(self) -> None:
         async with anyio.create_task_group() as connections:
 
             def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                # No coroutine: of those, Python 3.11 prints a traceback when they are cancelled.
+                # Not a coroutine: Python 3.11 prints a traceback when such a coroutine is cancelled.
                 connections.start_soon(self._connect, reader, writer)
 
             server = await asyncio.start_server(connect, sock=self._listener)
@@ -96,34 +102,34 @@ class _Proxy:
             try:
                 theirs, ours = await self._reach()
             except OSError:
-                return  # It looks as if nobody listened.
+                return  # To the client, this looks as if nothing listened.
             with contextlib.closing(ours):
-                await self._pass_on((reader, ours), (theirs, writer))
+                await self._forward((reader, ours), (theirs, writer))
 
-    async def _pass_on(self, *ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+    async def _forward(self, *directions: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
         try:
             async with anyio.create_task_group() as pumps:
-                for source, target in ways:
-                    on_its_way: _OnItsWay = asyncio.Queue(_MOST_CHUNKS)
-                    pumps.start_soon(self._take, source, on_its_way)
-                    pumps.start_soon(self._deliver, on_its_way, target)
+                for source, target in directions:
+                    in_flight: _InFlight = asyncio.Queue(_MAX_CHUNKS)
+                    pumps.start_soon(self._receive, source, in_flight)
+                    pumps.start_soon(self._deliver, in_flight, target)
         except* OSError:
-            pass  # One end has hung up: so does the other.
+            pass  # One side has closed its connection; the other one is closed too.
 
     async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._address.path is not None:
             return await asyncio.open_unix_connection(self._address.path)
         return await asyncio.open_connection(self._address.host, self._address.port)
 
-    async def _take(self, source: asyncio.StreamReader, on_its_way: _OnItsWay) -> None:
+    async def _receive(self, source: asyncio.StreamReader, in_flight: _InFlight) -> None:
         data = b"-"
         while data:
             data = await source.read(_CHUNK)
-            await on_its_way.put((self._loop.time() + self._delay_s, data))
+            await in_flight.put((self._loop.time() + self._delay_s, data))
 
-    async def _deliver(self, on_its_way: _OnItsWay, target: asyncio.StreamWriter) -> None:
+    async def _deliver(self, in_flight: _InFlight, target: asyncio.StreamWriter) -> None:
         while True:
-            due, data = await on_its_way.get()
+            due, data = await in_flight.get()
             await asyncio.sleep(due - self._loop.time())
             if not data:
                 target.write_eof()
@@ -138,11 +144,11 @@ def _address_of(url: str) -> Address:
         return Address(parts.path, "", 0)
     if parts.scheme == "redis":
         return Address(None, parts.hostname or _HERE, parts.port or _REDIS_PORT)
-    raise ValueError(f"a {parts.scheme}:// broker cannot be measured from afar; redis:// and unix:// can")
+    raise ValueError(f"latency cannot be added to a {parts.scheme}:// broker, only to redis:// and unix://")
 
 
 def _through(url: str, port: int) -> str:
-    # The same but for the address: user, password, database and options stay.
+    # Only the address changes: user, password, database and options stay.
     parts = urlsplit(url)
     login, at, _ = parts.netloc.rpartition("@")
     path = "" if parts.scheme == "unix" else parts.path

@@ -1,4 +1,4 @@
-"""How much of everything is measured."""
+"""How much is measured: numbers of rounds, jobs and samples."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ class Sizes:
     """Numbers of rounds, jobs and samples.
 
     Attributes:
-        rounds: Times that whatever takes turns gets its turn.
+        rounds: Rounds of measurements that take turns.
         commands: Commands of one throughput measurement.
-        warm_up: Jobs that workers run before a clock starts.
+        warm_up: Jobs that workers run before the clock starts.
         enqueued: Jobs of one ``enqueue_many``.
         enqueues: Samples of a single ``enqueue``, and of a bare round trip.
         results: Samples from ``enqueue`` to the result.
-        lines: Samples of lines that are followed.
-        interrupts: Samples from ``interrupt`` to the death of the group.
+        lines: Samples of followed lines of output.
+        interrupts: Samples from ``interrupt`` to the exit of the process group.
         running: Jobs that run at once while a worker's memory is read.
         stored: Jobs in Redis while its memory is read.
         kills: Workers that are killed.

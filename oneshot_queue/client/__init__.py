@@ -1,14 +1,18 @@
-"""How apps and people talk to a queue.
+"""The client library: how applications and the command line talk to a queue.
 
-Every verb (enqueue, wait, interrupt, …) is a generator that yields what it wants to know and is sent the answers; it
-does no I/O. ``driving`` carries the effects out, once for asyncio and once blocking, so ``Queue`` and ``SyncQueue``
-have the same verbs and no logic is written twice::
+Each verb (enqueue, wait, interrupt, …) is a generator that does no I/O: it yields effects and is sent their results.
+A driver performs the effects, once for asyncio and once blocking. ``Queue`` and ``SyncQueue`` therefore have the same
+verbs, and no logic is written twice::
 
-    Queue, SyncQueue      aio, blocking           the verbs by name, typed
+    async_queue  sync_queue        Queue and Job, SyncQueue and SyncJob: the public, typed API
           |
-    AsyncDriver, SyncDriver   driving             carry out Ask, Hear, Pause
+       drivers                     perform the effects: run calls, listen, sleep
           |
-    submitting finding watching reading doctor    what each verb means
+    verbs/  doctor/                what each verb does
           |
-    oneshot_queue.store                           what to say to Redis
+    effects  presences  attention  the effects; live workers; the notice that no worker attends a job
+          |
+    oneshot_queue.store            the calls to Redis
+
+``options`` holds what a job and a queue can be given.
 """

@@ -1,4 +1,4 @@
-"""``Queue``: the verbs for asyncio."""
+"""``Queue`` and ``Job``: the client for asyncio."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from datetime import datetime
 from typing import Self, Unpack
 
 from oneshot_queue.client.attention import OnUnattended
-from oneshot_queue.client.doctor.examining import examine
+from oneshot_queue.client.doctor.examining import examine_broker
 from oneshot_queue.client.doctor.findings import Finding
 from oneshot_queue.client.drivers import AsyncDriver
 from oneshot_queue.client.effects import Context
 from oneshot_queue.client.options import JobOptions, checked_queue, checked_when, context_for, spec_of
-from oneshot_queue.client.verbs import ls
-from oneshot_queue.client.verbs.enqueue import enqueue, enqueue_many
-from oneshot_queue.client.verbs.get import at_queue, find, record
-from oneshot_queue.client.verbs.interrupt import InterruptReport, confirmed, interrupt
+from oneshot_queue.client.verbs.enqueue import enqueue_job, enqueue_jobs
+from oneshot_queue.client.verbs.get import find_job, read_record
+from oneshot_queue.client.verbs.interrupt import InterruptReport, interrupt_jobs, require_confirmation
 from oneshot_queue.client.verbs.logs import OutputChunk, read_output
-from oneshot_queue.client.verbs.queues import all_queues, sign_of_life
-from oneshot_queue.client.verbs.retry import retry
-from oneshot_queue.client.verbs.wait import wait
-from oneshot_queue.client.verbs.workers import live_workers
+from oneshot_queue.client.verbs.ls import list_jobs, list_unfinished
+from oneshot_queue.client.verbs.ping import ping_broker
+from oneshot_queue.client.verbs.queues import list_queues
+from oneshot_queue.client.verbs.retry import retry_job
+from oneshot_queue.client.verbs.wait import wait_for_result
+from oneshot_queue.client.verbs.workers import list_workers
 from oneshot_queue.errors import InvalidJob, InvalidSetting
 from oneshot_queue.jobs import JobRecord
 from oneshot_queue.outcomes import Outcome
@@ -45,13 +46,14 @@ class Queue:
             outcome = await job.wait()
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``; by default what ``ONESHOT_QUEUE_URL`` says.
-        queue: Its name.
-        settings: Limits; by default what ``ONESHOT_QUEUE_…`` say.
+        url: The broker's URL: ``redis://``, ``rediss://``, ``unix://``, ``redis+cluster://`` or ``redis+sentinel://``.
+            The default is ``ONESHOT_QUEUE_URL``.
+        queue: The queue's name.
+        settings: Limits and retention; by default read from the environment variables ``ONESHOT_QUEUE_…``.
 
     Raises:
-        BrokerNotConfigured: There is no URL.
-        InvalidSetting: A name or a setting makes no sense.
+        BrokerNotConfigured: No URL is given, and ``ONESHOT_QUEUE_URL`` is not set.
+        InvalidSetting: The queue's name or a setting is invalid.
     """
 
     def __init__(self, url: str | None = None, *, queue: str = "default", settings: Settings | None = None) -> None:
@@ -60,7 +62,13 @@ class Queue:
 
     @classmethod
     def local(cls, *, queue: str = "default", settings: Settings | None = None) -> Self:
-        """The queue on this user's own local broker, which is started if it does not run."""
+        """Open a queue on this user's local broker, and start that broker if it is not running.
+
+        Raises:
+            BrokerRefused: The broker's directory is not private, or no installed server can open its data.
+            BrokerUnreachable: The broker did not start, or does not answer.
+            InvalidSetting: The queue's name or a setting is invalid.
+        """
         from oneshot_queue.local_broker import ensure_running
 
         return cls(ensure_running().url, queue=queue, settings=settings)
@@ -91,42 +99,57 @@ class Queue:
         expires: float | None = None,
         **options: Unpack[JobOptions],
     ) -> Job:
-        """Store a job; once this returns, it is not lost.
+        """Store a job. When this returns, the broker holds the job.
 
         Args:
-            id: Makes the call idempotent: the same id twice in one queue is one job.
-            delay: Seconds from now before which it is not started.
-            at: The instant before which it is not started, with its time zone; instead of ``delay``.
-            expires: Seconds from now after which it is not started any more, but FAILED, ``expired``.
+            command: The program and its arguments, or a complete ``JobSpec``.
+            id: An id of your own, which makes the call idempotent: enqueueing it again in this queue creates no second
+                job and returns the existing one.
+            delay: Do not start the job before this many seconds from now.
+            at: Do not start the job before this time; a ``datetime`` with a time zone. Excludes ``delay``.
+            expires: If the job has not started this many seconds from now, it becomes FAILED with cause ``expired``.
+            options: How to run the command; see ``JobSpec``.
 
         Raises:
-            InvalidJob: A field makes no sense; nothing was stored.
-            QueueFull: The queue, or the memory of the server, is at its limit; nothing was stored.
-            BrokerError: The broker is out of reach or refuses.
+            InvalidJob: A field is invalid; nothing was stored.
+            QueueFull: The queue or the server's memory is at its limit; nothing was stored.
+            BrokerError: The broker cannot be reached or refuses. After a lost connection the job may have been stored;
+                pass an ``id`` to retry safely.
         """
         when = checked_when(delay, at, expires, now_ms=self._context.clock.now_ms())
-        job_id, created = await self._driver.do(enqueue(self._context, spec_of(command, options), id, when))
+        job_id, created = await self._driver.do(enqueue_job(self._context, spec_of(command, options), id, when))
         job = Job(self._driver, self._context, job_id, created)
         return job if created else await job.refresh()
 
     async def enqueue_many(self, jobs: Sequence[Sequence[str | bytes] | JobSpec]) -> builtins.list[Job | InvalidJob]:
-        """Store many jobs, pipelined; in the place of an invalid one stands why it was refused.
+        """Store many jobs, pipelined. Invalid ones are not stored and do not affect the others.
+
+        Returns:
+            In the same order, a handle for each job, or the ``InvalidJob`` that says why it was refused.
 
         Raises:
             QueueFull: The limit was reached; the jobs before it are stored.
+            BrokerError: The broker cannot be reached or refuses; some of the jobs may have been stored.
         """
-        ids = await self._driver.do(enqueue_many(self._context, jobs))
+        ids = await self._driver.do(enqueue_jobs(self._context, jobs))
         return [each if isinstance(each, InvalidJob) else Job(self._driver, self._context, each) for each in ids]
 
     async def get(self, id: str, *, queue: str | None = None) -> Job:
-        """Find a job by its id or a unique prefix of it, in this queue or the one named first, then in all.
+        """Find a job by its id, or by a unique prefix of at least 4 characters.
+
+        Args:
+            id: The id or prefix.
+            queue: The queue to search first, by default this one; then all others are searched.
 
         Raises:
-            InvalidSetting: That is no name of a queue.
-            JobNotFound, AmbiguousJobId: No job fits, or several do.
+            InvalidSetting: ``queue`` is not a valid name.
+            JobNotFound: No job matches.
+            AmbiguousJobId: Several jobs match the prefix.
+            MalformedData: The job's record cannot be parsed.
+            BrokerError: The broker cannot be reached or refuses.
         """
-        first = self._context if queue is None else at_queue(self._context, checked_queue(queue))
-        context, job_id = await self._driver.do(find(first, id))
+        first = self._context if queue is None else self._context.for_queue(checked_queue(queue))
+        context, job_id = await self._driver.do(find_job(first, id))
         return await Job(self._driver, context, job_id).refresh()
 
     async def list(
@@ -137,22 +160,39 @@ class Queue:
         limit: int = 50,
         everywhere: bool = False,
     ) -> builtins.list[Job]:
-        """Jobs of this queue, or of all, newest change first."""
+        """List jobs, most recently changed first. Jobs whose records are damaged are left out.
+
+        Args:
+            state: Only jobs in this state, or in one of these; by default in any.
+            labels: Only jobs that have all of these labels.
+            limit: At most this many jobs.
+            everywhere: List the jobs of all queues, not only of this one.
+
+        Raises:
+            ValueError: There is no such state.
+            BrokerError: The broker cannot be reached or refuses.
+        """
         states = [JobState(state)] if isinstance(state, str) else [JobState(each) for each in state]
-        verb = ls.list_jobs(self._context, states=states, labels=labels, limit=limit, everywhere=everywhere)
+        verb = list_jobs(self._context, states=states, labels=labels, limit=limit, everywhere=everywhere)
         return [
-            Job(self._driver, at_queue(self._context, each.queue), each.id, record=each)
+            Job(self._driver, self._context.for_queue(each.queue), each.id, record=each)
             for each in await self._driver.do(verb)
         ]
 
     async def retry(self, id: str) -> Job:
-        """Enqueue a new job of the same spec as an earlier one, in the earlier one's queue.
+        """Run a job again: enqueue a new job of the same spec, in the queue of the old one.
+
+        Args:
+            id: The old job's id, or a unique prefix of at least 4 characters.
 
         Raises:
-            JobNotFound, AmbiguousJobId: No job fits, or several do.
-            QueueFull: The queue is at its limit; nothing was stored.
+            JobNotFound: No job matches, or its spec is gone.
+            AmbiguousJobId: Several jobs match the prefix.
+            MalformedData: The job's spec cannot be parsed.
+            QueueFull: The queue or the server's memory is at its limit; nothing was stored.
+            BrokerError: The broker cannot be reached or refuses.
         """
-        context, job_id = await self._driver.do(retry(self._context, id))
+        context, job_id = await self._driver.do(retry_job(self._context, id))
         return Job(self._driver, context, job_id)
 
     async def interrupt(
@@ -164,51 +204,70 @@ class Queue:
         confirm: bool = True,
         timeout: float | None = None,
     ) -> builtins.list[InterruptReport]:
-        """Interrupt jobs of this queue by their whole ids; each outcome is a value. See ``Job.interrupt``."""
-        verb = interrupt(self._context, ids, grace=grace, reason=reason, confirm=confirm, timeout=timeout)
+        """Interrupt several jobs of this queue at once. No result raises; see ``Job.interrupt`` for one job.
+
+        Args:
+            ids: Full ids.
+            grace: Seconds between SIGTERM and SIGKILL; 0 kills at once. The default is each job's own.
+            reason: A text for people, stored with the job.
+            confirm: Wait until the jobs have ended. If false, the result for a running job is ``recorded``.
+            timeout: Seconds to wait; by default the longest grace period plus 20 seconds.
+
+        Returns:
+            A report for each id, in the same order.
+
+        Raises:
+            InvalidSetting: The grace is invalid; nothing was written.
+            BrokerError: The broker cannot be reached or refuses.
+        """
+        verb = interrupt_jobs(self._context, ids, grace=grace, reason=reason, confirm=confirm, timeout=timeout)
         return await self._driver.do(verb)
 
     async def ping(self) -> None:
-        """Do nothing but find out whether the broker answers.
+        """Check that the broker answers.
 
         Raises:
-            BrokerError: It is out of reach or refuses.
+            BrokerError: It cannot be reached or refuses.
         """
-        await self._driver.do(sign_of_life())
+        await self._driver.do(ping_broker())
 
     async def unfinished(self) -> builtins.list[str]:
-        """The ids of all jobs of this queue that wait or run."""
-        return await self._driver.do(ls.unfinished(self._context))
+        """List the ids of all jobs of this queue that wait or run."""
+        return await self._driver.do(list_unfinished(self._context))
 
     async def queues(self) -> builtins.list[QueueCounts]:
-        """Every queue of this broker with its counts."""
-        return await self._driver.do(all_queues(self._context))
+        """List all queues of this broker and namespace with their counts, sorted by name."""
+        return await self._driver.do(list_queues(self._context))
 
     async def workers(self, *, everywhere: bool = True) -> builtins.list[WorkerPresence]:
-        """Live workers, of all queues or of this one."""
-        return await self._driver.do(live_workers(self._context, None if everywhere else [self.name]))
+        """List live workers, sorted by name: of all queues, or only of this one."""
+        return await self._driver.do(list_workers(self._context, None if everywhere else [self.name]))
 
     async def doctor(self, *, repair: bool = False, everywhere: bool = True) -> builtins.list[Finding]:
-        """Examine the broker and all its queues, or this one; say what is wrong and what to do.
+        """Examine the broker and its queues, and report what is wrong, what it means and what to do.
 
         Args:
-            repair: Mend what can be mended without a guess; otherwise nothing is written.
+            repair: Repair what is safe to repair automatically. If false, nothing is written.
+            everywhere: Examine all queues, not only this one.
+
+        Returns:
+            The findings: those about the server first, then queue by queue.
 
         Raises:
-            BrokerError: The broker is out of reach or refuses.
+            BrokerError: The broker cannot be reached or refuses.
         """
         only = None if everywhere else self.name
-        return await self._driver.do(examine(self._context, repair=repair, only=only))
+        return await self._driver.do(examine_broker(self._context, repair=repair, only=only))
 
 
 @dataclass(slots=True)
 class Job:
-    """A job in a queue: a handle to steer it by, and what was known of it at the last look.
+    """A handle for one job: controls it, and holds the record that was last read.
 
     Attributes:
-        id: Its id.
-        created: Whether the ``enqueue`` that gave this handle stored it, or found it there.
-        record: What is known of it; ``None`` until ``refresh``.
+        id: The job's id.
+        created: False if the ``enqueue`` that returned this handle found a job with the same id.
+        record: The job's record as last read; ``None`` before the first ``refresh`` or ``wait``.
     """
 
     _driver: AsyncDriver
@@ -219,35 +278,40 @@ class Job:
 
     @property
     def queue(self) -> str:
-        """The name of its queue."""
+        """The name of the job's queue."""
         return self._context.queue
 
     @property
     def state(self) -> JobState:
-        """Its state at the last look; CREATED if there was none since it was enqueued."""
+        """The job's state as last read; CREATED if it was never read."""
         return JobState.CREATED if self.record is None else self.record.state
 
     async def refresh(self) -> Self:
-        """Look again.
+        """Read the job's record again, and return this handle.
 
         Raises:
-            JobNotFound: Its record has expired.
+            JobNotFound: The job's record has expired.
+            MalformedData: The job's record cannot be parsed.
+            BrokerError: The broker cannot be reached or refuses.
         """
-        self.record = await self._driver.do(record(self._context, self.id))
+        self.record = await self._driver.do(read_record(self._context, self.id))
         return self
 
     async def wait(self, timeout: float | None = None, *, on_unattended: OnUnattended | None = None) -> Outcome:
-        """Wait for its end. A failed job does not raise: how it ended is the outcome.
+        """Wait until the job has ended, and return its outcome. A job that failed does not raise.
 
         Args:
-            timeout: Seconds to wait; ``None`` is for ever.
-            on_unattended: Called when nobody works on the job: no live worker on its queue, or its worker is silent.
+            timeout: Seconds to wait; by default for ever.
+            on_unattended: Called when no live worker attends the job: its queue has none, or the job's worker gives no
+                sign of life.
 
         Raises:
-            WaitTimedOut: It had not ended in time; it goes on.
-            JobNotFound: Its record has expired.
+            WaitTimedOut: The job had not ended in time; it continues.
+            JobNotFound: The job's record has expired.
+            MalformedData: The job's record cannot be parsed.
+            BrokerError: The broker refuses, or stays unreachable for 30 seconds.
         """
-        self.record = await self._driver.do(wait(self._context, self.id, timeout, on_unattended))
+        self.record = await self._driver.do(wait_for_result(self._context, self.id, timeout, on_unattended))
         return self.record.outcome()
 
     async def output(
@@ -258,12 +322,19 @@ class Job:
         attempt: int | None = None,
         on_unattended: OnUnattended | None = None,
     ) -> AsyncGenerator[OutputChunk, None]:
-        """Its output, chunk by chunk.
+        """Read the job's output, chunk by chunk.
 
         Args:
-            follow: Wait for the start, go on while it runs, with its next attempt too, and end with it.
-            after: The ``cursor`` of the last chunk that was read, to go on behind it.
-            attempt: Only this run of the job, from 1; without it, the newest.
+            follow: Wait for the job to start, and continue until it ends, across retries.
+            after: The ``cursor`` of the last chunk that was read, to continue after it.
+            attempt: Read only this attempt, from 1; by default the newest.
+            on_unattended: As for ``wait``; only when following.
+
+        Raises:
+            JobNotFound: The job's record has expired.
+            InvalidSetting: The cursor is invalid, there was no such attempt, or its output was dropped.
+            MalformedData: The stored output cannot be parsed.
+            BrokerError: The broker refuses, or stays unreachable for 30 seconds.
         """
         verb = read_output(
             self._context, self.id, follow=follow, after=after, attempt=attempt, on_unattended=on_unattended
@@ -275,18 +346,21 @@ class Job:
     async def interrupt(
         self, *, grace: float | None = None, reason: str | None = None, timeout: float | None = None
     ) -> InterruptReport:
-        """End it, wherever it runs, and return when no process of it is left.
+        """Interrupt the job, wherever it runs, and wait until its processes are gone.
+
+        A job that has already ended, or ends in another way meanwhile, does not raise: see the report's ``result``.
 
         Args:
-            grace: Seconds between SIGTERM and SIGKILL; 0 kills at once; ``None`` is the job's own.
-            reason: A text for people, kept with the job.
-            timeout: Seconds to wait for the end; ``None`` is the grace and 20 seconds.
+            grace: Seconds between SIGTERM and SIGKILL; 0 kills at once. The default is the job's own.
+            reason: A text for people, stored with the job.
+            timeout: Seconds to wait for the end; by default the grace period plus 20 seconds.
 
         Raises:
-            InvalidSetting: The grace makes no sense; nothing was written.
-            JobNotFound: Its record has expired.
-            InterruptNotConfirmed: It is on record, but no end was seen in time.
+            InvalidSetting: The grace is invalid; nothing was written.
+            JobNotFound: The job's record has expired.
+            InterruptNotConfirmed: The request is stored, but the job did not end in time.
+            BrokerError: The broker cannot be reached or refuses.
         """
-        verb = interrupt(self._context, [self.id], grace=grace, reason=reason, timeout=timeout)
+        verb = interrupt_jobs(self._context, [self.id], grace=grace, reason=reason, timeout=timeout)
         (report,) = await self._driver.do(verb)
-        return confirmed(report, self.queue, timeout)
+        return require_confirmation(report, self.queue, timeout)

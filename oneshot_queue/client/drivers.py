@@ -1,4 +1,4 @@
-"""The two drivers: they carry out the effects that verbs yield, one for asyncio, one blocking."""
+"""The two drivers that perform the effects of a verb: one for asyncio, one blocking."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar, assert_never
 
 import anyio
 
-from oneshot_queue.client.effects import Ask, Effect, Hear, Pause, Verb
+from oneshot_queue.client.effects import Effect, Listen, RunCalls, Sleep, Verb
 from oneshot_queue.client.verbs.logs import OutputChunk
 from oneshot_queue.errors import OneshotQueueError, QueueClosed
 from oneshot_queue.store.transport.connection import AsyncConnection, SyncConnection
@@ -21,7 +21,7 @@ Stream = Generator[Effect | OutputChunk, Any, Any]
 
 
 class _Progress:
-    """How far a verb has got: what it yielded last, or what it returned."""
+    """A running verb: the effect or chunk it yielded last, or its result."""
 
     def __init__(self, verb: Generator[Any, Any, Any]) -> None:
         self._verb = verb
@@ -31,33 +31,33 @@ class _Progress:
         self.send(None)
 
     def send(self, reply: object) -> None:
-        """Run on with an effect's result."""
+        """Resume the verb with the result of its effect."""
         self._advance(lambda: self._verb.send(reply))
 
     def throw(self, problem: OneshotQueueError) -> None:
-        """Run on with an effect's error."""
+        """Resume the verb with the error of its effect."""
         self._advance(lambda: self._verb.throw(problem))
 
     def close(self) -> None:
-        """Give the verb up where it stands."""
+        """Abandon the verb."""
         self._verb.close()
 
-    def _advance(self, run_on: Callable[[], Any]) -> None:
+    def _advance(self, resume: Callable[[], Any]) -> None:
         try:
-            self.current = run_on()
+            self.current = resume()
         except StopIteration as end:
             self.current, self.ended, self.result = None, True, end.value
 
 
 class AsyncDriver:
-    """Carries out verbs on asyncio, from ``open`` to ``aclose``."""
+    """Runs verbs on asyncio, between ``open`` and ``aclose``."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._stack: AsyncExitStack | None = None
 
     async def open(self) -> None:
-        """Begin to listen; connections are made when they are needed."""
+        """Start the task that listens for announcements. Connections are made when they are first needed."""
         stack = AsyncExitStack()
         self._connection = AsyncConnection(self._url)
         self._announcements = Announcements(self._connection)
@@ -68,7 +68,7 @@ class AsyncDriver:
         self._stack = stack
 
     async def aclose(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         if self._stack is not None:
             stack, self._stack = self._stack, None
             await stack.aclose()
@@ -76,56 +76,56 @@ class AsyncDriver:
     async def do(self, verb: Verb[T]) -> T:
         """Carry out a verb to its end."""
         self._check_open()
-        progress, ear = _Progress(verb), Subscription()
+        progress, subscription = _Progress(verb), Subscription()
         try:
             while not progress.ended:
-                await self._step(progress, ear)
+                await self._step(progress, subscription)
         finally:
-            await self._forget(progress, ear)
+            await self._finish(progress, subscription)
         result: T = progress.result
         return result
 
     async def stream(self, verb: Stream) -> AsyncGenerator[OutputChunk, None]:
         """Carry out a verb, and pass on the chunks it yields."""
         self._check_open()
-        progress, ear = _Progress(verb), Subscription()
+        progress, subscription = _Progress(verb), Subscription()
         try:
             while not progress.ended:
                 if isinstance(progress.current, OutputChunk):
                     yield progress.current
                     progress.send(None)
                 else:
-                    await self._step(progress, ear)
+                    await self._step(progress, subscription)
         finally:
-            await self._forget(progress, ear)
+            await self._finish(progress, subscription)
 
-    async def _step(self, progress: _Progress, ear: Subscription) -> None:
+    async def _step(self, progress: _Progress, subscription: Subscription) -> None:
         try:
-            reply = await self._perform(progress.current, ear)
+            reply = await self._perform(progress.current, subscription)
         except OneshotQueueError as problem:
             progress.throw(problem)
         else:
             progress.send(reply)
 
-    async def _perform(self, effect: Effect | OutputChunk | None, ear: Subscription) -> Any:
+    async def _perform(self, effect: Effect | OutputChunk | None, subscription: Subscription) -> Any:
         match effect:
-            case Ask(calls):
+            case RunCalls(calls):
                 return await self._connection.run_many(calls)
-            case Hear(channels, timeout_s):
-                await self._announcements.listen(ear, channels)
-                return await ear.hear(timeout_s)
-            case Pause(seconds):
+            case Listen(channels, timeout_s):
+                await self._announcements.listen(subscription, channels)
+                return await subscription.hear(timeout_s)
+            case Sleep(seconds):
                 return await anyio.sleep(seconds)
             case OutputChunk() | None:
                 return None
             case _:
                 assert_never(effect)
 
-    async def _forget(self, progress: _Progress, ear: Subscription) -> None:
+    async def _finish(self, progress: _Progress, subscription: Subscription) -> None:
         progress.close()
-        if ear.channels:
+        if subscription.channels:
             with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-                await self._announcements.forget(ear)
+                await self._announcements.forget(subscription)
 
     def _check_open(self) -> None:
         if self._stack is None:
@@ -133,19 +133,19 @@ class AsyncDriver:
 
 
 class SyncDriver:
-    """The same, blocking."""
+    """Runs verbs and blocks until each returns. Threads may share it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection = SyncConnection(url)
 
     def open(self) -> None:
-        """Begin anew if it was closed; connections are made when they are needed."""
+        """Make a closed driver usable again. Connections are made when they are first needed."""
         if self._connection.is_closed:
             self._connection = SyncConnection(self._url)
 
     def close(self) -> None:
-        """End all connections; a verb under way in another thread ends with an error when it next speaks to Redis."""
+        """Close all connections. A verb running in another thread fails at its next call to Redis."""
         self._connection.close()
 
     def do(self, verb: Verb[T]) -> T:
@@ -161,7 +161,7 @@ class SyncDriver:
         return self._chunks(_Progress(verb))
 
     def _chunks(self, progress: _Progress) -> Generator[OutputChunk, None, None]:
-        ear = BlockingSubscription(self._connection)
+        subscription = BlockingSubscription(self._connection)
         try:
             while not progress.ended:
                 if isinstance(progress.current, OutputChunk):
@@ -169,22 +169,22 @@ class SyncDriver:
                     progress.send(None)
                     continue
                 try:
-                    reply = self._perform(progress.current, ear)
+                    reply = self._perform(progress.current, subscription)
                 except OneshotQueueError as problem:
                     progress.throw(problem)
                 else:
                     progress.send(reply)
         finally:
             progress.close()
-            ear.close()
+            subscription.close()
 
-    def _perform(self, effect: Effect | None, ear: BlockingSubscription) -> Any:
+    def _perform(self, effect: Effect | None, subscription: BlockingSubscription) -> Any:
         match effect:
-            case Ask(calls):
+            case RunCalls(calls):
                 return self._connection.run_many(calls)
-            case Hear(channels, timeout_s):
-                return ear.hear(channels, timeout_s)
-            case Pause(seconds):
+            case Listen(channels, timeout_s):
+                return subscription.hear(channels, timeout_s)
+            case Sleep(seconds):
                 return time.sleep(seconds)
             case None:
                 return None

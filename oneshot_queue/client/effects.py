@@ -1,12 +1,14 @@
-"""What a verb asks of the world. Verbs are generators: they yield an effect, and are sent its result.
+"""The effects that verbs yield, and the helpers to yield them. A verb is a generator that does no I/O.
 
-The asynchronous and the blocking queue each carry out these three effects, and nothing else; all that a verb *means* is
-written once, in generators that do no I/O. An effect's error is thrown into the generator where the effect was yielded.
+A driver performs each effect and sends its result into the generator. If the effect fails, the driver throws the error
+into the generator at the ``yield``. There are three effects, performed once for asyncio and once blocking, so each verb
+is written only once.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -22,21 +24,23 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 OUTAGE_PATIENCE_S: Final = 30.0
-"""How long a verb that waits for a job puts up with the broker's absence."""
+"""How long a verb that waits for a job retries while the broker is unreachable."""
+RECHECK_S: Final = 1.0
+"""Pub/sub messages can be lost, so a waiting verb reads the job again at least this often."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """Carry out these calls in order, pipelined; sent back: a list with the answer or the error of each."""
+class RunCalls:
+    """Run these calls in order, pipelined. The result is a list with the answer or the error of each call."""
 
     calls: Iterable[Call[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Hear:
-    """Wait until something is announced on one of these channels, or the time is over.
+class Listen:
+    """Wait for a message on one of these channels, or until the timeout.
 
-    The first time it subscribes and comes back at once, so that the verb looks again at what it may have missed before.
+    The first time it only subscribes and returns at once, so that the verb reads again what it may have missed.
     """
 
     channels: tuple[str, ...]
@@ -44,13 +48,13 @@ class Hear:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait."""
+class Sleep:
+    """Do nothing for a while."""
 
     seconds: float
 
 
-Effect = Ask | Hear | Pause
+Effect = RunCalls | Listen | Sleep
 Verb = Generator[Effect, Any, T]
 
 
@@ -59,7 +63,7 @@ class Context:
     """What every verb of one queue needs to know.
 
     Attributes:
-        by: Who asks, for the histories: ``user@host``.
+        by: The caller as recorded in job histories: ``user@host``.
     """
 
     settings: Settings
@@ -81,48 +85,57 @@ class Context:
         """The keys of any queue of the same namespace."""
         return QueueKeys(self.settings.namespace, queue)
 
+    def for_queue(self, queue: str) -> Context:
+        """The same context for another queue."""
+        return Context(self.settings, queue, self.clock, self.by)
 
-def ask(call: Call[T]) -> Verb[T]:
-    """Carry out one call and return its answer, or raise its error."""
-    (answer,) = yield Ask([call])
+
+def run_call(call: Call[T]) -> Verb[T]:
+    """Run one call and return its answer, or raise its error."""
+    (answer,) = yield RunCalls([call])
     if isinstance(answer, Exception):
         raise answer
     result: T = answer
     return result
 
 
-def ask_all(calls: Sequence[Call[T]]) -> Verb[list[T]]:
-    """Carry out many calls, pipelined, and return their answers, or raise the first error."""
-    answers: list[T] = yield Ask(calls)
+def run_calls(calls: Sequence[Call[T]]) -> Verb[list[T]]:
+    """Run several calls, pipelined, and return their answers, or raise the first error."""
+    answers: list[T] = yield RunCalls(calls)
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
     return answers
 
 
-def patiently(context: Context, calls: Sequence[Call[T]], deadline: float | None = None) -> Verb[list[T]]:
-    """As ``ask_all``, but outlast an absence of the broker, which is logged; only for reads.
+def read_with_retries(context: Context, calls: Sequence[Call[T]], deadline: float | None = None) -> Verb[list[T]]:
+    """Like ``run_calls``, but retry while the broker is unreachable, and log the outage. Only for reads.
 
     Args:
-        deadline: When the caller's own patience ends, on the context's clock.
+        deadline: When to give up at the latest, on the context's monotonic clock.
 
     Raises:
-        BrokerUnreachable: It stayed away until the deadline, or for ``OUTAGE_PATIENCE_S``.
+        BrokerUnreachable: The broker was unreachable until the deadline, or for ``OUTAGE_PATIENCE_S``.
     """
     patience_ends: float | None = None
     while True:
         try:
-            answers = yield from ask_all(calls)
+            answers = yield from run_calls(calls)
         except BrokerUnreachable as problem:
             now = context.clock.monotonic()
             if patience_ends is None:
                 patience_ends = min(now + OUTAGE_PATIENCE_S, float("inf") if deadline is None else deadline)
                 if now < patience_ends:
-                    logger.warning("%s; waiting %.0f s for it", problem, patience_ends - now)
+                    logger.warning("%s; retrying for %.0f s", problem, patience_ends - now)
             if now >= patience_ends:
                 raise
-            yield Pause(min(0.5, patience_ends - now))
+            yield Sleep(min(0.5, patience_ends - now))
         else:
             if patience_ends is not None:
                 logger.warning("the broker answers again")
             return answers
+
+
+def wait_for_message(channels: Iterable[str], left_s: float = math.inf) -> Verb[None]:
+    """Wait for a message on one of these channels, at most ``RECHECK_S`` and at most ``left_s`` seconds."""
+    yield Listen(tuple(channels), min(left_s, RECHECK_S))

@@ -1,41 +1,47 @@
 """The local broker: one Redis server per user, started when first needed, with nothing to set up.
 
 Model
-    Everything lives in one private folder, ``$XDG_STATE_HOME/oneshot-queue`` (mode 0700), and the server listens on a
-    unix socket in it (mode 0600), never on TCP: whoever reaches the broker runs commands as this user.
+    All files are in one private folder, ``$XDG_STATE_HOME/oneshot-queue`` (mode 0700). The server listens on a unix
+    socket in it (mode 0600) and never on TCP, because anyone who can reach the broker can run commands as this user.
 
     ::
 
-        broker.sock    where the server answers. What the socket says is the truth: its peer is the server's process
-        broker.lock    held while somebody starts or stops the server, so that twenty shells start one
-        broker.alive   held by the server itself, from before its first instruction until its last
-        broker.pid     a note for people and for a server whose socket was removed; never believed by itself
-        broker.log     what the server printed since it was started; the log before is broker.log.1
-        data/          the server's files, and written_by.json: which server wrote them
+        broker.sock    the server's socket. It is the authority: its peer is the server's process
+        broker.lock    held while a process starts or stops the server, so that twenty shells start only one
+        broker.alive   held by the server itself, from before its first instruction to its end
+        broker.pid     for people, and to find a server whose socket was removed; never trusted by itself
+        broker.log     the output of the server; when it has grown, the next start moves it to broker.log.1
+        data/          the server's files, and written_by.json, which names the server that wrote them
 
-    The server is a ``redis-server`` or ``valkey-server`` on PATH, else the one of the extra ``local``, both with an
-    append-only file; else fakeredis in a process of its own, which keeps everything in memory and says so.
+    The server is a ``redis-server`` or ``valkey-server`` on PATH, else the one of the ``local`` extra, both with an
+    append-only file. Failing that, it is fakeredis in a process of its own, which keeps everything in memory and warns.
+
+Modules
+    ``starter`` starts or finds the server and ``stopper`` stops it. ``probe`` identifies the server behind the socket,
+    ``servers`` finds the installed servers, ``choice`` and ``written_by`` decide which of them may open the data, and
+    ``launch`` starts it detached. ``folder``, ``files``, ``locks`` and ``processes`` serve them all; ``memory`` is the
+    in-memory server.
 
 Why two locks
-    A lock that a process holds ends with the process, whatever ended it; a pid file does not, and its number may be
-    somebody else's by now. ``broker.alive`` is taken by the starter and *inherited* by the server, so there is no
-    moment in which a second server could open the same data. ``broker.lock`` is closed to the server.
+    The kernel releases a lock when its holder ends, however it ended. A pid file stays, and its number may belong to
+    another process by now. The starter takes ``broker.alive`` and the server *inherits* it, so a second server can
+    never open the same data. The server does not inherit ``broker.lock``.
 
 Failure table
-    =============================================  ==================================  ================================
-    What happens                                   Seen as                             Repaired by
-    =============================================  ==================================  ================================
-    server killed, machine restarted               nobody answers, ``alive`` is free   the next start
-    starter killed before the server runs          the same: the lock went with it     the next start
-    starter killed after                           the server answers                  nothing to repair
-    server hangs, or is just ending                no answer, ``alive`` is held        waiting, then an error
-    socket file removed under a running server     the same                            ``stop``, by pid and lock
-    only another kind or an older server is found  ``written_by.json`` says otherwise  refused, data untouched
-    server dies while starting                     ``alive`` is free again, no answer  an error with its last words
-    =============================================  ==================================  ================================
+    =============================================  ====================================  ==============================
+    What happens                                   Seen as                               Repaired by
+    =============================================  ====================================  ==============================
+    server killed, machine restarted               no answer, ``alive`` is free          the next start
+    starter killed before the server runs          the same: its locks are released      the next start
+    starter killed later                           the server answers                    nothing to repair
+    server hangs, or is shutting down              no answer, ``alive`` is held          waiting, then an error
+    socket file removed under a running server     the same                              ``stop``, by pid and lock
+    only an older server or another kind is found  ``written_by.json`` does not match    refused; the data is untouched
+    server dies while starting                     ``alive`` is free again, no answer    an error that quotes the log
+    =============================================  ====================================  ==============================
 
-A server started from inside a job is by inheritance a child of that job's worker, and must outlive it. It carries the
-variable of ``processes.MARKER``, and a worker asks ``is_local_broker(pid)`` before it ends a process it does not know.
+A server started from inside a job is a descendant of that job's worker, and must outlive it. Its environment contains
+``processes.MARKER``, and a worker calls ``is_local_broker(pid)`` before it ends a process it does not know.
 """
 
 from __future__ import annotations

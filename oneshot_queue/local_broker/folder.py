@@ -1,4 +1,4 @@
-"""Where the local broker keeps its files, and whether that place is private."""
+"""Where the local broker keeps its files, and whether those folders are private."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from urllib.parse import quote
 
 from oneshot_queue.errors import BrokerError, BrokerRefused
 
-# The kernel takes at most 107 bytes for the path of a unix socket, and some systems fewer.
+# Linux allows 107 bytes for the path of a unix socket, and some systems fewer.
 MAX_SOCKET_PATH_BYTES: Final = 100
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where this user's state is kept; nothing is created or looked at.
+    """The folder for this user's state. Nothing is created or checked.
 
     Raises:
-        BrokerRefused: The user has no home.
+        BrokerRefused: The user has no home directory.
     """
     configured = environ.get("XDG_STATE_HOME", "")
     # The XDG specification: a relative path is invalid and must be ignored.
@@ -30,17 +30,17 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
     try:
         return Path.home() / ".local" / "state" / "oneshot-queue"
     except RuntimeError:
-        advice = "set XDG_STATE_HOME to a folder you may write in"
-        raise BrokerRefused("unix://", f"user {os.geteuid()} has no home to keep its state in", advice) from None
+        advice = "set XDG_STATE_HOME to a directory you can write to"
+        raise BrokerRefused("unix://", f"user {os.geteuid()} has no home directory to keep state in", advice) from None
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerFolder:
-    """The places of one local broker.
+    """The paths of one local broker.
 
     Attributes:
         path: The private folder.
-        socket: Where the server listens: inside ``path``, or in a short private folder if that would be too long.
+        socket: The server's socket: inside ``path``, or in a private folder with a short name if that is too long.
     """
 
     path: Path
@@ -48,12 +48,12 @@ class BrokerFolder:
 
     @classmethod
     def locate(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Find the places for this user; nothing is created or looked at."""
+        """The paths for this user. Nothing is created or checked."""
         return cls.at(state_folder(environ))
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """The places of the broker whose private folder is ``path``."""
+        """The paths of the broker whose private folder is ``path``."""
         socket = path / "broker.sock"
         if len(os.fsencode(socket)) > MAX_SOCKET_PATH_BYTES:
             socket = _short_folder(path) / "broker.sock"
@@ -61,27 +61,27 @@ class BrokerFolder:
 
     @property
     def url(self) -> str:
-        """The address of the broker, as redis-py takes it."""
+        """The URL of the broker, as redis-py accepts it."""
         return f"unix://{quote(os.fsencode(self.socket))}"
 
     @property
     def lock(self) -> Path:
-        """Held while somebody starts or stops the server."""
+        """Locked while a process starts or stops the server."""
         return self.path / "broker.lock"
 
     @property
     def alive(self) -> Path:
-        """Held by the server as long as it lives."""
+        """Locked by the server while it runs."""
         return self.path / "broker.alive"
 
     @property
     def pid(self) -> Path:
-        """The server's process number and start time, a note."""
+        """The server's process id and start time."""
         return self.path / "broker.pid"
 
     @property
     def log(self) -> Path:
-        """What the server printed."""
+        """The server's output."""
         return self.path / "broker.log"
 
     @property
@@ -91,30 +91,32 @@ class BrokerFolder:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Say of a file that cannot be read, made or locked which folder it is about."""
+        """Turn an ``OSError`` about one of the files into a ``BrokerRefused`` that names the folder."""
         try:
             yield
         except BrokerError:
             raise  # Some of these are OSErrors too.
         except OSError as problem:
             raise BrokerRefused(
-                self.url, f"its folder {self.path} cannot be used: {problem}", "check space and permissions there"
+                self.url,
+                f"cannot use its directory {self.path}: {problem}",
+                "check its permissions and the free disk space",
             ) from problem
 
     def is_there(self) -> bool:
-        """Whether the folder exists, and is private.
+        """Whether the folder exists and is private.
 
         Raises:
-            BrokerRefused: It, or the socket's own folder, exists and is a link, another user's, or open to others.
+            BrokerRefused: It, or the socket's own folder, is a link, belongs to another user, or is open to others.
         """
         self._is_private(self.socket.parent)
         return self._is_private(self.path)
 
     def create(self) -> None:
-        """Make the folder, if it is not there.
+        """Create the folder unless it exists.
 
         Raises:
-            BrokerRefused: It cannot be made, or what stands there is not private.
+            BrokerRefused: It cannot be created, or the existing one is not private.
         """
         for folder in dict.fromkeys((self.path, self.socket.parent, self.data)):
             try:
@@ -125,44 +127,44 @@ class BrokerFolder:
             except OSError as problem:
                 raise BrokerRefused(
                     self.url,
-                    f"its folder {folder} cannot be made: {problem.strerror}",
-                    "set XDG_STATE_HOME to a folder you may write in",
+                    f"cannot create its directory {folder}: {problem.strerror}",
+                    "set XDG_STATE_HOME to a directory you can write to",
                 ) from problem
-            # The data may lie elsewhere: a link inside the private folder can only be the owner's own doing.
+            # The data may be elsewhere: only the owner can have put a link into the private folder.
             if folder != self.data:
                 self._is_private(folder)
 
     def _is_private(self, folder: Path) -> bool:
-        # lstat: a link could be pointed elsewhere by whoever owns the place it stands in.
+        # lstat, because the owner of the parent folder could redirect a link.
         try:
             found = folder.lstat()
         except FileNotFoundError:
             return False
         except OSError as problem:
             raise BrokerRefused(
-                self.url, f"{folder} cannot be looked at: {problem.strerror}", "check who owns the folders above it"
+                self.url, f"cannot read {folder}: {problem.strerror}", "check who owns its parent directories"
             ) from problem
         if not stat.S_ISDIR(found.st_mode):
-            what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "no folder"
-            raise BrokerRefused(self.url, f"{folder} is {what}", "move it away, or set XDG_STATE_HOME elsewhere")
+            what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "not a directory"
+            raise BrokerRefused(self.url, f"{folder} is {what}", "move it away, or change XDG_STATE_HOME")
         if found.st_uid != os.geteuid():
             raise BrokerRefused(
                 self.url,
-                f"{folder} belongs to user {found.st_uid}, and you are {os.geteuid()}",
-                "set XDG_STATE_HOME to a folder of your own",
+                f"{folder} belongs to user {found.st_uid}, but you are user {os.geteuid()}",
+                "set XDG_STATE_HOME to a directory of your own",
             )
         if found.st_mode & 0o077:
             raise BrokerRefused(
                 self.url,
-                f"{folder} is open to others (mode {stat.S_IMODE(found.st_mode):04o})",
-                f"look at what is in it, then: chmod 700 {folder}",
+                f"{folder} is open to other users (mode {stat.S_IMODE(found.st_mode):04o})",
+                f"check its contents, then run: chmod 700 {folder}",
             )
         return True
 
 
 def _short_folder(path: Path) -> Path:
-    # Not under $XDG_RUNTIME_DIR or $TMPDIR: every shell must come to the same place, and a log-out must not remove it.
+    # Not under $XDG_RUNTIME_DIR or $TMPDIR: every shell must use the same folder, and logging out must not remove it.
     from hashlib import sha256
 
     digest = sha256(os.fsencode(path)).hexdigest()[:16]
-    return Path("/tmp") / f"oneshot-queue-{os.geteuid()}-{digest}"  # noqa: S108 (made 0700, and its owner is checked)
+    return Path("/tmp") / f"oneshot-queue-{os.geteuid()}-{digest}"  # noqa: S108 (created 0700, and its owner is checked)

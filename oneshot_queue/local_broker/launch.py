@@ -1,4 +1,4 @@
-"""Starting the server's process so that nothing of the caller holds it, and nothing of it holds the caller."""
+"""How the server's process is started, detached from the caller."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from oneshot_queue.local_broker.folder import BrokerFolder
 from oneshot_queue.local_broker.processes import MARKER
 
 _MAX_LOG_BYTES: Final = 256 * 1024
-# A long-lived process keeps no secrets of the shell that happened to start it. What is here, a program or an
-# interpreter may need to find its libraries.
+# A long-lived process must not keep secrets of the shell that happened to start it. A program or an interpreter may
+# need these to find its libraries.
 _KEPT: Final = ("HOME", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR", "TZ", "USER")
 
 
 def launch(command: Sequence[str], folder: BrokerFolder, alive: int) -> tuple[int, int]:
-    """Start the server.
+    """Start the server, detached.
 
-    It gets a session of its own, no terminal, the private folder as its place, and a shell's background job as its
-    birth: its parent is gone at once, so that it is nobody's child to wait for and no session's leader.
+    It runs in a new session without a terminal, in the private folder, as a background job of a shell. The shell exits
+    at once, so the server is not a session leader, and the caller need not wait for it.
 
     Args:
         command: The argv.
-        folder: Its places.
-        alive: The lock that the server inherits and holds until it ends.
+        folder: The broker's paths.
+        alive: A descriptor of the lock that the server inherits and holds until it ends.
 
     Returns:
-        Its process (0 if there is none), and where in the log its own lines begin.
+        The server's process id (0 if it was not started), and the offset in the log where its output begins.
 
     Raises:
         OSError: The shell or the log cannot be opened.
@@ -52,22 +52,22 @@ def launch(command: Sequence[str], folder: BrokerFolder, alive: int) -> tuple[in
         )
     finally:
         os.close(log)
-    # A shell that could not start anything has said why in the log, and nobody holds the lock.
+    # A shell that could not start the program has logged why, and the lock is free.
     return int(shell.stdout or 0), begins
 
 
 def environment(environ: Mapping[str, str], folder: BrokerFolder) -> dict[str, str]:
-    """What the server sees of the caller's environment: no ``ONESHOT_…``, and a mark that says what it is."""
+    """The server's environment: a few of the caller's variables, none of ``ONESHOT_…``, and the marker of a broker."""
     kept = {name: environ[name] for name in _KEPT if name in environ}
     if "PYTHONPATH" in kept:
-        # What was relative to the caller's place would not be found from the server's.
+        # The server runs in another directory, where relative paths would lead nowhere.
         kept["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, kept["PYTHONPATH"].split(os.pathsep)))
     # Redis 7 refuses to start with a locale that the machine does not have.
     return kept | {"LC_ALL": "C", MARKER: os.fspath(folder.path)}
 
 
 def rotate_log(log: Path) -> None:
-    """Put a log that has grown aside, replacing the one put aside before."""
+    """Rename a log that has grown too large, replacing the one renamed before."""
     try:
         if log.lstat().st_size > _MAX_LOG_BYTES:
             log.replace(log.with_name(f"{log.name}.1"))

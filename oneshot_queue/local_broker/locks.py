@@ -1,4 +1,4 @@
-"""Locks that end with the process that holds them."""
+"""File locks that the kernel releases when their holder ends."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 def try_lock(path: Path) -> int | None:
     """Take a lock without waiting.
 
-    The file stays for ever: removing it would let two processes hold "the" lock on two files of one name.
+    The file is never removed: otherwise two processes could each hold a lock on different files of the same name.
 
     Returns:
-        A descriptor that holds the lock until every copy of it is closed, not inherited unless asked for; ``None`` if
-        somebody else holds it.
+        A descriptor that holds the lock until every copy of it is closed, and that is not inherited by default;
+        ``None`` if another process holds the lock.
 
     Raises:
         OSError: The file cannot be opened.
@@ -32,7 +32,7 @@ def try_lock(path: Path) -> int | None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds the lock at this moment."""
+    """Whether a process holds the lock now."""
     descriptor = try_lock(path)
     if descriptor is None:
         return True

@@ -1,4 +1,4 @@
-"""Who answers at the socket: a few commands in plain RESP, because importing a client takes longer than the verb."""
+"""Which server answers at the socket. Speaks plain RESP, because importing a client takes longer than the exchange."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class LocalBroker:
         url: What clients connect to: ``unix://…``.
         kind: ``redis-server``, ``valkey-server`` or ``fakeredis``.
         version: The server's own version.
-        pid: Its process.
+        pid: Its process id.
         folder: The private folder.
-        persistent: Whether jobs survive the server's end; fakeredis keeps them in memory only.
-        started_now: Whether this very call started it.
+        persistent: Whether jobs survive a restart of the server; fakeredis keeps them in memory only.
+        started_now: Whether this call started it.
     """
 
     url: str
@@ -41,13 +41,13 @@ class LocalBroker:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server said of itself.
+    """The server's identity.
 
     Attributes:
-        pid: The process that listens, by the kernel's word; 0 if it is not visible from here.
+        pid: The listening process, as reported by the kernel; 0 if it is not visible from here (another pid namespace).
         kind: As in ``LocalBroker``.
         version: As in ``LocalBroker``.
-        is_loading: It is still reading its data, and refuses other commands.
+        is_loading: Whether it is still loading its data and refuses other commands.
     """
 
     pid: int
@@ -56,7 +56,7 @@ class Answer:
     is_loading: bool
 
     def as_broker(self, folder: BrokerFolder, *, started_now: bool) -> LocalBroker:
-        """The running broker this is the answer of."""
+        """Describe the running broker that gave this answer."""
         return LocalBroker(
             url=folder.url,
             kind=self.kind,
@@ -68,25 +68,25 @@ class Answer:
         )
 
 
-def ask(folder: BrokerFolder) -> Answer | None:
-    """Ask whoever listens at the socket who it is.
+def identify(folder: BrokerFolder) -> Answer | None:
+    """Identify the server that listens at the socket.
 
     Returns:
-        Its answer, or ``None`` if nobody listens.
+        Its answer, or ``None`` if no process listens.
 
     Raises:
-        BrokerRefused: The listener is another user's process, or has no connection to spare.
-        BrokerUnreachable: Somebody listens, but does not answer in time.
+        BrokerRefused: The listener is another user's process, or accepts no more clients.
+        BrokerUnreachable: A process listens, but does not answer in time.
     """
     try:
-        with Conversation(folder) as conversation:
-            conversation.send("PING")
-            conversation.send("INFO", "server")
-            greeting = conversation.read_line()
+        with RespClient(folder) as client:
+            client.send("PING")
+            client.send("INFO", "server")
+            greeting = client.read_line()
             if greeting.startswith(b"-ERR"):
                 raise BrokerRefused(folder.url, greeting[1:].decode(errors="replace"), "end some of its clients")
-            facts = conversation.read_facts()
-            pid = conversation.pid
+            facts = client.read_facts()
+            pid = client.pid
     except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError, BrokenPipeError, EOFError):
         return None
     if facts.get("server_name") == "fakeredis":
@@ -98,17 +98,17 @@ def ask(folder: BrokerFolder) -> Answer | None:
     return Answer(pid=pid, kind=kind, version=version, is_loading=greeting.startswith(b"-LOADING"))
 
 
-class Conversation:
-    """One connection to the broker; a context manager."""
+class RespClient:
+    """One connection to the broker that speaks RESP; a context manager."""
 
     def __init__(self, folder: BrokerFolder) -> None:
         self._folder = folder
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._received = bytearray()
         self.pid = 0
-        self.be_patient(ANSWER_TIMEOUT_S)
+        self.set_timeout(ANSWER_TIMEOUT_S)
 
-    def be_patient(self, timeout_s: float) -> None:
+    def set_timeout(self, timeout_s: float) -> None:
         """Wait this long for the next replies."""
         self._timeout_s = timeout_s
         # Not settimeout(): it makes the socket non-blocking, and then a full backlog is an error instead of a wait.
@@ -126,7 +126,9 @@ class Conversation:
             self.pid, uid, _ = struct.unpack("3i", peer)
             if uid != os.geteuid():
                 raise BrokerRefused(
-                    self._folder.url, f"user {uid} listens there, and you are {os.geteuid()}", "end that process first"
+                    self._folder.url,
+                    f"a process of user {uid} listens there, but you are user {os.geteuid()}",
+                    "stop that process first",
                 )
         except BaseException:
             self._socket.close()
@@ -145,11 +147,11 @@ class Conversation:
             raise self._silent() from None
 
     def read_line(self) -> bytes:
-        """Read one reply of a single line, with its type and without its end.
+        """Read a reply of a single line, including its type byte, without the line end.
 
         Raises:
-            EOFError: The server hung up.
-            BrokerUnreachable: It said nothing in time.
+            EOFError: The server closed the connection.
+            BrokerUnreachable: It did not reply in time.
         """
         while (end := self._received.find(b"\r\n")) < 0:
             self._receive()
@@ -158,15 +160,15 @@ class Conversation:
         return line
 
     def read_facts(self) -> dict[str, str]:
-        """Read the reply to INFO.
+        """Read the reply to INFO, as names and values.
 
         Raises:
-            BrokerUnreachable: It is an error: the server is up, and too busy to say who it is.
+            BrokerUnreachable: The reply is an error: the server is up, but too busy to identify itself.
         """
         header = self.read_line()
         if not header.startswith(b"$"):
             raise BrokerUnreachable(
-                self._folder.url, f"it says {header.decode(errors='replace')!r}", "wait and try again"
+                self._folder.url, f"it replied {header.decode(errors='replace')!r}", "wait and try again"
             )
         size = int(header[1:])
         while len(self._received) < size + 2:
@@ -177,7 +179,7 @@ class Conversation:
 
     def _receive(self) -> None:
         if len(self._received) > _MAX_REPLY_BYTES:
-            raise BrokerUnreachable(self._folder.url, "what listens there is no Redis server", "end it")
+            raise BrokerUnreachable(self._folder.url, "the process that listens there is not a Redis server", "stop it")
         try:
             data = self._socket.recv(16384)
         except BlockingIOError:
@@ -187,7 +189,7 @@ class Conversation:
         self._received += data
 
     def _silent(self) -> BrokerUnreachable:
-        who = f"process {self.pid} listens" if self.pid else "somebody listens"
+        who = f"process {self.pid}" if self.pid else "a process"
         return BrokerUnreachable(
-            self._folder.url, f"{who}, but did not answer within {self._timeout_s:g} s", "if it hangs, end it"
+            self._folder.url, f"{who} listens, but did not answer within {self._timeout_s:g} s", "if it hangs, kill it"
         )

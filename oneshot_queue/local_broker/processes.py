@@ -1,4 +1,4 @@
-"""The server as a process: which one it is, beyond a number that may be somebody else's by now."""
+"""Which process the server is. A process id alone is no proof: the kernel may have reused it."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from oneshot_queue.local_broker.files import replace_file
 from oneshot_queue.local_broker.folder import BrokerFolder
 from oneshot_queue.pidfd import pidfd_open, pidfd_send_signal
 
-# A variable of the server's environment: the private folder it serves.
+# The environment variable of a local broker's server; its value is the private folder that it serves.
 MARKER: Final = "OSQ_LOCAL_BROKER"
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since the machine did; with the number, unique. ``None`` if it is gone."""
+    """When a process started, in clock ticks since boot; unique together with its id. ``None`` if it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    # The name, in parentheses, may contain anything; what follows the last one is numbers.
+    # The name, in parentheses, may contain anything; after the last parenthesis there are only numbers.
     return int(fields[fields.rindex(b")") + 2 :].split()[19])
 
 
-def note_pid(folder: BrokerFolder, pid: int) -> None:
-    """Leave a note of which process the server is."""
+def record_pid(folder: BrokerFolder, pid: int) -> None:
+    """Record the server's process id and start time."""
     ticks = start_ticks(pid)
     if ticks is not None:
         replace_file(folder.pid, f"{pid} {ticks}\n".encode())
 
 
-def open_noted(folder: BrokerFolder) -> int | None:
-    """Open the process of the note, if it is still the very server of this folder.
+def open_recorded(folder: BrokerFolder) -> int | None:
+    """Open the recorded process, if it is still the server of this folder.
 
     Returns:
-        A pidfd of the process that has the noted number, the noted start time and this folder's ``alive`` lock open;
+        A pidfd of the process that has the recorded id and start time and has this folder's ``alive`` lock open;
         ``None`` if there is none.
     """
     try:
@@ -46,22 +46,22 @@ def open_noted(folder: BrokerFolder) -> int | None:
         descriptor = pidfd_open(pid)
     except (OSError, ValueError):
         return None
-    # Checked after it was opened: what the descriptor means can no longer change.
+    # Checked after opening: from then on the descriptor cannot refer to another process.
     if start_ticks(pid) == ticks and holds_open(pid, folder.alive.stat()):
         return descriptor
     os.close(descriptor)
     return None
 
 
-def wait_gone(pidfd: int, timeout_s: float) -> bool:
-    """Wait until a process has ended; whether it did in time."""
+def wait_for_exit(pidfd: int, timeout_s: float) -> bool:
+    """Wait until a process has ended, and return whether it did in time."""
     waiting = select.poll()
     waiting.register(pidfd, select.POLLIN)
     return bool(waiting.poll(timeout_s * 1000))
 
 
-def ask_to_end(pidfd: int) -> None:
-    """Send SIGTERM, at which a server saves and ends."""
+def terminate(pidfd: int) -> None:
+    """Send SIGTERM, which makes a server save its data and exit."""
     try:
         pidfd_send_signal(pidfd, signal.SIGTERM)
     except ProcessLookupError:
@@ -69,11 +69,11 @@ def ask_to_end(pidfd: int) -> None:
 
 
 def is_local_broker(pid: int) -> bool:
-    """Whether a process is a local broker's server, which outlives the job it may have been started from.
+    """Whether a process is a local broker's server, which outlives the job that may have started it.
 
-    Asked by a worker about an orphan that it does not know. True from the server's very first moment, before it
-    listens. A job cannot be a broker by accident: the process must carry the mark *and* hold the ``broker.alive`` of
-    the private folder that the mark names, which must be this user's own.
+    A worker asks this about an orphan that it does not know. True from the start of the server, before it listens. A
+    job cannot be mistaken for a broker: the process must have the marker in its environment *and* hold ``broker.alive``
+    in the private folder that the marker names, and this user must own that file.
     """
     try:
         environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
@@ -85,7 +85,7 @@ def is_local_broker(pid: int) -> bool:
 
 
 def holds_open(pid: int, file: os.stat_result) -> bool:
-    """Whether a process has this file open; no, if it is gone or not ours to ask."""
+    """Whether a process has this file open. False if it is gone or belongs to another user."""
     try:
         descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:

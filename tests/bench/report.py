@@ -1,4 +1,4 @@
-"""Where it was measured, and the verdict."""
+"""The line about the machine, the tables, and the summary line."""
 
 # ruff: noqa: T201 - a benchmark prints
 
@@ -14,7 +14,7 @@ from tests.support.servers import kinds_for
 
 
 def machine() -> dict[str, object]:
-    """Where it was measured, and how busy that is now."""
+    """The machine and its server, and its load now."""
     (kind,) = kinds_for(crossed=False)
     return {
         "cpus": len(os.sched_getaffinity(0)),
@@ -26,7 +26,7 @@ def machine() -> dict[str, object]:
 
 
 def print_machine() -> None:
-    """The line above the table."""
+    """Print the line above the tables."""
     found = machine()
     load = " ".join(f"{each:.2f}" for each in os.getloadavg())
     print(
@@ -36,15 +36,15 @@ def print_machine() -> None:
 
 
 def print_lines(family: str, lines: Sequence[Line]) -> None:
-    """One measurement's part of the table."""
+    """Print the table of one family."""
     print(f"\n{family}")
     for row in table(lines):
         print(row, flush=True)
 
 
-def print_verdict(lines: Sequence[Line]) -> None:
-    """The last line."""
-    marked = [line for line in lines if line.target is not None]
-    kept = sum(bool(line.is_kept) for line in marked)
+def print_summary(lines: Sequence[Line]) -> None:
+    """Print how many targets were met."""
+    with_target = [line for line in lines if line.target is not None]
+    met = sum(bool(line.is_met) for line in with_target)
     load = " ".join(f"{each:.2f}" for each in os.getloadavg())
-    print(f"\n{kept} of {len(marked)} targets met · load now {load}")
+    print(f"\n{met} of {len(with_target)} targets met · load now {load}")

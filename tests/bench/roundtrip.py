@@ -1,7 +1,7 @@
-"""A single ``enqueue`` next to the least that a client of Redis can do: a bare ``PING`` by redis-py.
+"""A single ``enqueue`` next to the minimum for a client of Redis: a bare ``PING`` with redis-py.
 
-And next to what redis-py needs by itself to send the same script with the same words: nobody who stores a job as it is
-stored here, and uses redis-py, is faster.
+And next to the same script call sent by redis-py alone, which is the lower bound for any client that uses redis-py and
+stores a job in this way.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ TARGET: Final = Target.at_most(1.3)
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Seconds of each try: of ours, of the same words by redis-py, of its ``PING``."""
+    """Seconds of each sample: our ``enqueue``, the same command sent by redis-py, and its ``PING``."""
 
     enqueues: list[float] = field(default_factory=list)
-    same_words: list[float] = field(default_factory=list)
+    same_command: list[float] = field(default_factory=list)
     pings: list[float] = field(default_factory=list)
 
 
 def measure(sizes: Sizes) -> Iterator[Line]:
-    """Let them take turns, one by one."""
+    """Measure all three in turns, one call at a time."""
     for client, one_by_one in {"Queue": _single, "SyncQueue": _single_blocking}.items():
         with a_fleet() as fleet:
             spans = one_by_one(fleet, sizes.enqueues)
             check_waiting(fleet, 2 * sizes.enqueues)
         p50, p99 = quantiles_of(spans.enqueues, f"{client}.enqueue")
-        same, _ = quantiles_of(spans.same_words, "the same words by redis-py")
+        same, _ = quantiles_of(spans.same_command, "the same command by redis-py")
         ping, _ = quantiles_of(spans.pings, "ping of redis-py")
         yield p50
         yield p99
         name = "p50 in bare round trips (PING) of redis-py"
         yield Line(f"{client}.enqueue, {name}", p50.value / ping.value, "PINGs", target=TARGET)
-        yield Line(f"the words of {client}.enqueue sent by redis-py alone, {name}", same.value / ping.value, "PINGs")
+        yield Line(f"the command of {client}.enqueue sent by redis-py alone, {name}", same.value / ping.value, "PINGs")
 
 
 def _single(fleet: Fleet, count: int) -> Spans:
@@ -67,10 +67,10 @@ def _single(fleet: Fleet, count: int) -> Spans:
                 await queue.enqueue(TRUE)
                 enqueued = time.perf_counter()
                 await client.execute_command(*words)  # type: ignore[no-untyped-call]
-                said = time.perf_counter()
+                sent = time.perf_counter()
                 await client.ping()
-                spans.pings.append(time.perf_counter() - said)
-                spans.same_words.append(said - enqueued)
+                spans.pings.append(time.perf_counter() - sent)
+                spans.same_command.append(sent - enqueued)
                 spans.enqueues.append(enqueued - began)
         return spans
 
@@ -86,14 +86,14 @@ def _single_blocking(fleet: Fleet, count: int) -> Spans:
             fleet.queue.enqueue(TRUE)
             enqueued = time.perf_counter()
             client.execute_command(*words)
-            said = time.perf_counter()
+            sent = time.perf_counter()
             client.ping()
-            spans.pings.append(time.perf_counter() - said)
-            spans.same_words.append(said - enqueued)
+            spans.pings.append(time.perf_counter() - sent)
+            spans.same_command.append(sent - enqueued)
             spans.enqueues.append(enqueued - began)
     return spans
 
 
 def _words(fleet: Fleet) -> tuple[Word, ...]:
-    """What stores a job."""
+    """The command that stores a job."""
     return enqueue.enqueue(fleet.keys, new_job_id(), JobSpec(TRUE), by="bench", max_length=1_000_000).command()

@@ -1,4 +1,4 @@
-"""What stays as quick as it was when there is much more of it: jobs that wait, jobs that run, workers, output."""
+"""What must stay fast at scale: many waiting jobs, running jobs and workers, and much output."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PAGE: Final = 10_000
 
 
 def measure(sizes: Sizes) -> Iterator[Line]:
-    """Four kinds of much."""
+    """Measure at four kinds of scale."""
     yield from _many_waiting(sizes)
     yield from _many_running(sizes)
     yield from _many_workers(sizes)
@@ -54,9 +54,9 @@ def _many_waiting(sizes: Sizes) -> Iterator[Line]:
     with a_fleet() as fleet:
         many = _spans(fleet, sizes.waiting, sizes.enqueues)
     for verb, span_s in many.items():
-        name = f"{verb} where {sizes.waiting:,} jobs wait"
+        name = f"{verb} with {sizes.waiting:,} waiting jobs"
         yield Line(name, span_s * 1e3, "ms")
-        yield Line(name, span_s / few[verb], f"of that where {FEW} do", target=RATIO_TARGET)
+        yield Line(name, span_s / few[verb], f"times as long as with {FEW}", target=RATIO_TARGET)
 
 
 def _spans(fleet: Fleet, waiting: int, samples: int) -> dict[str, float]:
@@ -69,7 +69,7 @@ def _spans(fleet: Fleet, waiting: int, samples: int) -> dict[str, float]:
         "queues": fleet.queue.queues,
         "show": lambda: fleet.queue.get(last.id),
     }
-    # No more of them than jobs that wait: each claim takes one away.
+    # Fewer samples than waiting jobs: each claim takes one.
     return {verb: _median_s(do, min(samples, waiting // 2)) for verb, do in verbs.items()}
 
 
@@ -98,7 +98,7 @@ def _many_running(sizes: Sizes) -> Iterator[Line]:
             if isinstance(answer, claims.Lost):
                 raise MeasurementSpoilt(f"lease {lease} was lost")
         took_ms = (_script_us(fleet) - before_us) / 1e3
-    name = f"one renewal of all leases, {len(jobs):,} jobs running under {LEASES}, time in Redis"
+    name = f"one renewal of all {LEASES} leases of {len(jobs):,} running jobs, time in Redis"
     yield Line(name, took_ms, "ms", target=RENEWAL_TARGET)
 
 
@@ -112,7 +112,7 @@ def _claim(fleet: Fleet, lease: str, free: int) -> int:
     who = {"lease": lease, "worker": "bench", "host": "bench"}
     answer = fleet.server.run(claims.claim(fleet.keys, free=free, settings=fleet.settings, **who))
     if not isinstance(answer, Claimed):
-        raise MeasurementSpoilt(f"a claim was answered by {answer}")
+        raise MeasurementSpoilt(f"a claim returned {answer}")
     return len(answer.claims)
 
 
@@ -121,8 +121,8 @@ def _script_us(fleet: Fleet) -> float:
 
 
 def _stat(fleet: Fleet, command: str, field: str) -> float:
-    said = fleet.server.run(server_words("commandstats")).get(f"cmdstat_{command}", "")
-    return float(dict(word.split("=") for word in said.split(",") if word).get(field, 0))
+    info = fleet.server.run(server_words("commandstats")).get(f"cmdstat_{command}", "")
+    return float(dict(word.split("=") for word in info.split(",") if word).get(field, 0))
 
 
 # ------------------------------------------------------------------------------------------------- workers
@@ -131,12 +131,12 @@ def _stat(fleet: Fleet, command: str, field: str) -> float:
 def _many_workers(sizes: Sizes) -> Iterator[Line]:
     with a_fleet() as fleet, Monitor(fleet.url) as monitor:
         fleet.start_worker(sizes.workers, concurrency=sizes.workers, warm_up=sizes.workers)
-        time.sleep(IDLE_S / 2)  # what they had to do at their start is over
+        time.sleep(IDLE_S / 2)  # until their start-up work is done
         before = monitor.count_sent()
         time.sleep(IDLE_S)
         calls = monitor.count_sent() - before
         yield Line(
-            f"calls of an idle worker, {sizes.workers} on one queue",
+            f"calls of an idle worker, {sizes.workers} workers on one queue",
             calls / sizes.workers / IDLE_S,
             "calls/s",
             target=IDLE_TARGET,
@@ -145,7 +145,7 @@ def _many_workers(sizes: Sizes) -> Iterator[Line]:
         for _ in range(sizes.workers):
             result_s(fleet)
         calls = monitor.count_sent() - before
-        yield Line(f"calls for one job, {sizes.workers} workers idle on its queue", calls / sizes.workers, "calls")
+        yield Line(f"calls for one job, {sizes.workers} idle workers on its queue", calls / sizes.workers, "calls")
 
 
 # ------------------------------------------------------------------------------------------------- output
@@ -157,7 +157,7 @@ def _much_output(sizes: Sizes) -> Iterator[Line]:
         (pid,) = fleet.workers[0].worker_pids
         alone_s = statistics.median(result_s(fleet) for _ in range(sizes.results))
         idle = rss_bytes(pid)
-        Path(f"/proc/{pid}/clear_refs").write_text("5")  # from here on its peak is counted anew
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets its peak
         each = sizes.flood_mb * 1_000_000 // WRITERS
         with fleet.frozen_workers():
             jobs = fleet.enqueue([("/bin/sh", "-c", f"exec head -c {each} /dev/zero")] * WRITERS)
@@ -165,20 +165,20 @@ def _much_output(sizes: Sizes) -> Iterator[Line]:
             channels = [fleet.keys.events(job.id) for job in jobs[-sizes.followers :]]
             heard = plain("PUBSUB", "NUMSUB", *channels, read=lambda reply: sum(map(int, reply[1::2])))
             fleet.until(lambda: fleet.server.run(heard), lambda listeners: listeners == len(channels), "the followers")
-        beside_s = []
+        busy_s = []
         while fleet.unfinished():
-            beside_s.append(result_s(fleet))
-        if len(beside_s) < FEWEST:
-            raise MeasurementSpoilt(f"the writers were over after {len(beside_s)} other jobs")
+            busy_s.append(result_s(fleet))
+        if len(busy_s) < FEWEST:
+            raise MeasurementSpoilt(f"the writers had ended after {len(busy_s)} other jobs")
         if ends := [end for follower in followers if (end := follower.wait(STALLED_S)) != 0]:
-            raise MeasurementSpoilt(f"followers ended with {ends}")
+            raise MeasurementSpoilt(f"followers exited with {ends}")
         growth = rss_bytes(pid, peak=True) - idle
-        # The queue keeps no more output of jobs that have ended than it may: the oldest are gone.
+        # The queue keeps the output of finished jobs only up to its limit, so the oldest may be gone.
         kept = [job for job, (state,) in zip(jobs, fleet.fields(jobs, "state"), strict=True) if state is not None]
         fleet.check(kept, output_bytes=each)
     name = f"{sizes.flood_mb:,} MB written by {WRITERS} jobs at once, {sizes.followers} of them followed"
-    ratio = statistics.median(beside_s) / alone_s
-    yield Line(f"{name}: enqueue to result of others", ratio, "times that alone", target=RATIO_TARGET)
+    ratio = statistics.median(busy_s) / alone_s
+    yield Line(f"{name}: enqueue to result of other jobs", ratio, "times as long as alone", target=RATIO_TARGET)
     yield Line(f"{name}: growth of the worker", growth / 1e6, "MB", target=GROWTH_TARGET)
 
 
@@ -189,7 +189,7 @@ def _follow(fleet: Fleet, job_id: str) -> Iterator[subprocess.Popen[bytes]]:
         env=fleet.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,  # it says what was not kept
+        stderr=subprocess.DEVNULL,  # it reports what was not kept
     )
     try:
         yield follower

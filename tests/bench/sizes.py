@@ -1,4 +1,4 @@
-"""How much is measured of what needs a server of its own."""
+"""How much is measured by the families that need a server of their own."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from oneshot_queue.bench import sizes
 
 @dataclass(frozen=True, slots=True)
 class Sizes(sizes.Sizes):
-    """Numbers of what ``oneshot-queue bench`` measures too, and of what only ``make bench`` does.
+    """The sizes of ``oneshot-queue bench``, and those of the families that only ``make bench`` has.
 
     Attributes:
-        losses: Hosts that are lost, and interrupts of workers that hear no announcement.
+        losses: Hosts that are lost, and interrupts of workers without pub/sub.
         naps: Commands that sleep, for ``run_commands``.
-        trues: Commands that do nothing, for ``run_commands``.
-        waiting: Jobs that wait where there are many.
-        held: Jobs that run where there are many.
-        workers: Workers on one queue where there are many.
-        flood_mb: MB that many jobs write together.
-        followers: How many of those are followed.
+        trues: Commands that run ``true``, for ``run_commands``.
+        waiting: Waiting jobs in the scale family.
+        held: Running jobs in the scale family.
+        workers: Workers on one queue in the scale family.
+        flood_mb: MB that many jobs write in total.
+        followers: How many of those jobs are followed.
     """
 
     losses: int

@@ -1,4 +1,4 @@
-"""The table of ``bench``, and its bars."""
+"""The table of ``bench`` and its bars."""
 
 from oneshot_queue.bench.chart import bar, table
 from oneshot_queue.bench.figures import Line, Target
@@ -10,7 +10,7 @@ LINES = [
 ]
 
 
-def test_cells_stand_below_each_other_and_marks_say_whether_they_are_kept() -> None:
+def test_cells_are_aligned_and_targets_show_whether_they_are_met() -> None:
     assert list(table(LINES)) == [
         "  fast  2,000 jobs/s  1,900 … 2,100  ≥ 1,000 ✓",
         "  slow  500 jobs/s                   ≥ 1,000 ✗",
@@ -18,7 +18,7 @@ def test_cells_stand_below_each_other_and_marks_say_whether_they_are_kept() -> N
     ]
 
 
-def test_the_longest_bar_of_each_unit_fills_what_the_cells_leave() -> None:
+def test_the_longest_bar_of_each_unit_fills_the_rest_of_the_line() -> None:
     fast, slow, wait = (len(row.partition("█")[1] + row.partition("█")[2]) for row in table(LINES, width=80))
 
     assert (fast, slow, wait) == (32, 8, 32)
@@ -33,5 +33,5 @@ def test_bars_are_drawn_in_eighths() -> None:
     assert bar(0.0, 0.0, 2) == ""
 
 
-def test_nothing_is_an_empty_table() -> None:
+def test_no_lines_are_an_empty_table() -> None:
     assert list(table([], width=80)) == []

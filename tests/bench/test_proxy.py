@@ -1,4 +1,4 @@
-"""The long way to the broker: it takes its time, keeps the order, and ends as the short one does."""
+"""The proxy adds latency, keeps the order of bytes, and closes connections as a direct connection would."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from oneshot_queue.bench.proxy import delayed
+from tests.support.limits import limit_s
 
 RTT_S = 0.1
 
@@ -21,23 +22,23 @@ def listener(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s"))
         listening.listen()
-        listening.settimeout(20)
+        listening.settimeout(limit_s(20))
         yield listening
 
 
 @contextmanager
 def connected(listener: socket.socket) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Both ends of a connection through the proxy: the client's, the server's."""
+    """Both ends of a connection through the proxy: the client's and the server's."""
     with delayed(f"unix://{listener.getsockname()}", RTT_S) as url:
         address = urlsplit(url)
-        with socket.create_connection((address.hostname, address.port or 0), timeout=20) as client:
+        with socket.create_connection((address.hostname, address.port or 0), timeout=limit_s(20)) as client:
             server, _ = listener.accept()
-            server.settimeout(20)
+            server.settimeout(limit_s(20))
             with server:
                 yield client, server
 
 
-def test_each_way_takes_half_of_the_time(listener: socket.socket) -> None:
+def test_each_direction_takes_half_of_the_latency(listener: socket.socket) -> None:
     with connected(listener) as (client, server):
         for source, target in ((client, server), (server, client)):
             began = time.monotonic()
@@ -46,7 +47,7 @@ def test_each_way_takes_half_of_the_time(listener: socket.socket) -> None:
             assert time.monotonic() - began >= RTT_S / 2
 
 
-def test_bytes_keep_their_order_and_many_are_on_their_way_at_once(listener: socket.socket) -> None:
+def test_bytes_keep_their_order_and_many_are_in_flight_at_once(listener: socket.socket) -> None:
     with connected(listener) as (client, server):
         began = time.monotonic()
         for number in range(100):
@@ -59,7 +60,7 @@ def test_bytes_keep_their_order_and_many_are_on_their_way_at_once(listener: sock
         assert time.monotonic() - began < 100 * RTT_S / 2
 
 
-def test_who_has_no_more_to_say_still_hears_the_answer(listener: socket.socket) -> None:
+def test_half_closed_connection_still_receives_the_answer(listener: socket.socket) -> None:
     with connected(listener) as (client, server):
         client.sendall(b"question")
         client.shutdown(socket.SHUT_WR)
@@ -72,23 +73,23 @@ def test_who_has_no_more_to_say_still_hears_the_answer(listener: socket.socket) 
         assert client.recv(100) == b"answer"
 
 
-def test_a_server_that_is_not_there_hangs_up(tmp_path: Path) -> None:
+def test_a_missing_server_closes_the_connection(tmp_path: Path) -> None:
     with delayed(f"unix://{tmp_path / 'nothing'}", RTT_S) as url:
         address = urlsplit(url)
-        with socket.create_connection((address.hostname, address.port or 0), timeout=20) as client:
+        with socket.create_connection((address.hostname, address.port or 0), timeout=limit_s(20)) as client:
             assert client.recv(1) == b""
 
 
-def test_it_ends_without_a_word_before_those_it_connects(
+def test_it_can_stop_before_its_clients_without_a_log_message(
     listener: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
     with delayed(f"unix://{listener.getsockname()}", RTT_S) as url:
         address = urlsplit(url)
-        client = socket.create_connection((address.hostname, address.port or 0), timeout=20)
+        client = socket.create_connection((address.hostname, address.port or 0), timeout=limit_s(20))
         server, _ = listener.accept()
 
     with client, server:
-        server.settimeout(20)
+        server.settimeout(limit_s(20))
         assert (client.recv(1), server.recv(1)) == (b"", b"")
     assert caplog.messages == []
 
@@ -101,12 +102,12 @@ def test_it_ends_without_a_word_before_those_it_connects(
         ("unix://user:pw@/run/s.sock", "redis://user:pw@127.0.0.1:PORT"),
     ],
 )
-def test_all_but_the_address_stays_as_it_is(url: str, through: str) -> None:
+def test_only_the_address_of_the_url_changes(url: str, through: str) -> None:
     with delayed(url, RTT_S) as found:
         assert found == through.replace("PORT", str(urlsplit(found).port))
 
 
 @pytest.mark.parametrize("url", ["rediss://broker", "redis+cluster://broker", "redis+sentinel://broker/main"])
-def test_there_is_no_long_way_to_others(url: str) -> None:
-    with pytest.raises(ValueError, match="cannot be measured from afar"), delayed(url, RTT_S):
+def test_other_kinds_of_brokers_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="latency cannot be added to a"), delayed(url, RTT_S):
         pass

@@ -1,4 +1,4 @@
-"""The fixtures of tests that speak to a store."""
+"""Fixtures of tests that need a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs of ``Queue`` and of ``SyncQueue``: what they do, and that both are the same."""
+"""What the verbs of ``Queue`` and ``SyncQueue`` do, and that both have the same ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.clients import OpenQueue, by_one_client
 
 
 def verbs(kind: type) -> dict[str, list[tuple[str, Any, Any]]]:
-    """Names and parameters of what is public."""
+    """The names and parameters of the public methods."""
     return {
         name: [(each.name, each.kind, each.default) for each in inspect.signature(value).parameters.values()]
         for name, value in inspect.getmembers(kind, callable)
@@ -42,14 +42,14 @@ def test_both_clients_have_the_same_verbs_with_the_same_parameters(asynchronous:
 
 
 @pytest.mark.parametrize(("asynchronous", "blocking"), [(Queue, SyncQueue), (Job, SyncJob)])
-def test_both_clients_promise_the_same_in_the_same_words(asynchronous: type, blocking: type) -> None:
+def test_both_clients_have_the_same_docstrings(asynchronous: type, blocking: type) -> None:
     for name in verbs(asynchronous):
         own, other = (inspect.getdoc(getattr(kind, name)) for kind in (asynchronous, blocking))
         assert own is not None
         assert other == own.replace("``Job.", "``SyncJob.")
 
 
-async def test_enqueued_job_is_stored_as_asked_for(open_queue: OpenQueue, store: Store) -> None:
+async def test_enqueued_job_is_stored_with_all_its_options(open_queue: OpenQueue, store: Store) -> None:
     options: dict[str, Any] = {
         "name": "build",
         "cwd": "/srv",
@@ -82,7 +82,7 @@ async def test_job_that_was_just_enqueued_is_created(open_queue: OpenQueue, stor
         assert (await job.refresh()).record.spec == a_spec()
 
 
-async def test_same_id_gives_a_handle_of_the_job_that_is_there(open_queue: OpenQueue, store: Store) -> None:
+async def test_enqueueing_an_existing_id_returns_the_existing_job(open_queue: OpenQueue, store: Store) -> None:
     held = await store.finished()
     async with open_queue() as queue:
         job = await queue.enqueue(["false"], id=held.id)
@@ -114,7 +114,7 @@ async def test_same_id_gives_a_handle_of_the_job_that_is_there(open_queue: OpenQ
     ids=lambda given: str(given)[:80],  # pytest puts a test's name into the environment, which has its limits
 )
 @by_one_client
-async def test_invalid_job_is_refused_and_nothing_of_it_is_stored(
+async def test_invalid_job_is_refused_and_nothing_is_stored(
     open_queue: OpenQueue, store: Store, command: Any, options: dict[str, Any]
 ) -> None:
     async with open_queue() as queue:
@@ -125,13 +125,13 @@ async def test_invalid_job_is_refused_and_nothing_of_it_is_stored(
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "{q}", "q\n", "q:job", "*", "ü"])
-def test_queue_of_an_impossible_name_is_refused(name: str) -> None:
+def test_invalid_queue_name_is_refused(name: str) -> None:
     for kind in (Queue, SyncQueue):
         with pytest.raises(InvalidSetting, match="queue"):
             kind("redis://nowhere", queue=name)
 
 
-async def test_full_queue_refuses_and_says_so(open_queue: OpenQueue, store: Store) -> None:
+async def test_full_queue_refuses_a_job(open_queue: OpenQueue, store: Store) -> None:
     async with open_queue(max_queue_length=2) as queue:
         await queue.enqueue_many([["true"], ["true"]])
         before = await store.dump()
@@ -143,7 +143,7 @@ async def test_full_queue_refuses_and_says_so(open_queue: OpenQueue, store: Stor
     assert await store.dump() == before
 
 
-async def test_queue_that_fills_up_on_the_way_keeps_what_came_before(open_queue: OpenQueue, store: Store) -> None:
+async def test_queue_that_fills_up_keeps_the_jobs_before_the_limit(open_queue: OpenQueue, store: Store) -> None:
     async with open_queue(max_queue_length=3) as queue:
         with pytest.raises(QueueFull):
             await queue.enqueue_many([["true"]] * 5)
@@ -151,7 +151,7 @@ async def test_queue_that_fills_up_on_the_way_keeps_what_came_before(open_queue:
         assert len(await queue.unfinished()) == 3
 
 
-async def test_many_are_stored_in_order_and_the_invalid_ones_are_told_in_their_places(
+async def test_many_jobs_are_stored_in_order_and_invalid_ones_are_returned_in_place(
     open_queue: OpenQueue, store: Store
 ) -> None:
     jobs: list[Any] = [[] if number % 20 == 7 else ["echo", str(number)] for number in range(240)]
@@ -166,7 +166,7 @@ async def test_many_are_stored_in_order_and_the_invalid_ones_are_told_in_their_p
     assert (await store.record_of(valid[-1].id)).spec == a_spec(["echo", "239"])
 
 
-async def test_many_of_none_are_none(open_queue: OpenQueue) -> None:
+async def test_enqueueing_no_jobs_returns_none(open_queue: OpenQueue) -> None:
     async with open_queue() as queue:
         assert await queue.enqueue_many([]) == []
 
@@ -193,7 +193,7 @@ async def test_retry_of_an_unknown_job_is_refused(open_queue: OpenQueue) -> None
             await queue.retry(a_job_id())
 
 
-async def test_handle_of_a_forgotten_job_says_so(open_queue: OpenQueue, store: Store) -> None:
+async def test_handle_of_an_expired_job_raises_not_found(open_queue: OpenQueue, store: Store) -> None:
     async with open_queue() as queue:
         job = await queue.enqueue(["true"])
         await store.redis.delete(store.keys.job(job.id))
@@ -233,7 +233,7 @@ async def test_queues_are_counted_by_state(open_queue: OpenQueue, store: Store) 
     assert counts.ready == 3
 
 
-async def test_workers_are_those_that_hold_a_lease_and_give_a_sign_of_life(open_queue: OpenQueue, store: Store) -> None:
+async def test_workers_are_those_with_a_lease_and_a_presence(open_queue: OpenQueue, store: Store) -> None:
     queue_name, lease, silent = store.keys.queue, a_lease(), await store.lease()
     await store.lease(lease)
     alive = WorkerPresence(lease.partition(".")[0], "bert", "host", 1, (queue_name,), 4, ("job",), 1, 2)
@@ -248,5 +248,5 @@ async def test_workers_are_those_that_hold_a_lease_and_give_a_sign_of_life(open_
 
     assert silent != lease
     assert here == [alive]
-    assert everywhere == []  # no job was ever enqueued, so nobody knows the queue yet
+    assert everywhere == []  # no job was ever enqueued, so the queue is not registered yet
     assert known == [alive]

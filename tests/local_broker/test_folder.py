@@ -1,4 +1,4 @@
-"""The folder: private, or not used."""
+"""The broker's folder is private, or it is not used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_folder_open_to_others_is_refused(machine: Machine, mode: int) -> None
     machine.folder.path.mkdir()
     machine.folder.path.chmod(mode)
 
-    refused(machine, rf"is open to others \(mode {mode:04o}\).*chmod 700")
+    refused(machine, rf"is open to other users \(mode {mode:04o}\).*chmod 700")
 
 
 def test_a_link_is_not_followed(machine: Machine) -> None:
@@ -42,31 +42,31 @@ def test_a_link_is_not_followed(machine: Machine) -> None:
 def test_a_file_in_its_place_is_refused(machine: Machine) -> None:
     machine.folder.path.write_text("")
 
-    refused(machine, "is no folder")
+    refused(machine, "is not a directory")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_folder_of_somebody_else_is_refused(machine: Machine) -> None:
+def test_a_folder_of_another_user_is_refused(machine: Machine) -> None:
     machine.folder.path.mkdir(mode=0o700)
     os.chown(machine.folder.path, 12345, -1)
 
-    refused(machine, "belongs to user 12345, and you are 0")
+    refused(machine, "belongs to user 12345, but you are user 0")
 
 
-def test_a_place_where_no_folder_can_be_made_is_refused(machine: Machine) -> None:
+def test_a_folder_that_cannot_be_created_is_refused(machine: Machine) -> None:
     machine.monkeypatch.setenv("XDG_STATE_HOME", "/proc/none")
 
-    with pytest.raises(BrokerRefused, match="set XDG_STATE_HOME to a folder you may write in"):
+    with pytest.raises(BrokerRefused, match="set XDG_STATE_HOME to a directory you can write to"):
         ensure_running()
 
 
-def test_a_relative_state_home_is_ignored_as_its_specification_says(machine: Machine) -> None:
+def test_a_relative_state_home_is_ignored_as_specified(machine: Machine) -> None:
     assert state_folder({"XDG_STATE_HOME": "here"}) == Path.home() / ".local/state/oneshot-queue"
     assert state_folder({"XDG_STATE_HOME": "/there"}) == Path("/there/oneshot-queue")
 
 
 def deep(machine: Machine) -> BrokerFolder:
-    """Move the state to where a socket's path would be too long."""
+    """Move the state to a path that is too long for a socket."""
     home = machine.root / ("d" * 60) / ("e" * 60)
     machine.monkeypatch.setenv("XDG_STATE_HOME", str(home))
     assert machine.folder.socket.parent != machine.folder.path
@@ -87,12 +87,12 @@ def test_a_long_path_moves_the_socket_to_a_short_private_folder(any_kind: Machin
     assert not folder.socket.exists()
 
 
-def test_a_short_folder_that_somebody_prepared_is_refused(machine: Machine) -> None:
+def test_a_short_folder_that_is_open_to_others_is_refused(machine: Machine) -> None:
     folder = deep(machine)
     folder.socket.parent.mkdir()
     folder.socket.parent.chmod(0o777)
 
-    refused(machine, "is open to others")
+    refused(machine, "is open to other users")
 
 
 def test_a_short_folder_that_is_a_link_is_refused(machine: Machine) -> None:
@@ -104,7 +104,7 @@ def test_a_short_folder_that_is_a_link_is_refused(machine: Machine) -> None:
         folder.socket.parent.unlink()
 
 
-def test_a_short_folder_that_was_cleaned_away_does_not_hide_the_server(any_kind: Machine) -> None:
+def test_a_server_whose_short_folder_was_deleted_can_be_stopped(any_kind: Machine) -> None:
     folder = deep(any_kind)
     ensure_running()
     shutil.rmtree(folder.socket.parent)
@@ -114,13 +114,13 @@ def test_a_short_folder_that_was_cleaned_away_does_not_hide_the_server(any_kind:
     assert any_kind.servers() == []
 
 
-def test_strange_names_of_folders_are_no_problem(any_kind: Machine) -> None:
+def test_unusual_folder_names_work(any_kind: Machine) -> None:
     any_kind.monkeypatch.setenv("XDG_STATE_HOME", str(any_kind.root / "a b?#%41é'\""))
 
     assert client(ensure_running().url).ping()
 
 
-def test_a_data_folder_may_lie_elsewhere(any_kind: Machine) -> None:
+def test_the_data_folder_may_be_a_link(any_kind: Machine) -> None:
     any_kind.folder.path.mkdir(mode=0o700)
     elsewhere = any_kind.root / "big"
     elsewhere.mkdir()

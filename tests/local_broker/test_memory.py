@@ -1,4 +1,4 @@
-"""The in-memory broker, spoken to by redis-py over its unix socket."""
+"""The in-memory broker, tested by redis-py over its unix socket."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import redis.asyncio as aioredis
 
 from oneshot_queue.local_broker import LocalBroker, ensure_running
 from tests.local_broker.conftest import Machine, client
+from tests.support.limits import limit_s
 from tests.support.waiting import eventually, wait_until
 
 BLOB = bytes(range(256)) * 4096
@@ -41,7 +42,7 @@ def blocking(broker: LocalBroker, options: dict[str, Any]) -> Any:
 
 @pytest.fixture
 async def asynchronous(broker: LocalBroker, options: dict[str, Any]) -> AsyncIterator[Any]:
-    async with aioredis.Redis.from_url(broker.url, socket_timeout=10, retry=None, **options) as connected:
+    async with aioredis.Redis.from_url(broker.url, socket_timeout=limit_s(10), retry=None, **options) as connected:
         yield connected
 
 
@@ -60,7 +61,7 @@ def test_scripts_run_by_text_and_by_digest(blocking: Any) -> None:
         blocking.evalsha("0" * 40, 0)
 
 
-def test_a_stream_read_inside_a_script_has_the_shape_that_redis_gives_it(blocking: Any) -> None:
+def test_a_stream_read_inside_a_script_has_the_same_shape_as_in_redis(blocking: Any) -> None:
     blocking.xadd("stream", {"field": "value"}, id="1-1")
     blocking.xgroup_create("stream", "group", id="0")
     read = "return redis.call('XREADGROUP', 'GROUP', 'group', 'me', 'COUNT', '9', 'STREAMS', KEYS[1], '>')"
@@ -82,7 +83,7 @@ def test_a_blocking_command_does_not_wait_inside_a_script(blocking: Any) -> None
         ("syntax(", "Error"),
     ],
 )
-def test_an_error_costs_its_caller_no_connection(blocking: Any, script: str, error: str) -> None:
+def test_an_error_does_not_close_the_connection(blocking: Any, script: str, error: str) -> None:
     blocking.set("text", "x")
     before = blocking.client_id()
 
@@ -92,7 +93,7 @@ def test_an_error_costs_its_caller_no_connection(blocking: Any, script: str, err
     assert blocking.client_id() == before
 
 
-def test_errors_keep_the_first_word_that_tells_them_apart(blocking: Any) -> None:
+def test_errors_keep_their_code(blocking: Any) -> None:
     blocking.xgroup_create("stream", "group", id="0", mkstream=True)
 
     with pytest.raises(redis.ResponseError, match=r"^BUSYGROUP"):
@@ -120,7 +121,7 @@ def test_many_large_replies_in_one_pipeline_arrive(blocking: Any) -> None:
         assert pipeline.execute() == [BLOB] * 20
 
 
-def test_what_a_client_asks_about_the_server_is_answered(blocking: Any, broker: LocalBroker) -> None:
+def test_info_and_config_get_are_answered(blocking: Any, broker: LocalBroker) -> None:
     facts = blocking.info()
 
     assert facts["process_id"] == broker.pid
@@ -134,15 +135,15 @@ def test_what_a_client_asks_about_the_server_is_answered(blocking: Any, broker: 
 def test_messages_reach_a_subscriber_and_pings_are_answered(blocking: Any) -> None:
     listener = blocking.pubsub()
     listener.subscribe("channel")
-    assert listener.get_message(timeout=10) is not None
+    assert listener.get_message(timeout=limit_s(10)) is not None
 
     blocking.publish("channel", b"\r\n\x00")
-    told = listener.get_message(timeout=10)
+    message = listener.get_message(timeout=limit_s(10))
     listener.ping()
-    pong = listener.get_message(timeout=10)
+    pong = listener.get_message(timeout=limit_s(10))
 
-    assert told is not None
-    assert told["data"] == b"\r\n\x00"
+    assert message is not None
+    assert message["data"] == b"\r\n\x00"
     assert pong is not None
     assert pong["type"] == "pong"
     listener.close()
@@ -151,7 +152,7 @@ def test_messages_reach_a_subscriber_and_pings_are_answered(blocking: Any) -> No
 def test_killing_a_subscriber_ends_its_connection(blocking: Any) -> None:
     listener = blocking.pubsub()
     listener.subscribe("channel")
-    listener.get_message(timeout=10)
+    listener.get_message(timeout=limit_s(10))
     assert listener.connection is not None
 
     assert blocking.execute_command("CLIENT", "KILL", "TYPE", "pubsub") == 1
@@ -162,7 +163,7 @@ def test_killing_a_subscriber_ends_its_connection(blocking: Any) -> None:
     listener.close()
 
 
-async def test_each_of_many_waiting_clients_gets_its_own_entry(asynchronous: Any) -> None:
+async def test_each_of_many_blocked_clients_gets_its_own_element(asynchronous: Any) -> None:
     waiting = [asyncio.ensure_future(asynchronous.blpop(["bell"])) for _ in range(20)]  # noqa: TID251 (gathered below)
     await eventually(lambda: blocked(asynchronous), lambda number: number == 20)
 
@@ -171,7 +172,7 @@ async def test_each_of_many_waiting_clients_gets_its_own_entry(asynchronous: Any
     assert sorted(int(value) for _, value in await asyncio.gather(*waiting)) == list(range(20))
 
 
-async def test_a_waiting_client_that_goes_away_takes_nothing(asynchronous: Any) -> None:
+async def test_a_blocked_client_that_disconnects_takes_nothing(asynchronous: Any) -> None:
     waiting = asyncio.ensure_future(asynchronous.blpop(["bell"]))  # noqa: TID251 (cancelled below)
     await eventually(lambda: blocked(asynchronous), lambda number: number == 1)
 
@@ -183,18 +184,18 @@ async def test_a_waiting_client_that_goes_away_takes_nothing(asynchronous: Any) 
     assert await asynchronous.lrange("bell", 0, -1) == [b"kept"]
 
 
-async def test_waiting_ends_in_time(asynchronous: Any) -> None:
+async def test_a_blocking_command_times_out(asynchronous: Any) -> None:
     assert await asynchronous.blpop(["nothing"], timeout=0.01) is None
 
 
 async def test_messages_reach_an_asynchronous_subscriber(asynchronous: Any) -> None:
     async with asynchronous.pubsub() as listener:
         await listener.subscribe("one", "two")
-        assert [(await listener.get_message(timeout=10))["data"] for _ in range(2)] == [1, 2]
+        assert [(await listener.get_message(timeout=limit_s(10)))["data"] for _ in range(2)] == [1, 2]
 
         await asynchronous.publish("two", "hello")
 
-        assert (await listener.get_message(timeout=10))["data"] == b"hello"
+        assert (await listener.get_message(timeout=limit_s(10)))["data"] == b"hello"
 
 
 async def blocked(connected: Any) -> Any:
@@ -205,15 +206,15 @@ def resources(pid: int) -> tuple[int, int]:
     return len(list(Path(f"/proc/{pid}/task").iterdir())), len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def test_clients_that_are_gone_leave_neither_thread_nor_descriptor(broker: LocalBroker) -> None:
-    wait_until(lambda: resources(broker.pid)[0] == 1, what="the connection of the start to end")
+def test_disconnected_clients_leave_no_thread_and_no_descriptor(broker: LocalBroker) -> None:
+    wait_until(lambda: resources(broker.pid)[0] == 1, what="the starter to disconnect")
     before = resources(broker.pid)
     openings = [b"", b"*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nc\r\n", b"*3\r\n$5\r\nBLPOP\r\n$1\r\nb\r\n$1\r\n0\r\n", b"*3"]
     with contextlib.ExitStack() as clients:
         for number in range(200):
             each = clients.enter_context(socket.socket(socket.AF_UNIX))
             each.connect(os.fspath(broker.folder / "broker.sock"))
-            # Idle, listening, waiting without limit, and cut off in the middle of a command.
+            # Idle, subscribed, blocked without a timeout, and disconnected in the middle of a command.
             each.sendall(openings[number % 4])
         wait_until(lambda: resources(broker.pid)[0] == before[0] + 200)
 
@@ -221,7 +222,7 @@ def test_clients_that_are_gone_leave_neither_thread_nor_descriptor(broker: Local
     assert client(broker.url).info("clients")["connected_clients"] == 1
 
 
-def test_what_is_no_command_is_refused_and_harms_nobody(broker: LocalBroker) -> None:
+def test_malformed_commands_are_refused_and_affect_no_other_client(broker: LocalBroker) -> None:
     for nonsense in (b"GET / HTTP/1.1\r\n\r\n", b"*1\r\n:5\r\n", b"*x\r\n", b"\xff\xfe\r\n"):
         with socket.socket(socket.AF_UNIX) as stranger:
             stranger.connect(os.fspath(broker.folder / "broker.sock"))
@@ -234,7 +235,7 @@ def test_what_is_no_command_is_refused_and_harms_nobody(broker: LocalBroker) -> 
     assert client(broker.url).ping()
 
 
-def test_a_listener_that_never_reads_is_cut_off(broker: LocalBroker) -> None:
+def test_a_subscriber_that_never_reads_is_disconnected(broker: LocalBroker) -> None:
     sender = client(broker.url)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.connect(os.fspath(broker.folder / "broker.sock"))
@@ -256,7 +257,7 @@ def test_an_idle_broker_sleeps(broker: LocalBroker) -> None:
 
     wait_until(lambda: time.monotonic() - start, lambda waited_s: waited_s > 1)
 
-    # One for the look for what has expired, and some for luck; with a poll of 10 ms it would be 5,000.
+    # One for the removal of expired keys, and some slack; polling every 10 ms would be 5,000.
     assert switches(broker.pid) - before < 200
 
 
@@ -266,12 +267,12 @@ def switches(pid: int) -> int:
     return sum(int(text.partition("\nvoluntary_ctxt_switches:\t")[2].split()[0]) for text in texts)
 
 
-def test_what_has_expired_is_removed_although_nobody_asks(machine: Machine) -> None:
-    # From outside it cannot be seen: whoever asks, removes.
+def test_expired_keys_are_removed_without_being_read(machine: Machine) -> None:
+    # A client cannot observe this: reading an expired key removes it.
     code = """
 from pathlib import Path
 from fakeredis import FakeRedis
-from oneshot_queue.broker.memory import MemoryServer
+from oneshot_queue.local_broker.memory.server import MemoryServer
 server = MemoryServer(Path("socket"))
 client = FakeRedis(server=server.fake_server)
 client.set("kept", "x")

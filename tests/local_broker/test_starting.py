@@ -1,4 +1,4 @@
-"""Starting: once, privately, and the right server."""
+"""The broker is started once, privately, and with the right server."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from oneshot_queue.errors import BrokerUnreachable
 from oneshot_queue.local_broker import ensure_running, probe, starter, status, stop
 from tests.local_broker.conftest import BUNDLED, GATE, Machine, a_server, client, end, opened_by
+from tests.support.limits import limit_s
 from tests.support.servers import FAKE
 
 
@@ -37,14 +38,14 @@ def test_twenty_processes_at_once_start_exactly_one_server(any_kind: Machine) ->
         assert each.stdin is not None
         each.stdin.close()
         each.stdin = None
-    answers = [json.loads(each.communicate(timeout=40)[0]) for each in starters]
+    answers = [json.loads(each.communicate(timeout=limit_s(40))[0]) for each in starters]
 
     assert len({pid for pid, _ in answers}) == 1
     assert [started for _, started in answers].count(True) == 1
     assert any_kind.servers() == [answers[0][0]]
 
 
-def test_folder_and_socket_are_closed_to_others_whatever_the_umask(any_kind: Machine) -> None:
+def test_folder_and_socket_are_private_whatever_the_umask(any_kind: Machine) -> None:
     before = os.umask(0)
     try:
         broker = ensure_running()
@@ -68,7 +69,7 @@ def test_no_port_is_open(any_kind: Machine) -> None:
     assert not sockets & on_the_network
 
 
-def test_a_server_that_can_keep_data_does(real_kind: Machine) -> None:
+def test_a_real_server_persists_its_data(real_kind: Machine) -> None:
     settings = client(ensure_running().url).config_get("*")
 
     assert settings["appendonly"] == "yes"
@@ -78,7 +79,7 @@ def test_a_server_that_can_keep_data_does(real_kind: Machine) -> None:
     assert settings["dir"] == str(real_kind.folder.data)
 
 
-def test_the_caller_is_told_once_that_a_broker_keeps_nothing(machine: Machine) -> None:
+def test_the_in_memory_server_warns_only_when_it_is_started(machine: Machine) -> None:
     first = machine.run_python("print(ensure_running().kind)")
     second = machine.run_python("print(ensure_running().kind)")
 
@@ -87,7 +88,7 @@ def test_the_caller_is_told_once_that_a_broker_keeps_nothing(machine: Machine) -
     assert second.stderr == ""
 
 
-def test_nothing_is_said_when_data_are_kept(real_kind: Machine) -> None:
+def test_a_real_server_starts_without_a_warning(real_kind: Machine) -> None:
     assert real_kind.run_python("ensure_running()").stderr == ""
 
 
@@ -100,7 +101,7 @@ def test_a_server_on_path_comes_before_the_bundled_one(machine: Machine) -> None
     assert machine.record()["version"] == "9.9.9"
 
 
-def test_a_server_in_a_virtual_environment_is_nobodys_choice(machine: Machine) -> None:
+def test_a_server_in_a_virtual_environment_is_ignored(machine: Machine) -> None:
     machine.install(GATE)
     (machine.root / "pyvenv.cfg").touch()
 
@@ -118,14 +119,14 @@ def test_a_server_in_the_current_folder_is_not_run(machine: Machine) -> None:
 @pytest.mark.parametrize(
     "version_line", ["Redis server v=6.0.16 sha=0", "Redis server v=5.0.7 sha=0", "KeyDB server v=6.3.4 sha=0", "hello"]
 )
-def test_what_cannot_serve_is_passed_over(machine: Machine, version_line: str) -> None:
+def test_unsuitable_servers_are_skipped(machine: Machine, version_line: str) -> None:
     machine.install(BUNDLED)
     machine.imitate(version_line, "exit 1")
 
     assert ensure_running().version == a_server(GATE).version
 
 
-def test_a_program_that_cannot_be_run_is_passed_over(machine: Machine) -> None:
+def test_a_program_that_cannot_run_is_skipped(machine: Machine) -> None:
     machine.install(BUNDLED)
     (machine.programs / "redis-server").write_bytes(b"\x7fELF of another machine")
     (machine.programs / "redis-server").chmod(0o755)
@@ -133,14 +134,14 @@ def test_a_program_that_cannot_be_run_is_passed_over(machine: Machine) -> None:
     assert ensure_running().version == a_server(GATE).version
 
 
-def test_a_server_that_dies_is_reported_with_its_last_words(machine: Machine) -> None:
+def test_a_server_that_dies_is_reported_with_its_last_output(machine: Machine) -> None:
     machine.imitate("Redis server v=7.0.0 sha=0", "echo out of luck; exit 1")
 
-    with pytest.raises(BrokerUnreachable, match=r"(?s)redis-server 7\.0\.0.*ended before it answered.*out of luck"):
+    with pytest.raises(BrokerUnreachable, match=r"(?s)redis-server 7\.0\.0.*exited before it answered.*out of luck"):
         ensure_running()
 
 
-def test_a_start_that_failed_binds_nobody(machine: Machine) -> None:
+def test_a_failed_start_does_not_rule_out_another_server(machine: Machine) -> None:
     machine.imitate("Valkey server v=9.0.0 sha=0", "exit 1", name="valkey-server")
     with pytest.raises(BrokerUnreachable):
         ensure_running()
@@ -177,7 +178,7 @@ def test_a_killed_server_is_replaced(any_kind: Machine) -> None:
     assert client(replaced.url).ping()
 
 
-def test_what_a_dead_server_left_is_replaced(any_kind: Machine) -> None:
+def test_files_of_a_dead_server_are_replaced(any_kind: Machine) -> None:
     any_kind.folder.create()
     any_kind.folder.pid.write_text("1 1\n")
     any_kind.folder.socket.write_text("no socket at all")
@@ -188,7 +189,7 @@ def test_what_a_dead_server_left_is_replaced(any_kind: Machine) -> None:
     assert client(broker.url).ping()
 
 
-def test_a_grown_log_is_put_aside_when_a_server_starts(any_kind: Machine) -> None:
+def test_a_large_log_is_rotated_when_a_server_starts(any_kind: Machine) -> None:
     any_kind.folder.create()
     any_kind.folder.log.write_bytes(b"x" * 1_000_000)
 
@@ -198,7 +199,7 @@ def test_a_grown_log_is_put_aside_when_a_server_starts(any_kind: Machine) -> Non
     assert any_kind.folder.log.with_name("broker.log.1").stat().st_size == 1_000_000
 
 
-def test_a_starter_that_dies_half_way_blocks_nobody(any_kind: Machine) -> None:
+def test_a_starter_that_dies_does_not_block_the_next(any_kind: Machine) -> None:
     machine = any_kind
     starter_process = machine.start_python(
         "import os, signal\n"
@@ -206,7 +207,7 @@ def test_a_starter_that_dies_half_way_blocks_nobody(any_kind: Machine) -> None:
         "launch.launch = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "ensure_running()"
     )
-    assert starter_process.wait(timeout=20) < 0
+    assert starter_process.wait(timeout=limit_s(20)) < 0
 
     assert ensure_running().started_now
 
@@ -218,7 +219,7 @@ def test_a_starter_that_dies_after_the_start_leaves_a_server_that_is_found(any_k
         "starter._first_answer = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "ensure_running()"
     )
-    assert starter_process.wait(timeout=20) < 0
+    assert starter_process.wait(timeout=limit_s(20)) < 0
 
     broker = ensure_running()
 

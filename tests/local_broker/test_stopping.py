@@ -1,4 +1,4 @@
-"""Stopping: gracefully, completely, and nobody else."""
+"""The broker stops gracefully and completely, and no other process is touched."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from oneshot_queue.errors import BrokerUnreachable
 from oneshot_queue.local_broker import ensure_running, probe, starter, status, stop
 from tests.local_broker.conftest import Machine, client, is_gone
+from tests.support.limits import limit_s
 
 
 def test_stop_returns_when_the_server_is_gone(any_kind: Machine) -> None:
@@ -25,7 +26,7 @@ def test_stop_returns_when_the_server_is_gone(any_kind: Machine) -> None:
     assert left == {"broker.alive", "broker.lock", "broker.log", "data"}
 
 
-def test_stopping_what_does_not_run_is_no_error(any_kind: Machine) -> None:
+def test_stopping_a_broker_that_is_not_running_is_no_error(any_kind: Machine) -> None:
     ensure_running()
     stop()
 
@@ -33,7 +34,7 @@ def test_stopping_what_does_not_run_is_no_error(any_kind: Machine) -> None:
     assert status() is None
 
 
-def test_asking_about_a_broker_that_never_was_creates_nothing(machine: Machine) -> None:
+def test_status_and_stop_create_nothing(machine: Machine) -> None:
     assert status() is None
     assert not stop()
 
@@ -53,10 +54,10 @@ def test_stop_works_with_clients_connected_and_waiting(any_kind: Machine) -> Non
 
     assert stop()
 
-    assert waiting.communicate(timeout=20)[0] == "hung up\n"
+    assert waiting.communicate(timeout=limit_s(20))[0] == "hung up\n"
 
 
-def test_starts_and_stops_at_the_same_time_all_succeed_and_leave_nothing(any_kind: Machine) -> None:
+def test_concurrent_starts_and_stops_all_succeed_and_leave_nothing(any_kind: Machine) -> None:
     code = "import sys; sys.stdin.read()\nfor _ in range(3): ensure_running(); stop()"
     rivals = [any_kind.start_python(code, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(3)]
     for each in rivals:
@@ -64,7 +65,7 @@ def test_starts_and_stops_at_the_same_time_all_succeed_and_leave_nothing(any_kin
         each.stdin.close()
         each.stdin = None
 
-    assert [each.wait(timeout=40) for each in rivals] == [0] * 3
+    assert [each.wait(timeout=limit_s(40)) for each in rivals] == [0] * 3
     assert any_kind.servers() == []
 
 
@@ -82,7 +83,7 @@ def test_a_server_whose_socket_was_removed_is_found_and_stopped(any_kind: Machin
     assert ensure_running().started_now
 
 
-def test_a_number_in_a_file_is_nobodys_death(machine: Machine) -> None:
+def test_a_process_id_in_a_file_alone_kills_no_process(machine: Machine) -> None:
     with subprocess.Popen(["/bin/sleep", "300"]) as bystander:
         try:
             machine.folder.create()

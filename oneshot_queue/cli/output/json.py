@@ -112,7 +112,7 @@ def finding_form(finding: Finding) -> Form:
         "what": finding.what,
         "meaning": finding.meaning,
         "advice": finding.advice,
-        "mendable": finding.is_mendable,
+        "mendable": finding.is_repairable,
         "mended": finding.is_repaired,
         "count": finding.count,
     }

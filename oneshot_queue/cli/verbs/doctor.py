@@ -66,13 +66,13 @@ def doctor(
 
 def _left_on_this_machine() -> list[Finding]:
     """What dead workers of this user left here."""
-    from oneshot_queue.client.doctor.findings import Notebook
+    from oneshot_queue.client.doctor.findings import Report
     from oneshot_queue.workers.main import find_leftovers
 
-    notebook = Notebook()
+    report = Report()
     for each in find_leftovers():
-        notebook.note("waiting-spool" if each.has_spool else "dead-worker", each.worker_id)
-    return notebook.findings()
+        report.add("waiting-spool" if each.has_spool else "dead-worker", each.worker_id)
+    return report.findings()
 
 
 def _lines(found: Sequence[Finding]) -> list[str]:
@@ -108,6 +108,6 @@ def _sum(found: Sequence[Finding]) -> str:
     said = [f"{count} {_NUMBERS[mark][count != 1]}" for mark, count in counts.items() if count]
     if not any(each.is_open for each in found):
         said.insert(0, "nothing is wrong any more" if counts["mended"] else "nothing is wrong")
-    if mendable := sum(each.count for each in found if each.is_mendable and not each.is_repaired):
+    if mendable := sum(each.count for each in found if each.is_repairable and not each.is_repaired):
         said.append(f"--repair mends {mendable}")
     return "; ".join(said)

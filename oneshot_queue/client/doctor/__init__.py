@@ -1,13 +1,17 @@
-"""The doctor: what is wrong with a broker and its queues, what it means, what to do; and, on request, mending.
+"""The doctor: reports what is wrong with a broker and its queues, what it means and what to do, and repairs on request.
 
-Each family of checks is a verb of its own that notes findings. Without ``mends`` nothing is written, not a byte; with
-it, only what needs no guess is mended, by scripts that look again in the instant in which they write::
+Each family of checks is a verb of its own and adds findings to a report. Without ``repair``, nothing is written. With
+it, only what is safe to repair automatically is repaired, by scripts that check again in the same atomic step::
 
-    examining         the verb: first the server, then queue by queue
-      server          version, memory, persistence, replicas, clock       holes   known holes, and where they are closed
-      kinds           keys of a wrong type
-      leases          leases that are over, or unknown, and what is pending under them
-      jobs            groups, streams, jobs by state, delayed jobs
-      totals          sums and counters
-    findings          what a finding is, and what each kind means
+    examining         the verb: the server first, then queue by queue; keys of a wrong type
+      server          version, memory, persistence, replicas, clock      advisories   known vulnerabilities and faults
+      leases          leases that are expired, condemned or unknown, and what is pending under them
+      jobs            consumer groups, streams, jobs by state, delayed and expiring jobs
+      totals          totals and counters
+    findings          what a finding is, and the report that collects them
+    meanings          the texts of each kind of finding
+
+A queue with a key of a wrong type is never repaired: no script could be sure to finish. A job is settled without its
+worker only if that worker gives no sign of life and the server has been up for a minute, because leases and presences
+expire while the server is down.
 """

@@ -1,4 +1,4 @@
-"""Known holes and faults of servers that matter to a queue, and the versions in which they are closed. Pure."""
+"""Known vulnerabilities and faults of servers that matter to a queue, and the versions that fix them. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ Version = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Advisory:
-    """One hole.
+    """One vulnerability or fault.
 
     Attributes:
-        fixed_in: For each branch (major and minor number), the first version without it. A branch that is not named
-            has it if it lies between named ones or before the first, and is free of it after the last.
-        since: The first version that has it.
-        is_fault_only: It is no danger, but a command that goes wrong, and that the queue does without.
+        name: Its public number.
+        text: What can happen.
+        fixed_in: For each branch (major and minor number), the first fixed version. A branch that is not listed is
+            affected if it is older than the last listed one, and not affected if it is newer.
+        since: The first affected version.
+        is_fault_only: It is not a vulnerability but a faulty command, which oneshot-queue avoids.
     """
 
     name: str
@@ -25,8 +27,8 @@ class Advisory:
     since: Version = (0,)
     is_fault_only: bool = False
 
-    def is_in(self, version: Version) -> bool:
-        """Whether a version has it."""
+    def affects(self, version: Version) -> bool:
+        """Whether a version is affected."""
         if version < self.since:
             return False
         for fixed in self.fixed_in:
@@ -38,26 +40,26 @@ class Advisory:
 _REDIS: Final = (
     Advisory(
         "CVE-2025-49844",
-        "a script may run code on the server",
+        "Lua scripts can execute code on the server",
         ((6, 2, 20), (7, 2, 11), (7, 4, 6), (8, 0, 4), (8, 2, 2)),
     ),
-    Advisory("CVE-2025-62507", "XACKDEL may run code on the server", ((8, 2, 3),), since=(8, 2)),
-    Advisory("CVE-2022-31144", "XAUTOCLAIM may run code on the server", ((7, 0, 4),), since=(7, 0)),
-    Advisory("CVE-2022-35951", "XAUTOCLAIM may run code on the server", ((7, 0, 5),), since=(7, 0)),
-    Advisory("redis#8725", "XAUTOCLAIM loses its place", ((6, 2, 2),), is_fault_only=True),
+    Advisory("CVE-2025-62507", "XACKDEL can execute code on the server", ((8, 2, 3),), since=(8, 2)),
+    Advisory("CVE-2022-31144", "XAUTOCLAIM can execute code on the server", ((7, 0, 4),), since=(7, 0)),
+    Advisory("CVE-2022-35951", "XAUTOCLAIM can execute code on the server", ((7, 0, 5),), since=(7, 0)),
+    Advisory("redis#8725", "XAUTOCLAIM loses its position", ((6, 2, 2),), is_fault_only=True),
     Advisory("redis#12301", "a blocked XREADGROUP may hang", ((7, 2, 0),), since=(7, 0), is_fault_only=True),
     Advisory(
         "redis#15478",
-        "XREADGROUP reads keys that an ACL forbids",
+        "XREADGROUP can read keys that the ACL forbids",
         ((8, 2, 9),),
         is_fault_only=True,
     ),
 )
 _VALKEY: Final = (
-    Advisory("CVE-2025-49844", "a script may run code on the server", ((7, 2, 11), (8, 0, 6), (8, 1, 4))),
+    Advisory("CVE-2025-49844", "Lua scripts can execute code on the server", ((7, 2, 11), (8, 0, 6), (8, 1, 4))),
 )
 
 
 def advisories_of(version: Version, *, is_valkey: bool) -> list[Advisory]:
-    """The holes that a version has."""
-    return [hole for hole in (_VALKEY if is_valkey else _REDIS) if hole.is_in(version)]
+    """The advisories that affect a version."""
+    return [advisory for advisory in (_VALKEY if is_valkey else _REDIS) if advisory.affects(version)]

@@ -1,4 +1,4 @@
-"""What a finding is, and the notebook in which checks note them."""
+"""What a finding is, and the report to which checks add them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from oneshot_queue.client.doctor.meanings import MEANINGS
+from oneshot_queue.client.doctor.meanings import KINDS
 from oneshot_queue.store.checkup import Find
 
-MOST_OF_A_KIND: Final = 100
-"""Findings of one kind and queue that are told one by one; of the rest, only how many there are."""
+MAX_OF_A_KIND: Final = 100
+"""Findings of one kind and queue that are listed one by one; the rest are only counted."""
 
 
 class Severity(StrEnum):
@@ -29,14 +29,15 @@ class Finding:
 
     Attributes:
         code: Its kind, for programs.
-        queue: The queue it was found in; ``None`` for the server itself.
+        severity: How much it matters.
+        queue: The queue it was found in; ``None`` for the server or this machine.
         subject: The job, lease, entry or key it is about.
         what: What was found.
         meaning: What that means.
         advice: What to do about it.
-        is_mendable: Whether ``repair`` mends it, now.
-        is_mended: Whether it was mended.
-        count: How many it stands for.
+        is_repairable: Whether ``repair`` would fix it now.
+        is_repaired: Whether it was repaired.
+        count: How many findings this one stands for.
     """
 
     code: str
@@ -46,25 +47,25 @@ class Finding:
     what: str
     meaning: str
     advice: str
-    is_mendable: bool = False
+    is_repairable: bool = False
     is_repaired: bool = False
     count: int = 1
 
     @property
     def is_open(self) -> bool:
-        """Whether something is wrong, and stays so until somebody does something."""
+        """Whether something is wrong and was not repaired."""
         return self.severity is not Severity.INFO and not self.is_repaired
 
 
-class Notebook:
-    """Collects the findings of one examination; a job that two checks come across is noted once."""
+class Report:
+    """Collects the findings of one examination. A finding that two checks come across is added once."""
 
     def __init__(self) -> None:
         self._findings: dict[tuple[str | None, str, str], Finding] = {}
         self._counts: Counter[tuple[str | None, str]] = Counter()
         self._others: Counter[tuple[str | None, str, bool]] = Counter()
 
-    def note(
+    def add(
         self,
         code: str,
         subject: str,
@@ -72,25 +73,29 @@ class Notebook:
         *,
         queue: str | None = None,
         severity: Severity | None = None,
-        is_mendable: bool | None = None,
+        is_repairable: bool | None = None,
         is_repaired: bool = False,
     ) -> None:
-        """Note a finding of a known kind.
+        """Add a finding of a known kind.
 
         Args:
-            detail: Stands in its text.
-            severity: Another one than its kind has.
-            is_mendable: Whether it can be mended, where that is not always so for its kind.
+            code: One of ``meanings.KINDS``.
+            subject: The job, lease, entry or key it is about.
+            detail: Replaces ``{detail}`` in the kind's text.
+            queue: The queue it was found in.
+            severity: Overrides the severity of the kind.
+            is_repairable: Overrides what the kind says.
+            is_repaired: Whether it was repaired.
         """
-        place = (queue, code, subject)
-        if place in self._findings:
+        key = (queue, code, subject)
+        if key in self._findings:
             return
-        if self._counts[queue, code] >= MOST_OF_A_KIND:
+        if self._counts[queue, code] >= MAX_OF_A_KIND:
             self._others[queue, code, is_repaired] += 1
             return
         self._counts[queue, code] += 1
-        kind = MEANINGS[code]
-        self._findings[place] = Finding(
+        kind = KINDS[code]
+        self._findings[key] = Finding(
             code=code,
             severity=severity or Severity(kind.severity),
             queue=queue,
@@ -98,17 +103,17 @@ class Notebook:
             what=kind.what.format(detail=detail),
             meaning=kind.meaning,
             advice=kind.advice,
-            is_mendable=kind.is_mendable if is_mendable is None else is_mendable,
+            is_repairable=kind.is_repairable if is_repairable is None else is_repairable,
             is_repaired=is_repaired,
         )
 
-    def note_all(self, queue: str, finds: Iterable[Find]) -> None:
-        """Note what a script came across."""
+    def add_all(self, queue: str, finds: Iterable[Find]) -> None:
+        """Add what a script found."""
         for find in finds:
-            self.note(find.code, find.subject, find.detail, queue=queue, is_repaired=find.is_repaired)
+            self.add(find.code, find.subject, find.detail, queue=queue, is_repaired=find.is_repaired)
 
     def findings(self) -> list[Finding]:
-        """All of them: the server's first, then queue by queue, each in the order in which they were found."""
+        """All findings: those of the server first, then queue by queue, each in the order in which they were found."""
         found = list(self._findings.values())
         for (queue, code, is_repaired), count in self._others.items():
             like = next(each for each in found if (each.queue, each.code) == (queue, code))

@@ -1,12 +1,12 @@
-"""Groups, streams and indexes of a queue, and every job that stands in one of them."""
+"""The checks of a queue's consumer groups, streams, sets and indexes, and of every job in them."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from oneshot_queue.client.doctor.findings import Notebook
-from oneshot_queue.client.doctor.leases import VERDICT, those_present
-from oneshot_queue.client.effects import Ask, Context, Verb, ask
+from oneshot_queue.client.doctor.findings import Report
+from oneshot_queue.client.doctor.leases import SETTLED_BY_DOCTOR, leases_with_signs_of_life
+from oneshot_queue.client.effects import Context, RunCalls, Verb, run_call
 from oneshot_queue.errors import BrokerError
 from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
@@ -16,89 +16,93 @@ from oneshot_queue.store.checkup import PAGE, Find
 _UNHELD: Final = "running-without-lease"
 
 
-def examine_groups(context: Context, notebook: Notebook, *, mends: bool) -> Verb[None]:
-    """See whether each ready stream has its consumer group."""
+def examine_groups(context: Context, report: Report, *, repair: bool) -> Verb[None]:
+    """Check that each ready stream has its consumer group."""
     for priority in Priority:
-        (has_group,) = yield Ask([checkup.group_exists(context.keys, priority)])
-        # An error: there is no such stream.
+        (has_group,) = yield RunCalls([checkup.group_exists(context.keys, priority)])
+        # An error means that there is no such stream.
         if has_group is False:
             is_repaired = False
-            if mends:
-                (answer,) = yield Ask([checkup.make_group(context.keys, priority)])
+            if repair:
+                (answer,) = yield RunCalls([checkup.make_group(context.keys, priority)])
                 is_repaired = not isinstance(answer, BrokerError)
-            notebook.note("no-group", f"ready:{priority}", queue=context.queue, is_repaired=is_repaired)
+            report.add("no-group", f"ready:{priority}", queue=context.queue, is_repaired=is_repaired)
 
 
-def examine_streams(context: Context, notebook: Notebook, *, mends: bool) -> Verb[int]:
-    """Examine what waits in the ready streams; returns how many entries there are."""
+def examine_streams(context: Context, report: Report, *, repair: bool) -> Verb[int]:
+    """Examine the entries of the ready streams, and return how many there are."""
     total = 0
     for priority in Priority:
         after, count = "", PAGE
         while count == PAGE:
-            part = yield from ask(checkup.examine_entries(context.keys, priority, after, mends=mends))
-            notebook.note_all(context.queue, part.finds)
+            part = yield from run_call(checkup.examine_entries(context.keys, priority, after, mends=repair))
+            report.add_all(context.queue, part.finds)
             after, count = part.left, part.count
             total += count
     return total
 
 
-def examine_due(context: Context, notebook: Notebook, *, mends: bool) -> Verb[None]:
-    """Examine what the clock watches."""
+def examine_due(context: Context, report: Report, *, repair: bool) -> Verb[None]:
+    """Examine the sets of delayed and expiring jobs."""
     for name in ("delayed", "expiring"):
         start, count = 0, PAGE
         while count == PAGE:
-            part = yield from ask(checkup.examine_due(context.keys, name, start, mends=mends))
-            notebook.note_all(context.queue, part.finds)
+            part = yield from run_call(checkup.examine_due(context.keys, name, start, mends=repair))
+            report.add_all(context.queue, part.finds)
             start, count = start + part.count - int(part.left), part.count
 
 
-def examine_states(context: Context, notebook: Notebook, *, mends: bool, may_decide: bool) -> Verb[int]:
-    """Examine all jobs of all states; returns how many there are.
+def examine_states(context: Context, report: Report, *, repair: bool, may_settle: bool) -> Verb[int]:
+    """Examine the jobs of every state, and return how many there are.
 
     Args:
-        may_decide: Whether a worker's missing sign of life proves anything.
+        may_settle: Whether a missing sign of life proves that a worker is gone.
     """
     total = 0
     for state in JobState:
         start, count = 0, PAGE
         while count == PAGE:
-            call = checkup.examine_index(context.keys, state, start, mends=mends, settings=context.settings)
-            part = yield from ask(call)
-            notebook.note_all(context.queue, (find for find in part.finds if find.code != _UNHELD))
+            call = checkup.examine_index(context.keys, state, start, mends=repair, settings=context.settings)
+            part = yield from run_call(call)
+            report.add_all(context.queue, (find for find in part.finds if find.code != _UNHELD))
             unheld = [find for find in part.finds if find.code == _UNHELD]
-            decided = yield from _decide(context, notebook, unheld, mends=mends, may_decide=may_decide)
-            start, count = start + part.count - int(part.left) - decided, part.count
+            settled = yield from _settle(context, report, unheld, repair=repair, may_settle=may_settle)
+            start, count = start + part.count - int(part.left) - settled, part.count
             total += count
     return total
 
 
-def _decide(context: Context, notebook: Notebook, unheld: list[Find], *, mends: bool, may_decide: bool) -> Verb[int]:
-    """Note running jobs that no live lease holds; with ``mends``, decide those whose worker gives no sign of life."""
+def _settle(context: Context, report: Report, unheld: list[Find], *, repair: bool, may_settle: bool) -> Verb[int]:
+    """Report running jobs without a live lease, and on request settle those whose worker gives no sign of life.
+
+    Returns:
+        How many were settled.
+    """
     if not unheld:
         return 0
-    present = yield from those_present(context, {find.detail for find in unheld if find.detail})
-    decided = 0
+    alive = yield from leases_with_signs_of_life(context, {find.detail for find in unheld if find.detail})
+    settled = 0
     for find in unheld:
-        is_mendable, is_repaired = may_decide and find.detail not in present, False
-        if mends and is_mendable:
-            is_repaired = yield from ask(
+        is_repairable, is_repaired = may_settle and find.detail not in alive, False
+        if repair and is_repairable:
+            is_repaired = yield from run_call(
                 sweep.decide(
                     context.keys,
                     find.subject,
                     find.detail,
                     by=context.by,
-                    error=VERDICT,
+                    error=SETTLED_BY_DOCTOR,
                     spread=1.0,
                     settings=context.settings,
                 )
             )
-        decided += is_repaired
-        notebook.note(
+        settled += is_repaired
+        report.add(
             _UNHELD,
             find.subject,
             find.detail or "(none)",
             queue=context.queue,
-            is_mendable=is_mendable,
+            is_repairable=is_repairable,
             is_repaired=is_repaired,
         )
-    return decided
+    return settled

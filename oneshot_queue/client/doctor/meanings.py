@@ -1,4 +1,4 @@
-"""What each kind of finding means, and what to do about it. Pure."""
+"""The kinds of findings: what was found, what it means, and what to do about it. Pure."""
 
 from __future__ import annotations
 
@@ -7,242 +7,283 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of finding.
+class FindingKind:
+    """The texts of one kind of finding. Their subject is the finding's own subject: a job, lease, key or server.
 
     Attributes:
         severity: info, warning or problem.
-        what: What was found; ``{detail}`` stands for more about it.
-        is_mendable: Whether it can be mended without a guess.
+        what: What was found; ``{detail}`` is replaced by the finding's detail.
+        meaning: What that means for jobs.
+        advice: What to do.
+        is_repairable: Whether it is safe to repair automatically.
     """
 
     severity: str
     what: str
     meaning: str
     advice: str
-    is_mendable: bool = False
+    is_repairable: bool = False
 
 
-_REPAIRED: Final = "--repair mends it"
-_JUDGED: Final = "--repair decides if its worker gives no sign of life, and the server has been up for a minute"
-_LOOK: Final = "look at it by hand; it is never overwritten"
+_REPAIRED: Final = "--repair fixes it"
+_SETTLED: Final = "--repair settles it if the worker gives no sign of life and the server has been up for a minute"
+_INSPECT: Final = "inspect it by hand; it is never overwritten"
 _UPGRADE: Final = "upgrade the server"
-_WHO_WRITES: Final = "find out who else writes to this server"
+_FIND_WRITER: Final = "find out which other program writes to this server"
+_MAKE_ROOM: Final = "raise maxmemory, or shorten the retention of finished jobs"
 
 _SERVER: Final = {
-    "server-silent": Kind(
-        "info", "does not say {detail}", "this was not examined", "let this user run INFO and CONFIG GET"
+    "server-silent": FindingKind(
+        "info", "cannot read {detail}", "this was not examined", "allow this user to run INFO and CONFIG GET"
     ),
-    "old-version": Kind("problem", "{detail}", "it lacks commands that every job needs", _UPGRADE),
-    "known-hole": Kind(
+    "old-version": FindingKind("problem", "{detail}", "the server lacks commands that every job needs", _UPGRADE),
+    "known-hole": FindingKind(
         "warning",
         "{detail}",
-        "who may run a command on it may do worse",
-        f"{_UPGRADE}, unless its packager closed the hole without a new number",
+        "any client that can run commands may exploit it",
+        f"{_UPGRADE}, unless your distribution backported the fix",
     ),
-    "known-fault": Kind("info", "{detail}", "oneshot-queue does without what is faulty", _UPGRADE),
-    "evicts": Kind(
+    "known-fault": FindingKind("info", "{detail}", "oneshot-queue avoids the affected command", _UPGRADE),
+    "evicts": FindingKind(
         "problem",
         "maxmemory-policy is {detail}",
-        "it throws jobs away without a word",
+        "when memory is full, the server silently evicts jobs",
         "CONFIG SET maxmemory-policy noeviction",
     ),
-    "memory-short": Kind(
+    "memory-short": FindingKind(
         "warning",
-        "{detail} of maxmemory are used",
-        "soon nothing more can be enqueued; what runs can still end",
-        "raise maxmemory, or keep finished jobs for a shorter time",
+        "{detail} of maxmemory is used",
+        "new jobs will soon be refused; running jobs can still finish",
+        _MAKE_ROOM,
     ),
-    "memory-full": Kind(
-        "problem",
-        "{detail} of maxmemory are used",
-        "nothing more can be enqueued; what runs can still end",
-        "raise maxmemory, or keep finished jobs for a shorter time",
+    "memory-full": FindingKind(
+        "problem", "{detail} of maxmemory is used", "new jobs are refused; running jobs can still finish", _MAKE_ROOM
     ),
-    "no-persistence": Kind(
-        "problem", "writes nothing to disk", "a restart loses every job", "CONFIG SET appendonly yes"
+    "no-persistence": FindingKind(
+        "problem", "AOF and snapshots are off", "a restart loses all jobs", "CONFIG SET appendonly yes"
     ),
-    "snapshots-only": Kind(
+    "snapshots-only": FindingKind(
         "warning",
-        "no AOF, only snapshots{detail}",
-        "a crash loses whatever was written since the last one",
+        "AOF is off, snapshots only{detail}",
+        "a crash loses everything written since the last snapshot",
         "CONFIG SET appendonly yes",
     ),
-    "slow-sync": Kind(
+    "slow-sync": FindingKind(
         "warning",
         "appendfsync is {detail}",
-        "a crash of the machine may lose the last half minute",
+        "if the machine crashes, about the last 30 seconds of writes may be lost",
         "CONFIG SET appendfsync everysec",
     ),
-    "loss-window": Kind(
-        "info", "appendfsync is everysec", "a crash of the machine may lose the last second", "nothing; know it"
+    "loss-window": FindingKind(
+        "info",
+        "appendfsync is everysec",
+        "if the machine crashes, the last second of writes may be lost",
+        "no action; be aware",
     ),
-    "write-failed": Kind(
-        "problem", "{detail} failed", "it may not be able to write to disk", "look at its log and its free disk space"
+    "write-failed": FindingKind(
+        "problem",
+        "{detail} failed",
+        "the server may be unable to write to disk",
+        "check its log and its free disk space",
     ),
-    "replicas": Kind(
+    "replicas": FindingKind(
         "info",
         "{detail}",
-        "a failover may lose what its replicas had not seen",
-        "set min-replicas-to-write and min-replicas-max-lag if that is too much",
+        "a failover may lose writes that the replicas have not received",
+        "to limit the loss, set min-replicas-to-write and min-replicas-max-lag",
     ),
-    "is-replica": Kind("problem", "it is a replica", "nothing can be written to it", "connect to the primary"),
-    "clock-apart": Kind(
+    "is-replica": FindingKind("problem", "the server is a replica", "it accepts no writes", "connect to the primary"),
+    "clock-apart": FindingKind(
         "info",
-        "this machine's clock is {detail} from Redis' clock",
-        "times look shifted here; leases do not depend on it",
-        "synchronise the clocks",
+        "this machine's clock and the clock of Redis differ by {detail}",
+        "times shown here are shifted; leases are not affected",
+        "synchronize the clocks",
     ),
 }
 
 _QUEUE: Final = {
-    "wrong-type": Kind("problem", "{detail}", "somebody else wrote there; parts of the queue stand still", _LOOK),
-    "damaged": Kind("problem", "cannot be examined: {detail}", "what stands there is none of ours", _LOOK),
-    "unreadable-job": Kind(
-        "problem", "{detail} makes no sense", "no worker starts it, and it may never end", f"{_WHO_WRITES}; {_LOOK}"
+    "wrong-type": FindingKind(
+        "problem", "{detail}", "another program wrote to this key; parts of the queue do not work", _INSPECT
     ),
-    "queue-name": Kind("warning", "no name of a queue", "nobody can reach it", _WHO_WRITES),
-    "empty-queue": Kind("info", "has no job, and nobody works on it", "nothing", "nothing"),
-    "unserved": Kind(
+    "damaged": FindingKind(
+        "problem", "cannot be examined: {detail}", "the queue holds data that oneshot-queue did not write", _INSPECT
+    ),
+    "unreadable-job": FindingKind(
+        "problem",
+        "{detail} cannot be read",
+        "no worker can start the job, and it may never end",
+        f"{_FIND_WRITER}; {_INSPECT}",
+    ),
+    "queue-name": FindingKind("warning", "not a valid queue name", "no client can reach it", _FIND_WRITER),
+    "empty-queue": FindingKind("info", "has no jobs and no workers", "this is harmless", "no action"),
+    "unserved": FindingKind(
         "warning",
         "{detail}",
-        "no live worker serves this queue: nothing of it starts, comes due or expires",
-        "start one: oneshot-queue worker -q QUEUE",
+        "no live worker serves this queue: its jobs will not start, come due or expire",
+        "start a worker: oneshot-queue worker -q QUEUE",
     ),
-    "no-group": Kind("info", "has no consumer group yet", "the next claim makes it", _REPAIRED, is_mendable=True),
-    "stray-entry": Kind(
+    "no-group": FindingKind(
+        "info", "has no consumer group yet", "the next claim creates it", _REPAIRED, is_repairable=True
+    ),
+    "stray-entry": FindingKind(
         "warning",
         "an entry of the {detail} stream names no job",
-        "the next claim sets it aside",
-        f"{_REPAIRED}: it goes to the quarantine; {_WHO_WRITES}",
-        is_mendable=True,
+        "the next claim moves it to the quarantine",
+        f"--repair moves it to the quarantine; {_FIND_WRITER}",
+        is_repairable=True,
     ),
-    "entry-without-job": Kind(
-        "problem", "its entry {detail} is there, and it is gone", "its record was lost", _REPAIRED, is_mendable=True
+    "entry-without-job": FindingKind(
+        "problem",
+        "stream entry {detail} names this job, but the job is gone",
+        "the job's record was lost",
+        _REPAIRED,
+        is_repairable=True,
     ),
-    "entry-too-many": Kind(
+    "entry-too-many": FindingKind(
         "warning",
-        "entry {detail} is not where it stands",
+        "stream entry {detail} is not the job's own entry",
         "the queue looks longer than it is",
         _REPAIRED,
-        is_mendable=True,
+        is_repairable=True,
     ),
-    "job-in-no-index": Kind(
-        "problem", "it is {detail}, and not listed so", "no listing and no sweeper sees it", _REPAIRED, is_mendable=True
-    ),
-    "index-ghost": Kind("warning", "listed, and it is {detail}", "counts are too high", _REPAIRED, is_mendable=True),
-    "job-without-entry": Kind(
+    "job-in-no-index": FindingKind(
         "problem",
-        "it waits, and no worker would be handed it",
-        "it would wait until a worker audits the queue",
-        f"{_REPAIRED}: it gets a place at the end of its stream",
-        is_mendable=True,
-    ),
-    "delayed-without-due": Kind(
-        "warning",
-        "delayed, and its record does not say so",
-        "show tells less than it could",
+        "its state is {detail}, but the index of that state does not list it",
+        "listings and sweepers do not see it",
         _REPAIRED,
-        is_mendable=True,
+        is_repairable=True,
     ),
-    "delay-forgotten": Kind(
+    "index-ghost": FindingKind(
+        "warning", "an index lists it, but the job is {detail}", "counts are too high", _REPAIRED, is_repairable=True
+    ),
+    "job-without-entry": FindingKind(
         "problem",
-        "it is to start later, and nobody waits for that",
+        "waits, but no stream entry leads a worker to it",
+        "it does not start until a worker audits the queue",
+        f"{_REPAIRED}: the job moves to the end of its stream",
+        is_repairable=True,
+    ),
+    "delayed-without-due": FindingKind(
+        "warning",
+        "delayed, but its record has no due time",
+        "`show` cannot say when it is due",
+        _REPAIRED,
+        is_repairable=True,
+    ),
+    "delay-forgotten": FindingKind(
+        "problem",
+        "has a due time, but is not in the set of delayed jobs",
         "it would start too early",
         _REPAIRED,
-        is_mendable=True,
+        is_repairable=True,
     ),
-    "expiry-forgotten": Kind(
-        "problem", "it expires, and nobody waits for that", "it may start too late", _REPAIRED, is_mendable=True
-    ),
-    "delayed-ghost": Kind("warning", "delayed, and it is {detail}", "counts are too high", _REPAIRED, is_mendable=True),
-    "expiring-ghost": Kind(
-        "warning", "waited for to expire, and it is {detail}", "a row too many", _REPAIRED, is_mendable=True
-    ),
-    "running-without-lease": Kind(
+    "expiry-forgotten": FindingKind(
         "problem",
-        "it runs under lease {detail}, which nobody holds",
-        "its worker is gone, or has yet to say that it lives",
-        f"a live worker decides it within a minute; {_JUDGED}",
-    ),
-    "running-without-entry": Kind(
-        "problem",
-        "it runs under lease {detail}, and its entry is not pending there",
-        "were its worker lost, it would be decided late",
+        "has an expiry time, but is not in the set of expiring jobs",
+        "it may start after it should have expired",
         _REPAIRED,
-        is_mendable=True,
+        is_repairable=True,
     ),
-    "survivors": Kind(
+    "delayed-ghost": FindingKind(
+        "warning",
+        "in the set of delayed jobs, but the job is {detail}",
+        "counts are too high",
+        _REPAIRED,
+        is_repairable=True,
+    ),
+    "expiring-ghost": FindingKind(
+        "warning",
+        "in the set of expiring jobs, but the job is {detail}",
+        "the set has a row too many",
+        _REPAIRED,
+        is_repairable=True,
+    ),
+    "running-without-lease": FindingKind(
         "problem",
-        "{detail} of its processes outlived SIGKILL",
-        "they may still use the machine",
-        "look at them on its host; nobody can end them from here",
+        "runs under lease {detail}, which no worker holds",
+        "its worker is dead, or has not reported back yet",
+        f"a live worker settles it within a minute; {_SETTLED}",
     ),
-    "unconfirmed": Kind(
+    "running-without-entry": FindingKind(
+        "problem",
+        "runs under lease {detail}, but its stream entry is not pending there",
+        "if its worker died, the job would be settled late",
+        _REPAIRED,
+        is_repairable=True,
+    ),
+    "survivors": FindingKind(
+        "problem",
+        "{detail} of its processes survived SIGKILL",
+        "they may still use resources of their host",
+        "check them on that host; they cannot be ended from here",
+    ),
+    "unconfirmed": FindingKind(
         "info",
-        "it was decided without its worker",
-        "when its worker comes back, it ends what is left",
-        "nothing; look at its host if that stays away",
+        "was settled without its worker",
+        "if the worker comes back, it ends what is left of the job",
+        "no action; if the worker stays away, check its host",
     ),
-    "lasting-job": Kind(
+    "lasting-job": FindingKind(
         "warning",
-        "it has ended, and {detail} of its keys never expire",
-        "they stay for ever",
+        "has ended, but {detail} of its keys never expire",
+        "they use memory for ever",
         _REPAIRED,
-        is_mendable=True,
+        is_repairable=True,
     ),
-    "lease-over": Kind(
+    "lease-over": FindingKind(
         "warning",
-        "over for {detail}",
-        "its worker is gone; a live worker decides its jobs",
-        f"start a worker; once it is over for longer than it lasts, {_JUDGED}",
+        "expired {detail} ago",
+        "its worker is gone; a live worker settles its jobs",
+        f"start a worker; once it has been expired for longer than it lasts, {_SETTLED}",
     ),
-    "lease-condemned": Kind(
-        "warning", "its jobs are being decided", "a sweeper is at it, or died over it", "--repair finishes it"
-    ),
-    "lease-unknown": Kind(
+    "lease-condemned": FindingKind(
         "warning",
-        "not registered, and still in use: {detail}",
-        "what is pending under it is handed to nobody",
-        _JUDGED,
+        "its jobs are being settled",
+        "a sweeper is working on it, or died before it finished",
+        "--repair finishes it",
     ),
-    "total-wrong": Kind(
+    "lease-unknown": FindingKind(
+        "warning", "not registered, but still in use: {detail}", "jobs pending under it go to no worker", _SETTLED
+    ),
+    "total-wrong": FindingKind(
         "warning",
-        "the bytes of output kept do not add up: {detail}",
-        "finished jobs are forgotten too early or too late",
+        "the recorded total of stored output is wrong: {detail}",
+        "finished jobs are dropped too early or too late",
         _REPAIRED,
-        is_mendable=True,
+        is_repairable=True,
     ),
-    "kept-ghost": Kind(
+    "kept-ghost": FindingKind(
         "warning",
-        "its output is counted, and it is gone",
-        "finished jobs are forgotten too early",
+        "its output is counted, but the job is gone",
+        "finished jobs are dropped too early",
         _REPAIRED,
-        is_mendable=True,
+        is_repairable=True,
     ),
-    "counter-wrong": Kind("problem", "{detail}", "scripts that count there fail", _LOOK),
-    "malformed": Kind("info", "{detail} entries were set aside", "they named no job that could be read", _WHO_WRITES),
-    "quarantine": Kind(
+    "counter-wrong": FindingKind("problem", "{detail}", "scripts that use this counter fail", _INSPECT),
+    "malformed": FindingKind(
+        "info", "{detail} entries were moved to the quarantine", "they named no readable job", _FIND_WRITER
+    ),
+    "quarantine": FindingKind(
         "info",
-        "{detail} entries are kept to be looked at",
-        "the newest 1,000 are",
-        "LRANGE shows them, DEL forgets them",
+        "{detail} entries are in the quarantine",
+        "the newest 1,000 are kept for inspection",
+        "LRANGE shows them, DEL removes them",
     ),
 }
 
 _MACHINE: Final = {
-    "dead-worker": Kind(
+    "dead-worker": FindingKind(
         "info",
-        "died on this machine, and its notes are still here",
-        "the next worker ends what it left, and decides its jobs",
+        "died on this machine; its journal is still here",
+        "the next worker ends its leftover processes and settles its jobs",
         "start a worker for the same broker",
     ),
-    "waiting-spool": Kind(
+    "waiting-spool": FindingKind(
         "warning",
-        "died on this machine with ends of jobs that Redis had not taken",
-        "until they are told, those jobs look lost",
-        "start a worker for the same broker: it tells them",
+        "died on this machine with results that Redis had not accepted",
+        "until they are recorded, those jobs look lost",
+        "start a worker for the same broker; it records them",
     ),
 }
 
-MEANINGS: Final[dict[str, Kind]] = {**_SERVER, **_MACHINE, **_QUEUE}
+KINDS: Final[dict[str, FindingKind]] = {**_SERVER, **_MACHINE, **_QUEUE}

@@ -1,4 +1,4 @@
-"""The verbs that wait for something: a job's end, an interrupt's effect."""
+"""The verb that interrupts jobs and waits until their processes are gone."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from itertools import chain
 from typing import Final
 
 from oneshot_queue.checks import checked_duration
-from oneshot_queue.client.effects import Ask, Context, Hear, Pause, Verb, ask_all, patiently
-from oneshot_queue.client.verbs.wait import LOOK_AGAIN_S
-from oneshot_queue.client.verbs.workers import live_workers
+from oneshot_queue.client.effects import (
+    Context,
+    RunCalls,
+    Sleep,
+    Verb,
+    read_with_retries,
+    run_calls,
+    wait_for_message,
+)
+from oneshot_queue.client.presences import live_workers
 from oneshot_queue.errors import InterruptNotConfirmed, InvalidJob, InvalidSetting, JobNotFound
 from oneshot_queue.spec import DEFAULT_GRACE_S
 from oneshot_queue.states import JobState
@@ -19,14 +26,20 @@ from oneshot_queue.store import records, steering
 from oneshot_queue.store.leases import worker_of
 from oneshot_queue.store.steering import AlreadyFinal, Ended, IntentRecorded
 
-MANY: Final = 20
-BREATH_S: Final = 0.1
+LARGE_BATCH: Final = 20
+"""While more jobs than this are awaited, announcements are collected for ``COALESCE_S`` before the jobs are read."""
+COALESCE_S: Final = 0.1
 CONFIRM_S: Final = 20.0
-"""Seconds beyond its grace that an interrupt may take."""
+"""By default, how many seconds beyond the grace period to wait for confirmation."""
 
 
 class InterruptResult(StrEnum):
-    """What became of an interrupt."""
+    """The result of an interrupt.
+
+    ``interrupted``: the job has ended as INTERRUPTED. ``recorded``: the request is stored; the caller did not ask to
+    wait. ``already_final``: the job had ended before. ``ended_by_itself``: it ended in another way while we waited.
+    ``not_confirmed``: the request is stored, but the job did not end in time. ``not_found``: there is no such job.
+    """
 
     INTERRUPTED = "interrupted"
     RECORDED = "recorded"
@@ -38,11 +51,15 @@ class InterruptResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InterruptReport:
-    """What became of the interrupt of one job; ``state`` is ``None`` if there is no such job.
+    """The result of interrupting one job.
 
     Attributes:
-        worker: Name of the worker that holds the job and has not answered.
-        is_confirmed: Whether no process of it can be left; false if its worker is gone and it was decided without it.
+        state: The job's state; ``None`` if there is no such job.
+        ended_ms: When the job ended, in ms since 1970; ``None`` if it has not.
+        result: What happened.
+        worker: Name of the live worker that holds the job and has not confirmed the interrupt.
+        is_confirmed: False if the job's worker is gone and the job was settled without it, so that processes of the
+            job may be left.
     """
 
     job_id: str
@@ -53,7 +70,7 @@ class InterruptReport:
     is_confirmed: bool = True
 
 
-def interrupt(
+def interrupt_jobs(
     context: Context,
     ids: Sequence[str],
     *,
@@ -62,15 +79,15 @@ def interrupt(
     confirm: bool = True,
     timeout: float | None = None,
 ) -> Verb[list[InterruptReport]]:
-    """Ask for the end of jobs, by their whole ids, and wait until none of them has a process left.
+    """Interrupt jobs, by their full ids, and wait until none of them has a process left.
 
     Args:
-        grace: Seconds between SIGTERM and SIGKILL; ``None`` is each job's own.
-        confirm: Whether to wait; if not, a running job's result is ``recorded``.
-        timeout: Seconds to wait; ``None`` is the longest grace and 20 seconds.
+        grace: Seconds between SIGTERM and SIGKILL; by default each job's own.
+        confirm: Whether to wait. If not, the result of a running job is ``recorded``.
+        timeout: Seconds to wait; by default the longest grace period plus 20 seconds.
 
     Raises:
-        InvalidSetting: The grace makes no sense; nothing was written.
+        InvalidSetting: The grace is invalid; nothing was written.
     """
     try:
         grace = checked_duration("grace", grace)
@@ -78,12 +95,12 @@ def interrupt(
         raise InvalidSetting("grace", refusal.problem) from None
     reports: dict[str, InterruptReport] = {}
     running: dict[str, str] = {}
-    once = list(dict.fromkeys(ids))
+    unique_ids = list(dict.fromkeys(ids))
     calls = [
         steering.interrupt(context.keys, each, grace=grace, by=context.by, reason=reason, settings=context.settings)
-        for each in once
+        for each in unique_ids
     ]
-    for job_id, answer in zip(once, (yield Ask(calls)), strict=True):
+    for job_id, answer in zip(unique_ids, (yield RunCalls(calls)), strict=True):
         match answer:
             case Ended(state, ended_ms, is_confirmed):
                 result = InterruptResult.INTERRUPTED
@@ -100,15 +117,16 @@ def interrupt(
     if confirm and running:
         if timeout is None:
             timeout = (yield from _longest_grace(context, list(running), grace)) + CONFIRM_S
-        reports |= yield from _confirmed(context, running, timeout)
+        reports |= yield from _wait_until_ended(context, running, timeout)
     return [reports[each] for each in ids]
 
 
-def confirmed(report: InterruptReport, queue: str, timeout: float | None) -> InterruptReport:
-    """Turn what a caller must not overlook into an exception.
+def require_confirmation(report: InterruptReport, queue: str, timeout: float | None) -> InterruptReport:
+    """Return the report, or raise if there is no such job or its end was not confirmed.
 
     Raises:
-        JobNotFound, InterruptNotConfirmed: As the report says.
+        JobNotFound: There is no such job.
+        InterruptNotConfirmed: The request is stored, but the job did not end in time.
     """
     match report.result:
         case InterruptResult.NOT_FOUND:
@@ -123,36 +141,36 @@ def _longest_grace(context: Context, ids: Sequence[str], grace: float | None) ->
     if grace is not None:
         return grace
     calls = [records.packed_spec_parts(context.keys, job_id) for job_id in ids]
-    answers = iter((yield from ask_all(list(chain.from_iterable(calls)))))
+    answers = iter((yield from run_calls(list(chain.from_iterable(calls)))))
     return max(DEFAULT_GRACE_S, *(records.grace([next(answers) for _ in parts]) for parts in calls))
 
 
-def _confirmed(context: Context, running: dict[str, str], timeout: float) -> Verb[dict[str, InterruptReport]]:
-    """Watch jobs until they have ended or the time is over."""
+def _wait_until_ended(context: Context, running: dict[str, str], timeout: float) -> Verb[dict[str, InterruptReport]]:
+    """Wait until jobs have ended, or for ``timeout`` seconds."""
     reports: dict[str, InterruptReport] = {}
     waiting = dict(running)
     deadline = context.clock.monotonic() + timeout
     while True:
-        seen = yield from patiently(context, [records.glance(context.keys, each) for each in waiting], deadline)
+        seen = yield from read_with_retries(context, [records.glance(context.keys, each) for each in waiting], deadline)
         states = dict(zip(list(waiting), seen, strict=True))
-        for job_id, look in states.items():
-            if look.state is None or look.state.is_final:
-                own = look.state is JobState.INTERRUPTED
-                result = InterruptResult.INTERRUPTED if own else InterruptResult.ENDED_BY_ITSELF
+        for job_id, glance in states.items():
+            if glance.state is None or glance.state.is_final:
+                was_interrupted = glance.state is JobState.INTERRUPTED
+                result = InterruptResult.INTERRUPTED if was_interrupted else InterruptResult.ENDED_BY_ITSELF
                 reports[job_id] = InterruptReport(
-                    job_id, look.state, look.ended_ms, result, is_confirmed=look.is_confirmed
+                    job_id, glance.state, glance.ended_ms, result, is_confirmed=glance.is_confirmed
                 )
                 del waiting[job_id]
-        left = deadline - context.clock.monotonic()
-        if not waiting or left <= 0:
+        left_s = deadline - context.clock.monotonic()
+        if not waiting or left_s <= 0:
             break
-        yield Hear(tuple(context.keys.events(each) for each in waiting), min(left, LOOK_AGAIN_S))
-        if len(waiting) > MANY:
-            # Each of them is announced; looking at all of them for each would be quadratic.
-            yield Pause(min(left, BREATH_S))
+        yield from wait_for_message((context.keys.events(each) for each in waiting), left_s)
+        if len(waiting) > LARGE_BATCH:
+            # Every end is announced; reading all remaining jobs after each announcement would be quadratic.
+            yield Sleep(min(left_s, COALESCE_S))
     live = {worker.id for worker in (yield from live_workers(context, [context.queue]))} if waiting else set()
     for job_id in waiting:
-        look = states[job_id]
-        holder = look.worker if worker_of(look.lease) in live else None
-        reports[job_id] = InterruptReport(job_id, look.state, None, InterruptResult.NOT_CONFIRMED, holder)
+        glance = states[job_id]
+        holder = glance.worker if worker_of(glance.lease) in live else None
+        reports[job_id] = InterruptReport(job_id, glance.state, None, InterruptResult.NOT_CONFIRMED, holder)
     return reports

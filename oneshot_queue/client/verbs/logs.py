@@ -1,4 +1,4 @@
-"""The verb that reads a job's output, from the beginning or from a cursor, to where it is or to where it ends."""
+"""The verb that reads a job's output, from the beginning or a cursor, and on request follows it to the end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from oneshot_queue.client.attention import Attention, OnUnattended
-from oneshot_queue.client.effects import Context, Effect, Hear, Verb, patiently
-from oneshot_queue.client.verbs.wait import LOOK_AGAIN_S
+from oneshot_queue.client.attention import OnUnattended, UnattendedNotifier
+from oneshot_queue.client.effects import Context, Effect, Verb, read_with_retries, wait_for_message
 from oneshot_queue.errors import InvalidSetting, JobNotFound
 from oneshot_queue.store import output, records
 from oneshot_queue.store.records import Glance
@@ -27,10 +26,12 @@ class OutputChunk:
     """A piece of a job's output.
 
     Attributes:
-        at_ms: When the worker read it, ms since 1970.
-        cursor: Pass it as ``after`` to go on behind this chunk.
-        missing: Bytes of this stream in front of this chunk that were written and not kept.
-        attempt: Which run of the job wrote it.
+        stream: stdout or stderr.
+        data: The bytes.
+        at_ms: When the worker read them, in ms since 1970.
+        cursor: Pass it as ``after`` to continue after this chunk.
+        missing: Bytes of this stream that the job wrote directly before this chunk and that were not kept.
+        attempt: The attempt that wrote them, from 1.
     """
 
     stream: OutputStream
@@ -50,43 +51,43 @@ def read_output(
     attempt: int | None = None,
     on_unattended: OnUnattended | None = None,
 ) -> Generator[Effect | OutputChunk, Any, None]:
-    """Yield the chunks of one attempt in order, among the effects that fetch them.
+    """Yield the chunks of one attempt in order, between the effects that fetch them.
 
     Args:
-        follow: Wait for the start, go on while the job runs, with its next attempt too, and end with it.
+        follow: Wait for the job to start, and continue until it ends, across retries.
         after: The cursor of the last chunk that was read.
-        attempt: Only this one; without it, the newest.
+        attempt: Read only this attempt; by default the newest.
 
     Raises:
         JobNotFound: There is no such job.
-        InvalidSetting: The cursor is none of ours, there was no such attempt, or its output is not kept any more.
-        MalformedData: What is stored is no output.
+        InvalidSetting: The cursor is invalid, there was no such attempt, or its output was dropped.
+        MalformedData: The stored output cannot be parsed.
     """
     only = attempt
     attempt, ordinal, ends = _parsed_cursor(after)
-    attention = Attention(context, job_id, on_unattended)
+    notifier = UnattendedNotifier(context, job_id, on_unattended)
     while True:
-        (seen,) = yield from patiently(context, [records.glance(context.keys, job_id)])
+        (seen,) = yield from read_with_retries(context, [records.glance(context.keys, job_id)])
         if seen.state is None:
             raise JobNotFound(job_id, [context.queue])
         if attempt is None:
             attempt = only or seen.attempt
         if attempt > seen.attempt:
-            raise InvalidSetting("attempt", f"job {job_id} has had {seen.attempt}, not {attempt}")
+            raise InvalidSetting("attempt", f"job {job_id} has no attempt {attempt}; the newest is {seen.attempt}")
         if attempt <= seen.forgotten:
             if only is not None:
                 problem = f"the output of attempt {attempt} of job {job_id} was dropped"
                 raise InvalidSetting("attempt", f"{problem}; it is kept from attempt {seen.forgotten + 1} on")
             logger.warning("the output of attempts %d to %d of job %s was dropped", attempt, seen.forgotten, job_id)
             attempt, ordinal, ends = seen.forgotten + 1, 0, dict.fromkeys(OutputStream, 0)
-        # The state was read before the output: what a final state's output holds is all there will be.
+        # The state was read before the output, so once the state is final, the output is complete.
         ended = seen.state.is_final or seen.attempt > attempt
         while chunks := (yield from _next_page(context, job_id, attempt, ordinal, seen)):
             for chunk in chunks:
                 ordinal = chunk.ordinal
                 missing = max(0, chunk.offset - ends[chunk.stream])
                 ends[chunk.stream] = chunk.offset + len(chunk.data)
-                # With the ends of both streams in it, a gap right behind the cursor is still seen.
+                # The cursor holds the end offsets of both streams, so a gap directly after it is still detected.
                 cursor = ".".join(str(part) for part in (attempt, ordinal, *ends.values()))
                 yield OutputChunk(chunk.stream, chunk.data, chunk.at_ms, cursor, missing, attempt)
         if follow and only is None and seen.attempt > attempt:
@@ -94,33 +95,35 @@ def read_output(
             continue
         if ended or not follow:
             return
-        yield from attention.check(seen)
-        yield Hear((context.keys.events(job_id),), LOOK_AGAIN_S)
+        yield from notifier.check(seen)
+        yield from wait_for_message([context.keys.events(job_id)])
 
 
 def _next_page(context: Context, job_id: str, attempt: int, after: int, seen: Glance) -> Verb[list[Chunk]]:
     kind = seen.output
     if attempt != seen.attempt:
-        (kind,) = yield from patiently(context, [output.kind(context.keys, job_id, attempt)])
+        (kind,) = yield from read_with_retries(context, [output.kind(context.keys, job_id, attempt)])
     match kind:
         case "stream":
-            return output.merged((yield from patiently(context, output.pages(context.keys, job_id, attempt, after))))
+            return output.merged(
+                (yield from read_with_retries(context, output.pages(context.keys, job_id, attempt, after)))
+            )
         case "field":
             call = output.chunks_of_field(context.keys, job_id)
         case "inline":
             call = output.inline_chunks(context.keys, job_id, attempt)
         case _:
             return []
-    (chunks,) = yield from patiently(context, [call])
+    (chunks,) = yield from read_with_retries(context, [call])
     return [chunk for chunk in chunks if chunk.ordinal > after]
 
 
 def _parsed_cursor(cursor: str | None) -> tuple[int | None, int, dict[OutputStream, int]]:
-    """Attempt, ordinal of the last chunk read, and how far each stream was read."""
+    """Return the attempt, the ordinal of the last chunk read, and the offset up to which each stream was read."""
     if cursor is None:
         return None, 0, dict.fromkeys(OutputStream, 0)
     match = _CURSOR.fullmatch(cursor)
     if match is None:
-        raise InvalidSetting("after", f"{cursor!r} is no cursor; pass one that a chunk carried")
+        raise InvalidSetting("after", f"{cursor!r} is not a valid cursor; pass the cursor of a chunk")
     attempt, ordinal, *ends = (int(part) for part in match.groups())
     return attempt, ordinal, dict(zip(OutputStream, ends, strict=True))

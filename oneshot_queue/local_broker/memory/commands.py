@@ -1,4 +1,4 @@
-"""What commands do on the in-memory broker beyond, or differently from, fakeredis."""
+"""What commands do on the in-memory broker beyond fakeredis, or differently."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from fakeredis._socket import FakeSocket
 if TYPE_CHECKING:
     from oneshot_queue.local_broker.memory.link import Link
 
-# A fault that a client can repeat must not fill the disk.
+# A client that repeats a fault must not fill the disk with tracebacks.
 _MAX_REPORTS: Final = 50
 _reports_left = [_MAX_REPORTS]
 
 
 class MemorySocket(FakeSocket):
-    """fakeredis' side of one connection: replies go straight to the wire, and waiting ends with the client."""
+    """fakeredis' side of one connection. Replies go straight to the link, and a wait ends when the client is gone."""
 
     def __init__(self, server: FakeServer, link: Link, client_info: dict[str, Any]) -> None:
         self._link = link
@@ -33,61 +33,59 @@ class MemorySocket(FakeSocket):
         super().__init__(server, 0, client_class=object, client_info=client_info)
 
     def put_response(self, msg: Any) -> None:
-        """Send a reply; or, from another connection's thread, a published message."""
+        """Send a reply, or a message that another connection's thread publishes."""
         protocol = self._client_info.protocol_version
         encoded = _encode(msg, protocol)
         is_push = self._confirms or threading.get_ident() != self._link.owner
-        # RESP3 tells what was asked for from what was not by its first byte.
+        # In RESP3, the first byte distinguishes a push message from a reply.
         self._link.put(b">" + encoded[1:] if is_push and protocol == 3 else encoded)
 
     @property
     def is_blocked(self) -> bool:
-        """Whether a command waits for something."""
+        """Whether a blocking command is waiting."""
         return self._blocked
 
     def forget(self) -> None:
-        """Leave no trace on the server; with its lock held."""
+        """Remove this client from the server. The caller holds the server's lock."""
         for waiting in self._server.ssubscribers.values():
             waiting.discard(self)
         self._cleanup(self._server)
         self.close()
 
     def kill(self) -> None:
-        """End this connection for CLIENT KILL, at once: by itself fakeredis lets a mere listener listen on."""
+        """End this connection at once, for CLIENT KILL. fakeredis alone would let a subscriber keep listening."""
         super().kill()
-        self._link.is_cut = True
-        self._link.ring()
+        self._link.is_cut_off = True
+        self._link.wake()
 
     def _process_command(self, fields: list[bytes]) -> None:
         try:
             super()._process_command(fields)
         except ConnectionError:
             raise
-        except Exception as problem:  # noqa: BLE001 (fakeredis fails in many ways; one command must not end the rest)
-            # One command that fakeredis fails at costs its caller an error, not the connection.
+        except Exception as problem:  # noqa: BLE001 (fakeredis fails in many ways; one command must not stop others)
+            # If fakeredis fails, the caller gets an error and keeps the connection.
             if _reports_left[0] > 0:
                 _reports_left[0] -= 1
                 traceback.print_exc()
-            self.put_response(
-                SimpleError(f"ERR the in-memory broker failed at it: {type(problem).__name__}: {problem}")
-            )
+            self.put_response(SimpleError(f"ERR the in-memory broker failed: {type(problem).__name__}: {problem}"))
 
     def _blocking(
         self, timeout: float | None, func: Callable[[bool], Any], shape: Callable[[Any], Any] | None = None
     ) -> Any:
-        """Wait for ``func`` to have something, as fakeredis does; but end with the client, never inside a script."""
+        """Wait until ``func`` returns a value, as fakeredis does, but not if the client is gone or in a script."""
 
         def shaped(found: Any) -> Any:
             return found if shape is None else shape(found)
 
         found = func(True)
-        # In a script, and in a transaction, Redis does not wait either.
+        # Redis does not wait in a script or in a transaction either.
         if found is not None or self._in_transaction or self._script_resp is not None:
             return shaped(found)
         deadline = time.monotonic() + timeout if timeout else None
         server, database = self._server, self._db
         self._blocked = True
-        database.add_change_callback(self._link.ring)
+        database.add_change_callback(self._link.wake)
         try:
             while found is None:
                 left_s = None if deadline is None else deadline - time.monotonic()
@@ -104,12 +102,12 @@ class MemorySocket(FakeSocket):
                 found = func(False)
             return shaped(found)
         finally:
-            database.remove_change_callback(self._link.ring)
+            database.remove_change_callback(self._link.wake)
             self._blocked = False
             self._unblock_reason = None
 
     def _xreadgroup_reply(self, res: dict[bytes, Any] | None) -> dict[bytes, Any] | list[Any] | None:
-        # Inside a script the reply has the script's shape, not its caller's: fakeredis mixes them up for RESP3 callers.
+        # In a script, the reply has the script's shape, not the caller's. fakeredis confuses them for RESP3 callers.
         if self._resp_version == 2:
             return [[name, entries] for name, entries in res.items()] if res else None
         return super()._xreadgroup_reply(res)
@@ -130,7 +128,7 @@ class MemorySocket(FakeSocket):
 
     @command(name="INFO", fixed=(), repeat=(bytes,))
     def info(self, *sections: bytes) -> bytes:
-        """INFO, which fakeredis does not have."""
+        """INFO, which fakeredis lacks."""
         wanted = {section.decode(errors="replace").lower() for section in sections} - {"all", "default", "everything"}
         lines: list[str] = []
         for name, facts in self._facts().items():
@@ -140,13 +138,13 @@ class MemorySocket(FakeSocket):
 
     @command(name="SHUTDOWN", fixed=(), repeat=(bytes,))
     def shut_down(self, *_: bytes) -> None:
-        """SHUTDOWN, which fakeredis does not have."""
+        """SHUTDOWN, which fakeredis lacks."""
         server: Any = self._server
         server.end()
 
     @command(name="CONFIG GET", fixed=(bytes,), repeat=(bytes,))
     def config_get(self, *patterns: bytes) -> dict[bytes, bytes]:
-        """CONFIG GET, which fakeredis does not have, of what a client may want to be sure of."""
+        """CONFIG GET, which fakeredis lacks, for the settings that clients check."""
         settings = {b"maxmemory": b"0", b"maxmemory-policy": b"noeviction", b"appendonly": b"no", b"save": b""}
         wanted = [compile_pattern(pattern.lower()) for pattern in patterns]
         known = {**settings, **self._server.config}
@@ -184,6 +182,6 @@ class MemorySocket(FakeSocket):
 def _encode(reply: Any, protocol: int) -> bytes:
     encoded: bytes = encode_reply(reply, protocol)
     if isinstance(reply, Exception):
-        # A line that ended within an error would be read as the next reply.
+        # A line break in an error would make the client read the rest as the next reply.
         return encoded[:-2].replace(b"\r", b" ").replace(b"\n", b" ") + b"\r\n"
     return encoded

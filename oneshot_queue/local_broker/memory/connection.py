@@ -1,8 +1,8 @@
-"""One connection of the in-memory broker.
+"""One client connection of the in-memory broker.
 
-fakeredis' own handler looks every 10 ms whether there is something to do, for every connection, and does not notice
-that a client is gone while it blocks: a BLPOP without a limit keeps its thread for ever, and takes an entry for nobody.
-This one sleeps until there is something to do, and a blocked client's end wakes it.
+fakeredis' own handler polls every 10 ms and does not notice that a blocked client is gone: a BLPOP without a timeout
+would keep its thread for ever, and take an element for nobody. This handler sleeps until there is something to do, and
+a client that disconnects wakes it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from oneshot_queue.local_broker.memory.commands import MemorySocket
 from oneshot_queue.local_broker.memory.link import Link
 
 
-class Served(Protocol):
-    """The server, as far as a connection needs it."""
+class ServerParts(Protocol):
+    """The parts of the server that a connection needs."""
 
     fake_server: FakeServer
     path: Path
@@ -28,10 +28,10 @@ class Served(Protocol):
 class MemoryConnection(BaseRequestHandler):
     """Serves one client, in a thread of its own."""
 
-    server: Served  # type: ignore[assignment]  # the library declares a class of its own
+    server: ServerParts  # type: ignore[assignment]  # the library declares a class of its own
 
     def setup(self) -> None:
-        """Make the two ends: the wire, and fakeredis' side of it."""
+        """Create the link to the client, and fakeredis' side of the connection."""
         self._link = Link(self.request)
         name, number = self.client_address
         self._socket = MemorySocket(
@@ -51,8 +51,8 @@ class MemoryConnection(BaseRequestHandler):
                     self._socket.sendall(data)
         except ConnectionError:
             return
-        except Exception as problem:  # noqa: BLE001 (fakeredis says "no protocol" in many ways)
-            # What was sent is no Redis protocol; fakeredis' parser cannot go on after that, nor could Redis.
+        except Exception as problem:  # noqa: BLE001 (fakeredis reports protocol errors in many ways)
+            # The client did not speak the Redis protocol. Neither this parser nor Redis can continue after that.
             self._link.put(f"-ERR Protocol error: {problem}\r\n".encode(errors="replace"))
             try:
                 self._link.flush()
@@ -60,7 +60,7 @@ class MemoryConnection(BaseRequestHandler):
                 return
 
     def finish(self) -> None:
-        """Forget the client, so that nobody rings at a wire that is gone."""
+        """Remove the client from the server, so that no thread wakes a link that is closed."""
         with self.server.fake_server.lock:
             self._socket.forget()
         self._link.close()

@@ -8,51 +8,51 @@ import socket
 import threading
 from typing import Final
 
-# Commands are taken apart by cutting them off the front of what was received: small pieces keep that cheap.
+# fakeredis parses commands by cutting them off the front of the received bytes; small reads keep that cheap.
 _READ_BYTES: Final = 16 * 1024
-# A listener that falls this far behind is cut off, as Redis does. What a client asked for is never cut off: redis-py
-# sends a whole pipeline before it reads the first reply.
-_MAX_UNREAD_MESSAGES_BYTES: Final = 32 * 1024 * 1024
+# A subscriber that falls this far behind is disconnected, as in Redis. Pending replies are no reason to disconnect:
+# redis-py sends a whole pipeline before it reads the first reply.
+_MAX_UNREAD_BYTES: Final = 32 * 1024 * 1024
 _GONE: Final = select.POLLHUP | select.POLLRDHUP | select.POLLERR
 
 
 class Link:
-    """The wire to one client: what is waiting to be sent, and a way to wake the thread that owns it."""
+    """The socket of one client: buffers what is to be sent, and lets other threads wake the thread that serves it."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         self._connection = connection
         self._unsent = bytearray()
         self._lock = threading.Lock()
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
-        self._poll.register(self._bell, select.POLLIN)
+        self._poll.register(self._wakeup, select.POLLIN)
         self.owner = threading.get_ident()
-        self.is_cut = False
+        self.is_cut_off = False
 
     def close(self) -> None:
-        """Give the bell back; nobody may ring it any more."""
-        os.close(self._bell)
+        """Close the wakeup descriptor; ``wake`` must not be called any more."""
+        os.close(self._wakeup)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake the owner."""
-        os.eventfd_write(self._bell, 1)
+        os.eventfd_write(self._wakeup, 1)
 
     def put(self, data: bytes) -> None:
-        """Have bytes sent by the owner; any thread may call it."""
+        """Buffer bytes for the owner to send. Any thread may call it."""
         is_message = threading.get_ident() != self.owner
         with self._lock:
             self._unsent += data
-            if is_message and len(self._unsent) > _MAX_UNREAD_MESSAGES_BYTES:
-                self.is_cut = True
+            if is_message and len(self._unsent) > _MAX_UNREAD_BYTES:
+                self.is_cut_off = True
         if is_message:
-            self.ring()
+            self.wake()
 
     def flush(self) -> None:
-        """Send what the client takes without waiting.
+        """Send as much as the client accepts without blocking.
 
         Raises:
-            ConnectionError: It is gone.
+            ConnectionError: The client is gone.
         """
         with self._lock:
             while self._unsent:
@@ -63,17 +63,21 @@ class Link:
                 del self._unsent[:sent]
 
     def wait(self, *, for_data: bool, timeout_s: float | None = None) -> bool:
-        """Send what can be sent, and sleep until the bell rings, data come, or time is up.
+        """Send what can be sent, and sleep until another thread wakes this one, data arrives, or the timeout ends.
+
+        Args:
+            for_data: Whether to return when the client has sent data.
+            timeout_s: Seconds to wait; ``None`` is for ever.
 
         Returns:
-            Whether data came; never, unless asked for.
+            Whether data has arrived; always false without ``for_data``.
 
         Raises:
-            ConnectionError: The client is gone, or was cut off.
+            ConnectionError: The client is gone, or was disconnected.
         """
         while True:
             self.flush()
-            if self.is_cut:
+            if self.is_cut_off:
                 raise ConnectionAbortedError
             wanted = select.POLLRDHUP | (select.POLLIN if for_data else 0) | (select.POLLOUT if self._unsent else 0)
             self._poll.register(self._connection, wanted)
@@ -83,12 +87,12 @@ class Link:
                 return True
             if seen & _GONE:
                 raise ConnectionResetError
-            if self._bell in events:
-                os.eventfd_read(self._bell)
+            if self._wakeup in events:
+                os.eventfd_read(self._wakeup)
                 return False
             if not events:
                 return False
 
     def receive(self) -> bytes:
-        """Take what has come; empty at the end."""
+        """Read the data that has arrived; empty if the client has closed the connection."""
         return self._connection.recv(_READ_BYTES)

@@ -44,14 +44,14 @@ PEERS: Final[dict[str, Peer]] = {
 
 
 def main(argv: Sequence[str] | None = None, *, peers: dict[str, Peer] = PEERS) -> int:
-    """Measure what was asked for.
+    """Measure the requested peers.
 
     Args:
-        argv: The words after the program's name; by default those of this process.
-        peers: Those to choose from, by the name on the command line.
+        argv: The command-line arguments; by default those of this process.
+        peers: The peers to choose from, by their names on the command line.
 
     Returns:
-        0 when all that are there were measured; 1 if a measurement was spoilt.
+        0 if all available peers were measured; 1 if a measurement was spoilt.
     """
     options = _options(argv, peers)
     before = machine()
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None, *, peers: dict[str, Peer] = PEERS) -
     print(f"{work.commands:,} times /bin/true, {options.rounds} rounds\n", flush=True)
     chosen = [peer for name, peer in peers.items() if not options.only or name in options.only]
     try:
-        standings = take_turns(chosen, work, options.rounds, tell=lambda text: print(text, file=sys.stderr, flush=True))
+        standings = take_turns(chosen, work, options.rounds, report=_print_progress)
     except MeasurementSpoilt as problem:
         print(f"spoilt: {problem}", file=sys.stderr)
         return 1
@@ -70,21 +70,32 @@ def main(argv: Sequence[str] | None = None, *, peers: dict[str, Peer] = PEERS) -
         print_lines("verbs", list(verbs.measure(4 * options.rounds)))
     print(f"\nload now {machine()['load']}")
     if options.json is not None:
-        told = {"machine": before, "load_after": machine()["load"], "commands": work.commands, "rounds": options.rounds}
-        options.json.write_text(json.dumps(told | {"peers": as_json(standings, work)}, indent=2) + "\n")
+        result = {
+            "machine": before,
+            "load_after": machine()["load"],
+            "commands": work.commands,
+            "rounds": options.rounds,
+        }
+        options.json.write_text(json.dumps(result | {"peers": as_json(standings, work)}, indent=2) + "\n")
     return 0
 
 
 def _options(argv: Sequence[str] | None, peers: dict[str, Peer]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.bench.peers", description="Measure the same work through other systems."
+        prog="python -m tests.bench.peers", description="Measure the same work in other systems."
     )
     parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="turns of each peer (default: 5)")
-    parser.add_argument("--commands", type=_positive, default=2_000, metavar="N", help="of one turn (default: 2000)")
+    parser.add_argument(
+        "--commands", type=_positive, default=2_000, metavar="N", help="commands of one turn (default: 2000)"
+    )
     parser.add_argument("--only", action="append", choices=list(peers), metavar="NAME", help=", ".join(peers))
-    parser.add_argument("--verbs", action="store_true", help="measure verbs of the command line too, next to rq's")
+    parser.add_argument("--verbs", action="store_true", help="measure CLI commands too, next to those of rq")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
     return parser.parse_args(argv)
+
+
+def _print_progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _positive(word: str) -> int:
@@ -95,7 +106,7 @@ def _positive(word: str) -> int:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    # As an exception, so that servers and workers are ended on the way out.
+    # Exit by an exception, so that servers and workers are stopped.
     sys.exit(128 + number)
 
 

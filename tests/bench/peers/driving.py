@@ -1,9 +1,9 @@
-"""Run one peer's workers, and give them work as they are told to: one process for each turn of a peer.
+"""The process that runs one peer's workers and gives them work; there is one for each turn of a peer.
 
-It runs in the environment where the peer is installed, and so imports nothing but the standard library and the module
-of that peer (``queues/``). Each line on standard input asks for something, and is answered with a line of JSON:
-``run N`` by ``{"took_s": seconds}`` once the last of N results is stored, ``check`` by how those N commands ended.
-At the end of its input it ends its workers and itself.
+It runs in the environment in which the peer is installed, so it imports only the standard library and the peer's module
+(``queues/``). Each line on stdin is a request, answered by a line of JSON: ``run N`` by ``{"took_s": seconds}`` once
+the last of N results is stored, ``check`` by the results of those N commands. When stdin closes, it stops its workers
+and exits.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ SLOTS: Final = 4
 """Commands that each peer runs at once."""
 TRUE: Final = ("/bin/true",)
 URL: Final = "PEERS_REDIS_URL"
-"""Names the variable that tells a peer's workers and producer where the server is: a ``unix://`` URL."""
-LOOK_EVERY_S: Final = 0.01
+"""The environment variable with the server's ``unix://`` URL, for a peer's workers and producer."""
+POLL_S: Final = 0.01
 _LOOK_AT: Final = 50
 STOP_S: Final = 10.0
-# SIGTERM from the kernel, should whoever started it die without a word.
-ENDING_WITH_PARENT: Final = (
+# If its parent is killed, the kernel sends SIGTERM to the process.
+DIE_WITH_PARENT: Final = (
     sys.executable,
     *("-I", "-S", "-c"),
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])",  # PR_SET_PDEATHSIG
@@ -43,25 +43,25 @@ Outcome = tuple[int, str, str]
 
 
 class Producer(Protocol):
-    """Whoever enqueues into a peer."""
+    """Enqueues work into a peer."""
 
     async def enqueue(self, commands: Sequence[Sequence[str]]) -> None:
-        """Hand over that many commands, in the quickest way the peer has."""
+        """Enqueue these commands, in the fastest way that the peer offers."""
 
     async def unfinished(self) -> int:
-        """How many of them have no stored result yet, as far as one cheap look tells; 0 only when all have."""
+        """How many of them have no stored result yet, by one cheap check; 0 only if all have one."""
 
     async def outcomes(self) -> list[Outcome]:
-        """Read back every result of what was enqueued last."""
+        """Read back every result of the last batch."""
 
 
 class Queue(Protocol):
-    """What a module in ``queues/`` has."""
+    """The interface of a module in ``queues/``."""
 
     DISTRIBUTION: str
-    """What it is installed as."""
+    """The name of its distribution on PyPI."""
     SETUP: str
-    """How it was set up, for the report."""
+    """Its set-up, for the report."""
     WORKERS: Sequence[Sequence[str]]
     """The command lines of its workers."""
 
@@ -70,13 +70,13 @@ class Queue(Protocol):
 
 
 def run_command(argv: Sequence[str]) -> Outcome:
-    """Run one command: what the jobs of most peers do."""
+    """Run one command, as the jobs of most peers do."""
     done = subprocess.run(argv, capture_output=True, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 class Arrivals:
-    """Which of many results are there yet, for a queue that has no count of them; looks from the oldest on."""
+    """Counts missing results, for a queue that has no count of its own; checks the oldest first."""
 
     def __init__(self, keys: Sequence[Any], exists: Callable[[Sequence[Any]], Any]) -> None:
         self._keys = keys
@@ -84,7 +84,7 @@ class Arrivals:
         self._seen = 0
 
     async def unfinished(self) -> int:
-        """How many are missing, as far as one look at a few of them tells."""
+        """How many results are missing, by checking some at a time."""
         while some := self._keys[self._seen : self._seen + _LOOK_AT]:
             found = self._exists(some)
             if (await found if inspect.isawaitable(found) else found) < len(some):
@@ -98,9 +98,9 @@ def _workers(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Pope
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for command in commands:
-            processes.append(  # noqa: PERF401 - those that were started are ended when the next cannot be
+            processes.append(  # noqa: PERF401 - if one cannot be started, those before it are stopped
                 subprocess.Popen(
-                    [*ENDING_WITH_PARENT, *command],
+                    [*DIE_WITH_PARENT, *command],
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
                 )
@@ -112,7 +112,7 @@ def _workers(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Pope
         for process in processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_S)
-            # Whatever of it is left, its children included.
+            # Whatever is left of it, including its children.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -128,14 +128,14 @@ async def _drive(queue: Queue, processes: Sequence[subprocess.Popen[bytes]], ans
                     began = time.perf_counter()
                     await producer.enqueue(commands)
                     while await producer.unfinished():
-                        await asyncio.sleep(LOOK_EVERY_S)
+                        await asyncio.sleep(POLL_S)
                         _check_alive(processes)
                     answer: object = {"took_s": time.perf_counter() - began}
                 case ["check"]:
                     found = Counter(tuple(each) for each in await producer.outcomes())
                     answer = {"outcomes": [[*outcome, count] for outcome, count in found.items()]}
                 case _:
-                    raise SystemExit(f"asked for {words!r}")
+                    raise SystemExit(f"unknown request {words!r}")
             print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -147,7 +147,7 @@ async def _requests() -> AsyncIterator[list[str]]:
 def _check_alive(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     for process in processes:
         if process.poll() is not None:
-            raise SystemExit(f"a worker ended with {process.returncode}")
+            raise SystemExit(f"a worker exited with {process.returncode}")
 
 
 def _version(queue: Queue) -> str:
@@ -155,8 +155,8 @@ def _version(queue: Queue) -> str:
 
 
 def main() -> None:
-    """Drive the peer whose module is named on the command line."""
-    # What a peer itself prints goes where its complaints go.
+    """Run the peer whose module is named on the command line."""
+    # Send a peer's own output to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     queue: Queue = importlib.import_module(sys.argv[1])

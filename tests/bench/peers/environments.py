@@ -1,4 +1,4 @@
-"""The virtual environments that the peers are installed in; made once, and again when their requirements change."""
+"""The virtual environments of the peers: created once, and again when their requirements change."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ INSTALL_S: Final = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A virtual environment with what a file of requirements says.
+    """A virtual environment with the packages of a requirements file.
 
     Attributes:
-        folder: Where it is; git ignores it.
-        requirements: What is installed in it, at exact versions.
+        folder: Its folder, ignored by git.
+        requirements: The file that lists its packages, at exact versions.
     """
 
     folder: Path
@@ -31,7 +31,7 @@ class Environment:
 
     @property
     def programs(self) -> Path:
-        """Where its commands are."""
+        """The folder of its programs."""
         return self.folder / "bin"
 
     @property
@@ -40,20 +40,20 @@ class Environment:
         return self.programs / "python"
 
     def install(self) -> None:
-        """Make it, unless it is there.
+        """Create it unless it is up to date.
 
         Raises:
-            PeerMissing: What is required cannot be installed; the message carries pip's last words.
+            PeerMissing: The packages cannot be installed; the message contains the last line of pip's output.
         """
         stamp = self.folder / "installed"
         wanted = f"{self.folder} {hashlib.sha256(self.requirements.read_bytes()).hexdigest()}"
         if stamp.exists() and stamp.read_text() == wanted and self.python.exists():
             return
         shutil.rmtree(self.folder, ignore_errors=True)
-        _run("cannot make a virtual environment", sys.executable, "-m", "venv", str(self.folder))
+        _run("cannot create a virtual environment", sys.executable, "-m", "venv", str(self.folder))
         pip = (str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        _run("pip could not install it", *pip, "--requirement", str(self.requirements))
-        # Last: an install that was interrupted is made again.
+        _run("pip cannot install it", *pip, "--requirement", str(self.requirements))
+        # Written last, so that an interrupted installation is repeated.
         stamp.write_text(wanted)
 
 
@@ -67,5 +67,5 @@ def _run(problem: str, *argv: str) -> None:
     except subprocess.TimeoutExpired:
         raise PeerMissing(f"{problem} within {INSTALL_S:g} s") from None
     if done.returncode != 0:
-        words = (done.stderr.strip() or done.stdout.strip() or f"it ended with {done.returncode}").splitlines()
+        words = (done.stderr.strip() or done.stdout.strip() or f"it exited with {done.returncode}").splitlines()
         raise PeerMissing(f"{problem}: {words[-1]}")

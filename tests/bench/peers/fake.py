@@ -1,4 +1,4 @@
-"""A peer for the tests: it keeps the results in memory, and has a worker that only waits."""
+"""A peer for the tests: it keeps its results in memory, and its worker does nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from tests.bench.peers.driving import Outcome, run_command
 
 DISTRIBUTION: Final = "pytest"
-SETUP: Final = "a thread and a worker that only waits"
+SETUP: Final = "threads, and a worker that does nothing"
 WORKERS: Final = ((os.environ.get("FAKE_WORKER", "/bin/sleep"), "60"),)
 
 
@@ -23,17 +23,17 @@ class Fake:
         self._outcomes: list[Outcome] = []
 
     async def enqueue(self, commands: Sequence[Sequence[str]]) -> None:
-        """Begin."""
+        """Start a thread for each command."""
         self._total = len(commands)
         self._outcomes = []
         self._thread = asyncio.gather(*(asyncio.to_thread(self._run, argv) for argv in commands))
 
     async def unfinished(self) -> int:
-        """How many it still has; one more while its worker has to be seen to end."""
+        """How many commands are running; one more if the test waits for the worker to exit."""
         return self._total - len(self._outcomes) + ("FAKE_WORKER" in os.environ)
 
     async def outcomes(self) -> list[Outcome]:
-        """All of them."""
+        """All results."""
         await self._thread
         return self._outcomes
 

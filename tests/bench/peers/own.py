@@ -1,4 +1,4 @@
-"""This project, in the same place as the others."""
+"""This project, measured like the other systems."""
 
 from __future__ import annotations
 
@@ -14,23 +14,28 @@ from tests.bench.peers.peer import Turn, Work, check, tree_cpu_s
 
 @dataclass(frozen=True, slots=True)
 class OwnQueue:
-    """One worker with so many processes, which all together run so many commands at once."""
+    """One worker.
+
+    Attributes:
+        processes: Its worker processes.
+        slots: Commands that all of them together run at once.
+    """
 
     processes: int
     slots: int = SLOTS
 
     @property
     def name(self) -> str:
-        """There are several of them."""
+        """Its name in the table, with its settings."""
         plural = "es" if self.processes > 1 else ""
         return f"oneshot-queue, {self.processes} process{plural}, -c {self.slots}"
 
     def describe(self) -> tuple[str, str]:
-        """Always here."""
+        """Its version and set-up."""
         return __version__, f"worker --processes {self.processes} -c {self.slots}; SyncQueue.enqueue_many"
 
     def take_turn(self, work: Work) -> Turn:
-        """Do the work on a fresh server, by warm workers."""
+        """Do the work on a fresh server, with warm workers."""
         with a_private_fleet() as private:
             fleet = private.fleet
             fleet.start_worker(self.processes, concurrency=self.slots, warm_up=work.warm_up)
@@ -51,5 +56,5 @@ def _outcome(state: str | None, exit_code: str | None, written: str | None) -> t
 
 
 def _cpu_s(private: PrivateFleet) -> float:
-    # Whoever enqueues is this process.
+    # This process is the producer.
     return tree_cpu_s([worker.pid for worker in private.fleet.workers] + [private.server.pid]) + time.process_time()

@@ -1,4 +1,4 @@
-"""What takes part: a peer, and what one turn of it gave."""
+"""What a peer is, the work that it does, and the measurement of one turn."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.bench.peers.driving import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How much of it there is.
+    """The work of one turn.
 
     Attributes:
-        commands: Commands of a turn while the clock runs.
+        commands: Commands while the clock runs.
         warm_up: Commands before that.
     """
 
@@ -28,11 +28,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn gave.
+    """The measurement of one turn.
 
     Attributes:
-        took_s: From the first enqueue to the last stored result.
-        used_s: CPU of everything that took part.
+        took_s: Seconds from the first enqueue to the last stored result.
+        used_s: CPU time of all processes that took part, in seconds.
     """
 
     took_s: float
@@ -40,50 +40,50 @@ class Turn:
 
 
 class PeerMissing(Exception):
-    """A peer is not installed here, and cannot be; says why."""
+    """A peer is not available, and cannot be installed; the message says why."""
 
 
 class Peer(Protocol):
-    """One of those that are compared."""
+    """A system that is compared."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name in the table."""
 
     def describe(self) -> tuple[str, str]:
-        """Its version, and how it was set up.
+        """Its version and set-up.
 
         Raises:
-            PeerMissing: It is not here.
+            PeerMissing: It is not available.
         """
 
     def take_turn(self, work: Work) -> Turn:
-        """Do the work once, from a fresh start.
+        """Start afresh, and do the work once.
 
         Raises:
-            MeasurementSpoilt: Not all of it was done, or not as it should be.
+            MeasurementSpoilt: The work was not done completely or correctly.
         """
 
 
 def check(outcomes: Counter[Outcome], commands: int) -> None:
-    """Make sure that every command ended with 0 and wrote nothing.
+    """Check that every command exited with 0 and wrote nothing.
 
     Raises:
         MeasurementSpoilt: One did not, or has no result.
     """
     if outcomes != Counter({(0, "", ""): commands}):
         found = ", ".join(f"{count} times {outcome}" for outcome, count in outcomes.most_common(5)) or "none"
-        raise MeasurementSpoilt(f"{commands} results should be (0, '', ''), but these are stored: {found}")
+        raise MeasurementSpoilt(f"{commands} results should be (0, '', ''), but the stored ones are: {found}")
 
 
 def tree_cpu_s(roots: Iterable[int]) -> float:
-    """CPU so far of these processes, of their descendants, and of what those have waited for."""
+    """Seconds of CPU time of these processes, their descendants, and the children whose exit those have collected."""
     total, waiting = 0.0, list(roots)
     while waiting:
         pid = waiting.pop()
         try:
             total += sum(cpu_s(pid))
         except (FileNotFoundError, ProcessLookupError):
-            continue  # It has just ended: its parent has its time.
+            continue  # It has just exited: its time now counts for its parent.
         waiting.extend(children_of(pid))
     return total

@@ -1,4 +1,4 @@
-"""Programs that run commands without a queue: each is started, given all of them, and waited for."""
+"""Programs that run commands without a queue: each is started once, with all commands."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from oneshot_queue.bench.procfs import cpu_s
 from tests.bench.peers.driving import SLOTS, TRUE
 from tests.bench.peers.peer import PeerMissing, Turn, Work, check
 
-# GNU parallel's examples for fast jobs: let a GNU parallel start others, which take the work in turns; each writes
-# down what its jobs ended with (--joblog), and captures their output (--group, the default).
+# As in GNU parallel's examples for fast jobs, one GNU parallel distributes the work to others. Each of these logs the
+# exit status of its jobs (--joblog) and captures their output (--group, the default).
 _INNER: Final = f"parallel --will-cite -j{SLOTS // 2} --joblog job-log.{{%}} {TRUE[0]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that reads an argument a line.
+    """A program that reads one argument per line.
 
     Attributes:
         argv: Its command line.
-        setup: How it was set up, for the report.
-        package: What Debian calls the package it comes with.
-        statuses: Finds out, from its folder, with what the commands ended; ``None`` if its own status has to do.
+        setup: Its set-up, for the report.
+        package: Its package in Debian.
+        statuses: Reads the exit statuses of the commands from its folder; ``None`` if only its own status is known.
     """
 
     name: str
@@ -47,19 +47,19 @@ class Program:
             PeerMissing: It is not on PATH.
         """
         if shutil.which(self.argv[0]) is None:
-            raise PeerMissing(f"there is no {self.argv[0]} on PATH (Debian: {self.package})")
-        said = subprocess.run([self.argv[0], "--version"], capture_output=True, text=True, check=False).stdout
-        return said.partition("\n")[0].split()[-1], self.setup
+            raise PeerMissing(f"{self.argv[0]} is not on PATH (Debian package: {self.package})")
+        version = subprocess.run([self.argv[0], "--version"], capture_output=True, text=True, check=False).stdout
+        return version.partition("\n")[0].split()[-1], self.setup
 
     def take_turn(self, work: Work) -> Turn:
-        """Start it, and wait for its end."""
+        """Run it, and check the results."""
         words = "".join(f"{number}\n" for number in range(work.commands)).encode()
         with tempfile.TemporaryDirectory(prefix="oq-") as folder:
             before_s, began = cpu_s(os.getpid())[1], time.perf_counter()
             done = subprocess.run(self.argv, input=words, cwd=folder, capture_output=True, check=False)
             took_s, used_s = time.perf_counter() - began, cpu_s(os.getpid())[1] - before_s
             if done.returncode != 0:
-                raise MeasurementSpoilt(f"{self.name} ended with {done.returncode}: {done.stderr.decode()}")
+                raise MeasurementSpoilt(f"{self.name} exited with {done.returncode}: {done.stderr.decode()}")
             statuses = [0] * work.commands if self.statuses is None else self.statuses(Path(folder))
         if done.stdout or done.stderr:
             raise MeasurementSpoilt(f"{self.name} wrote {(done.stdout + done.stderr)[:200]!r}")

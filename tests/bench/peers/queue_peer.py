@@ -1,4 +1,4 @@
-"""A queue that is driven in an environment of its own (``driving.py``), and measured from here."""
+"""A queue that runs in an environment of its own (``driving.py``) and is measured from here."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from typing import Any, Final
 
 from oneshot_queue.bench.figures import MeasurementSpoilt
 from tests.bench.fleet import a_server
-from tests.bench.peers.driving import ENDING_WITH_PARENT, STOP_S, URL
+from tests.bench.peers.driving import DIE_WITH_PARENT, STOP_S, URL
 from tests.bench.peers.environments import ROOT, Environment
 from tests.bench.peers.peer import PeerMissing, Turn, Work, check, tree_cpu_s
+from tests.support.limits import limit_s
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_until
 
-ANSWER_S: Final = 300.0
-"""Far above what any peer takes for one batch."""
+ANSWER_S: Final = limit_s(300.0)
+"""Far more than any peer needs for one batch."""
 _REST_S: Final = 0.3
 _AT_REST: Final = 0.25
-"""Of a core: below it a peer only polls. Python that starts takes all it can get."""
+"""Share of one core. A peer below it is only polling; a starting Python process uses a full core."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePeer:
-    """A queue, by the module that drives it.
+    """A queue, given by the module that drives it.
 
     Attributes:
-        name: What people call it.
-        module: One like those in ``queues/``.
-        environment: Where it is installed; ``None`` for this interpreter's.
+        name: Its name in the table.
+        module: A module like those in ``queues/``.
+        environment: The environment in which it is installed; ``None`` for this interpreter.
     """
 
     name: str
@@ -45,7 +46,7 @@ class QueuePeer:
     environment: Environment | None
 
     def describe(self) -> tuple[str, str]:
-        """Start it once, without any work.
+        """Start it once, without any work, and return its version and set-up.
 
         Raises:
             PeerMissing: It cannot be installed or started.
@@ -59,7 +60,7 @@ class QueuePeer:
             raise PeerMissing(f"it does not start: {problem}") from problem
 
     def take_turn(self, work: Work) -> Turn:
-        """Do the work on a fresh server, by workers that have come to rest and are warm."""
+        """Do the work on a fresh server, with idle, warm workers."""
         with self._started() as (driver, server):
             roots = (driver.pid, server.pid)
             driver.run(work.warm_up)
@@ -99,7 +100,7 @@ class _Driver:
         self._log = folder / "driver"
         with self._log.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [*ENDING_WITH_PARENT, python, "-P", "-m", "tests.bench.peers.driving", module],
+                [*DIE_WITH_PARENT, python, "-P", "-m", "tests.bench.peers.driving", module],
                 env=environment,
                 cwd=folder,
                 stdin=subprocess.PIPE,
@@ -113,30 +114,30 @@ class _Driver:
         return self._process.pid
 
     def run(self, commands: int) -> float:
-        """Let that many commands run; returns seconds."""
+        """Run this many commands, and return the seconds it took."""
         return float(self._ask(f"run {commands}")["took_s"])
 
     def outcomes(self) -> Counter[tuple[int, str, str]]:
-        """How the commands of the last run ended."""
+        """The results of the commands of the last run, with their counts."""
         return Counter({(code, out, err): count for code, out, err, count in self._ask("check")["outcomes"]})
 
     def answer(self) -> dict[str, Any]:
-        """Its next line.
+        """Its next answer.
 
         Raises:
-            MeasurementSpoilt: It ended, or says nothing; the message carries its last words.
+            MeasurementSpoilt: It exited, or does not answer; the message contains its last output.
         """
         assert self._process.stdout is not None, "it was started with a pipe"
         readable, _, _ = select.select([self._process.stdout], [], [], ANSWER_S)
         line = self._process.stdout.readline() if readable else b""
         if not line:
             words = "\n".join(self._log.read_text(errors="replace").strip().splitlines()[-5:])
-            raise MeasurementSpoilt(f"{'it ended' if readable else f'no answer within {ANSWER_S:g} s'}: {words}")
+            raise MeasurementSpoilt(f"{'it exited' if readable else f'no answer within {ANSWER_S:g} s'}: {words}")
         found: dict[str, Any] = json.loads(line)
         return found
 
     def stop(self) -> None:
-        """End it and the workers, as it does by itself at the end of its input."""
+        """Close its stdin, at which it stops its workers and exits; kill it if that takes too long."""
         assert self._process.stdin is not None, "it was started with a pipe"
         assert self._process.stdout is not None, "it was started with a pipe"
         self._process.stdin.close()
@@ -153,22 +154,22 @@ class _Driver:
             self._process.stdin.write(f"{request}\n".encode())
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # Its last words are read below.
+            pass  # Its last output is read below.
         return self.answer()
 
 
 def _wait_for_rest(roots: tuple[int, ...]) -> None:
-    """Wait until processes that were started use hardly any CPU: all of them are there then, and wait for work."""
-    looked_at, used_s = time.monotonic(), tree_cpu_s(roots)
+    """Wait until the processes use hardly any CPU, which shows that all have started and wait for work."""
+    checked_at, used_s = time.monotonic(), tree_cpu_s(roots)
 
     def use() -> float | None:
-        nonlocal looked_at, used_s
+        nonlocal checked_at, used_s
         now = time.monotonic()
-        if now - looked_at < _REST_S:
+        if now - checked_at < _REST_S:
             return None
         total_s = tree_cpu_s(roots)
-        share = (total_s - used_s) / (now - looked_at)
-        looked_at, used_s = now, total_s
+        share = (total_s - used_s) / (now - checked_at)
+        checked_at, used_s = now, total_s
         return share
 
-    wait_until(use, lambda share: share is not None and share < _AT_REST, what="the workers to come to rest")
+    wait_until(use, lambda share: share is not None and share < _AT_REST, what="the workers to become idle")

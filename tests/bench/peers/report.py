@@ -1,4 +1,4 @@
-"""What the peers gave, as a table for people and as JSON."""
+"""The measurements of the peers, as a Markdown table and as JSON."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tests.bench.peers.peer import Work
 from tests.bench.peers.programs import XARGS
 from tests.bench.peers.rounds import Standing
 
-_HEAD = ("system", "commands/s", "lowest … highest", "of xargs", "CPU, µs/command", "set up as")
+_HEAD = ("system", "commands/s", "lowest … highest", "of xargs", "CPU, µs/command", "set-up")
 
 
 def table(standings: Sequence[Standing], work: Work) -> Iterator[str]:
-    """The lines of a Markdown table, fastest first, and who was not measured below it."""
+    """Yield the lines of a Markdown table, fastest first, and below it the peers that were not measured."""
     base = _base(standings)
     rows = [_HEAD]
     for standing in sorted(standings, key=lambda each: -_rate(each, work)):
@@ -44,7 +44,7 @@ def table(standings: Sequence[Standing], work: Work) -> Iterator[str]:
 
 
 def as_json(standings: Sequence[Standing], work: Work) -> list[dict[str, object]]:
-    """The same for programs, with every round."""
+    """The measurements as JSON, with every round."""
     base = _base(standings)
     return [
         {

@@ -1,4 +1,4 @@
-"""Turns: every peer that is there takes one in each round."""
+"""Rounds, in each of which every available peer takes one turn."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.bench.peers.peer import Peer, PeerMissing, Turn, Work
 
 @dataclass(slots=True)
 class Standing:
-    """What is known of one peer.
+    """The measurements of one peer.
 
     Attributes:
-        setup: How it was set up.
+        setup: Its set-up.
         missing: Why it was not measured; ``None`` if it was.
         turns: One for each round.
     """
@@ -27,31 +27,31 @@ class Standing:
     turns: list[Turn] = field(default_factory=list)
 
     def rates(self, work: Work) -> list[float]:
-        """Commands a second, round by round."""
+        """Commands per second, round by round."""
         return [work.commands / turn.took_s for turn in self.turns]
 
     def ratios(self, base: Standing) -> list[float]:
-        """How fast it was, in terms of another in the same round."""
+        """Its rate relative to another peer, round by round."""
         return [theirs.took_s / own.took_s for own, theirs in zip(self.turns, base.turns, strict=True)]
 
     def used_us(self, work: Work) -> float:
-        """CPU a command, in the median round."""
+        """CPU time per command in µs, in the median round."""
         return statistics.median(turn.used_s for turn in self.turns) / work.commands * 1e6
 
 
-def take_turns(peers: Sequence[Peer], work: Work, rounds: int, *, tell: Callable[[str], None]) -> list[Standing]:
-    """Let the peers that are there take turns.
+def take_turns(peers: Sequence[Peer], work: Work, rounds: int, *, report: Callable[[str], None]) -> list[Standing]:
+    """Let the available peers take turns.
 
     Args:
-        peers: In the order in which they take them.
-        work: What each does in its turn.
-        rounds: How many turns each has.
-        tell: Hears how it goes on.
+        peers: In the order of their turns.
+        work: The work of one turn.
+        rounds: How many turns each takes.
+        report: Receives a line of progress after each turn.
 
     Raises:
-        MeasurementSpoilt: A peer did not do its work; the message says which.
+        MeasurementSpoilt: A peer did not do its work; the message names it.
     """
-    standings = [_introduced(peer, tell) for peer in peers]
+    standings = [_introduced(peer, report) for peer in peers]
     for number in range(1, rounds + 1):
         for peer, standing in zip(peers, standings, strict=True):
             if standing.missing is not None:
@@ -61,14 +61,14 @@ def take_turns(peers: Sequence[Peer], work: Work, rounds: int, *, tell: Callable
             except (MeasurementSpoilt, AssertionError) as problem:
                 raise MeasurementSpoilt(f"{peer.name}: {problem}") from problem
             standing.turns.append(turn)
-            tell(f"round {number} of {rounds}: {peer.name} {work.commands / turn.took_s:,.0f}/s")
+            report(f"round {number} of {rounds}: {peer.name} {work.commands / turn.took_s:,.0f}/s")
     return standings
 
 
-def _introduced(peer: Peer, tell: Callable[[str], None]) -> Standing:
+def _introduced(peer: Peer, report: Callable[[str], None]) -> Standing:
     try:
         version, setup = peer.describe()
     except PeerMissing as reason:
-        tell(f"{peer.name}: not measured: {reason}")
+        report(f"{peer.name}: not measured: {reason}")
         return Standing(peer.name, missing=str(reason))
     return Standing(peer.name, version, setup)

@@ -1,6 +1,6 @@
-"""The comparison lets everybody take turns, takes no failure for speed, and says who is missing.
+"""In the comparison, peers take turns, failures are not mistaken for speed, and missing peers are listed.
 
-No peer is installed for that: a small one of our own stands for them, in processes of its own as they are.
+No real peer is installed: a small fake one replaces them, in processes of its own.
 """
 
 import json
@@ -26,7 +26,7 @@ WORK = Work(commands=6, warm_up=2)
 
 @dataclass
 class Scripted:
-    """A peer that writes its name down instead of working."""
+    """A peer that records its name instead of working."""
 
     name: str
     witness: list[str]
@@ -46,7 +46,7 @@ class Scripted:
         return Turn(self.took_s, used_s=0.5)
 
 
-def test_eleven_other_systems_take_part() -> None:
+def test_eleven_other_systems_are_compared() -> None:
     names = {"xargs", "parallel", "hyperqueue", "rq", "celery", "saq", "arq", "streaq", "dramatiq", "huey", "docket"}
 
     assert set(PEERS) == names | {"oneshot-queue", "oneshot-queue-1", "oneshot-queue-2"}
@@ -56,7 +56,7 @@ def test_peers_take_turns_round_by_round() -> None:
     witness: list[str] = []
     peers = [Scripted(name, witness) for name in ("xargs", "a", "b")]
 
-    standings = take_turns(peers, WORK, 3, tell=print)
+    standings = take_turns(peers, WORK, 3, report=print)
 
     assert witness == ["xargs", "a", "b"] * 3
     assert [len(standing.turns) for standing in standings] == [3, 3, 3]
@@ -66,27 +66,27 @@ def test_real_processes_do_the_work_and_the_report_says_how_fast(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if shutil.which("xargs") is None:
-        pytest.skip("there is no xargs here to compare with")
+        pytest.skip("xargs is not installed")
     file = tmp_path / "numbers.json"
     peers: dict[str, Peer] = {"xargs": XARGS, "own": OwnQueue(1), "fake": FAKE}
 
     code = main(["--rounds", "2", "--commands", "6", "--json", str(file)], peers=peers)
 
     assert code == 0
-    told = json.loads(file.read_text())
-    assert (told["commands"], told["rounds"]) == (6, 2)
-    assert [peer["name"] for peer in told["peers"]] == ["xargs", "oneshot-queue, 1 process, -c 4", "fake"]
-    for peer in told["peers"]:
+    result = json.loads(file.read_text())
+    assert (result["commands"], result["rounds"]) == (6, 2)
+    assert [peer["name"] for peer in result["peers"]] == ["xargs", "oneshot-queue, 1 process, -c 4", "fake"]
+    for peer in result["peers"]:
         assert len(peer["rates"]) == len(peer["of_xargs"]) == 2
         assert all(rate > 0 for rate in peer["rates"])
         assert peer["missing"] is None
-    assert told["peers"][0]["of_xargs"] == [1.0, 1.0]
+    assert result["peers"][0]["of_xargs"] == [1.0, 1.0]
     shown = capsys.readouterr().out
     assert "| fake" in shown
-    assert "a thread and a worker that only waits" in shown
+    assert "threads, and a worker that does nothing" in shown
 
 
-def test_ratio_is_made_within_the_round(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ratio_is_computed_within_a_round(capsys: pytest.CaptureFixture[str]) -> None:
     witness: list[str] = []
     peers: dict[str, Peer] = {
         "xargs": Scripted("xargs", witness, took_s=1.0),
@@ -101,7 +101,7 @@ def test_ratio_is_made_within_the_round(capsys: pytest.CaptureFixture[str]) -> N
     ]
 
 
-def test_peer_that_is_missing_is_said_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_peer_is_listed_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "numbers.json"
     peers: dict[str, Peer] = {
         "there": Scripted("there", []),
@@ -113,18 +113,18 @@ def test_peer_that_is_missing_is_said_with_its_reason(tmp_path: Path, capsys: py
 
     assert code == 0
     shown = capsys.readouterr().out
-    assert "- a program: not measured: there is no no-such-program-here on PATH (Debian: nowhere)" in shown
-    assert "- a queue: not measured: it does not start: it ended:" in shown
+    assert "- a program: not measured: no-such-program-here is not on PATH (Debian package: nowhere)" in shown
+    assert "- a queue: not measured: it does not start: it exited:" in shown
     assert [peer["missing"] is None for peer in json.loads(file.read_text())["peers"]] == [True, False, False]
 
 
-def test_what_cannot_be_installed_is_missing_and_is_tried_again(tmp_path: Path) -> None:
+def test_failed_installation_is_reported_and_retried(tmp_path: Path) -> None:
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("--no-index\nno-such-package-at-all==1\n")
     environment = Environment(tmp_path / "environment", requirements)
 
     for _ in range(2):
-        with pytest.raises(PeerMissing, match=r"pip could not install it: .*no-such-package-at-all"):
+        with pytest.raises(PeerMissing, match=r"pip cannot install it: .*no-such-package-at-all"):
             environment.install()
 
 
@@ -135,14 +135,14 @@ def test_command_that_fails_spoils_the_measurement(monkeypatch: pytest.MonkeyPat
         FAKE.take_turn(WORK)
 
 
-def test_worker_that_ends_spoils_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_that_exits_spoils_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_WORKER", "/bin/false")
 
-    with pytest.raises(MeasurementSpoilt, match="a worker ended with 1"):
+    with pytest.raises(MeasurementSpoilt, match="a worker exited with 1"):
         FAKE.take_turn(WORK)
 
 
-def test_spoilt_measurement_is_an_error_and_says_which(capsys: pytest.CaptureFixture[str]) -> None:
+def test_spoilt_measurement_is_an_error_that_names_the_peer(capsys: pytest.CaptureFixture[str]) -> None:
     peers: dict[str, Peer] = {"a": Scripted("a", [], problems=["one job is lost"])}
 
     code = main(["--rounds", "1"], peers=peers)
@@ -151,7 +151,7 @@ def test_spoilt_measurement_is_an_error_and_says_which(capsys: pytest.CaptureFix
     assert "spoilt: a: one job is lost" in capsys.readouterr().err
 
 
-def test_result_that_is_missing_or_speaks_spoils_the_measurement() -> None:
+def test_missing_result_or_unexpected_output_spoils_the_measurement() -> None:
     check(Counter({(0, "", ""): 3}), 3)
     for found in ({(0, "", ""): 2}, {(0, "", ""): 2, (0, "hi", ""): 1}, {}):
         with pytest.raises(MeasurementSpoilt, match="3 results"):

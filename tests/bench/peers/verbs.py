@@ -1,4 +1,4 @@
-"""How long one waits for a verb of the command line that only looks, next to ``rq info``."""
+"""How long a read-only CLI command takes, next to ``rq info``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.bench.peers.environments import SHARED
 
 TARGET: Final = Target.at_most(0.8)
 VERBS: Final = ("queues", "ls", "workers")
-IMPORTS: Final = "importing redis and typer, and nothing else"
-"""What no verb can do without."""
+IMPORTS: Final = "importing only redis and typer"
+"""The lower bound for any command."""
 
 
 def measure(rounds: int) -> Iterator[Line]:
-    """Let them take turns, on a server with nothing in it.
+    """Run all commands in turns, on an empty server.
 
     Raises:
         PeerMissing: RQ cannot be installed.
@@ -34,7 +34,7 @@ def measure(rounds: int) -> Iterator[Line]:
         commands[IMPORTS] = [sys.executable, "-P", "-c", "import redis, typer"]
         theirs = [str(SHARED.programs / "rq"), "info", "--raw", "--url", server.url]
         for command in (theirs, *commands.values()):
-            _span_s(command)  # what Python compiles the first time is there now
+            _span_s(command)  # so that Python's compiled files exist
         spans: dict[str, list[float]] = {name: [] for name in commands}
         bases: list[float] = []
         for _ in range(rounds):
@@ -49,11 +49,11 @@ def measure(rounds: int) -> Iterator[Line]:
 
 
 def _span_s(command: Sequence[str]) -> float:
-    # Installed programs are compiled; one that runs from its sources is too, unless its caller forbids Python to.
+    # Let Python write compiled files: installed programs have them too.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, check=False)
     took_s = time.perf_counter() - began
     if done.returncode != 0:
-        raise MeasurementSpoilt(f"{command[-1]} ended with {done.returncode}: {done.stderr.decode()[-500:]}")
+        raise MeasurementSpoilt(f"{command[-1]} exited with {done.returncode}: {done.stderr.decode()[-500:]}")
     return took_s

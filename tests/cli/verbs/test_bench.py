@@ -48,7 +48,7 @@ def test_people_see_a_table_and_bars_on_a_terminal(cli: Cli) -> None:
 
     piped, shown = cli(*words).text, cli.on_terminal(*words, columns=120).done().text
 
-    assert "interrupt to group dead, p50 of 50" in piped
+    assert "interrupt to process group gone, p50 of 50" in piped
     assert "█" not in piped
     assert "█" in shown
 

@@ -89,7 +89,7 @@ def test_people_see_a_line_for_each_grouped_by_queue_and_a_sum(cli: Cli, bare: A
     assert [line for line in lines[:-1] if not line.startswith("  ")] == ["server", "queue default", "queue other"]
     (ghost,) = [line for line in lines if "index-ghost" in line]
     assert ghost.split()[:3] == ["warning", "index-ghost", "gh\\x1b[31most\\x0a"]
-    assert "-> --repair mends it" in ghost
+    assert "-> --repair fixes it" in ghost
     assert "--repair mends" in lines[-1]
     assert " warning" in lines[-1]
     assert "\x1b" not in done.text

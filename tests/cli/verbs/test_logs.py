@@ -209,7 +209,7 @@ def test_who_follows_is_told_that_the_broker_is_away_and_that_it_is_back(
     with closing(user.start("logs", "-f", job_id)) as running:
         running.until("no live worker")
         fresh_server.kill()
-        running.until("waiting 30 s for it")
+        running.until("retrying for 30 s")
         fresh_server.start()
         running.until("oneshot-queue: the broker answers again")
         user("interrupt", job_id)
@@ -217,4 +217,4 @@ def test_who_follows_is_told_that_the_broker_is_away_and_that_it_is_back(
     user.close()
 
     assert done.code == 0
-    assert done.err.count("waiting 30 s") == done.err.count("answers again") == 1
+    assert done.err.count("retrying for 30 s") == done.err.count("answers again") == 1

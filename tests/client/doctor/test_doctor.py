@@ -1,4 +1,4 @@
-"""What befalls a queue is found by the doctor, mended where that needs no guess, and nothing else is touched."""
+"""The doctor finds damage to a queue, repairs what is safe to repair, and touches nothing else."""
 
 from __future__ import annotations
 
@@ -6,29 +6,35 @@ import pytest
 
 from oneshot_queue import Finding, Severity
 from oneshot_queue.client.doctor import server
-from oneshot_queue.client.doctor.findings import MOST_OF_A_KIND
+from oneshot_queue.client.doctor.findings import MAX_OF_A_KIND
 from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store.attempts import Holder, Recorded
 from oneshot_queue.store.enqueue import When
 from oneshot_queue.store.keys import GROUP, presence_key
 from oneshot_queue.store.leases import worker_of
-from tests.client.doctor import harms
-from tests.client.doctor.harms import FOR_PEOPLE, MENDABLE, Harm
+from tests.client.doctor import damage_cases
+from tests.client.doctor.damage_cases import NOT_REPAIRABLE, REPAIRABLE, Damage
 from tests.store.recovery import let_come, standing
 from tests.support.builders import Held, Store, a_queue
 from tests.support.cases import case
 from tests.support.clients import OpenQueue
 from tests.support.servers import ServerProcess
 
+LEASE_DAMAGE = [
+    damage_cases.lease_forgotten,
+    damage_cases.lease_and_consumer_forgotten,
+    damage_cases.lease_long_over,
+]
+
 
 @pytest.fixture(autouse=True)
-def _server_that_has_been_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "RETURN_S", 0.0)
+def _long_running_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MIN_UPTIME_S", 0.0)
 
 
 async def doctor(store: Store, *, repair: bool = False) -> list[Finding]:
-    """What is found in the queue, apart from the server's own state, and from nobody being there to work."""
+    """The findings about the queue, without those about the server and about the lack of workers."""
     async with a_queue(store.connection.url, store.keys) as queue:
         found = await queue.doctor(repair=repair, everywhere=False)
     return [each for each in found if each.queue is not None and each.code != "unserved"]
@@ -39,7 +45,7 @@ def codes(found: list[Finding]) -> set[str]:
 
 
 async def let_all_end(store: Store) -> None:
-    """Every job that waits, those that are not due yet among them, is claimed and ends."""
+    """Claim and finish every waiting job, including those that are not due yet."""
     for job_id in await standing(store, "delayed"):
         await let_come(store, "delayed", job_id)
     waiting = set(await standing(store, "state:CREATED"))
@@ -61,7 +67,7 @@ async def a_sound_queue(store: Store) -> None:
         await store.finished(state, inline_output=b"12345", kept=5)
 
 
-async def test_nothing_is_wrong_with_a_queue_at_work(store: Store) -> None:
+async def test_healthy_queue_has_no_findings(store: Store) -> None:
     await a_sound_queue(store)
     before = await store.dump()
 
@@ -72,19 +78,19 @@ async def test_nothing_is_wrong_with_a_queue_at_work(store: Store) -> None:
 
 
 @case("D15", "R14", "V9")
-@pytest.mark.parametrize("harm", MENDABLE)
-async def test_harm_is_found_mended_once_and_every_job_runs_to_its_end(store: Store, harm: Harm) -> None:
-    expected = await harm(store)
+@pytest.mark.parametrize("damage", REPAIRABLE)
+async def test_damage_is_found_repaired_once_and_every_job_still_runs(store: Store, damage: Damage) -> None:
+    expected = await damage(store)
     before = await store.dump()
 
     found = await doctor(store)
     assert codes(found) == expected
-    assert all(each.is_mendable for each in found if each.is_open)
+    assert all(each.is_repairable for each in found if each.is_open)
     assert await store.dump() == before
 
     repaired = await doctor(store, repair=True)
     assert codes(repaired) == set()
-    # A lease's end settles what was pending under it: that much need not be found again.
+    # Settling a lease settles the jobs pending under it, so not every finding appears again.
     assert {each.code for each in repaired if each.is_repaired} <= expected | {"no-group"}
     assert [each for each in repaired if each.is_repaired]
 
@@ -95,12 +101,12 @@ async def test_harm_is_found_mended_once_and_every_job_runs_to_its_end(store: St
     await let_all_end(store)
 
 
-async def test_many_harms_at_once_are_mended_at_once(store: Store) -> None:
+async def test_many_kinds_of_damage_are_repaired_in_one_pass(store: Store) -> None:
     await a_sound_queue(store)
-    # A group that goes takes every other pending entry along; a stranger reads what others are to be handed.
-    for harm in MENDABLE:
-        if harm not in (harms.group_deleted, harms.handed_to_a_stranger):
-            await harm(store)
+    # Without its group, every other pending entry is lost too; a stranger would read entries meant for the others.
+    for damage in REPAIRABLE:
+        if damage not in (damage_cases.group_deleted, damage_cases.handed_to_a_stranger):
+            await damage(store)
 
     assert codes(await doctor(store, repair=True)) == set()
 
@@ -109,10 +115,10 @@ async def test_many_harms_at_once_are_mended_at_once(store: Store) -> None:
 
 
 @case("R14", "V9")
-@pytest.mark.parametrize("harm", FOR_PEOPLE)
-async def test_what_needs_a_guess_is_told_and_never_overwritten(store: Store, harm: Harm) -> None:
+@pytest.mark.parametrize("damage", NOT_REPAIRABLE)
+async def test_what_is_not_safe_to_repair_is_reported_and_never_overwritten(store: Store, damage: Damage) -> None:
     await store.redis.xgroup_create(store.keys.ready(Priority.NORMAL), GROUP, "0", mkstream=True)
-    expected = await harm(store)
+    expected = await damage(store)
     before = await store.dump()
 
     assert codes(await doctor(store)) == expected
@@ -124,18 +130,18 @@ async def test_what_needs_a_guess_is_told_and_never_overwritten(store: Store, ha
     assert all(each.advice and each.meaning for each in found)
 
 
-async def test_neighbours_of_what_is_unreadable_are_mended(store: Store) -> None:
-    await harms.record_of_another_type(store)
-    await harms.entry_deleted(store)
+async def test_neighbours_of_an_unreadable_job_are_repaired(store: Store) -> None:
+    await damage_cases.record_of_another_type(store)
+    await damage_cases.entry_deleted(store)
 
     assert codes(await doctor(store, repair=True)) == {"unreadable-job"}
 
     assert codes(await doctor(store)) == {"unreadable-job"}
 
 
-@pytest.mark.parametrize("harm", [harms.lease_forgotten, harms.lease_and_consumer_forgotten, harms.lease_long_over])
-async def test_job_whose_worker_gives_a_sign_of_life_is_not_decided(store: Store, harm: Harm) -> None:
-    expected = await harm(store)
+@pytest.mark.parametrize("damage", LEASE_DAMAGE)
+async def test_job_whose_worker_gives_a_sign_of_life_is_not_settled(store: Store, damage: Damage) -> None:
+    expected = await damage(store)
     (job_id,) = [*await standing(store, "state:RUNNING"), *await standing(store, "state:IDLE")]
     lease = (await store.redis.hget(store.keys.job(job_id), "lease")).decode()
     await store.redis.set(presence_key(store.keys.namespace, worker_of(lease)), b"it lives", ex=60)
@@ -144,30 +150,30 @@ async def test_job_whose_worker_gives_a_sign_of_life_is_not_decided(store: Store
     found = await doctor(store, repair=True)
 
     assert codes(found) == expected
-    assert not [each for each in found if each.is_mendable]
+    assert not [each for each in found if each.is_repairable]
     assert await store.dump() == before
 
 
-@pytest.mark.parametrize("harm", [harms.lease_forgotten, harms.lease_and_consumer_forgotten, harms.lease_long_over])
-async def test_nobody_is_judged_by_a_server_that_has_just_come_back(
-    store: Store, harm: Harm, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("damage", LEASE_DAMAGE)
+async def test_no_job_is_settled_right_after_a_restart_of_the_server(
+    store: Store, damage: Damage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "RETURN_S", 1e9)
-    expected = await harm(store)
+    monkeypatch.setattr(server, "MIN_UPTIME_S", 1e9)
+    expected = await damage(store)
     before = await store.dump()
 
     found = await doctor(store, repair=True)
 
     assert codes(found) == expected
-    assert not [each for each in found if each.is_mendable]
+    assert not [each for each in found if each.is_repairable]
     assert await store.dump() == before
 
 
-async def test_full_memory_does_not_keep_it_from_mending(real_store: Store) -> None:
+async def test_full_memory_does_not_prevent_repairs(real_store: Store) -> None:
     held = await real_store.running()
-    await harms.entry_deleted(real_store)
-    await harms.sum_changed(real_store)
-    await harms.clock_forgotten(real_store)
+    await damage_cases.entry_deleted(real_store)
+    await damage_cases.sum_changed(real_store)
+    await damage_cases.clock_forgotten(real_store)
     await real_store.redis.zadd(real_store.keys.workers, {held.holder.lease: 1})
     await real_store.redis.config_set("maxmemory", 1)
     assert codes(await doctor(real_store)) >= {"job-without-entry", "total-wrong", "lease-over"}
@@ -177,10 +183,8 @@ async def test_full_memory_does_not_keep_it_from_mending(real_store: Store) -> N
     assert await real_store.state_of(held.id) == "FAILED"
 
 
-async def test_user_who_may_not_ask_everything_is_told_what_was_not_examined(
-    real_server: ServerProcess, real_store: Store
-) -> None:
-    await harms.entry_deleted(real_store)
+async def test_what_a_restricted_user_cannot_examine_is_reported(real_server: ServerProcess, real_store: Store) -> None:
+    await damage_cases.entry_deleted(real_store)
     await real_store.redis.acl_setuser(
         "ops", enabled=True, nopass=True, keys="*", channels="*", categories=["+@all"], commands=["-config", "-info"]
     )
@@ -188,49 +192,49 @@ async def test_user_who_may_not_ask_everything_is_told_what_was_not_examined(
     async with a_queue(url, real_store.keys) as queue:
         found = await queue.doctor(everywhere=False)
 
-    assert ("server-silent", "anything about itself") in {(each.code, each.subject) for each in found}
+    assert ("server-silent", "INFO") in {(each.code, each.subject) for each in found}
     assert "job-without-entry" in codes(found)
 
 
-async def test_lease_that_is_over_for_a_moment_is_not_decided(store: Store) -> None:
+async def test_lease_that_has_just_expired_is_not_settled(store: Store) -> None:
     held = await store.running()
     seconds, _ = await store.redis.time()
     await store.redis.zadd(store.keys.workers, {held.holder.lease: seconds * 1000 - 5_000})
 
     (found,) = await doctor(store, repair=True)
 
-    assert (found.code, found.is_mendable, found.is_repaired) == ("lease-over", False, False)
+    assert (found.code, found.is_repairable, found.is_repaired) == ("lease-over", False, False)
     assert await store.state_of(held.id) == "RUNNING"
 
 
-async def test_decided_job_says_so_and_is_an_info_from_then_on(store: Store) -> None:
-    await harms.lease_long_over(store)
+async def test_settled_job_carries_the_reason_and_is_reported_as_info_from_then_on(store: Store) -> None:
+    await damage_cases.lease_long_over(store)
     await doctor(store, repair=True)
 
     (found,) = await doctor(store)
 
     assert (found.code, found.severity, found.is_open) == ("unconfirmed", Severity.INFO, False)
     known = await store.record_of(found.subject)
-    assert known.error == "its worker gave no sign of life, and the doctor was asked to decide"
+    assert known.error == "its worker gave no sign of life; settled by doctor --repair"
 
 
 async def test_many_of_a_kind_are_counted_instead_of_listed(store: Store) -> None:
-    await store.enqueue_many(MOST_OF_A_KIND + 150)
+    await store.enqueue_many(MAX_OF_A_KIND + 150)
     await store.redis.delete(store.keys.ready(Priority.NORMAL))
 
     found = await doctor(store)
 
-    assert len(found) == MOST_OF_A_KIND + 1
+    assert len(found) == MAX_OF_A_KIND + 1
     assert (found[-1].subject, found[-1].count) == ("150 more", 150)
     repaired = [each.count for each in await doctor(store, repair=True) if each.code == "job-without-entry"]
-    assert sum(repaired) == MOST_OF_A_KIND + 150
-    assert await store.length() == MOST_OF_A_KIND + 150
+    assert sum(repaired) == MAX_OF_A_KIND + 150
+    assert await store.length() == MAX_OF_A_KIND + 150
 
 
 async def test_both_clients_examine_every_queue(open_queue: OpenQueue, store: Store) -> None:
     async with open_queue() as queue:
         await queue.enqueue(["true"])
-        await harms.entry_deleted(store)
+        await damage_cases.entry_deleted(store)
         await store.redis.sadd(f"{{{store.keys.namespace}}}:queues", "a b", "empty")
 
         found = await queue.doctor()
@@ -242,18 +246,18 @@ async def test_both_clients_examine_every_queue(open_queue: OpenQueue, store: St
     assert mine == {(None, "queue-name"), ("empty", "empty-queue"), *ours}
 
 
-async def test_jobs_that_wait_for_a_worker_that_nobody_started_are_told(store: Store) -> None:
+async def test_jobs_that_wait_without_a_worker_are_reported(store: Store) -> None:
     await store.enqueue_many(2)
     async with a_queue(store.connection.url, store.keys) as queue:
         found = {each.code: each for each in await queue.doctor(everywhere=False)}
         await store.lease()
         served = {each.code for each in await queue.doctor(everywhere=False)}
 
-    assert (found["unserved"].what, found["unserved"].is_open) == ("2 jobs wait", True)
+    assert (found["unserved"].what, found["unserved"].is_open) == ("2 jobs are waiting", True)
     assert "unserved" not in served
 
 
-async def test_registry_of_another_type_is_told(store: Store) -> None:
+async def test_registry_of_another_type_is_reported(store: Store) -> None:
     key = f"{{{store.keys.namespace}}}:queues"
     await store.redis.set(key, "x")
     async with a_queue(store.connection.url, store.keys) as queue:

@@ -1,4 +1,4 @@
-"""The doctor in a cluster: every queue is examined and mended where it lies."""
+"""The doctor in a cluster: every queue is examined and repaired on its own node."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.store.transport.test_cluster import queues_on_all_nodes
 from tests.support.clusters import ClusterDeployment, ask
 
 
-async def test_queues_on_every_node_are_examined_and_mended(namespace: str) -> None:
+async def test_queues_on_every_node_are_examined_and_repaired(namespace: str) -> None:
     with ClusterDeployment() as deployment:
         all_keys = queues_on_all_nodes(deployment, namespace)
         names = {keys.queue for keys in all_keys}

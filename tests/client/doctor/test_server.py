@@ -1,12 +1,12 @@
-"""What the doctor says of a server, by what the server says of itself."""
+"""What the doctor reports about a server, given what the server reports about itself."""
 
 from __future__ import annotations
 
 import pytest
 
 from oneshot_queue.client.doctor.advisories import Version, advisories_of
-from oneshot_queue.client.doctor.findings import Notebook, Severity
-from oneshot_queue.client.doctor.meanings import MEANINGS
+from oneshot_queue.client.doctor.findings import Report, Severity
+from oneshot_queue.client.doctor.meanings import KINDS
 from oneshot_queue.client.doctor.server import (
     examine_clocks,
     examine_memory,
@@ -16,8 +16,8 @@ from oneshot_queue.client.doctor.server import (
 )
 
 
-def noted(notebook: Notebook) -> list[tuple[str, str]]:
-    return [(each.code, each.what) for each in notebook.findings()]
+def noted(report: Report) -> list[tuple[str, str]]:
+    return [(each.code, each.what) for each in report.findings()]
 
 
 @pytest.mark.parametrize(
@@ -39,50 +39,50 @@ def noted(notebook: Notebook) -> list[tuple[str, str]]:
         ((9, 0, 0), True, set()),
     ],
 )
-def test_known_holes_of_a_version(version: Version, is_valkey: bool, names: set[str]) -> None:
-    assert {hole.name for hole in advisories_of(version, is_valkey=is_valkey)} == names
+def test_known_advisories_of_a_version(version: Version, is_valkey: bool, names: set[str]) -> None:
+    assert {advisory.name for advisory in advisories_of(version, is_valkey=is_valkey)} == names
 
 
-def test_valkey_is_judged_by_its_own_version() -> None:
-    notebook = Notebook()
+def test_valkey_is_checked_by_its_own_version() -> None:
+    report = Report()
 
-    examine_version({"server_name": "valkey", "redis_version": "7.2.4", "valkey_version": "8.1.4"}, notebook)
+    examine_version({"server_name": "valkey", "redis_version": "7.2.4", "valkey_version": "8.1.4"}, report)
 
-    assert noted(notebook) == []
+    assert noted(report) == []
 
 
-def test_server_too_old_and_one_that_hides_its_version() -> None:
-    old, silent = Notebook(), Notebook()
+def test_server_that_is_too_old_or_hides_its_version_is_reported() -> None:
+    old, silent = Report(), Report()
 
     examine_version({"redis_version": "5.0.14"}, old)
     examine_version({"redis_version": "none of your business"}, silent)
 
     assert ("old-version", "it is Redis 5.0.14") in noted(old)
-    assert noted(silent) == [("server-silent", "does not say its version")]
+    assert noted(silent) == [("server-silent", "cannot read the server's version")]
 
 
-def test_memory_that_evicts_or_is_nearly_full() -> None:
-    notebook = Notebook()
+def test_eviction_and_nearly_full_memory_are_reported() -> None:
+    report = Report()
 
-    examine_memory({"maxmemory_policy": "allkeys-lru", "maxmemory": "1000", "used_memory": "950"}, notebook)
+    examine_memory({"maxmemory_policy": "allkeys-lru", "maxmemory": "1000", "used_memory": "950"}, report)
 
-    assert noted(notebook) == [
+    assert noted(report) == [
         ("evicts", "maxmemory-policy is allkeys-lru"),
-        ("memory-short", "95 % of maxmemory are used"),
+        ("memory-short", "95% of maxmemory is used"),
     ]
 
 
-@pytest.mark.parametrize("said", [{}, {"maxmemory_policy": "noeviction", "maxmemory": "0", "used_memory": "9"}])
-def test_memory_without_a_limit_is_well(said: dict[str, str]) -> None:
-    notebook = Notebook()
+@pytest.mark.parametrize("info", [{}, {"maxmemory_policy": "noeviction", "maxmemory": "0", "used_memory": "9"}])
+def test_memory_without_a_limit_is_fine(info: dict[str, str]) -> None:
+    report = Report()
 
-    examine_memory(said, notebook)
+    examine_memory(info, report)
 
-    assert noted(notebook) == []
+    assert noted(report) == []
 
 
 @pytest.mark.parametrize(
-    ("said", "fsync", "save", "codes"),
+    ("info", "fsync", "save", "codes"),
     [
         ({"aof_enabled": "1"}, "everysec", "", ["loss-window"]),
         ({"aof_enabled": "1"}, "always", "", []),
@@ -95,54 +95,56 @@ def test_memory_without_a_limit_is_well(said: dict[str, str]) -> None:
         ({}, None, None, []),
     ],
 )
-def test_what_a_crash_would_lose(said: dict[str, str], fsync: str | None, save: str | None, codes: list[str]) -> None:
-    notebook = Notebook()
+def test_what_a_crash_would_lose_is_reported(
+    info: dict[str, str], fsync: str | None, save: str | None, codes: list[str]
+) -> None:
+    report = Report()
 
-    examine_persistence(said, fsync, save, notebook)
+    examine_persistence(info, fsync, save, report)
 
-    assert [code for code, _ in noted(notebook)] == codes
+    assert [code for code, _ in noted(report)] == codes
 
 
 @pytest.mark.parametrize(
-    ("said", "codes"),
+    ("info", "codes"),
     [
         ({"role": "master", "connected_slaves": "0"}, []),
         ({"role": "master", "connected_slaves": "2"}, ["replicas"]),
         ({"role": "slave", "connected_slaves": "0"}, ["is-replica"]),
     ],
 )
-def test_replicas_are_told(said: dict[str, str], codes: list[str]) -> None:
-    notebook = Notebook()
+def test_replicas_are_reported(info: dict[str, str], codes: list[str]) -> None:
+    report = Report()
 
-    examine_replication(said, notebook)
+    examine_replication(info, report)
 
-    assert [code for code, _ in noted(notebook)] == codes
+    assert [code for code, _ in noted(report)] == codes
 
 
 @pytest.mark.parametrize(
     ("server_ms", "severity"),
     [(99_500, None), (101_900, None), (98_900, Severity.INFO), (102_100, Severity.INFO), (140_000, Severity.PROBLEM)],
 )
-def test_clocks_apart(server_ms: int, severity: Severity | None) -> None:
-    notebook = Notebook()
+def test_clocks_that_differ_are_reported(server_ms: int, severity: Severity | None) -> None:
+    report = Report()
 
-    examine_clocks(100_000, server_ms, 101_000, notebook)
+    examine_clocks(100_000, server_ms, 101_000, report)
 
-    assert [each.severity for each in notebook.findings()] == ([severity] if severity else [])
+    assert [each.severity for each in report.findings()] == ([severity] if severity else [])
 
 
 def test_every_kind_says_what_it_means_and_what_to_do() -> None:
-    for kind in MEANINGS.values():
+    for kind in KINDS.values():
         assert kind.what.format(detail="x")
         assert kind.meaning
         assert kind.advice
         assert Severity(kind.severity)
 
 
-def test_hostile_detail_is_no_template() -> None:
-    notebook = Notebook()
+def test_hostile_detail_is_not_a_template() -> None:
+    report = Report()
 
-    notebook.note("index-ghost", "{subject}", "{0.__class__}", queue="q")
+    report.add("index-ghost", "{subject}", "{0.__class__}", queue="q")
 
-    (found,) = notebook.findings()
-    assert (found.subject, found.what) == ("{subject}", "listed, and it is {0.__class__}")
+    (found,) = report.findings()
+    assert (found.subject, found.what) == ("{subject}", "an index lists it, but the job is {0.__class__}")

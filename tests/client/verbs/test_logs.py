@@ -1,4 +1,4 @@
-"""Output is followed from the start or from a cursor to the end, without gap or repeat; what is missing is counted."""
+"""Output is read and followed from the start or a cursor, without gaps or repeats; missing bytes are counted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from oneshot_queue import InvalidSetting, JobNotFound, JobState, MalformedData, OutputStream, Unattended
-from oneshot_queue.client.verbs import logs
+from oneshot_queue.client import effects
 from oneshot_queue.store.output import PAGE_CHUNKS
 from oneshot_queue.wire.chunks import pack_chunks
 from tests.client.verbs.test_wait import listened_to
@@ -22,8 +22,8 @@ OUT, ERR = OutputStream.STDOUT, OutputStream.STDERR
 
 @pytest.fixture
 def only_announcements(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody looks again by himself: what wakes a reader now was announced."""
-    monkeypatch.setattr(logs, "LOOK_AGAIN_S", 3_600.0)
+    """Disable re-reading: only an announcement can wake a reader now."""
+    monkeypatch.setattr(effects, "RECHECK_S", 3_600.0)
 
 
 async def collected(job: Any, **options: Any) -> list[Any]:
@@ -31,7 +31,7 @@ async def collected(job: Any, **options: Any) -> list[Any]:
 
 
 async def written(store: Store, held: Held, *datas: bytes) -> None:
-    """Append chunks of stdout, in the head, behind each other."""
+    """Append consecutive chunks of stdout to the head."""
     known = await store.chunks(held)
     offset = known[-1].offset + len(known[-1].data) if known else 0
     for number, data in enumerate(datas, start=len(known) + 1):
@@ -39,7 +39,7 @@ async def written(store: Store, held: Held, *datas: bytes) -> None:
         offset += len(data)
 
 
-async def test_output_so_far_is_read_and_the_reader_goes_home(open_queue: OpenQueue, store: Store) -> None:
+async def test_output_so_far_is_read_without_waiting_for_more(open_queue: OpenQueue, store: Store) -> None:
     held = await store.running()
     await store.append(held, a_chunk(1, b"out"), a_chunk(2, b"err", stream=ERR))
 
@@ -59,7 +59,7 @@ async def test_job_without_output_yields_nothing(open_queue: OpenQueue, store: S
         assert await collected(await queue.get(held.id)) == []
 
 
-async def test_inline_output_is_read_whole_and_from_a_cursor(open_queue: OpenQueue, store: Store) -> None:
+async def test_inline_output_is_read_completely_and_from_a_cursor(open_queue: OpenQueue, store: Store) -> None:
     stored = [a_chunk(1, b"one"), a_chunk(2, b"two", offset=3)]
     held = await store.finished(inline_output=pack_chunks(stored), kept=6, output="inline")
 
@@ -72,7 +72,7 @@ async def test_inline_output_is_read_whole_and_from_a_cursor(open_queue: OpenQue
     assert rest == chunks[1:]
 
 
-async def test_reading_on_from_any_cursor_gives_exactly_the_rest(open_queue: OpenQueue, store: Store) -> None:
+async def test_reading_from_any_cursor_returns_exactly_the_rest(open_queue: OpenQueue, store: Store) -> None:
     held, count = await store.running(), 2 * PAGE_CHUNKS + 3
     for number in range(1, count + 1):
         stream = (OUT, ERR)[number % 2]
@@ -87,7 +87,7 @@ async def test_reading_on_from_any_cursor_gives_exactly_the_rest(open_queue: Ope
     assert rests == [whole[index + 1 :] for index in (0, 7, PAGE_CHUNKS, count - 1)]
 
 
-async def test_bytes_that_were_not_kept_are_counted_where_they_are_missing(open_queue: OpenQueue, store: Store) -> None:
+async def test_missing_bytes_are_counted_where_they_are_missing(open_queue: OpenQueue, store: Store) -> None:
     held = await store.running()
     await store.append(held, a_chunk(1, b"head"), a_chunk(2, b"err", stream=ERR, offset=5))
     await store.append(held, a_chunk(9, b"tail", offset=1_000), in_head=False)
@@ -103,15 +103,15 @@ async def test_bytes_that_were_not_kept_are_counted_where_they_are_missing(open_
 
 @pytest.mark.parametrize("cursor", ["", "x", "1", "1.1", "1.1.1", "1.-1.0.0", "1.1.0.0.0", "1.1.0.0\n", "9" * 40])
 @by_one_client
-async def test_cursor_that_no_chunk_carried_is_refused(open_queue: OpenQueue, store: Store, cursor: str) -> None:
+async def test_invalid_cursor_is_refused(open_queue: OpenQueue, store: Store, cursor: str) -> None:
     job_id = await store.enqueue()
 
     async with open_queue() as queue:
-        with pytest.raises(InvalidSetting, match="is no cursor"):
+        with pytest.raises(InvalidSetting, match="is not a valid cursor"):
             await collected(await queue.get(job_id), after=cursor)
 
 
-async def test_follower_hears_of_start_output_and_end(
+async def test_follower_receives_start_output_and_end(
     open_queue: OpenQueue, store: Store, only_announcements: None
 ) -> None:
     seen: list[bytes] = []
@@ -136,7 +136,7 @@ async def test_follower_hears_of_start_output_and_end(
     assert seen == [b"a", b"b", b"c"]
 
 
-async def test_follower_gets_what_came_with_the_end(
+async def test_follower_receives_output_stored_with_the_result(
     open_queue: OpenQueue, store: Store, only_announcements: None
 ) -> None:
     held, seen = await store.running(), []
@@ -170,20 +170,20 @@ async def test_follower_of_a_waiting_job_ends_when_it_is_interrupted(
     assert seen == [[]]
 
 
-async def test_follower_of_an_unattended_job_is_told(open_queue: OpenQueue, store: Store) -> None:
-    told: list[Unattended] = []
+async def test_follower_of_an_unattended_job_is_notified(open_queue: OpenQueue, store: Store) -> None:
+    notices: list[Unattended] = []
     job_id = await store.enqueue()
     async with open_queue() as queue, anyio.create_task_group() as tasks:
         job = await queue.get(job_id)
 
         async def follow() -> None:
-            await collected(job, follow=True, on_unattended=told.append)
+            await collected(job, follow=True, on_unattended=notices.append)
 
         tasks.start_soon(follow)
-        await eventually(lambda: told, what="the notice")
+        await eventually(lambda: notices, what="the notice")
         await store.interrupt(job_id)
 
-    assert told == [Unattended(job_id, store.keys.queue, None)]
+    assert notices == [Unattended(job_id, store.keys.queue, None)]
 
 
 async def test_foreign_entry_in_the_output_is_malformed(open_queue: OpenQueue, store: Store) -> None:
@@ -197,7 +197,7 @@ async def test_foreign_entry_in_the_output_is_malformed(open_queue: OpenQueue, s
             await collected(job)
 
 
-async def test_output_of_a_job_that_is_gone_is_not_found(open_queue: OpenQueue, store: Store) -> None:
+async def test_output_of_an_expired_job_is_not_found(open_queue: OpenQueue, store: Store) -> None:
     held = await store.running()
     async with open_queue() as queue:
         job = await queue.get(held.id)
@@ -207,7 +207,7 @@ async def test_output_of_a_job_that_is_gone_is_not_found(open_queue: OpenQueue, 
             await collected(job, follow=True)
 
 
-async def test_reader_that_walks_away_stops_listening(store: Store, only_announcements: None) -> None:
+async def test_cancelled_reader_unsubscribes(store: Store, only_announcements: None) -> None:
     held = await store.running()
     await written(store, held, b"x")
     async with a_queue(store.connection.url, store.keys) as queue:
@@ -228,7 +228,7 @@ async def test_reader_that_walks_away_stops_listening(store: Store, only_announc
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("end", ["stop", "kill"])
-async def test_follower_survives_a_restart_of_the_server_without_gap_or_repeat(
+async def test_follower_survives_a_server_restart_without_gaps_or_repeats(
     real_server: ServerProcess, real_store: Store, kind: str, end: str
 ) -> None:
     seen: list[bytes] = []
@@ -246,7 +246,7 @@ async def test_follower_survives_a_restart_of_the_server_without_gap_or_repeat(
         await listened_to(real_store, held.id)
         await written(real_store, held, b"a", b"b")
         await eventually(lambda: len(seen), lambda length: length == 2, what="the output before")
-        # Here, not in a thread that ends: the server is made to die with the thread that started it.
+        # Not in another thread: the server is set up to die with the thread that started it.
         getattr(real_server, end)()
         real_server.start()
         async with opened(real_server.url, real_store.keys) as again:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from oneshot_queue import AmbiguousJobId, BrokerError, JobNotFound, JobState, MalformedData
-from oneshot_queue.client.verbs import ls
+from oneshot_queue.client.verbs import get
 from oneshot_queue.store import leases
 from oneshot_queue.store.keys import QueueKeys
 from tests.support.builders import Store, a_long_spec, a_spec, opened
 from tests.support.cases import case
 from tests.support.clients import OpenQueue, by_one_client
+from tests.support.limits import limit_s
 from tests.support.servers import Server
 
 
@@ -26,7 +27,7 @@ async def other(server: Server, keys: QueueKeys) -> AsyncIterator[Store]:
 
 
 async def set_time(store: Store, job_id: str, at_ms: int) -> None:
-    """Pretend that a waiting job was enqueued at that time."""
+    """Pretend that a waiting job was enqueued at this time."""
     await store.redis.zadd(store.keys.state(JobState.CREATED), {job_id: at_ms})
     await store.redis.hset(store.keys.job(job_id), mapping={"changed": at_ms, "created": at_ms})
 
@@ -59,7 +60,7 @@ async def test_prefix_needs_four_characters(open_queue: OpenQueue, store: Store)
         assert (await queue.get("abcd")).id == "abcdefgh"
 
 
-async def test_prefix_of_several_names_them_all(open_queue: OpenQueue, store: Store, other: Store) -> None:
+async def test_ambiguous_prefix_names_all_matches(open_queue: OpenQueue, store: Store, other: Store) -> None:
     for place, job_id in ((store, "abcd2"), (store, "abcd1"), (other, "abcd3")):
         await place.enqueue(job_id=job_id)
 
@@ -70,7 +71,7 @@ async def test_prefix_of_several_names_them_all(open_queue: OpenQueue, store: St
     assert refusal.value.candidates == ("abcd1", "abcd2", "abcd3")
 
 
-async def test_whole_id_wins_over_a_longer_one(open_queue: OpenQueue, store: Store) -> None:
+async def test_full_id_wins_over_a_longer_one(open_queue: OpenQueue, store: Store) -> None:
     for job_id in ("abcd", "abcde"):
         await store.enqueue(job_id=job_id)
 
@@ -79,7 +80,7 @@ async def test_whole_id_wins_over_a_longer_one(open_queue: OpenQueue, store: Sto
 
 
 @pytest.mark.parametrize("sought", ["from-elsewhere", "from-el"])
-async def test_job_of_another_queue_is_found_and_steered_there(
+async def test_job_of_another_queue_is_found_and_controlled_there(
     open_queue: OpenQueue, store: Store, other: Store, sought: str
 ) -> None:
     await other.enqueue(job_id="from-elsewhere")
@@ -104,10 +105,10 @@ async def test_same_id_in_two_queues_is_two_jobs_and_the_own_one_is_found(
     assert (job.queue, job.record.spec) == (store.keys.queue, a_spec(["own"]))
 
 
-async def test_prefix_is_looked_for_among_the_newest_only_and_an_id_among_all(
+async def test_prefix_is_searched_among_the_newest_jobs_and_an_id_among_all(
     open_queue: OpenQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ls, "NEWEST", 3)
+    monkeypatch.setattr(get, "NEWEST", 3)
     for age, job_id in enumerate(["new-1", "new-2", "new-3", "old-job"]):
         await store.enqueue(job_id=job_id)
         await set_time(store, job_id, 1_000_000 - age)
@@ -121,7 +122,7 @@ async def test_prefix_is_looked_for_among_the_newest_only_and_an_id_among_all(
 
 @pytest.mark.parametrize("sought", ["unknown", "", "*", "a?cd", "x\ny", "{q}", "a" * 65])
 @by_one_client
-async def test_unknown_job_is_not_found_whatever_it_is_called(open_queue: OpenQueue, store: Store, sought: str) -> None:
+async def test_unknown_id_is_not_found_whatever_it_contains(open_queue: OpenQueue, store: Store, sought: str) -> None:
     await store.enqueue(job_id="abcd")
 
     async with open_queue() as queue:
@@ -129,7 +130,7 @@ async def test_unknown_job_is_not_found_whatever_it_is_called(open_queue: OpenQu
             await queue.get(sought)
 
 
-async def test_list_shows_the_newest_change_first(open_queue: OpenQueue, store: Store) -> None:
+async def test_list_is_sorted_by_last_change(open_queue: OpenQueue, store: Store) -> None:
     ids = [await store.enqueue(job_id=f"job-{number}") for number in range(5)]
     for number, job_id in enumerate(ids):
         await set_time(store, job_id, 1_000_000 + (number * 2) % 5)
@@ -155,7 +156,7 @@ async def test_list_is_filtered_by_states(open_queue: OpenQueue, store: Store) -
     assert {job.id for job in unfinished} == {jobs[state].id for state in JobState if not state.is_final}
 
 
-async def test_list_is_filtered_by_labels_all_of_them(open_queue: OpenQueue, store: Store) -> None:
+async def test_list_is_filtered_by_all_of_the_labels(open_queue: OpenQueue, store: Store) -> None:
     both = await store.enqueue(a_spec(labels={"a": "1", "b": "2"}))
     await store.enqueue(a_spec(labels={"a": "1"}))
     await store.enqueue(a_spec(labels={"a": "1", "b": "3"}))
@@ -169,7 +170,7 @@ async def test_list_is_filtered_by_labels_all_of_them(open_queue: OpenQueue, sto
 async def test_labelled_jobs_far_down_are_found_in_order_across_states(
     open_queue: OpenQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One state's first page holds older matches than another state's second page."""
+    """The first page of one state has older matches than the second page of another."""
     await store.enqueue_many(205)
     far, old = await store.enqueue(a_spec(labels={"x": "1"})), await store.running(a_spec(labels={"x": "1"}))
     await set_time(store, far, 2_000)
@@ -182,7 +183,7 @@ async def test_labelled_jobs_far_down_are_found_in_order_across_states(
     assert [job.id for job in jobs] == [far]
 
 
-async def test_list_of_everywhere_includes_other_queues(open_queue: OpenQueue, store: Store, other: Store) -> None:
+async def test_list_of_all_queues_includes_other_queues(open_queue: OpenQueue, store: Store, other: Store) -> None:
     await store.run(leases.add_queue(store.keys.namespace, store.keys.queue))
     mine, theirs = await store.enqueue(), await other.enqueue()
 
@@ -194,7 +195,7 @@ async def test_list_of_everywhere_includes_other_queues(open_queue: OpenQueue, s
 
 
 @by_one_client
-async def test_foreign_names_among_the_queues_are_passed_over(open_queue: OpenQueue, store: Store) -> None:
+async def test_invalid_names_among_the_queues_are_skipped(open_queue: OpenQueue, store: Store) -> None:
     job_id = await store.enqueue()
     for name in (b"a b", b"{x}", b"\xff\xfe", b"x" * 65, b""):
         await store.redis.sadd(f"{{{store.keys.namespace}}}:queues", name)
@@ -318,7 +319,7 @@ async def test_hostile_rows_of_an_index_do_not_break_lists(open_queue: OpenQueue
     assert found.id == good
 
 
-async def test_surprising_fields_are_ignored(open_queue: OpenQueue, store: Store) -> None:
+async def test_unknown_fields_are_ignored(open_queue: OpenQueue, store: Store) -> None:
     job_id = await store.enqueue()
     await store.redis.hset(store.keys.job(job_id), mapping={"later": "version", b"\xff": b"\xfe"})
 
@@ -327,11 +328,11 @@ async def test_surprising_fields_are_ignored(open_queue: OpenQueue, store: Store
 
 
 @case("V9")
-async def test_job_in_a_state_nobody_knows_is_malformed_to_whoever_waits(open_queue: OpenQueue, store: Store) -> None:
+async def test_unknown_state_is_malformed_for_a_waiter(open_queue: OpenQueue, store: Store) -> None:
     job_id = await store.enqueue()
     async with open_queue() as queue:
         job = await queue.get(job_id)
         await store.redis.hset(store.keys.job(job_id), "state", "BOGUS")
 
         with pytest.raises(MalformedData):
-            await job.wait(timeout=5)
+            await job.wait(timeout=limit_s(5))

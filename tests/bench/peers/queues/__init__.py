@@ -1,1 +1,1 @@
-"""The queues to compare with, a file each. Where they are imported they are installed: not where tests run."""
+"""The queues to compare with, one module each. They are imported only where they are installed."""

@@ -1,8 +1,8 @@
 """arq.
 
-A worker is one process; its documentation runs several for more. Two of them run two jobs at once each, and look for
-jobs as often as helps (``poll_delay``, half a second by default). A job calls ``subprocess.run`` in a thread: that
-costs less than a process of asyncio's. It has no call that enqueues many at once: many calls at once share its
+A worker is one process; the documentation starts several to use more cores. Two of them run two jobs at once each, and
+poll for jobs at the fastest useful rate (``poll_delay``, by default half a second). A job calls ``subprocess.run`` in a
+thread, which costs less than an asyncio subprocess. No call enqueues many jobs at once; concurrent calls share its
 connections.
 """
 
@@ -23,7 +23,7 @@ from tests.bench.peers.driving import URL, Arrivals, Outcome, run_command
 
 DISTRIBUTION: Final = "arq"
 SETUP: Final = (
-    "two processes of arq, max_jobs 2, poll_delay 0.01 s; 20 calls of enqueue_job at once, subprocess.run in a thread"
+    "two arq processes, max_jobs 2, poll_delay 0.01 s; 20 concurrent calls of enqueue_job, subprocess.run in a thread"
 )
 WORKERS: Final = (("arq", "tests.bench.peers.queues.arq.WorkerSettings"),) * 2
 _REDIS: Final = RedisSettings(unix_socket_path=os.environ[URL].removeprefix("unix://"))
@@ -31,12 +31,12 @@ _AT_ONCE: Final = 20
 
 
 async def run(context: Any, argv: Sequence[str]) -> Outcome:
-    """Do the job."""
+    """Run the job."""
     return await asyncio.to_thread(run_command, argv)
 
 
 class WorkerSettings:
-    """What the command line of arq reads."""
+    """The settings that the arq command reads."""
 
     functions = (run,)
     redis_settings = _REDIS
@@ -53,7 +53,7 @@ class Arq:
         self._arrivals = Arrivals((), len)
 
     async def enqueue(self, commands: Sequence[Sequence[str]]) -> None:
-        """Some at once."""
+        """Enqueue with some concurrent calls."""
         self._keys = []
         for start in range(0, len(commands), _AT_ONCE):
             calls = (self._client.enqueue_job("run", argv) for argv in commands[start : start + _AT_ONCE])
@@ -61,11 +61,11 @@ class Arq:
         self._arrivals = Arrivals(self._keys, lambda keys: self._client.exists(*keys))
 
     async def unfinished(self) -> int:
-        """Look at the oldest results that were not there yet."""
+        """Check the oldest missing results."""
         return await self._arrivals.unfinished()
 
     async def outcomes(self) -> list[Outcome]:
-        """What is stored of each."""
+        """The stored result of each job."""
         return [deserialize_result(value).result for value in await self._client.mget(self._keys)]
 
 

@@ -1,9 +1,9 @@
 """Celery.
 
-Its guide on optimizing: for many short tasks a large prefetch multiplier, "64, or 128 for example"; transient messages
-do not matter to Redis. Workers that run alone need no gossip, mingle and heartbeat. Results are kept
-(``ignore_result=False``) in Redis. It has no call that enqueues many at once; a producer that is kept saves taking
-a connection from the pool for each task.
+For many short tasks, its optimizing guide recommends a large prefetch multiplier, "64, or 128 for example"; transient
+messages make no difference with Redis. A single worker needs no gossip, mingle or heartbeat. Results are stored in
+Redis (``ignore_result=False``). No call enqueues many tasks at once; keeping one producer saves taking a connection
+from the pool for each task.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.bench.peers.driving import SLOTS, URL, Arrivals, Outcome, run_command
 
 DISTRIBUTION: Final = "celery"
 SETUP: Final = (
-    f"prefork, -c {SLOTS}, prefetch multiplier 128, no gossip, mingle and heartbeat; apply_async, one producer"
+    f"prefork, -c {SLOTS}, prefetch multiplier 128, no gossip, mingle or heartbeat; apply_async, one producer"
 )
 WORKERS: Final = (
     (
@@ -38,7 +38,7 @@ app.conf.worker_hijack_root_logger = False
 
 @app.task
 def run(argv: Sequence[str]) -> Outcome:
-    """Do the job."""
+    """Run the job."""
     return run_command(argv)
 
 
@@ -51,18 +51,18 @@ class CeleryProducer:
         self._arrivals = Arrivals((), len)
 
     async def enqueue(self, commands: Sequence[Sequence[str]]) -> None:
-        """One by one, through one producer."""
+        """Enqueue one by one, through one producer."""
         with app.producer_pool.acquire() as producer:
             results = [run.apply_async((argv,), producer=producer) for argv in commands]
         self._keys = [app.backend.get_key_for_task(result.id) for result in results]
         self._arrivals = Arrivals(self._keys, lambda keys: self._client.exists(*keys))
 
     async def unfinished(self) -> int:
-        """Look at the oldest results that were not there yet."""
+        """Check the oldest missing results."""
         return await self._arrivals.unfinished()
 
     async def outcomes(self) -> list[Outcome]:
-        """What the result backend stored."""
+        """The results in the result backend."""
         return [app.backend.decode(value)["result"] for value in self._client.mget(self._keys)]
 
 

@@ -1,8 +1,8 @@
 """docket.
 
-Two processes with a ``Worker`` run two tasks at once each; ``add_many`` goes through pipelines. A worker whose slots
-were full waits for ``minimum_check_interval`` before it looks for more, by default 250 ms: 1 ms is many times as fast
-for tasks so short. A task calls ``subprocess.run`` in a thread: that costs less than a process of asyncio's.
+Two processes with a ``Worker`` run two tasks at once each; ``add_many`` uses pipelines. A worker whose slots were full
+waits for ``minimum_check_interval``, by default 250 ms, before it checks for more; 1 ms is many times as fast for such
+short tasks. A task calls ``subprocess.run`` in a thread, which costs less than an asyncio subprocess.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WORKERS: Final = ((sys.executable, "-P", "-m", "tests.bench.peers.queues.docket"
 
 
 async def run(argv: Sequence[str]) -> Outcome:
-    """Do the job."""
+    """Run the job."""
     return await asyncio.to_thread(run_command, argv)
 
 
@@ -37,16 +37,16 @@ class DocketProducer:
         self._executions: list[Any] = []
 
     async def enqueue(self, commands: Sequence[Sequence[str]]) -> None:
-        """Through pipelines."""
+        """Enqueue through pipelines."""
         self._executions = await self._docket.add_many(self._docket.call(run)(argv) for argv in commands)
 
     async def unfinished(self) -> int:
-        """One XLEN: an entry goes when its task has its state and its result."""
+        """One XLEN: an entry is removed when its task has its state and result."""
         async with self._docket.redis() as client:
             return int(await client.xlen(self._docket.stream_key))
 
     async def outcomes(self) -> list[Outcome]:
-        """What is stored of each."""
+        """The stored result of each task."""
         return [await execution.get_result(timeout=timedelta(seconds=5)) for execution in self._executions]
 
 
@@ -59,7 +59,7 @@ async def producing() -> AsyncIterator[DocketProducer]:
 
 
 async def work() -> None:
-    """Run one of the workers; the command line takes whole seconds as an interval."""
+    """Run one of the workers; its command line accepts only whole seconds as the interval."""
     async with Docket("bench", url=os.environ[URL]) as docket:
         docket.register(run)
         async with Worker(docket, concurrency=2, minimum_check_interval=timedelta(milliseconds=1)) as worker:

@@ -1,7 +1,7 @@
 """dramatiq.
 
-Two processes for two cores, and two threads in each, for four commands at once. The results middleware keeps results
-in Redis. It has no call that enqueues many at once.
+Two processes for two cores, with two threads each, run four commands at once. The results middleware stores results in
+Redis. No call enqueues many messages at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dramatiq.results.backends import RedisBackend
 from tests.bench.peers.driving import URL, Arrivals, Outcome, run_command
 
 DISTRIBUTION: Final = "dramatiq"
-SETUP: Final = "dramatiq --processes 2 --threads 2; one call a task"
+SETUP: Final = "dramatiq --processes 2 --threads 2; one call per task"
 WORKERS: Final = (
     ("dramatiq", "tests.bench.peers.queues.dramatiq", "--processes", "2", "--threads", "2", "--skip-logging"),
 )
@@ -32,7 +32,7 @@ dramatiq.set_broker(broker)
 
 @dramatiq.actor(store_results=True)
 def run(argv: Sequence[str]) -> Outcome:
-    """Do the job."""
+    """Run the job."""
     return run_command(argv)
 
 
@@ -45,17 +45,17 @@ class Dramatiq:
         self._arrivals = Arrivals((), len)
 
     async def enqueue(self, commands: Sequence[Sequence[str]]) -> None:
-        """One by one."""
+        """Enqueue one by one."""
         self._messages = [run.send(argv) for argv in commands]
         self._keys = [backend.build_message_key(message) for message in self._messages]
         self._arrivals = Arrivals(self._keys, lambda keys: backend.client.exists(*keys))
 
     async def unfinished(self) -> int:
-        """Look at the oldest results that were not there yet."""
+        """Check the oldest missing results."""
         return await self._arrivals.unfinished()
 
     async def outcomes(self) -> list[Outcome]:
-        """What the result backend stored."""
+        """The results in the result backend."""
         return [message.get_result() for message in self._messages]
 
 

@@ -1,7 +1,7 @@
 """huey.
 
-Its guide on the consumer advises processes for work on the CPU and threads for work that waits; ``RedisHuey`` blocks
-in BRPOP by default, so that no worker polls. It has no call that enqueues many at once.
+Its guide on the consumer recommends processes for CPU-bound work and threads for I/O-bound work. ``RedisHuey`` blocks
+in BRPOP by default, so no worker polls. No call enqueues many tasks at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from huey import RedisHuey
 from tests.bench.peers.driving import SLOTS, URL, Outcome, run_command
 
 DISTRIBUTION: Final = "huey"
-SETUP: Final = f"huey_consumer -k process -w {SLOTS}, no scheduler of periodic tasks; one call a task"
+SETUP: Final = f"huey_consumer -k process -w {SLOTS}, no scheduler of periodic tasks; one call per task"
 WORKERS: Final = (
     (
         *("huey_consumer", "tests.bench.peers.queues.huey.queue", "--worker-type", "process", "--workers", str(SLOTS)),
@@ -29,7 +29,7 @@ queue = RedisHuey("bench", url=os.environ[URL])
 
 @queue.task()
 def run(argv: Sequence[str]) -> Outcome:
-    """Do the job."""
+    """Run the job."""
     return run_command(argv)
 
 
@@ -41,7 +41,7 @@ class Huey:
         self._before = 0
 
     async def enqueue(self, commands: Sequence[Sequence[str]]) -> None:
-        """One by one."""
+        """Enqueue one by one."""
         self._before = queue.storage.result_store_size()
         self._results = [run(argv) for argv in commands]
 
@@ -50,7 +50,7 @@ class Huey:
         return self._before + len(self._results) - int(queue.storage.result_store_size())
 
     async def outcomes(self) -> list[Outcome]:
-        """Each read, which removes it."""
+        """Read each result, which removes it."""
         return [result.get() for result in self._results]
 
 

@@ -1,9 +1,9 @@
 """HyperQueue.
 
-Its server, one worker with four cores and the client, from the package with its Python interface, which runs them in
-one process. All commands are tasks of one job, as its documentation asks for. Each task's output goes to files;
-streaming it into one is an option of the command line, which this package does not have. ``wait_for_jobs`` looks once
-a second, and the first time at once, where it is made to return.
+Its server, one worker with four cores, and the client, from the package with its Python API, which runs all of them in
+one process. All commands are tasks of one job, as its documentation recommends. Each task's output goes to files;
+streaming into one file is an option of the command line, which this package does not have. ``wait_for_jobs`` checks at
+once and then once per second; we make it return after the first check.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from hyperqueue.cluster import WorkerConfig
 from tests.bench.peers.driving import SLOTS, Outcome
 
 DISTRIBUTION: Final = "hyperqueue"
-SETUP: Final = f"server and one worker with {SLOTS} cores (LocalCluster); one job of many tasks, output to files"
+SETUP: Final = f"server and one worker with {SLOTS} cores (LocalCluster); one job with many tasks, output to files"
 WORKERS: Final = ()
 
 
 class _LookedError(Exception):
-    """Ends a wait at its first look."""
+    """Ends a wait after its first check."""
 
 
 class HyperQueue:
@@ -38,7 +38,7 @@ class HyperQueue:
         self._job_id = 0
 
     async def enqueue(self, commands: Sequence[Sequence[str]]) -> None:
-        """As one job."""
+        """Enqueue as one job."""
         self._output = self._folder / str(self._job_id + 1)
         self._output.mkdir()
         job = Job(default_workdir=self._output)
@@ -47,7 +47,7 @@ class HyperQueue:
         self._job_id = self._client.submit(job).id
 
     async def unfinished(self) -> int:
-        """One question to the server."""
+        """One request to the server."""
         left = 0
 
         def look(jobs: dict[int, dict[str, int]]) -> NoReturn:
@@ -62,7 +62,7 @@ class HyperQueue:
         return 0
 
     async def outcomes(self) -> list[Outcome]:
-        """The files of each; the server tells which tasks ended otherwise than with 0."""
+        """The output files of each task; the server reports which tasks failed."""
         failed = self._client.connection.get_failed_tasks((self._job_id,))[self._job_id]
         return [
             (1 if int(path.stem) in failed else 0, path.read_text(), path.with_suffix(".stderr").read_text())
@@ -72,7 +72,7 @@ class HyperQueue:
 
 @asynccontextmanager
 async def producing() -> AsyncIterator[HyperQueue]:
-    """Start it all."""
+    """Start the server and the worker."""
     with tempfile.TemporaryDirectory(prefix="oq-") as folder, LocalCluster() as cluster:
         cluster.start_worker(WorkerConfig(cores=SLOTS))
         yield HyperQueue(cluster.client(), Path(folder))

@@ -1,7 +1,7 @@
 """RQ.
 
-Its notes on performance measure ``SimpleWorker``, which forks no process for a job, six times as fast as ``Worker``;
-``rq worker-pool`` is its way to start several. ``enqueue_many`` goes through one pipeline.
+By its notes on performance, ``SimpleWorker``, which does not fork for each job, is six times as fast as ``Worker``.
+``rq worker-pool`` starts several workers. ``enqueue_many`` uses one pipeline.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class RQ:
         self._ids: list[str] = []
 
     async def enqueue(self, commands: Sequence[Sequence[str]]) -> None:
-        """Through one pipeline."""
+        """Enqueue through one pipeline."""
         self._before = self._queue.finished_job_registry.get_job_count(cleanup=False)
-        # A description saves RQ from making one of the call.
+        # An explicit description saves RQ from building one.
         calls = [rq.Queue.prepare_data(run_command, args=(argv,), description="") for argv in commands]
         self._ids = [job.id for job in self._queue.enqueue_many(calls)]
 
     async def unfinished(self) -> int:
-        """One ZCARD: a result is stored in the transaction that puts its job there."""
+        """One ZCARD: a job is added to this registry in the transaction that stores its result."""
         return self._before + len(self._ids) - int(self._queue.finished_job_registry.get_job_count(cleanup=False))
 
     async def outcomes(self) -> list[Outcome]:

@@ -1,8 +1,8 @@
 """SAQ.
 
 ``saq --workers 2`` starts two processes, each of which runs two jobs at once. A job calls ``subprocess.run`` in a
-thread: that costs less than a process of asyncio's. It has no call that enqueues many at once: many calls at once
-share its connections.
+thread, which costs less than an asyncio subprocess. No call enqueues many jobs at once; concurrent calls share its
+connections.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from saq.queue.redis import RedisQueue
 from tests.bench.peers.driving import URL, Outcome, run_command
 
 DISTRIBUTION: Final = "saq"
-SETUP: Final = "saq --workers 2, concurrency 2; 20 calls of enqueue at once, subprocess.run in a thread"
+SETUP: Final = "saq --workers 2, concurrency 2; 20 concurrent calls of enqueue, subprocess.run in a thread"
 WORKERS: Final = (("saq", "tests.bench.peers.queues.saq.settings", "--workers", "2", "--quiet"),)
 
 queue = RedisQueue(redis.asyncio.Redis.from_url(os.environ[URL]), name="bench")
 
 
 async def run(context: Any, *, argv: Sequence[str]) -> Outcome:
-    """Do the job."""
+    """Run the job."""
     return await asyncio.to_thread(run_command, argv)
 
 
@@ -40,8 +40,8 @@ class SAQ:
         self._jobs: list[Any] = []
 
     async def enqueue(self, commands: Sequence[Sequence[str]]) -> None:
-        """As many calls at once as the queue lets through."""
-        # Kept long enough to be read back; the time limit of a job would be 10 s.
+        """Enqueue with as many concurrent calls as the queue allows."""
+        # Keep results long enough to be read back; the default time limit of a job is 10 s.
         calls = (queue.enqueue("run", argv=argv, timeout=0, ttl=3600) for argv in commands)
         self._jobs = await asyncio.gather(*calls)
 
@@ -50,7 +50,7 @@ class SAQ:
         return int(await queue.count("incomplete"))
 
     async def outcomes(self) -> list[Outcome]:
-        """Each job, as it is stored."""
+        """The stored result of each job."""
         stored = [await queue.job(job.key) for job in self._jobs]
         return [(-1, str(job), "") if job is None or job.status != "complete" else job.result for job in stored]
 

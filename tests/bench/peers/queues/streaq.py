@@ -1,7 +1,7 @@
 """streaq.
 
-``streaq run --workers 2`` starts two processes, each of which runs two tasks at once; a plain function runs in a thread
-of a worker, which costs less than a process of asyncio's. ``enqueue_many`` goes through one pipeline.
+``streaq run --workers 2`` starts two processes, each of which runs two tasks at once. A plain function runs in a thread
+of the worker, which costs less than an asyncio subprocess. ``enqueue_many`` uses one pipeline.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ worker = Worker(redis_url=os.environ[URL], queue_name="bench", concurrency=2, sy
 
 @worker.task(ttl=3600)
 def run(argv: Sequence[str]) -> Outcome:
-    """Do the job."""
+    """Run the job."""
     return run_command(argv)
 
 
@@ -36,19 +36,19 @@ class Streaq:
         self._arrivals = Arrivals((), len)
 
     async def enqueue(self, commands: Sequence[Sequence[str]]) -> None:
-        """Through one pipeline."""
+        """Enqueue through one pipeline."""
         tasks = [run.enqueue(argv) for argv in commands]
         await worker.enqueue_many(tasks)
         self._keys = [worker.results_key + task.id for task in tasks]
         self._arrivals = Arrivals(self._keys, worker.redis.exists)
 
     async def unfinished(self) -> int:
-        """Look at the oldest results that were not there yet."""
+        """Check the oldest missing results."""
         return await self._arrivals.unfinished()
 
     async def outcomes(self) -> list[Outcome]:
-        """What is stored of each."""
-        # Task.result() subscribes first, for each, and takes 100 ms.
+        """The stored result of each task."""
+        # Not Task.result(): it subscribes for each task, and takes 100 ms.
         stored = [await worker.deserialize(value) for value in await worker.redis.mget(self._keys)]
         return [result["r"] for result in stored]
 

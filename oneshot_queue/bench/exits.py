@@ -1,4 +1,4 @@
-"""When processes die, to the microsecond."""
+"""When processes exit, to the microsecond."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from oneshot_queue.pidfd import pidfd_open
 PATIENCE_S: Final = 60.0
 
 
-class Deaths:
-    """Sees processes exit, through descriptors that stand for them and nobody else; made while they live."""
+class ProcessExits:
+    """Waits until processes have exited, by pidfds. Create it while the processes are still alive."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._alive = [pidfd_open(pid) for pid in pids]
@@ -31,15 +31,15 @@ class Deaths:
             os.close(self._alive.pop())
 
     def wait(self) -> float:
-        """Wait until all are dead; when that was seen, by ``time.perf_counter``.
+        """Wait until all have exited, and return the time by ``time.perf_counter``.
 
         Raises:
-            MeasurementSpoilt: One still lives after a minute.
+            MeasurementSpoilt: One is still alive after a minute.
         """
         deadline = time.monotonic() + PATIENCE_S
         for fd in self._alive:
             poll = select.poll()
             poll.register(fd, select.POLLIN)
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1e3):
-                raise MeasurementSpoilt(f"a process of an ended job still lives after {PATIENCE_S:g} s")
+                raise MeasurementSpoilt(f"a process of an ended job is still alive after {PATIENCE_S:g} s")
         return time.perf_counter()

@@ -1,4 +1,4 @@
-"""What may befall a queue, done to it by hand: each harm returns the codes of what the doctor must find."""
+"""Ways to damage a queue by hand. Each returns the codes of the findings that the doctor must report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from oneshot_queue.store.enqueue import When
 from oneshot_queue.store.keys import GROUP
 from tests.support.builders import Held, Store, a_job_id, a_long_spec, an_outcome
 
-Harm = Callable[[Store], Awaitable[set[str]]]
+Damage = Callable[[Store], Awaitable[set[str]]]
 
 
 def stream_of(store: Store) -> str:
@@ -171,7 +171,7 @@ async def unknown_length(store: Store) -> set[str]:
     return {"lease-unknown"}
 
 
-MENDABLE: tuple[Harm, ...] = (
+REPAIRABLE: tuple[Damage, ...] = (
     group_deleted,
     record_deleted,
     entry_deleted,
@@ -231,8 +231,8 @@ async def no_number(store: Store) -> set[str]:
     return {"counter-wrong"}
 
 
-def another_type(name: str) -> Harm:
-    async def harm(store: Store) -> set[str]:
+def another_type(name: str) -> Damage:
+    async def damage(store: Store) -> set[str]:
         await store.enqueue()
         key = f"{store.keys.prefix}:{name}"
         await store.redis.delete(key)
@@ -240,12 +240,12 @@ def another_type(name: str) -> Harm:
         await put(key, "x")
         return {"wrong-type"}
 
-    harm.__name__ = f"{name.replace(':', '_')}_of_another_type"
-    return harm
+    damage.__name__ = f"{name.replace(':', '_')}_of_another_type"
+    return damage
 
 
 TYPED = ("ready:normal", "delayed", "expiring", "workers", "terms", "state:CREATED", "kept", "counters", "quarantine")
-FOR_PEOPLE: tuple[Harm, ...] = (
+NOT_REPAIRABLE: tuple[Damage, ...] = (
     bogus_state,
     missing_fields,
     record_of_another_type,
@@ -254,4 +254,4 @@ FOR_PEOPLE: tuple[Harm, ...] = (
     no_number,
     *(another_type(name) for name in (*TYPED, "sweeper", "bell")),
 )
-"""Those that nobody can mend without a guess."""
+"""Damage that is not safe to repair automatically."""
