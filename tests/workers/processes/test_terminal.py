@@ -85,7 +85,9 @@ async def test_interrupt_leaves_no_process_and_no_descriptor(recorder: Recorder,
         assert descriptors() == before
 
 
-async def test_stray_without_session_and_cookie_is_identified_by_its_terminal(recorder: Recorder, marker: ProcessMarker) -> None:
+async def test_stray_without_session_and_cookie_is_identified_by_its_terminal(
+    recorder: Recorder, marker: ProcessMarker
+) -> None:
     async with a_worker(recorder) as orchestrator:
         others = [orchestrator.submit(on_terminal("echo up; exec sleep 300")) for _ in range(2)]
         for other in others:
