@@ -10,7 +10,7 @@ from oneshot_queue.client.effects import Context, Verb
 from oneshot_queue.client.presences import workers_of
 from oneshot_queue.states import JobState
 from oneshot_queue.store.leases import worker_of
-from oneshot_queue.store.records import Glance
+from oneshot_queue.store.records import JobStatus
 
 CHECK_WORKERS_S: Final = 2.0
 
@@ -42,7 +42,7 @@ class Attention:
         self._next_check = context.clock.monotonic()
         self._told: Unattended | None = None
 
-    def check(self, seen: Glance) -> Verb[None]:
+    def check(self, seen: JobStatus) -> Verb[None]:
         """Look for a live worker, if it is time to."""
         now = self._context.clock.monotonic()
         if self._tell is None or now < self._next_check or seen.state is None or seen.state.is_final:

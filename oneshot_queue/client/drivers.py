@@ -112,8 +112,8 @@ class AsyncDriver:
             case Ask(calls):
                 return await self._connection.run_many(calls)
             case Hear(channels, timeout_s):
-                await self._announcements.listen(ear, channels)
-                return await ear.hear(timeout_s)
+                await self._announcements.subscribe(ear, channels)
+                return await ear.wait_for_message(timeout_s)
             case Pause(seconds):
                 return await anyio.sleep(seconds)
             case OutputChunk() | None:
@@ -125,7 +125,7 @@ class AsyncDriver:
         progress.close()
         if ear.channels:
             with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-                await self._announcements.forget(ear)
+                await self._announcements.unsubscribe(ear)
 
     def _check_open(self) -> None:
         if self._stack is None:
@@ -183,7 +183,7 @@ class SyncDriver:
             case Ask(calls):
                 return self._connection.run_many(calls)
             case Hear(channels, timeout_s):
-                return ear.hear(channels, timeout_s)
+                return ear.wait_for_message(channels, timeout_s)
             case Pause(seconds):
                 return time.sleep(seconds)
             case None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from oneshot_queue.client.doctor.meanings import MEANINGS
-from oneshot_queue.store.checkup import Find
+from oneshot_queue.store.checkup import Anomaly
 
 MOST_OF_A_KIND: Final = 100
 """Findings of one kind and queue that are told one by one; of the rest, only how many there are."""
@@ -102,7 +102,7 @@ class Notebook:
             is_repaired=is_repaired,
         )
 
-    def note_all(self, queue: str, finds: Iterable[Find]) -> None:
+    def note_all(self, queue: str, finds: Iterable[Anomaly]) -> None:
         """Note what a script came across."""
         for find in finds:
             self.note(find.code, find.subject, find.detail, queue=queue, is_repaired=find.is_repaired)

@@ -11,7 +11,7 @@ from oneshot_queue.errors import BrokerError
 from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store import checkup, sweep
-from oneshot_queue.store.checkup import PAGE, Find
+from oneshot_queue.store.checkup import PAGE, Anomaly
 
 _UNHELD: Final = "running-without-lease"
 
@@ -35,8 +35,8 @@ def examine_streams(context: Context, notebook: Notebook, *, mends: bool) -> Ver
     for priority in Priority:
         after, count = "", PAGE
         while count == PAGE:
-            part = yield from ask(checkup.examine_entries(context.keys, priority, after, mends=mends))
-            notebook.note_all(context.queue, part.finds)
+            part = yield from ask(checkup.examine_entries(context.keys, priority, after, repairs=mends))
+            notebook.note_all(context.queue, part.anomalies)
             after, count = part.left, part.count
             total += count
     return total
@@ -47,8 +47,8 @@ def examine_due(context: Context, notebook: Notebook, *, mends: bool) -> Verb[No
     for name in ("delayed", "expiring"):
         start, count = 0, PAGE
         while count == PAGE:
-            part = yield from ask(checkup.examine_due(context.keys, name, start, mends=mends))
-            notebook.note_all(context.queue, part.finds)
+            part = yield from ask(checkup.examine_due(context.keys, name, start, repairs=mends))
+            notebook.note_all(context.queue, part.anomalies)
             start, count = start + part.count - int(part.left), part.count
 
 
@@ -62,17 +62,17 @@ def examine_states(context: Context, notebook: Notebook, *, mends: bool, may_dec
     for state in JobState:
         start, count = 0, PAGE
         while count == PAGE:
-            call = checkup.examine_index(context.keys, state, start, mends=mends, settings=context.settings)
+            call = checkup.examine_index(context.keys, state, start, repairs=mends, settings=context.settings)
             part = yield from ask(call)
-            notebook.note_all(context.queue, (find for find in part.finds if find.code != _UNHELD))
-            unheld = [find for find in part.finds if find.code == _UNHELD]
+            notebook.note_all(context.queue, (find for find in part.anomalies if find.code != _UNHELD))
+            unheld = [find for find in part.anomalies if find.code == _UNHELD]
             decided = yield from _decide(context, notebook, unheld, mends=mends, may_decide=may_decide)
             start, count = start + part.count - int(part.left) - decided, part.count
             total += count
     return total
 
 
-def _decide(context: Context, notebook: Notebook, unheld: list[Find], *, mends: bool, may_decide: bool) -> Verb[int]:
+def _decide(context: Context, notebook: Notebook, unheld: list[Anomaly], *, mends: bool, may_decide: bool) -> Verb[int]:
     """Note running jobs that no live lease holds; with ``mends``, decide those whose worker gives no sign of life."""
     if not unheld:
         return 0
@@ -82,7 +82,7 @@ def _decide(context: Context, notebook: Notebook, unheld: list[Find], *, mends: 
         is_mendable, is_repaired = may_decide and find.detail not in present, False
         if mends and is_mendable:
             is_repaired = yield from ask(
-                sweep.decide(
+                sweep.settle(
                     context.keys,
                     find.subject,
                     find.detail,

@@ -30,7 +30,7 @@ Words = Mapping[str, str]
 
 def examine_server(context: Context, notebook: Notebook) -> Verb[None]:
     """Examine the server that answers; of a cluster, one node."""
-    said = yield from _if_allowed(checkup.server_words(), notebook, "anything about itself")
+    said = yield from _if_allowed(checkup.server_info(), notebook, "anything about itself")
     if said is not None:
         examine_version(said, notebook)
         examine_memory(said, notebook)
@@ -48,7 +48,7 @@ def has_been_up() -> Verb[bool]:
 
     Leases and signs of life run out while it is down. Right after it is back, all look lost.
     """
-    (said,) = yield Ask([checkup.server_words("server")])
+    (said,) = yield Ask([checkup.server_info("server")])
     if isinstance(said, BrokerRefused):
         return False
     if isinstance(said, BrokerError):

@@ -64,6 +64,6 @@ def _examine_rows(context: Context, notebook: Notebook, *, mends: bool) -> Verb[
                     "counter-wrong", f"kept {job_id.decode('utf-8', 'replace')}", "is no number", queue=context.queue
                 )
         for start in range(0, len(ids), PAGE):
-            part = yield from ask(checkup.examine_kept(context.keys, ids[start : start + PAGE], mends=mends))
-            notebook.note_all(context.queue, part.finds)
+            part = yield from ask(checkup.examine_kept(context.keys, ids[start : start + PAGE], repairs=mends))
+            notebook.note_all(context.queue, part.anomalies)
     return is_readable

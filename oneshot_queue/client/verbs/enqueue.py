@@ -11,7 +11,7 @@ from oneshot_queue.errors import BrokerError, InvalidJob, QueueFull
 from oneshot_queue.jobs import new_job_id, new_job_ids
 from oneshot_queue.spec import JobSpec
 from oneshot_queue.store import enqueue as enqueueing
-from oneshot_queue.store import leases
+from oneshot_queue.store import queues
 from oneshot_queue.store.enqueue import AT_ONCE, Enqueued, Full, NewJob, When
 from oneshot_queue.store.transport.refusals import is_out_of_memory
 
@@ -31,7 +31,7 @@ def enqueue(context: Context, spec: JobSpec, job_id: str | None = None, when: Wh
     job_id = new_job_id() if job_id is None else checked_id(job_id)
     limit = context.settings.max_queue_length
     call = enqueueing.enqueue(context.keys, job_id, spec, by=context.by, max_length=limit, when=when)
-    answers = yield Ask([leases.add_queue(context.namespace, context.queue), call])
+    answers = yield Ask([queues.add_queue(context.namespace, context.queue), call])
     return job_id, _created(context, answers[1])
 
 
@@ -59,7 +59,7 @@ def enqueue_many(context: Context, jobs: Sequence[Words | JobSpec]) -> Verb[list
 
     limit = context.settings.max_queue_length
     submits = enqueueing.enqueue_many(context.keys, valid(), by=context.by, max_length=limit)
-    _, *answers = yield Ask(chain([leases.add_queue(context.namespace, context.queue)], submits))
+    _, *answers = yield Ask(chain([queues.add_queue(context.namespace, context.queue)], submits))
     for answer in answers:
         for each in [answer] if isinstance(answer, Exception) else answer:
             _created(context, each)

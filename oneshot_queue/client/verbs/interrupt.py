@@ -133,7 +133,7 @@ def _confirmed(context: Context, running: dict[str, str], timeout: float) -> Ver
     waiting = dict(running)
     deadline = context.clock.monotonic() + timeout
     while True:
-        seen = yield from patiently(context, [records.glance(context.keys, each) for each in waiting], deadline)
+        seen = yield from patiently(context, [records.job_status(context.keys, each) for each in waiting], deadline)
         states = dict(zip(list(waiting), seen, strict=True))
         for job_id, look in states.items():
             if look.state is None or look.state.is_final:

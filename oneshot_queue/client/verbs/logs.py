@@ -13,7 +13,7 @@ from oneshot_queue.client.effects import Context, Effect, Hear, Verb, patiently
 from oneshot_queue.client.verbs.wait import LOOK_AGAIN_S
 from oneshot_queue.errors import InvalidSetting, JobNotFound
 from oneshot_queue.store import output, records
-from oneshot_queue.store.records import Glance
+from oneshot_queue.store.records import JobStatus
 from oneshot_queue.task_events import OutputStream
 from oneshot_queue.wire.chunks import Chunk
 
@@ -66,7 +66,7 @@ def read_output(
     attempt, ordinal, ends = _parsed_cursor(after)
     attention = Attention(context, job_id, on_unattended)
     while True:
-        (seen,) = yield from patiently(context, [records.glance(context.keys, job_id)])
+        (seen,) = yield from patiently(context, [records.job_status(context.keys, job_id)])
         if seen.state is None:
             raise JobNotFound(job_id, [context.queue])
         if attempt is None:
@@ -98,7 +98,7 @@ def read_output(
         yield Hear((context.keys.events(job_id),), LOOK_AGAIN_S)
 
 
-def _next_page(context: Context, job_id: str, attempt: int, after: int, seen: Glance) -> Verb[list[Chunk]]:
+def _next_page(context: Context, job_id: str, attempt: int, after: int, seen: JobStatus) -> Verb[list[Chunk]]:
     kind = seen.output
     if attempt != seen.attempt:
         (kind,) = yield from patiently(context, [output.kind(context.keys, job_id, attempt)])

@@ -27,7 +27,7 @@ def wait(
     deadline = None if timeout is None else context.clock.monotonic() + timeout
     attention = Attention(context, job_id, on_unattended)
     while True:
-        (seen,) = yield from patiently(context, [records.glance(context.keys, job_id)], deadline)
+        (seen,) = yield from patiently(context, [records.job_status(context.keys, job_id)], deadline)
         if seen.state is None:
             raise JobNotFound(job_id, [context.queue])
         if seen.state.is_final:

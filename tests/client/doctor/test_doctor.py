@@ -15,7 +15,7 @@ from oneshot_queue.store.keys import GROUP, presence_key
 from oneshot_queue.store.leases import worker_of
 from tests.client.doctor import harms
 from tests.client.doctor.harms import FOR_PEOPLE, MENDABLE, Harm
-from tests.store.recovery import let_come, standing
+from tests.store.recovery import make_due, members_of
 from tests.support.builders import Held, Store, a_queue
 from tests.support.cases import case
 from tests.support.clients import OpenQueue
@@ -40,9 +40,9 @@ def codes(found: list[Finding]) -> set[str]:
 
 async def let_all_end(store: Store) -> None:
     """Every job that waits, those that are not due yet among them, is claimed and ends."""
-    for job_id in await standing(store, "delayed"):
-        await let_come(store, "delayed", job_id)
-    waiting = set(await standing(store, "state:CREATED"))
+    for job_id in await members_of(store, "delayed"):
+        await make_due(store, "delayed", job_id)
+    waiting = set(await members_of(store, "state:CREATED"))
     lease = await store.lease()
     claims = await store.claim(lease, free=50)
     assert {claim.job_id for claim in claims} == waiting
@@ -136,7 +136,7 @@ async def test_neighbours_of_what_is_unreadable_are_mended(store: Store) -> None
 @pytest.mark.parametrize("harm", [harms.lease_forgotten, harms.lease_and_consumer_forgotten, harms.lease_long_over])
 async def test_job_whose_worker_gives_a_sign_of_life_is_not_decided(store: Store, harm: Harm) -> None:
     expected = await harm(store)
-    (job_id,) = [*await standing(store, "state:RUNNING"), *await standing(store, "state:IDLE")]
+    (job_id,) = [*await members_of(store, "state:RUNNING"), *await members_of(store, "state:IDLE")]
     lease = (await store.redis.hget(store.keys.job(job_id), "lease")).decode()
     await store.redis.set(presence_key(store.keys.namespace, worker_of(lease)), b"it lives", ex=60)
     before = await store.dump()
