@@ -50,7 +50,7 @@ class When:
 AT_ONCE: Final = When()
 
 MAX_ENQUEUE: Final = 10
-"""Jobs per call: enough to share the cost of a call, few enough that packing and storing overlap."""
+"""Jobs per call: they share its cost, and the server stores them while the next ones are packed."""
 
 _ENQUEUE_ARGS: Final = 2 + 7 * MAX_ENQUEUE
 

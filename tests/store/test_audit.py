@@ -242,7 +242,7 @@ async def test_job_of_a_deleted_consumer_is_found_when_its_worker_is_lost_too(st
     assert await store.length() == 0
 
 
-async def test_decided_job_begins_again_if_it_asked_for_that(store: Store) -> None:
+async def test_settled_job_is_retried_if_its_spec_says_so(store: Store) -> None:
     held = await store.running(a_retried_spec())
     await store.redis.zrem(store.keys.workers, held.holder.lease)
 
@@ -254,7 +254,7 @@ async def test_decided_job_begins_again_if_it_asked_for_that(store: Store) -> No
     assert (await store.held(held.id, await store.lease())).attempt == 2
 
 
-async def test_decided_job_ends_interrupted_if_that_is_on_record(store: Store) -> None:
+async def test_settled_job_ends_interrupted_if_an_interrupt_is_recorded(store: Store) -> None:
     held = await store.running(a_retried_spec())
     await store.interrupt(held.id, by="ops@host")
     await store.redis.zrem(store.keys.workers, held.holder.lease)

@@ -38,7 +38,7 @@ class Refusal:
     needs_person: bool = False
 
 
-def _not_now(advice: str) -> Refusal:
+def _unavailable(advice: str) -> Refusal:
     return Refusal(advice, is_passing=True, is_unavailable=True)
 
 
@@ -52,15 +52,15 @@ _PERMISSION_ADVICE: Final = (
 OLD_SERVER_ADVICE: Final = "oneshot-queue needs Redis 6.2 or later, or Valkey"
 
 REFUSALS: Final[dict[str, Refusal]] = {
-    "LOADING": _not_now("it is starting; it answers once its data is in memory"),
-    "BUSY": _not_now("a script or function keeps it busy; SCRIPT KILL ends a script that has written nothing"),
-    "MASTERDOWN": _not_now(
+    "LOADING": _unavailable("it is starting; it answers once its data is in memory"),
+    "BUSY": _unavailable("a script or function keeps it busy; SCRIPT KILL ends a script that has written nothing"),
+    "MASTERDOWN": _unavailable(
         "it is a replica that has lost its primary; connect to the primary, or wait until the replica reconnects"
     ),
-    "CLUSTERDOWN": _not_now("part of the cluster is down; it answers again after a failover"),
-    "TRYAGAIN": _not_now("the queue is moving to another node of the cluster; try again in a moment"),
-    "UNBLOCKED": _not_now("it has just become a replica, or the queue has moved to another node; try again"),
-    "MAXCLIENTS": _not_now("too many clients are connected to it; raise maxclients, or close some connections"),
+    "CLUSTERDOWN": _unavailable("part of the cluster is down; it answers again after a failover"),
+    "TRYAGAIN": _unavailable("the queue is moving to another node of the cluster; try again in a moment"),
+    "UNBLOCKED": _unavailable("it has just become a replica, or the queue has moved to another node; try again"),
+    "MAXCLIENTS": _unavailable("too many clients are connected to it; raise maxclients, or close some connections"),
     "READONLY": Refusal("it is a replica; connect to the primary", is_passing=True),
     "OOM": Refusal("its memory is full; wait for jobs to end, or raise maxmemory", is_passing=True),
     "MISCONF": Refusal("it cannot write its data to disk; check its log and its free disk space", is_passing=True),
