@@ -381,3 +381,10 @@ async def test_entry_deleted_while_its_job_runs_affects_no_other_call(store: Sto
     assert ids(await store.claim(lease, free=5)) == [waiting]
     assert await store.finish(held) == Recorded(JobState.COMPLETED)
     assert await store.pending() == [(waiting, lease)]
+
+
+async def test_doorbell_wakes_one_worker_per_ring(store: Store) -> None:
+    await store.run(claims_store.ring(store.keys))
+
+    assert await store.run(claims_store.wait_for_bell(store.keys, 0.01)) is True
+    assert await store.run(claims_store.wait_for_bell(store.keys, 0.01)) is False

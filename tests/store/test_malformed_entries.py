@@ -105,8 +105,8 @@ async def test_poison_is_quarantined_and_the_jobs_around_it_are_claimed(store: S
     assert await store.pending() == [(first, lease), (second, lease)]
     assert await store.length() == 2
     assert await store.redis.hget(store.keys.counters, "malformed") == b"1"
-    (told,) = await store.redis.lrange(store.keys.quarantine, 0, -1)
-    assert 0 < len(told) <= 1_000
+    (entry,) = await store.redis.lrange(store.keys.quarantine, 0, -1)
+    assert 0 < len(entry) <= 1_000
 
 
 async def test_entry_with_the_jobs_entry_id_in_another_stream_is_not_its_own(store: Store) -> None:

@@ -99,7 +99,7 @@ class SentinelDeployment(_Servers):
         self.sentinels = [self._started(_Sentinel(first, self._down_after_ms)) for _ in range(3)]
         for sentinel in self.sentinels:
             wait_until(lambda: self._facts_of(sentinel), _is_complete, what="the sentinels to know each other")  # noqa: B023
-        wait_until(lambda: facts_of(second, "INFO", "replication"), lambda said: said["master_link_status"] == "up")
+        wait_until(lambda: facts_of(second, "INFO", "replication"), lambda facts: facts["master_link_status"] == "up")
 
     @property
     def url(self) -> str:
@@ -158,7 +158,7 @@ class ClusterDeployment(_Servers):
         """Wait until a node knows which node serves each slot."""
         wait_until(
             lambda: facts_of(node, "CLUSTER", "INFO"),
-            lambda said: said["cluster_state"] == "ok" and said["cluster_size"] == "3",
+            lambda facts: facts["cluster_state"] == "ok" and facts["cluster_size"] == "3",
             what="the cluster",
         )
 

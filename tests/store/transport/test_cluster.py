@@ -269,7 +269,9 @@ async def test_cluster_that_is_down_is_temporarily_unreachable(deployment: Clust
     async with connected(deployment, reply_timeout_s=0.5) as link:
         await to_thread.run_sync(other.kill)
         await eventually(
-            lambda: facts_of(owner, "CLUSTER", "INFO"), lambda facts: facts["cluster_state"] == "fail", what="the end"
+            lambda: facts_of(owner, "CLUSTER", "INFO"),
+            lambda facts: facts["cluster_state"] == "fail",
+            what="the cluster to be down",
         )
 
         with pytest.raises(BrokerUnreachable, match="part of the cluster is down") as refusal:
@@ -280,16 +282,16 @@ async def test_cluster_that_is_down_is_temporarily_unreachable(deployment: Clust
 
 async def test_listener_moves_to_another_node_when_its_own_dies(deployment: ClusterDeployment) -> None:
     async with connected(deployment) as link, anyio.create_task_group() as tasks:
-        heard, subscription = Announcements(link), Subscription()
-        tasks.start_soon(heard.run)
-        await heard.subscribe(subscription, ["news"])
+        announcements, subscription = Announcements(link), Subscription()
+        tasks.start_soon(announcements.run)
+        await announcements.subscribe(subscription, ["news"])
         home: Any = await eventually(
-            lambda: [node for node in deployment.nodes if listeners_of(node)], what="a listener"
+            lambda: [node for node in deployment.nodes if listeners_of(node)], what="a subscriber"
         )
 
         with killed(home[0]):
             rest = [node for node in deployment.nodes if node is not home[0]]
-            await eventually(lambda: [node for node in rest if listeners_of(node)], what="a listener elsewhere")
+            await eventually(lambda: [node for node in rest if listeners_of(node)], what="a subscriber on another node")
             # Any node will do: they forward messages to each other.
             ask(rest[0], "PUBLISH", "news", "now")
             with anyio.fail_after(10):

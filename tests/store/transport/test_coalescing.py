@@ -45,17 +45,17 @@ async def test_calls_of_one_turn_are_sent_together_in_order_and_each_caller_gets
     coalescer = Coalescer(wire.send)
     given = [calls_of("a"), calls_of("b", "c"), [], calls_of("d")]
 
-    came = await asyncio.gather(*(coalescer.exchange(calls) for calls in given))
+    results = await asyncio.gather(*(coalescer.exchange(calls) for calls in given))
     after = await coalescer.exchange(calls_of("e"))
 
     assert [[call.words[1] for call in calls] for calls in wire.exchanges] == [["a", "b", "c", "d"], ["e"]]
-    assert [[words[1] for words in each.replies] for each in came if isinstance(each, Replied)] == [
+    assert [[words[1] for words in each.replies] for each in results if isinstance(each, Replied)] == [
         ["a"],
         ["b", "c"],
         [],
         ["d"],
     ]
-    assert [list(each.calls) for each in came if isinstance(each, Replied)] == given
+    assert [list(each.calls) for each in results if isinstance(each, Replied)] == given
     assert isinstance(after, Replied)
 
 
@@ -112,10 +112,10 @@ async def test_a_cancelled_caller_does_not_cancel_the_others(given_up: int) -> N
         callers[given_up].cancel()
         wire.is_open.set()
 
-    came = callers[1 - given_up].result()
+    result = callers[1 - given_up].result()
     assert callers[given_up].cancelled()
-    assert isinstance(came, Replied)
-    assert [words[1] for words in came.replies] == ["ab"[1 - given_up]]
+    assert isinstance(result, Replied)
+    assert [words[1] for words in result.replies] == ["ab"[1 - given_up]]
 
 
 async def test_an_error_is_raised_to_every_caller() -> None:
@@ -123,6 +123,6 @@ async def test_an_error_is_raised_to_every_caller() -> None:
     coalescer = Coalescer(wire.send)
     wire.failure = RuntimeError("closed")
 
-    came = await asyncio.gather(*(coalescer.exchange(calls_of(word)) for word in "ab"), return_exceptions=True)
+    results = await asyncio.gather(*(coalescer.exchange(calls_of(word)) for word in "ab"), return_exceptions=True)
 
-    assert came == [wire.failure, wire.failure]
+    assert results == [wire.failure, wire.failure]

@@ -39,7 +39,7 @@ async def until_no_more_than(number: int, store: Store) -> None:
     def are_gone(clients: int) -> bool:
         return clients <= number
 
-    await eventually(lambda: clients_of(store), are_gone, what="the connections to go")
+    await eventually(lambda: clients_of(store), are_gone, what="the connections to close")
 
 
 async def test_many_waiting_calls_share_one_subscriber(server: Server, store: Store) -> None:
@@ -57,7 +57,7 @@ async def test_many_waiting_calls_share_one_subscriber(server: Server, store: St
             tasks.start_soon(wait, held.id)
         channels = [store.keys.events(held.id) for held in jobs]
         await eventually(
-            lambda: store.redis.pubsub_numsub(*channels), lambda rows: all(n == 1 for _, n in rows), what="listeners"
+            lambda: store.redis.pubsub_numsub(*channels), lambda rows: all(n == 1 for _, n in rows), what="subscribers"
         )
 
         assert await clients_of(store, subscribed=True) == before + 1
@@ -112,7 +112,9 @@ async def test_queue_that_is_closed_while_a_verb_waits_ends_the_verb_and_leaves_
         channel = keys.events(held.id)
         async with anyio.create_task_group() as tasks, opened_client(kind, fresh_server.url, keys) as queue:
             tasks.start_soon(wait, await queue.get(held.id))
-            await eventually(lambda: store.redis.pubsub_numsub(channel), lambda rows: rows[0][1] == 1, what="a waiter")
+            await eventually(
+                lambda: store.redis.pubsub_numsub(channel), lambda rows: rows[0][1] == 1, what="a subscriber"
+            )
 
         assert [type(end) for end in ends] == [QueueClosed]
         await until_no_more_than(before, store)
@@ -168,7 +170,7 @@ async def test_idle_connection_that_the_server_closed_is_replaced(
         def are_fewer(number: int) -> bool:
             return number < before
 
-        await eventually(lambda: clients_of(store), are_fewer, what="the connections to go")
+        await eventually(lambda: clients_of(store), are_fewer, what="the connections to close")
         await queue.ping()
 
 
@@ -198,7 +200,7 @@ async def test_blocking_queue_subscribes_only_while_it_waits(server: Server, sto
         with pytest.raises(TimeoutError):
             await anyio.to_thread.run_sync(job.wait, 0.01)
 
-        await eventually(lambda: store.redis.pubsub_numsub(channel), lambda rows: rows[0][1] == 0, what="silence")
+        await eventually(lambda: store.redis.pubsub_numsub(channel), lambda rows: rows[0][1] == 0, what="no subscriber")
         await anyio.to_thread.run_sync(queue.ping)
 
 
@@ -250,9 +252,9 @@ async def test_wait_for_other_handshakes_is_limited() -> None:
 
     async def log_in_and_freeze(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal asked
-        while said := await reader.read(65_536):
-            asked += b"INFO" in said
-            writer.write(b"+OK\r\n" * said.count(b"SETINFO"))
+        while received := await reader.read(65_536):
+            asked += b"INFO" in received
+            writer.write(b"+OK\r\n" * received.count(b"SETINFO"))
         writer.close()
 
     limit_s = 0.3

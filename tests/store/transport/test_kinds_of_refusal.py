@@ -64,7 +64,7 @@ async def test_server_that_a_script_keeps_busy_is_temporarily_unreachable(
             except redis.RedisError as error:
                 return code_of(error) or ""
 
-        wait_until(refusal, lambda said: said == "BUSY", what="a busy server")
+        wait_until(refusal, lambda message: message == "BUSY", what="a busy server")
 
         answer = await refusal_of_a_write(real_store)
 
@@ -235,7 +235,7 @@ async def test_server_that_lacks_a_command_needs_a_person(real_store: Store) -> 
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("message", "code"),
     [
         ("LOADING Redis is loading the dataset in memory", "LOADING"),
         ("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.", "BUSY"),
@@ -266,9 +266,9 @@ async def test_server_that_lacks_a_command_needs_a_person(real_store: Store) -> 
         ("EXECABORT Transaction discarded because of previous errors.", "EXECABORT"),
     ],
 )
-def test_refusal_is_recognised_by_its_text(said: str, code: str) -> None:
+def test_refusal_is_recognised_by_its_text(message: str, code: str) -> None:
     parse: Any = BaseParser.parse_error  # untyped
-    error = parse(said)
+    error = parse(message)
 
     assert code_of(error) == code
     answer = broker_error("redis://host", error)

@@ -29,7 +29,7 @@ async def test_subscribers_are_notified_when_the_server_comes_back(
         real_server.start()
         await received(subscription)
 
-        await eventually(lambda: real_store.redis.publish("news", "now"), what="a listener")
+        await eventually(lambda: real_store.redis.publish("news", "now"), what="a subscriber")
         assert await received(subscription) == [("news", b"now")]
 
 
@@ -59,7 +59,7 @@ async def test_silent_connection_is_replaced(server: Server, store: Store, hurri
 
             assert await received(subscription) == []
 
-            await eventually(lambda: store.redis.publish(channel, "now"), what="a listener")
+            await eventually(lambda: store.redis.publish(channel, "now"), what="a subscriber")
             with anyio.fail_after(20):
                 while (channel, b"now") not in await received(subscription):
                     await store.redis.publish(channel, "now")
@@ -82,7 +82,9 @@ async def test_unused_subscriber_does_not_resubscribe_to_a_restarting_server(
         await announcements.subscribe(subscription, ["news"])
         await received(subscription)
         await announcements.unsubscribe(subscription)
-        await eventually(lambda: real_store.redis.pubsub_numsub("news"), lambda rows: rows[0][1] == 0, what="silence")
+        await eventually(
+            lambda: real_store.redis.pubsub_numsub("news"), lambda rows: rows[0][1] == 0, what="no subscriber"
+        )
         real_server.kill()
         real_server.start()
         async with a_queue(real_server.url, real_store.keys) as queue:

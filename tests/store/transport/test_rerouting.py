@@ -43,7 +43,7 @@ class World:
     def __init__(self, url: str, answer: Answering) -> None:
         self.now_s = 0.0
         self.asked: list[tuple[Peer | None, Any]] = []
-        self.left: list[frozenset[Peer]] = []
+        self.kept: list[frozenset[Peer]] = []
         self._answer = answer
         broker = parse_broker_url(url)
         directory = Sentinels(broker, lambda: self.now_s) if "sentinel" in url else Cluster(broker)
@@ -54,20 +54,20 @@ class World:
         return answers
 
     def drive(self, steps: Steps) -> Any:
-        came: Any = None
+        result: Any = None
         while True:
             try:
-                step = steps.send(came)
+                step = steps.send(result)
             except StopIteration as end:
                 return end.value
-            came = self._take(step)
+            result = self._take(step)
 
     def _take(self, step: Exchange | Backoff | KeepOnly) -> Any:
         match step:
             case Backoff(seconds):
                 self.now_s += seconds
             case KeepOnly(peers):
-                self.left.append(peers)
+                self.kept.append(peers)
             case Exchange(peer, calls):
                 assert peer is not None
                 made, replies = list(calls), []
@@ -81,7 +81,7 @@ class World:
         return None
 
     def times_asked(self, word: str) -> int:
-        return sum(said == word for _, said in self.asked)
+        return sum(verb == word for _, verb in self.asked)
 
 
 def a_call(key: str = "{q}:x") -> Call[Any]:
@@ -116,14 +116,14 @@ def test_call_whose_reply_was_lost_is_never_sent_again() -> None:
         assert world.times_asked("SET") == 1
 
 
-@pytest.mark.parametrize("said", ["READONLY You can't", "LOADING data", "MASTERDOWN link", "UNBLOCKED now"])
-def test_call_that_an_old_primary_refused_is_sent_to_the_new_one(said: str) -> None:
+@pytest.mark.parametrize("message", ["READONLY You can't", "LOADING data", "MASTERDOWN link", "UNBLOCKED now"])
+def test_call_that_an_old_primary_refused_is_sent_to_the_new_one(message: str) -> None:
     names = iter([OLD_NAMED, OLD_NAMED, NEW_NAMED])
-    world = behind_sentinels(lambda peer, _: b"OK" if peer == NEW else refused(said), lambda: next(names))
+    world = behind_sentinels(lambda peer, _: b"OK" if peer == NEW else refused(message), lambda: next(names))
 
     assert world.run(a_call()) == [b"OK"]
-    assert [peer for peer, said in world.asked if said == "SET"] == [OLD, OLD, NEW]
-    assert world.left[-1] == {NEW}
+    assert [peer for peer, verb in world.asked if verb == "SET"] == [OLD, OLD, NEW]
+    assert world.kept[-1] == {NEW}
 
 
 def test_only_refused_calls_are_sent_again() -> None:
@@ -138,9 +138,9 @@ def test_only_refused_calls_are_sent_again() -> None:
     assert world.times_asked("SET") == 5
 
 
-@pytest.mark.parametrize("said", ["TRYAGAIN x", "ASK 7 new:2", "MOVED 7 new:2"])
-def test_call_that_is_always_refused_fails_in_time(said: str) -> None:
-    world = in_cluster(lambda *_: refused(said))
+@pytest.mark.parametrize("message", ["TRYAGAIN x", "ASK 7 new:2", "MOVED 7 new:2"])
+def test_call_that_is_always_refused_fails_in_time(message: str) -> None:
+    world = in_cluster(lambda *_: refused(message))
 
     with pytest.raises(BrokerUnreachable, match="moving to another node") as refusal:
         world.run(a_call())
@@ -171,8 +171,8 @@ def test_partitioned_primary_is_abandoned_at_the_next_recheck() -> None:
 
     world.run(a_call())
 
-    assert [peer for peer, said in world.asked if said == "SET"] == [OLD, OLD, NEW]
-    assert world.left[-1] == {NEW}
+    assert [peer for peer, verb in world.asked if verb == "SET"] == [OLD, OLD, NEW]
+    assert world.kept[-1] == {NEW}
 
 
 def test_service_unknown_to_one_sentinel_is_temporary_while_the_others_are_away() -> None:
@@ -200,7 +200,7 @@ def test_moved_slot_is_followed_although_the_table_is_outdated() -> None:
     assert world.run(a_call()) == [b"OK"]
     assert world.now_s == 0.0
     assert world.run(a_call()) == [b"OK"]
-    assert [peer for peer, said in world.asked if said == "SET"] == [OLD, NEW, NEW]
+    assert [peer for peer, verb in world.asked if verb == "SET"] == [OLD, NEW, NEW]
 
 
 def test_reading_the_table_is_safe_while_another_thread_learns_of_moved_slots() -> None:

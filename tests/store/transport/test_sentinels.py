@@ -181,15 +181,15 @@ def is_demoted(server: ServerProcess) -> bool:
 async def test_listener_moves_to_the_new_primary(deployment: SentinelDeployment) -> None:
     old = deployment.primary
     link = AsyncConnection(deployment.url)
-    heard, subscription = Announcements(link), Subscription()
+    announcements, subscription = Announcements(link), Subscription()
     async with aclosing(link), anyio.create_task_group() as tasks:
-        tasks.start_soon(heard.run)
-        await heard.subscribe(subscription, ["news"])
-        await eventually(lambda: ask(old, "PUBLISH", "news", "first"), what="a listener")
+        tasks.start_soon(announcements.run)
+        await announcements.subscribe(subscription, ["news"])
+        await eventually(lambda: ask(old, "PUBLISH", "news", "first"), what="a subscriber")
         await to_thread.run_sync(old.kill)
         new = await to_thread.run_sync(deployment.wait_for_failover_from, old)
 
-        await eventually(lambda: ask(new, "PUBLISH", "news", "second"), what="a listener at the new primary")
+        await eventually(lambda: ask(new, "PUBLISH", "news", "second"), what="a subscriber on the new primary")
         with anyio.fail_after(10):
             while ("news", b"second") not in subscription.take()[0]:
                 await subscription.wait()

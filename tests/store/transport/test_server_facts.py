@@ -22,8 +22,8 @@ async def test_facts_match_the_server(real_server: ServerProcess, real_store: St
 
     await link.run(queues.ping())
 
-    said = await real_store.redis.info("server")
-    assert link.server == ServerFacts(said["run_id"], real_server.version, "standalone", "noeviction")
+    reported = await real_store.redis.info("server")
+    assert link.server == ServerFacts(reported["run_id"], real_server.version, "standalone", "noeviction")
     assert link.facts_of("any key") == link.server
     await link.aclose()
 
@@ -121,23 +121,26 @@ async def test_eviction_policy_is_reported(real_server: ServerProcess, real_stor
 
 
 @pytest.mark.parametrize(
-    ("said", "is_old"), [("5.0.14", True), ("6.0.16", True), ("6.2.0", False), ("7.2", False), ("255.255.255", False)]
+    ("reported", "is_old"),
+    [("5.0.14", True), ("6.0.16", True), ("6.2.0", False), ("7.2", False), ("255.255.255", False)],
 )
-def test_server_older_than_the_oldest_is_refused(said: str, is_old: bool) -> None:
-    facts = read_facts([f"# Server\r\nredis_version:{said}\r\nrun_id:abc\r\n".encode(), b""])
+def test_server_older_than_the_oldest_is_refused(reported: str, is_old: bool) -> None:
+    facts = read_facts([f"# Server\r\nredis_version:{reported}\r\nrun_id:abc\r\n".encode(), b""])
     handshake = Handshake("redis://:secret@host", asks_for_facts=True)
 
     assert (version_problem(facts) is not None) == is_old
     if is_old:
         with pytest.raises(BrokerRefused, match=r"needs Redis 6\.2 or later") as refusal:
-            handshake.check([f"redis_version:{said}".encode(), b""], is_listener=False)
+            handshake.check([f"redis_version:{reported}".encode(), b""], is_listener=False)
         assert refusal.value.needs_person
         assert "secret" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("said", [b"", b"redis_version:", b"redis_version:x.y", b":::\r\n:", b"\xff\xfe:\x00", None, 7])
-def test_invalid_info_yields_no_facts(said: object) -> None:
-    assert read_facts([said, said]) == ServerFacts()
+@pytest.mark.parametrize(
+    "reported", [b"", b"redis_version:", b"redis_version:x.y", b":::\r\n:", b"\xff\xfe:\x00", None, 7]
+)
+def test_invalid_info_yields_no_facts(reported: object) -> None:
+    assert read_facts([reported, reported]) == ServerFacts()
 
 
 @pytest.mark.parametrize("role", [b"slave", b"sentinel"])
