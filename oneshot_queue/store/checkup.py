@@ -132,7 +132,7 @@ def lease_ends(keys: QueueKeys, start: int) -> Call[list[LeaseEnd]]:
 
 def lease_lengths(keys: QueueKeys) -> Call[dict[str, str]]:
     """Read the length of each lease in ms, as stored."""
-    return plain("HGETALL", f"{keys.prefix}:terms", read=_texts)
+    return plain("HGETALL", keys.lease_lengths, read=_texts)
 
 
 def condemn_unknown(keys: QueueKeys, lease: str) -> Call[int]:
@@ -176,12 +176,12 @@ def kept_rows(keys: QueueKeys, cursor: str) -> Call[tuple[str, list[tuple[bytes,
     def read(reply: Any) -> tuple[str, list[tuple[bytes, bytes]]]:
         return text(reply[0]), list(pairs(reply[1]).items())
 
-    return plain("HSCAN", f"{keys.prefix}:kept", cursor, "COUNT", 500, read=read)
+    return plain("HSCAN", keys.kept, cursor, "COUNT", 500, read=read)
 
 
 def kept_count(keys: QueueKeys) -> Call[int]:
     """Read how many rows ``kept`` has."""
-    return plain("HLEN", f"{keys.prefix}:kept", read=int)
+    return plain("HLEN", keys.kept, read=int)
 
 
 def examine_kept(keys: QueueKeys, ids: Sequence[bytes], *, repairs: bool) -> Call[ExaminedPage]:

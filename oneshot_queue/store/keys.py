@@ -65,6 +65,10 @@ class QueueKeys:
         return self.prefix, self.workers
 
     @property
+    def lease_lengths(self) -> str:
+        return f"{self.prefix}:terms"
+
+    @property
     def delayed(self) -> str:
         return f"{self.prefix}:delayed"
 
@@ -79,6 +83,10 @@ class QueueKeys:
     @property
     def counters(self) -> str:
         return f"{self.prefix}:counters"
+
+    @property
+    def kept(self) -> str:
+        return f"{self.prefix}:kept"
 
     @property
     def quarantine(self) -> str:
