@@ -25,7 +25,7 @@ from oneshot_queue.settings import Settings
 from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store.calls import plain, text
-from oneshot_queue.store.checkup import server_words
+from oneshot_queue.store.checkup import server_info
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.retention import erase_common, erase_queue
 from oneshot_queue.store.transport.connection import SyncConnection
@@ -288,7 +288,7 @@ class Fleet:
     def cpu(self) -> CpuUse:
         """The CPU that workers, commands and the broker have used so far."""
         used = [cpu_s(pid) for worker in self.workers for pid in worker.worker_pids]
-        info = self.server.run(server_words("cpu"))
+        info = self.server.run(server_info("cpu"))
         server = float(info.get("used_cpu_user", "0")) + float(info.get("used_cpu_sys", "0"))
         return CpuUse(sum(own for own, _ in used), sum(children for _, children in used), server)
 

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping
 
 from oneshot_queue.errors import BrokerRefused
-from oneshot_queue.store.checkup import server_setting, server_words
+from oneshot_queue.store.checkup import server_info, server_setting
 from oneshot_queue.store.transport.connection import SyncConnection
 
 
@@ -21,7 +21,7 @@ def machine_facts(url: str) -> Mapping[str, str]:
     }
     connection = SyncConnection(url)
     try:
-        info = connection.run(server_words("server")) | connection.run(server_words("persistence"))
+        info = connection.run(server_info("server")) | connection.run(server_info("persistence"))
         found["Redis"] = info.get("redis_version", "unknown")
         found["AOF"] = "off"
         if info.get("aof_enabled") == "1":

@@ -13,7 +13,7 @@ from oneshot_queue.bench.figures import Line, Target
 from oneshot_queue.bench.fleet import Fleet, FleetFactory
 from oneshot_queue.bench.procfs import rss_bytes
 from oneshot_queue.bench.sizes import Sizes
-from oneshot_queue.store.checkup import server_words
+from oneshot_queue.store.checkup import server_info
 
 WORKER_TARGET: Final = Target.at_most(45.0)
 RUNNING_TARGET: Final = Target.at_most(40.0)
@@ -75,7 +75,7 @@ def _used_memory(fleet: Fleet) -> int:
     """The memory that Redis uses, in bytes, once buffers are empty and tables have been resized."""
 
     def used() -> int:
-        return int(fleet.server.run(server_words("memory"))["used_memory"])
+        return int(fleet.server.run(server_info("memory"))["used_memory"])
 
     def settled() -> int:
         first = used()

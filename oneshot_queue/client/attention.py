@@ -10,7 +10,7 @@ from oneshot_queue.client.effects import Context, Verb
 from oneshot_queue.client.presences import live_workers
 from oneshot_queue.states import JobState
 from oneshot_queue.store.leases import worker_of
-from oneshot_queue.store.records import Glance
+from oneshot_queue.store.records import JobStatus
 
 CHECK_WORKERS_S: Final = 2.0
 
@@ -44,7 +44,7 @@ class UnattendedNotifier:
         self._next_check = context.clock.monotonic()
         self._reported: Unattended | None = None
 
-    def check(self, seen: Glance) -> Verb[None]:
+    def check(self, seen: JobStatus) -> Verb[None]:
         """Look for a live worker, at most every ``CHECK_WORKERS_S``."""
         if self._on_unattended is None or seen.state is None or seen.state.is_final:
             return

@@ -112,8 +112,8 @@ class AsyncDriver:
             case RunCalls(calls):
                 return await self._connection.run_many(calls)
             case Listen(channels, timeout_s):
-                await self._announcements.listen(subscription, channels)
-                return await subscription.hear(timeout_s)
+                await self._announcements.subscribe(subscription, channels)
+                return await subscription.wait_for_message(timeout_s)
             case Sleep(seconds):
                 return await anyio.sleep(seconds)
             case OutputChunk() | None:
@@ -125,7 +125,7 @@ class AsyncDriver:
         progress.close()
         if subscription.channels:
             with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-                await self._announcements.forget(subscription)
+                await self._announcements.unsubscribe(subscription)
 
     def _check_open(self) -> None:
         if self._stack is None:
@@ -183,7 +183,7 @@ class SyncDriver:
             case RunCalls(calls):
                 return self._connection.run_many(calls)
             case Listen(channels, timeout_s):
-                return subscription.hear(channels, timeout_s)
+                return subscription.wait_for_message(channels, timeout_s)
             case Sleep(seconds):
                 return time.sleep(seconds)
             case None:

@@ -1,6 +1,6 @@
-"""The transitions of jobs, as calls: one function for each script that changes one.
+"""Calls that report about an attempt: what happens in it, what it writes, and its result.
 
-Every function says which replies it can give; what a script refuses is a value here, not an exception.
+Each call proves with a ``Holder`` that the attempt is the caller's. What a script refuses is a value, not an exception.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from oneshot_queue.wire.chunks import Chunk
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """It is written down, now or by an earlier call; ``state`` is ``None`` in the second case."""
+    """The report is recorded, by this call or an earlier one; ``state`` is ``None`` if by an earlier one."""
 
     state: JobState | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Fenced:
-    """The job belongs to another token: end its processes, write nothing."""
+    """The attempt is no longer the job's current one: end its processes and report nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The job's state does not allow it."""
+    """The job's state does not allow the event."""
 
     state: str
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who writes: the attempt's token, the lease it runs under, and the worker's name for the history."""
+    """Proof that an attempt is the caller's: its token and lease; and the worker's name, for the history."""
 
     token: str
     lease: str
@@ -58,7 +58,14 @@ def record(
     ago_ms: int,
     fields: Mapping[str, Word],
 ) -> Call[Recorded | Fenced | Refused]:
-    """Write down a silence, an activity, or a fact such as the process id."""
+    """Record a silence, an activity, or a fact such as the process id.
+
+    Args:
+        sequence: Number of the record within the attempt; one that is not above the last counts as recorded.
+        event: Event of the state machine, or ``None``.
+        ago_ms: Milliseconds since it happened.
+        fields: Fields of the job's hash to set.
+    """
     args: tuple[Word, ...] = (job_id, holder.token, holder.lease, sequence, event or "", ago_ms, field(holder.worker))
     return scripted("record", (keys.prefix, keys.job(job_id)), (*args, *flat(fields)), read_recorded)
 
@@ -78,9 +85,9 @@ def append_output(
     """Store chunks of output.
 
     Args:
-        chunks: Each with whether it belongs to the head; ``at_ms`` by the same clock as ``now_ms``.
-        total: Bytes written so far, both streams.
-        dropped: Bytes of these that are not kept.
+        chunks: Chunks, each with whether it belongs to the head; their ``at_ms`` is by the clock of ``now_ms``.
+        total: Bytes that the attempt has written so far, both streams.
+        dropped: How many of these bytes are not kept.
         tail_from: First ordinal to keep in the tails of stdout and of stderr.
     """
     rows: list[Word] = []
@@ -112,10 +119,14 @@ def finish(
     settings: Settings,
     retry_after_s: float | None = None,
 ) -> Call[Recorded | Fenced | Refused]:
-    """Write an attempt's end: the job's final state, or CREATED once more. Repeated, it answers ``Recorded`` again.
+    """Record an attempt's result: the job's final state, or CREATED for a retry. Repeated, it answers ``Recorded``.
 
     Args:
-        retry_after_s: Seconds until the next attempt may begin; ``None`` if there is none.
+        ago_ms: Milliseconds since the attempt ended.
+        inline_output: All output, packed, if it is in no stream; else empty.
+        kept: Bytes of output that are kept.
+        fields: Further fields of the job's hash, set if the state is final.
+        retry_after_s: Seconds until the next attempt may begin; ``None`` if this was the last.
     """
     event = {JobState.COMPLETED: "finish", JobState.FAILED: "fail", JobState.INTERRUPTED: "interrupt"}[outcome.state]
     args: tuple[Word, ...] = (
@@ -133,7 +144,7 @@ def finish(
         "" if retry_after_s is None else math.ceil(retry_after_s * 1000),
         _detail(outcome),
     )
-    ended = flat({**fields, **_ending_fields(outcome)})
+    ended = flat({**fields, **_result_fields(outcome)})
     return scripted("finish", (keys.prefix, keys.job(job_id)), (*args, *ended), read_recorded)
 
 
@@ -143,7 +154,7 @@ def _detail(outcome: Outcome) -> str:
     return "" if outcome.exit_code is None else f"exit {outcome.exit_code}"
 
 
-def _ending_fields(outcome: Outcome) -> dict[str, Word]:
+def _result_fields(outcome: Outcome) -> dict[str, Word]:
     found: dict[str, Word | None] = {
         "exit_code": outcome.exit_code,
         "signal": outcome.signal,
@@ -156,7 +167,7 @@ def _ending_fields(outcome: Outcome) -> dict[str, Word]:
 
 
 def read_recorded(reply: Any) -> Any:
-    """The answer of a script that writes about an attempt."""
+    """Read the reply of a script that writes about an attempt."""
     match reply:
         case [b"recorded" | b"finished", state]:
             return Recorded(JobState(text(state)))

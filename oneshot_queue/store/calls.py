@@ -1,7 +1,7 @@
-"""What to say to Redis, as a value: the words to send, and how to read the answer.
+"""A command or script as a value: the words to send, and how to read the reply.
 
-A ``Call`` does no I/O. The same calls are carried out by the asynchronous and by the blocking connection, so nothing
-about Redis is written twice.
+A ``Call`` does no I/O. The asynchronous and the blocking connection carry out the same calls, so nothing about Redis is
+written twice.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Call(Generic[T]):
     """One command, or one script with its keys and arguments.
 
     Attributes:
-        words: The command; for a script, what follows its digest: number of keys, keys, arguments.
-        read: Makes the typed answer out of Redis' reply.
-        script: The script, if it is one.
+        words: The command and its arguments; for a script, what follows its digest: number of keys, keys, arguments.
+        read: Converts Redis' reply into the typed answer.
+        script: The script; ``None`` for a plain command.
     """
 
     words: tuple[Word, ...]
@@ -37,7 +37,7 @@ class Call(Generic[T]):
 
     @property
     def key(self) -> Word | None:
-        """The first key it names, which says where in a cluster it belongs; ``None`` if any node will do."""
+        """The first key, which determines the node in a cluster; ``None`` if any node will do."""
         if self.script is not None:
             return self.words[1]
         verb = str(self.words[0]).upper()
@@ -46,24 +46,24 @@ class Call(Generic[T]):
         return self.words[2] if verb in _WITH_SUBCOMMAND and len(self.words) > 2 else self.words[1]
 
     def command(self, *, whole_text: bool = False) -> tuple[Word, ...]:
-        """The words to send: by digest, or with the script's whole text for a server that does not know it yet."""
+        """Return the words to send: a script by digest, or with its whole text for a server that has not cached it."""
         if self.script is None:
             return self.words
         return ("EVAL", self.script.text, *self.words) if whole_text else ("EVALSHA", self.script.sha, *self.words)
 
 
 def plain(*words: Word, read: Callable[[Any], T]) -> Call[T]:
-    """A plain Redis command."""
+    """Return a call of a plain Redis command."""
     return Call(words, read)
 
 
 def scripted(name: str, keys: tuple[str, ...], args: tuple[Word, ...], read: Callable[[Any], T]) -> Call[T]:
-    """A script of ``lua/``; ``keys`` begin with the queue's prefix."""
+    """Return a call of ``lua/<name>.lua``; ``keys`` begin with the queue's prefix."""
     return Call((len(keys), *keys, *args), read, script(name))
 
 
 def packed(commands: Iterable[tuple[Word, ...]]) -> bytes:
-    """Write commands as the Redis protocol has them: arrays of byte strings."""
+    """Encode commands in the Redis protocol, as arrays of byte strings."""
     return b"".join(map(_packed_one, commands))
 
 
@@ -71,17 +71,17 @@ def _packed_one(words: tuple[Word, ...]) -> bytes:
     try:
         raw: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub allows one word only
     except UnicodeEncodeError:
-        # A text may hold what stands for a byte that is no text.
+        # A text may contain surrogates, which stand for bytes that are not UTF-8.
         return _packed_one(tuple(w.encode("utf-8", "replace") if isinstance(w, str) else w for w in words))
     return raw
 
 
 def text(value: bytes | str) -> str:
-    """A reply's bytes as text; whatever is no UTF-8 shows as U+FFFD."""
+    """Decode a reply as UTF-8; invalid bytes become U+FFFD."""
     return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def pairs(reply: Any) -> dict[bytes, bytes]:
-    """A reply of alternating fields and values."""
+    """Return a reply of alternating fields and values as a dict."""
     flat = iter(reply)
     return dict(zip(flat, flat, strict=True))

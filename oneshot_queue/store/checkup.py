@@ -1,6 +1,6 @@
-"""Examining a broker and its queues, part by part, as calls; with ``mends`` a part is also put right where it can be.
+"""Calls of the doctor: they examine a server and its queues page by page, and with ``repairs`` repair what is safe.
 
-Every script guards what it mends: it changes only what is still so in the same instant.
+Each script checks and repairs in one step, so it only changes what is still wrong at that moment.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _LEASES: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Find:
-    """What a script came across.
+class Anomaly:
+    """Something wrong that a script found.
 
     Attributes:
-        code: Which kind of find it is.
-        subject: The job, entry or lease it is about.
-        detail: More about it; empty where there is no more to say.
+        code: Which kind of anomaly it is.
+        subject: The job, entry or lease that it concerns.
+        detail: Further information, or empty.
     """
 
     code: str
@@ -37,34 +37,34 @@ class Find:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A part that was examined.
+class ExaminedPage:
+    """One examined page of an index, a stream or a hash.
 
     Attributes:
-        count: How many were looked at; ``PAGE`` if there may be more.
-        left: How many of them left, so that the next part begins earlier; of a stream, the last entry.
+        count: How many members were examined; ``PAGE`` if there may be more.
+        left: How many of them were removed, so that the next page starts earlier; of a stream, its last entry's id.
     """
 
     count: int
     left: str
-    finds: tuple[Find, ...]
+    anomalies: tuple[Anomaly, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseEnd:
-    """A registered lease and its end: as it is stored, and in ms by Redis' clock."""
+    """A registered lease and its end, as stored."""
 
     id: str
     ends: str
 
     @property
     def ends_ms(self) -> float:
-        """0 if it is condemned."""
+        """The end in ms on Redis' clock; 0 if the lease is condemned."""
         return float(self.ends)
 
 
-def server_words(*sections: str) -> Call[dict[str, str]]:
-    """What the server says of itself, by name."""
+def server_info(*sections: str) -> Call[dict[str, str]]:
+    """Read the fields of INFO by name."""
 
     def read(reply: Any) -> dict[str, str]:
         rows = (line.partition(":") for line in text(reply).splitlines())
@@ -74,22 +74,22 @@ def server_words(*sections: str) -> Call[dict[str, str]]:
 
 
 def server_setting(name: str) -> Call[str | None]:
-    """One of the server's settings; ``None`` if it knows none of that name."""
+    """Read one of the server's settings; ``None`` if it has none of that name."""
     return plain("CONFIG", "GET", name, read=lambda reply: text(reply[1]) if len(reply) > 1 else None)
 
 
 def server_now_ms() -> Call[int]:
-    """The time on Redis' clock."""
+    """Read the time on Redis' clock in ms."""
     return plain("TIME", read=lambda reply: int(reply[0]) * 1000 + int(reply[1]) // 1000)
 
 
 def kind_of_registry(namespace: str) -> Call[str]:
-    """The type of what should be the set of all queues' names."""
+    """Read the type of the key that should be the set of all queue names."""
     return plain("TYPE", queues_key(namespace), read=text)
 
 
 def kinds(keys: QueueKeys) -> list[tuple[str, str, Call[str]]]:
-    """Every key that a queue has once: its name, the type it should have, and the call that tells which it has."""
+    """Return each key that a queue has once: its name, its expected type, and the call that reads its actual type."""
     named = {f"ready:{priority}": "stream" for priority in Priority}
     named |= {f"state:{state}": "zset" for state in JobState}
     named |= {"delayed": "zset", "expiring": "zset", "workers": "zset", "terms": "hash", "sweeper": "string"}
@@ -99,7 +99,7 @@ def kinds(keys: QueueKeys) -> list[tuple[str, str, Call[str]]]:
 
 
 def group_exists(keys: QueueKeys, priority: Priority) -> Call[bool]:
-    """Whether a ready stream, which must be there, has its consumer group."""
+    """Whether a ready stream has its consumer group; the stream must exist."""
 
     def read(reply: Any) -> bool:
         return any(text(pairs(row)[b"name"]) == GROUP for row in reply)
@@ -108,12 +108,12 @@ def group_exists(keys: QueueKeys, priority: Priority) -> Call[bool]:
 
 
 def make_group(keys: QueueKeys, priority: Priority) -> Call[None]:
-    """Make a ready stream's group; from its beginning, so that nothing that waits is skipped."""
+    """Create a ready stream's group at its beginning, so that no waiting job is skipped."""
     return plain("XGROUP", "CREATE", keys.ready(priority), GROUP, "0", read=lambda _: None)
 
 
 def consumers(keys: QueueKeys, priority: Priority) -> Call[list[str]]:
-    """In whose names entries of a ready stream were handed out; its group must be there."""
+    """Read the consumers of a ready stream, which are leases; its group must exist."""
 
     def read(reply: Any) -> list[str]:
         return [text(pairs(row)[b"name"]) for row in reply]
@@ -122,7 +122,7 @@ def consumers(keys: QueueKeys, priority: Priority) -> Call[list[str]]:
 
 
 def lease_ends(keys: QueueKeys, start: int) -> Call[list[LeaseEnd]]:
-    """At most 1,000 registered leases, those that end first."""
+    """Read at most 1,000 registered leases, in order of their ends, from rank ``start``."""
 
     def read(reply: Any) -> list[LeaseEnd]:
         return [LeaseEnd(text(lease), text(ends)) for lease, ends in zip(reply[::2], reply[1::2], strict=True)]
@@ -131,64 +131,66 @@ def lease_ends(keys: QueueKeys, start: int) -> Call[list[LeaseEnd]]:
 
 
 def lease_lengths(keys: QueueKeys) -> Call[dict[str, str]]:
-    """How long each lease is, in ms."""
-    return plain("HGETALL", f"{keys.prefix}:terms", read=_texts)
+    """Read the length of each lease in ms, as stored."""
+    return plain("HGETALL", keys.lease_lengths, read=_texts)
 
 
 def condemn_unknown(keys: QueueKeys, lease: str) -> Call[int]:
-    """Let a lease that is not registered be swept as one that is over; one that is back by now stays as it is."""
+    """Register an unknown lease as condemned, so that it is swept; one that is registered again stays unchanged."""
     return plain("ZADD", keys.workers, "NX", 0, lease, read=int)
 
 
 def are_present(namespace: str, worker_ids: Sequence[str]) -> Call[list[bool]]:
-    """Of each worker, of one at least, whether there is a sign of life of it, readable or not."""
+    """Read for each worker whether its presence exists, readable or not; needs at least one id."""
     names = [presence_key(namespace, each) for each in worker_ids]
     return plain("MGET", *names, read=lambda reply: [raw is not None for raw in reply])
 
 
-def examine_entries(keys: QueueKeys, priority: Priority, after: str, *, mends: bool) -> Call[Part]:
-    """Examine ``PAGE`` entries of a ready stream, behind the entry ``after``, or from the first for ``''``."""
+def examine_entries(keys: QueueKeys, priority: Priority, after: str, *, repairs: bool) -> Call[ExaminedPage]:
+    """Examine ``PAGE`` entries of a ready stream, after the entry ``after``; ``''`` starts at the first."""
     start = f"({after}" if after else "-"
-    return scripted("examine_entries", keys.queue_keys, (priority, start, int(mends)), _part)
+    return scripted("examine_entries", keys.queue_keys, (priority, start, int(repairs)), _read_page)
 
 
-def examine_due(keys: QueueKeys, name: str, start: int, *, mends: bool) -> Call[Part]:
-    """Examine ``PAGE`` jobs of ``delayed`` or ``expiring``."""
-    return scripted("examine_due", keys.queue_keys, (name, start, int(mends)), _part)
+def examine_due(keys: QueueKeys, name: str, start: int, *, repairs: bool) -> Call[ExaminedPage]:
+    """Examine ``PAGE`` jobs of ``delayed`` or ``expiring``, from rank ``start``."""
+    return scripted("examine_due", keys.queue_keys, (name, start, int(repairs)), _read_page)
 
 
-def examine_index(keys: QueueKeys, state: JobState, start: int, *, mends: bool, settings: Settings) -> Call[Part]:
-    """Examine ``PAGE`` jobs of a state."""
+def examine_index(
+    keys: QueueKeys, state: JobState, start: int, *, repairs: bool, settings: Settings
+) -> Call[ExaminedPage]:
+    """Examine ``PAGE`` jobs of a state, from rank ``start``."""
     keep_ms = round(settings.keep_completed_s * 1000) if state is JobState.COMPLETED else keep_failed_ms(settings)
-    return scripted("examine_index", keys.queue_keys, (state, start, int(mends), keep_ms), _part)
+    return scripted("examine_index", keys.queue_keys, (state, start, int(repairs), keep_ms), _read_page)
 
 
 def count_in(keys: QueueKeys, state: JobState) -> Call[int]:
-    """How many jobs an index names."""
+    """Read how many jobs a state's index has."""
     return plain("ZCARD", keys.state(state), read=int)
 
 
 def kept_rows(keys: QueueKeys, cursor: str) -> Call[tuple[str, list[tuple[bytes, bytes]]]]:
-    """Some rows of ``kept``, and the cursor to go on with; ``0`` is both the first and the last."""
+    """Read some rows of ``kept``, and the cursor to continue with; ``0`` starts, and is returned with the last rows."""
 
     def read(reply: Any) -> tuple[str, list[tuple[bytes, bytes]]]:
         return text(reply[0]), list(pairs(reply[1]).items())
 
-    return plain("HSCAN", f"{keys.prefix}:kept", cursor, "COUNT", 500, read=read)
+    return plain("HSCAN", keys.kept, cursor, "COUNT", 500, read=read)
 
 
 def kept_count(keys: QueueKeys) -> Call[int]:
-    """How many rows ``kept`` has."""
-    return plain("HLEN", f"{keys.prefix}:kept", read=int)
+    """Read how many rows ``kept`` has."""
+    return plain("HLEN", keys.kept, read=int)
 
 
-def examine_kept(keys: QueueKeys, ids: Sequence[bytes], *, mends: bool) -> Call[Part]:
-    """Examine the rows of ``kept`` of these jobs, at most ``PAGE``."""
-    return scripted("examine_kept", keys.queue_keys, (int(mends), *ids), _part)
+def examine_kept(keys: QueueKeys, ids: Sequence[bytes], *, repairs: bool) -> Call[ExaminedPage]:
+    """Examine the rows of ``kept`` for these jobs, at most ``PAGE``."""
+    return scripted("examine_kept", keys.queue_keys, (int(repairs), *ids), _read_page)
 
 
 def correct_total(keys: QueueKeys, *, read: str, rows: int, right: int) -> Call[bool]:
-    """Put the sum of ``kept`` right; answers false if it is not as it was ``read`` any more."""
+    """Replace the sum of ``kept``; answers false if the sum is no longer ``read``, or there are not ``rows`` rows."""
     call: Call[bool] = scripted(
         "correct_total", keys.queue_keys, (read, rows, right), lambda reply: bool(reply[0] == b"corrected")
     )
@@ -196,12 +198,12 @@ def correct_total(keys: QueueKeys, *, read: str, rows: int, right: int) -> Call[
 
 
 def counters(keys: QueueKeys) -> Call[dict[str, str]]:
-    """The queue's counters."""
+    """Read the queue's counters, as stored."""
     return plain("HGETALL", keys.counters, read=_texts)
 
 
 def quarantine_length(keys: QueueKeys) -> Call[int]:
-    """How many entries were set aside and are still there to be looked at."""
+    """Read how many entries are in quarantine."""
     return plain("LLEN", keys.quarantine, read=int)
 
 
@@ -209,10 +211,10 @@ def _texts(reply: Any) -> dict[str, str]:
     return {text(name): text(value) for name, value in pairs(reply).items()}
 
 
-def _part(reply: Any) -> Part:
-    finds = tuple(
-        Find(text(code), text(subject), text(detail), is_repaired == b"1")
+def _read_page(reply: Any) -> ExaminedPage:
+    anomalies = tuple(
+        Anomaly(text(code), text(subject), text(detail), is_repaired == b"1")
         for code, subject, detail, is_repaired in reply[3:]
     )
     left = reply[2]
-    return Part(int(reply[1]), str(left) if isinstance(left, int) else text(left), finds)
+    return ExaminedPage(int(reply[1]), str(left) if isinstance(left, int) else text(left), anomalies)

@@ -1,7 +1,4 @@
-"""The transitions of jobs, as calls: one function for each script that changes one.
-
-Every function says which replies it can give; what a script refuses is a value here, not an exception.
-"""
+"""The call that acts on due times and start deadlines."""
 
 from __future__ import annotations
 
@@ -16,14 +13,14 @@ from oneshot_queue.store.retention import keep_failed_ms
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """What the clock brought about: how many jobs, and in how many seconds there is more to do, if anything waits."""
+    """How many jobs became ready or expired, and seconds until the next one does; ``None`` if there is none."""
 
     count: int
     next_s: float | None
 
 
 def promote(keys: QueueKeys, settings: Settings) -> Call[Promoted]:
-    """Let jobs that are due wait for a worker, and end those that nobody started in time."""
+    """Make due jobs ready, and fail those that were not started before their deadline."""
 
     def read(reply: Any) -> Promoted:
         wait_ms = int(reply[2])

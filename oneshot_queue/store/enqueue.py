@@ -1,6 +1,6 @@
-"""The transitions of jobs, as calls: one function for each script that changes one.
+"""Calls that accept new jobs.
 
-Every function says which replies it can give; what a script refuses is a value here, not an exception.
+A job that is already stored, or a queue at its limit, is a value here, not an exception.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from oneshot_queue.wire.specs import pack_spec
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """The job is stored; ``created`` is false if it had been before."""
+    """The job is stored; ``created`` is false if an earlier call stored it."""
 
     created: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """The queue is at its limit; nothing was stored."""
+    """The queue is at its limit; this job was not stored. ``length`` is the number of unfinished jobs."""
 
     length: int
 
@@ -38,8 +38,8 @@ class When:
 
     Attributes:
         delay_s: Seconds from now until it is due.
-        at_ms: When it is due, ms since 1970; instead of ``delay_s``.
-        expires_s: Seconds from now after which it need not be started any more.
+        at_ms: Due time in ms since 1970, instead of ``delay_s``.
+        expires_s: Seconds from now after which the job fails if it has not been started.
     """
 
     delay_s: float | None = None
@@ -50,17 +50,17 @@ class When:
 AT_ONCE: Final = When()
 
 MAX_ENQUEUE: Final = 10
-"""Jobs that one call submits: enough to share what a call costs; while the server stores some, others are packed."""
+"""Jobs per call: they share its cost, and the server stores them while the next ones are packed."""
 
 _ENQUEUE_ARGS: Final = 2 + 7 * MAX_ENQUEUE
 
 MAX_ENQUEUE_BYTES: Final = 262_144
-"""A call ends with the job that reaches them."""
+"""Bytes of specs and stdin per call; the job that reaches the limit is the last of its call."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job that is to be accepted."""
+    """A job to enqueue."""
 
     id: str
     spec: JobSpec
@@ -70,7 +70,7 @@ class NewJob:
 def enqueue(
     keys: QueueKeys, job_id: str, spec: JobSpec, *, by: str, max_length: int, when: When = AT_ONCE
 ) -> Call[Enqueued | Full]:
-    """Accept a job. Idempotent by its id, so it may be repeated when its reply was lost."""
+    """Enqueue a job. Idempotent by its id: safe to repeat when the reply was lost."""
     (several,) = enqueue_many(keys, [NewJob(job_id, spec, when)], by=by, max_length=max_length)
     return Call(several.words, lambda reply: several.read(reply)[0], several.script)
 
@@ -78,9 +78,9 @@ def enqueue(
 def enqueue_many(
     keys: QueueKeys, jobs: Iterable[NewJob], *, by: str, max_length: int
 ) -> Iterator[Call[list[Enqueued | Full]]]:
-    """Accept jobs in this order, each whole or not at all; some of them with each call, so that none takes long.
+    """Enqueue jobs in this order, each completely or not at all.
 
-    Jobs are asked for as they are needed.
+    Each call carries a few jobs, so that none takes long. ``jobs`` is consumed lazily.
     """
     args: list[Word] = [field(by), max_length]
     size = 0
@@ -109,7 +109,7 @@ _ENQUEUED: Final = {b"created": Enqueued(True), b"exists": Enqueued(False)}
 
 
 def _retry_policy(spec: JobSpec) -> str:
-    """For the scripts that decide a job without its worker, and cannot read a spec."""
+    """Return the retry options for scripts that settle a job without its worker, because Lua cannot read a spec."""
     if not spec.retries:
         return ""
     waits = (math.ceil(spec.retry_delay * 1000), math.ceil(spec.retry_max_delay * 1000))

@@ -1,7 +1,4 @@
-"""The transitions of jobs, as calls: one function for each script that changes one.
-
-Every function says which replies it can give; what a script refuses is a value here, not an exception.
-"""
+"""Cleans and flattens values, so that scripts can store them in a job's hash, history and texts."""
 
 from __future__ import annotations
 
@@ -16,14 +13,14 @@ MAX_FIELD_CHARS: Final = 64
 
 
 def one_line(value: str, limit: int = MAX_TEXT_CHARS) -> str:
-    """Make a text safe for a line of ``T:text``: backslash, newline and tab escaped, the rest cut at ``limit``."""
+    """Make a text safe for one line of ``T:text``: cut to ``limit`` characters, then escaped."""
     cut = value if len(value) <= limit else value[: limit - 1] + "…"
     return cut.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
 
 
 @lru_cache(maxsize=256)
 def field(value: str) -> str:
-    """Make a name safe and short enough for a history row and for the job's hash."""
+    """Make a name printable and short enough (64 bytes) for a history row and for the job's hash."""
     safe = "".join(each if each.isprintable() else "?" for each in value)[:MAX_FIELD_CHARS]
     while len(safe.encode("utf-8", "replace")) > MAX_FIELD_CHARS:
         safe = safe[:-1]
@@ -31,5 +28,5 @@ def field(value: str) -> str:
 
 
 def flat(fields: Mapping[str, Word]) -> tuple[Word, ...]:
-    """Lay pairs out as the words of one command."""
+    """Flatten pairs into the words of one command."""
     return tuple(word for pair in fields.items() for word in pair)

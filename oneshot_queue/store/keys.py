@@ -1,33 +1,33 @@
 """The name of every key, in one place.
 
-All keys of a queue share the hash tag ``{<namespace>:<queue>}``, so that each script is atomic in Redis Cluster too.
-Written ``T`` below:
+All keys of a queue begin with the hash tag ``{<namespace>:<queue>}``, so each script is atomic in Redis Cluster too.
+The table abbreviates it to ``T``:
 
 ======================================  ============  ==================================================================
 ``T:ready:high|normal|low``             stream        entries with a job id; group ``workers``; consumer = lease
-``T:delayed``                           sorted set    job id -> when it is due (ms)
-``T:expiring``                          sorted set    job id -> when it ends if nobody has started it (ms)
+``T:delayed``                           sorted set    job id -> due time (ms)
+``T:expiring``                          sorted set    job id -> start deadline (ms); a job not started by then fails
 ``T:workers``                           sorted set    lease -> end of the lease (ms, Redis' clock); 0: condemned
 ``T:terms``                             hash          lease -> its length in ms
-``T:sweeper``                           string, TTL   lease of the one worker that sweeps
-``T:epoch``                             string        run id of the server that the queue knows
-``T:settling``                          string, TTL   while it is there, claims wait for what workers have to say
+``T:sweeper``                           string, TTL   lease of the one worker that sweeps this queue
+``T:epoch``                             string        run id of the server, as last seen by a claim
+``T:settling``                          string, TTL   exists while claiming is paused after a server crash
 ``T:intents:<lease>``                   hash          job id -> ``<attempt> <grace ms or ->``: interrupts to carry out
-``T:job:<id>``                          hash          small fields only: no value is over 64 bytes
-``T:spec:<id>``                         string        the packed spec, immutable; a short one is the field ``spec``
-``T:stdin:<id>``                        string        what the command is to read, immutable
-``T:text:<id>``                         string        history, a row a line; lines ``!error``, ``!reason``, ``!dropped``
-                                                      a short one is the field ``log``
-``T:output:<id>:<attempt>``             stream        beginning of the output; a packed string if there was little; the
-                                                      field ``written`` if that is short, and it is the last attempt's
-``T:output:<id>:<attempt>:stdout``      stream        end of stdout (``:stderr`` likewise)
-``T:state:<STATE>``                     sorted set    job id -> time of entering
+``T:job:<id>``                          hash          small fields only: no value exceeds 64 bytes
+``T:spec:<id>``                         string        packed spec, immutable; a short one is the field ``spec``
+``T:stdin:<id>``                        string        stdin of the command, immutable
+``T:text:<id>``                         string        history, one row per line; lines ``!error``, ``!reason``,
+                                                      ``!dropped``; a short one is the field ``log``
+``T:output:<id>:<attempt>``             stream        beginning of the output; little output is a packed string, or
+                                                      the field ``written`` if short and of the last attempt
+``T:output:<id>:<attempt>:stdout``      stream        end of stdout; ``:stderr`` likewise
+``T:state:<STATE>``                     sorted set    job id -> time it entered the state (ms)
 ``T:kept``                              hash          finished job id -> bytes of output kept
-``T:counters``                          hash          ``kept`` (their sum), ``malformed`` (entries set aside)
-``T:quarantine``                        list          what was set aside, cut short, newest 1,000
-``T:bell``                              list          doorbell for idle workers, at most 64
-``T:control``                           channel       ``<id> <attempt>``: look at your intents
-``T:events:<id>``                       channel       a new state, ``output`` or ``interrupting``: look again
+``T:counters``                          hash          ``kept`` (their sum), ``malformed`` (quarantined data)
+``T:quarantine``                        list          quarantined entries, shortened; the newest 1,000
+``T:bell``                              list          doorbell that wakes idle workers, at most 64 rings
+``T:control``                           channel       ``<id> <attempt>``: the lease has a new intent
+``T:events:<id>``                       channel       the new state, ``output`` or ``interrupting``
 ``{<namespace>}:queues``                set           names of all queues
 ``{<namespace>}:worker:<worker id>``    string, TTL   a worker's presence
 ======================================  ============  ==================================================================
@@ -61,8 +61,12 @@ class QueueKeys:
 
     @property
     def queue_keys(self) -> tuple[str, str]:
-        """What a script names that learns only inside which keys it needs; more than the prefix, see ``base.lua``."""
+        """The KEYS of a script that discovers its job keys while it runs; ``base.lua`` says why there are two."""
         return self.prefix, self.workers
+
+    @property
+    def lease_lengths(self) -> str:
+        return f"{self.prefix}:terms"
 
     @property
     def delayed(self) -> str:
@@ -79,6 +83,10 @@ class QueueKeys:
     @property
     def counters(self) -> str:
         return f"{self.prefix}:counters"
+
+    @property
+    def kept(self) -> str:
+        return f"{self.prefix}:kept"
 
     @property
     def quarantine(self) -> str:
@@ -116,15 +124,15 @@ class QueueKeys:
 
 
 def namespace_prefix(namespace: str) -> str:
-    """What the keys begin with that belong to no queue."""
+    """The prefix of keys that belong to no queue."""
     return f"{{{namespace}}}"
 
 
 def queues_key(namespace: str) -> str:
-    """The set of all queues' names."""
+    """The key of the set of all queue names."""
     return f"{namespace_prefix(namespace)}:queues"
 
 
 def presence_key(namespace: str, worker_id: str) -> str:
-    """A worker's sign of life."""
+    """The key of a worker's presence."""
     return f"{namespace_prefix(namespace)}:worker:{worker_id}"

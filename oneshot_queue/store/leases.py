@@ -1,4 +1,4 @@
-"""A worker's leases and its sign of life, as calls."""
+"""Calls about leases: a worker's right to run jobs of one queue, and the interrupts that await it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from oneshot_queue.store.calls import Call, pairs, plain, scripted, text
-from oneshot_queue.store.claims import Lost
-from oneshot_queue.store.keys import QueueKeys, queues_key
+from oneshot_queue.store.keys import QueueKeys
 
 _INTENT: Final = re.compile(r"([0-9]{1,9}) ([0-9]{1,12}|-)")
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An interrupt to carry out.
+    """A recorded interrupt that a worker is to carry out.
 
     Attributes:
         grace_s: Seconds between SIGTERM and SIGKILL, or ``None`` for the job's own.
@@ -29,11 +28,12 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """The lease goes on.
+    """The lease is renewed.
 
     Attributes:
-        now_ms: The time on Redis' clock.
-        malformed: Intents that nobody can read.
+        now_ms: Time on Redis' clock.
+        intents: Interrupts recorded for jobs of this lease.
+        malformed: How many recorded interrupts cannot be parsed.
     """
 
     now_ms: int
@@ -41,31 +41,36 @@ class Renewed:
     malformed: int
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """The lease has ended or is condemned; its jobs are no longer this worker's."""
+
+
 def worker_of(lease: str) -> str:
-    """The worker a lease ``<worker id>.<n>`` belongs to."""
+    """Return the worker id of a lease, which is ``<worker id>.<n>``."""
     return lease.rpartition(".")[0]
 
 
 def register(keys: QueueKeys, lease: str, lease_s: float) -> Call[int]:
-    """Begin a lease; answers the time on Redis' clock, in ms."""
+    """Register a lease; answers the time on Redis' clock in ms."""
     return scripted("register", (keys.prefix, keys.workers), (lease, round(lease_s * 1000)), _now_ms)
 
 
 def restore(keys: QueueKeys, lease: str, lease_s: float) -> Call[int]:
-    """Register a lease again that the server may have forgotten; answers the time on Redis' clock, in ms."""
+    """Register a lease again that the server may have lost; answers the time on Redis' clock in ms."""
     return scripted("restore", (keys.prefix, keys.workers), (lease, round(lease_s * 1000)), _now_ms)
 
 
-def renew(keys: QueueKeys, lease: str, lease_s: float, stale: Iterable[Intent] = ()) -> Call[Renewed | Lost]:
-    """Prolong a lease and fetch the interrupts that are on record for its jobs.
+def renew(keys: QueueKeys, lease: str, lease_s: float, stale: Iterable[Intent] = ()) -> Call[Renewed | LeaseLost]:
+    """Renew a lease and fetch the interrupts recorded for its jobs.
 
     Args:
-        useless: Interrupts that nobody under this lease can carry out any more.
+        stale: Interrupts to remove, because this lease no longer holds their jobs.
     """
 
-    def read(reply: Any) -> Renewed | Lost:
+    def read(reply: Any) -> Renewed | LeaseLost:
         if reply[0] == b"lost":
-            return Lost()
+            return LeaseLost()
         intents, malformed = _intents(pairs(reply[2:]))
         return Renewed(_now_ms(reply), intents, malformed)
 
@@ -75,38 +80,23 @@ def renew(keys: QueueKeys, lease: str, lease_s: float, stale: Iterable[Intent] =
 
 
 def read_intents(keys: QueueKeys, lease: str) -> Call[tuple[tuple[Intent, ...], int]]:
-    """Fetch the interrupts alone, and how many of them nobody can read; for when one was announced."""
+    """Fetch the recorded interrupts, and how many cannot be parsed, without renewing; for when one was announced."""
     return plain("HGETALL", keys.intents(lease), read=lambda reply: _intents(pairs(reply)))
 
 
 def unregister(keys: QueueKeys, lease: str) -> Call[bool]:
-    """End a lease; answers false if jobs are still pending under it."""
+    """Remove a lease; answers false, and keeps it, if it still holds jobs."""
     own = (keys.prefix, keys.workers, keys.intents(lease))
     return scripted("unregister", own, (lease,), lambda reply: bool(reply[0] == b"unregistered"))
 
 
-def ring(keys: QueueKeys) -> Call[int]:
-    """Wake one idle worker."""
-    return plain("RPUSH", keys.bell, "1", read=int)
-
-
-def wait_for_bell(keys: QueueKeys, timeout_s: float) -> Call[bool]:
-    """Block until there may be work; answers false when the time was over. For a connection of its own."""
-    return plain("BLPOP", keys.bell, timeout_s, read=lambda reply: reply is not None)
-
-
 def count_malformed(keys: QueueKeys, count: int) -> Call[int]:
-    """Count what was set aside."""
+    """Add malformed interrupts to the queue's counter."""
     return plain("HINCRBY", keys.counters, "malformed", count, read=int)
 
 
-def add_queue(namespace: str, queue: str) -> Call[int]:
-    """Make a queue known; written before its first job."""
-    return plain("SADD", queues_key(namespace), queue, read=int)
-
-
 def leases(keys: QueueKeys) -> Call[list[str]]:
-    """The newest 1,000 leases of a queue."""
+    """Return at most 1,000 leases of a queue, those that end last."""
     return plain("ZREVRANGE", keys.workers, 0, 999, read=lambda reply: [text(lease) for lease in reply])
 
 

@@ -1,7 +1,7 @@
-"""Reading a job's output back, as calls.
+"""Calls that read a job's output.
 
-An attempt's output lies in a head and two tails (see ``keys``); ordinals put their chunks in one order. A jump in a
-stream's offsets is a gap: bytes that were written and not kept.
+An attempt's output is stored in a head and two tails (see ``keys``); ordinals define the order of all their chunks. A
+jump in a stream's offsets is a gap: bytes that were written but not kept.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from oneshot_queue.task_events import OutputStream
 from oneshot_queue.wire.chunks import Chunk, unpack_chunks
 
 PAGE_CHUNKS: Final = 16
-"""Chunks a page: of 64 KiB at most, so that a reply stays at 1 MiB."""
+"""Chunks per page and source. A chunk has at most 64 KiB, so a reply has at most 1 MiB."""
 
 
 def kind(keys: QueueKeys, job_id: str, attempt: int) -> Call[str]:
-    """How an earlier attempt's output is stored: ``stream``, ``inline``, or ``none``."""
+    """Read how an earlier attempt's output is stored: ``stream``, ``inline`` (a packed string) or ``none``."""
     kinds = {"stream": "stream", "string": "inline"}
     return plain("TYPE", keys.output_head(job_id, attempt), read=lambda raw: kinds.get(text(raw), "none"))
 
 
 def inline_chunks(keys: QueueKeys, job_id: str, attempt: int) -> Call[list[Chunk]]:
-    """The whole output of a job that wrote little.
+    """Read the whole output of an attempt that wrote little.
 
-    Its reader raises ``MalformedData`` for bytes that are no output.
+    Raises ``MalformedData``, when the reply is read, if it cannot be unpacked.
     """
     return plain("GET", keys.output_head(job_id, attempt), read=lambda raw: unpack_chunks(raw) if raw else [])
 
 
 def chunks_of_field(keys: QueueKeys, job_id: str) -> Call[list[Chunk]]:
-    """The whole output of a job whose newest attempt wrote so little that it lies in the hash.
+    """Read the whole output of a newest attempt from the job's hash, where a very short one is stored.
 
-    Its reader raises ``MalformedData`` for bytes that are no output.
+    Raises ``MalformedData``, when the reply is read, if it cannot be unpacked.
     """
     return plain("HGET", keys.job(job_id), "written", read=lambda raw: unpack_chunks(raw) if raw else [])
 
 
 def pages(keys: QueueKeys, job_id: str, attempt: int, after: int) -> list[Call[list[Chunk]]]:
-    """The next page of the head and of both tails, behind the chunk with ordinal ``after``."""
+    """Return the reads of the next page of head and tails, after the chunk with ordinal ``after``."""
     sources = (
         keys.output_head(job_id, attempt),
         keys.output_tail(job_id, attempt, "stdout"),
@@ -51,9 +51,10 @@ def pages(keys: QueueKeys, job_id: str, attempt: int, after: int) -> list[Call[l
 
 
 def merged(answers: list[list[Chunk]]) -> list[Chunk]:
-    """Put the pages of several sources in one order, up to where every source is known.
+    """Merge the pages of several sources in order of their ordinals, up to where every source has been read.
 
-    A full page may go on; chunks of others behind its last one must wait until it is read, or they would overtake it.
+    After a full page its source may have more chunks. Later chunks of other sources are left out, so that none of those
+    is overtaken.
     """
     known_to = min((page[-1].ordinal for page in answers if len(page) == PAGE_CHUNKS), default=None)
     found = [chunk for page in answers for chunk in page if known_to is None or chunk.ordinal <= known_to]
@@ -69,5 +70,5 @@ def _chunks(reply: Any) -> list[Chunk]:
             stream = OutputStream(int(known[b"s"]))
             found.append(Chunk(ordinal, stream, int(known[b"o"]), int(known[b"t"]), known[b"d"]))
         except (KeyError, ValueError):
-            raise MalformedData("output", f"entry {text(entry_id)} is no chunk") from None
+            raise MalformedData("output", f"entry {text(entry_id)} is not a valid chunk") from None
     return found

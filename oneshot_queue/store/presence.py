@@ -1,4 +1,4 @@
-"""A worker's leases and its sign of life, as calls."""
+"""Calls about the presence of workers: what each one publishes about itself, under a key that expires."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ PRESENCE_TTL_S: Final = 15
 
 
 def show_presence(namespace: str, presence: WorkerPresence) -> Call[None]:
-    """Give a sign of life, for ``PRESENCE_TTL_S`` seconds."""
+    """Publish a worker's presence for ``PRESENCE_TTL_S`` seconds."""
     own = (namespace_prefix(namespace), presence_key(namespace, presence.id))
     return scripted("show_presence", own, (pack_presence(presence), PRESENCE_TTL_S), lambda _: None)
 
 
 def end_presence(namespace: str, worker_id: str) -> Call[None]:
-    """Say goodbye."""
+    """Remove a worker's presence."""
     return plain("DEL", presence_key(namespace, worker_id), read=lambda _: None)
 
 
 def presences(namespace: str, worker_ids: list[str]) -> Call[list[WorkerPresence]]:
-    """The signs of life of those workers that gave one; what is malformed counts as none."""
+    """Return the presences of those workers that have one. A malformed presence counts as none."""
     names = [presence_key(namespace, each) for each in worker_ids]
 
     def read(reply: Any) -> list[WorkerPresence]:

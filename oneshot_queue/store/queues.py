@@ -1,8 +1,4 @@
-"""Looking at jobs, queues and workers without changing anything, as calls.
-
-Everything found in Redis is parsed with suspicion: a job whose record makes no sense is ``MalformedData``, and
-callers that list many leave it out and say so.
-"""
+"""Calls about queues: registering, listing and counting them."""
 
 from __future__ import annotations
 
@@ -20,8 +16,8 @@ class QueueCounts:
     """How many jobs of a queue are in each state.
 
     Attributes:
-        entries: What its ready streams hold: jobs that wait for a free slot, or run.
-        delayed: Jobs that are not due yet.
+        entries: Length of its ready streams: jobs that wait for a free slot, and running ones.
+        delayed: Jobs that are not yet due.
     """
 
     queue: str
@@ -37,23 +33,28 @@ class QueueCounts:
 
 
 def ping() -> Call[None]:
-    """Nothing but a sign of life."""
+    """Check that the server answers."""
     return plain("PING", read=lambda _: None)
 
 
+def add_queue(namespace: str, queue: str) -> Call[int]:
+    """Register a queue's name; sent before its first job, so that every queue with jobs is listed."""
+    return plain("SADD", queues_key(namespace), queue, read=int)
+
+
 def queues(namespace: str) -> Call[list[str]]:
-    """Names of all queues that ever had a job, sorted."""
+    """Return the names of all queues that ever had a job, sorted."""
     return plain("SMEMBERS", queues_key(namespace), read=lambda reply: sorted(text(name) for name in reply))
 
 
 def counts(keys: QueueKeys) -> list[Call[int]]:
-    """The ten counts that ``queue_counts`` needs, to be sent together."""
+    """Return the ten counts that ``queue_counts`` needs, to be sent together."""
     states = [plain("ZCARD", keys.state(state), read=int) for state in JobState]
     ready = [plain("XLEN", keys.ready(priority), read=int) for priority in Priority]
     return [*states, plain("ZCARD", keys.delayed, read=int), *ready]
 
 
 def queue_counts(keys: QueueKeys, answers: list[int]) -> QueueCounts:
-    """Put the answers of ``counts`` together."""
+    """Build the counts from the answers of ``counts``."""
     states, delayed, ready = answers[: len(JobState)], answers[len(JobState)], answers[len(JobState) + 1 :]
     return QueueCounts(keys.queue, dict(zip(JobState, states, strict=True)), sum(ready), delayed)

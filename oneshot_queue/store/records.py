@@ -1,7 +1,7 @@
-"""Looking at jobs, queues and workers without changing anything, as calls.
+"""Calls that read jobs without changing them.
 
-Everything found in Redis is parsed with suspicion: a job whose record makes no sense is ``MalformedData``, and
-callers that list many leave it out and say so.
+Data from Redis is not trusted: a record that cannot be parsed raises ``MalformedData``. Callers that list many jobs
+skip such a job and report it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.wire.specs import unpack_spec
 
 NEWEST: Final = 1_000
-"""How many of the newest jobs of each state and queue a prefix is looked for in."""
+"""How many of the newest jobs of each state and queue are searched for an id prefix."""
 
 _LAST_MS: Final = 253_402_300_799_999
-"""The end of the year 9999; there is no way to write a later date."""
+"""End of the year 9999: ``datetime`` cannot represent a later time."""
 
 STATES_BY_LETTER: Final = {
     "c": JobState.CREATED,
@@ -34,18 +34,19 @@ STATES_BY_LETTER: Final = {
     "C": JobState.COMPLETED,
     "F": JobState.FAILED,
 }
-"""By the letters of a log."""
+"""The states by their letters in the field ``log``, as in ``base.lua``."""
 
 _ESCAPE: Final = re.compile(r"\\([\\ntr])")
 _ESCAPED: Final = {"\\": "\\", "n": "\n", "t": "\t", "r": "\r"}
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
-    """The little of a job that a waiting verb looks at again and again.
+class JobStatus:
+    """The few facts of a job that waiting verbs poll.
 
     Attributes:
-        forgotten: Up to which attempt output is not kept any more.
+        output: How the newest attempt's output is stored: ``field``, or the value of the job's field ``output``.
+        forgotten: Number of the last attempt whose output is no longer kept.
     """
 
     state: JobState | None
@@ -58,13 +59,13 @@ class Glance:
     forgotten: int = 0
 
 
-def glance(keys: QueueKeys, job_id: str) -> Call[Glance]:
-    """Look at a job's state."""
+def job_status(keys: QueueKeys, job_id: str) -> Call[JobStatus]:
+    """Read a job's status; its ``state`` is ``None`` if there is no such job."""
 
-    def read(reply: Any) -> Glance:
+    def read(reply: Any) -> JobStatus:
         known = (text(value) if value is not None else "" for value in reply)
         state, ended, lease, worker, attempt, output, confirmed, forgotten, written = known
-        return Glance(
+        return JobStatus(
             JobState(state) if state else None,
             int(ended) if ended else None,
             lease,
@@ -80,30 +81,30 @@ def glance(keys: QueueKeys, job_id: str) -> Call[Glance]:
 
 
 @dataclass(frozen=True, slots=True)
-class Remains:
-    """What an attempt left whose worker is gone: bytes of output that are kept, and whether it was to be ended."""
+class UnfinishedAttempt:
+    """An attempt whose worker is gone: bytes of output that are kept, and whether an interrupt is recorded."""
 
     kept: int
     is_interrupted: bool
 
 
-def remains_of(keys: QueueKeys, job_id: str) -> Call[Remains]:
-    """Look at what a dead worker left of a job."""
+def unfinished_attempt(keys: QueueKeys, job_id: str) -> Call[UnfinishedAttempt]:
+    """Read what is stored of an attempt that a dead worker did not finish."""
 
-    def read(reply: Any) -> Remains:
+    def read(reply: Any) -> UnfinishedAttempt:
         written, dropped, interrupt = reply
-        return Remains(max(0, int(written or 0) - int(dropped or 0)), interrupt is not None)
+        return UnfinishedAttempt(max(0, int(written or 0) - int(dropped or 0)), interrupt is not None)
 
     return plain("HMGET", keys.job(job_id), "bytes", "dropped", "interrupt", read=read)
 
 
 def exists(keys: QueueKeys, job_id: str) -> Call[bool]:
-    """Whether there is such a job."""
+    """Whether the job exists."""
     return plain("EXISTS", keys.job(job_id), read=bool)
 
 
 def record_parts(keys: QueueKeys, job_id: str) -> list[Call[Any]]:
-    """The three reads that ``parsed_record`` needs, to be sent together."""
+    """Return the three reads that ``parsed_record`` needs, to be sent together."""
     return [
         plain("HGETALL", keys.job(job_id), read=pairs),
         plain("GET", keys.spec(job_id), read=lambda raw: raw),
@@ -112,7 +113,7 @@ def record_parts(keys: QueueKeys, job_id: str) -> list[Call[Any]]:
 
 
 def packed_spec_parts(keys: QueueKeys, job_id: str) -> list[Call[bytes | None]]:
-    """The two reads that ``packed_spec`` needs, to be sent together: short ones lie in the hash."""
+    """Return the two reads that ``packed_spec`` needs, to be sent together: a short spec is in the job's hash."""
     return [
         plain("HGET", keys.job(job_id), "spec", read=lambda raw: raw),
         plain("GET", keys.spec(job_id), read=lambda raw: raw),
@@ -120,38 +121,38 @@ def packed_spec_parts(keys: QueueKeys, job_id: str) -> list[Call[bytes | None]]:
 
 
 def packed_spec(answers: Sequence[Any]) -> bytes | None:
-    """The packed spec of a job, by the answers to ``packed_spec_parts``; ``None`` if there is none."""
+    """Return the packed spec of a job, from the answers of ``packed_spec_parts``; ``None`` if there is none."""
     return next((raw for raw in answers if isinstance(raw, bytes)), None)
 
 
 def packed_stdin(keys: QueueKeys, job_id: str) -> Call[bytes | None]:
-    """The stdin of a job, or ``None``."""
+    """Read the stdin of a job; ``None`` if there is none."""
     return plain("GET", keys.stdin(job_id), read=lambda raw: raw)
 
 
 def grace(answers: Sequence[Any]) -> float:
-    """Seconds between a job's SIGTERM and its SIGKILL, by the answers to ``packed_spec_parts``; 0 if unreadable."""
+    """Return seconds between SIGTERM and SIGKILL, from the answers of ``packed_spec_parts``; 0 if unreadable."""
     spec = _spec(packed_spec(answers))
     return spec.grace if spec is not None else 0.0
 
 
 def newest(keys: QueueKeys, state: JobState, start: int, count: int) -> Call[list[tuple[int, str]]]:
-    """Jobs of a state, newest entry first: pairs of time (ms) and id."""
+    """Read ``count`` jobs of a state, newest first: pairs of the time they entered it (ms) and id."""
 
     def read(reply: Any) -> list[tuple[int, str]]:
         flat = iter(reply)
         rows = ((float(score), text(job_id)) for job_id, score in zip(flat, flat, strict=True))
-        # Kept to times that can be written, whatever stands there: full pages must stay full.
+        # Damaged times are clamped, not dropped: a page that is not full would look like the last.
         return [(int(min(max(at_ms, 0), _LAST_MS)), job_id) for at_ms, job_id in rows]
 
     return plain("ZREVRANGE", keys.state(state), start, start + count - 1, "WITHSCORES", read=read)
 
 
 def parsed_record(keys: QueueKeys, job_id: str, answers: list[Any]) -> JobRecord | None:
-    """Put the answers of ``record_parts`` together; ``None`` if there is no such job.
+    """Build the record from the answers of ``record_parts``; ``None`` if there is no such job.
 
     Raises:
-        MalformedData: The record makes no sense.
+        MalformedData: The record cannot be parsed.
     """
     fields, spec, lines = answers
     if not fields:
@@ -224,12 +225,12 @@ def _instant(fields: Mapping[str, str], name: str) -> int | None:
 
 def _checked_ms(value: str) -> int:
     if not 0 <= (at_ms := int(value)) <= _LAST_MS:
-        raise ValueError(f"{at_ms} is no time")
+        raise ValueError(f"{at_ms} is not a valid time")
     return at_ms
 
 
 def _log_rows(fields: Mapping[str, str]) -> Iterator[HistoryRow]:
-    """The history of a short life, which lies in the hash; see ``base.lua``."""
+    """Parse a short history, which is stored in the field ``log``; see ``base.lua``."""
     for line in fields.get("log", "").splitlines():
         since, cause, by = [*line.split("\t"), "", ""][:3]
         at_ms = _checked_ms(str(int(fields["created"]) + int(since[1:])))

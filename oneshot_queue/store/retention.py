@@ -1,7 +1,4 @@
-"""The transitions of jobs, as calls: one function for each script that changes one.
-
-Every function says which replies it can give; what a script refuses is a value here, not an exception.
-"""
+"""Calls that remove finished jobs past their limits, and erase whole queues."""
 
 from __future__ import annotations
 
@@ -13,17 +10,17 @@ from oneshot_queue.store.keys import QueueKeys, namespace_prefix, queues_key
 
 
 def prune(keys: QueueKeys, settings: Settings) -> Call[int]:
-    """Forget at most 100 finished jobs that are too old or too many; answers how many it forgot."""
+    """Remove at most 100 finished jobs that are too old, too many or too large; answers how many were removed."""
     return scripted("prune", keys.queue_keys, retention_of(settings), lambda reply: int(reply[1]))
 
 
 def keep_failed_ms(settings: Settings) -> int:
-    """How long a FAILED or INTERRUPTED job is kept."""
+    """Milliseconds for which a FAILED or INTERRUPTED job is kept."""
     return round(settings.keep_failed_s * 1000)
 
 
 def retention_of(settings: Settings) -> tuple[int, int, int, int]:
-    """Return the limits that a script applies to finished jobs, as words."""
+    """Return the limits for finished jobs: ms to keep COMPLETED ones, ms for others, jobs, bytes of output."""
     return (
         round(settings.keep_completed_s * 1000),
         keep_failed_ms(settings),
@@ -33,12 +30,12 @@ def retention_of(settings: Settings) -> tuple[int, int, int, int]:
 
 
 def erase_queue(keys: QueueKeys, cursor: str = "0") -> Call[str]:
-    """Remove some keys of a queue; answers with the cursor for the next call, ``"0"`` when all are gone."""
+    """Remove some keys of a queue; answers with the cursor for the next call, ``"0"`` once all keys are gone."""
     return _erase(keys.queue_keys, cursor)
 
 
 def erase_common(namespace: str, cursor: str = "0") -> Call[str]:
-    """The same for the keys of a namespace that belong to no queue."""
+    """Remove some keys of a namespace that belong to no queue; answers as ``erase_queue`` does."""
     return _erase((namespace_prefix(namespace), queues_key(namespace)), cursor)
 
 

@@ -1,9 +1,9 @@
-"""The Lua scripts: one transition, one file, one Redis command.
+"""Loads the Lua scripts: one transition, one file, one Redis command.
 
-A script's text is put together once, at import, from files and from the state machine's table, so it is the same in
-every process of one version and Redis caches it once. ``-- Uses  name`` in a header adds ``lua/shared/name.lua``, after
-what that one uses itself. Of all that is shared a script gets what it comes to: Redis would make every other function
-anew, too, with each call.
+A script's text is built once per process, from its file, shared files and the state machine's table. It is the same in
+every process of one version, so Redis caches it once. ``-- Uses  name`` in a header adds ``lua/shared/name.lua`` and
+what that file uses. Each script contains only the shared functions it needs: Redis defines every function in the text
+again on each call.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WORD: Final = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script's whole text, and the digest that Redis knows it by."""
+    """A script's whole text, and the digest under which Redis caches it."""
 
     name: str
     text: str
@@ -34,7 +34,7 @@ class Script:
 
 
 def _table() -> str:
-    """The state machine's table as Lua."""
+    """Return the state machine's table as Lua."""
     rows = [f"['{state} {event}']='{target}'" for (state, event), target in TRANSITIONS.items()]
     finals = [f"{state}=true" for state in sorted(FINAL_STATES)]
     return f"local TRANSITIONS = {{{', '.join(rows)}}}\nlocal IS_FINAL = {{{', '.join(finals)}}}\n"
@@ -42,7 +42,7 @@ def _table() -> str:
 
 @cache
 def script(name: str) -> Script:
-    """Load ``lua/<name>.lua`` with what it uses."""
+    """Load ``lua/<name>.lua`` with the shared functions that it uses."""
     folder = files(__package__) / "lua"
     own = (folder / f"{name}.lua").read_text("utf-8")
     shared: dict[str, str] = {}
@@ -57,15 +57,15 @@ def script(name: str) -> Script:
 
     add("-- Uses  base")
     add(own)
-    text = _with_what_it_needs(_COMMENT.sub("", own), _COMMENT.sub("", "\n".join([_table(), *shared.values()])))
-    # Redis names scripts by SHA-1; nothing secret hangs on it.
+    text = _with_dependencies(_COMMENT.sub("", own), _COMMENT.sub("", "\n".join([_table(), *shared.values()])))
+    # Redis identifies scripts by SHA-1; it protects no secret here.
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-def _with_what_it_needs(own: str, shared: str) -> str:
-    """Put those of the shared statements, all of them ``local``, before a script that it or they come to."""
+def _with_dependencies(own: str, shared: str) -> str:
+    """Prepend the shared statements that a script needs, directly or through others. All of them are ``local``."""
     text, words = own, set(_WORD.findall(own))
-    # In Lua a name is made before it is used, so what needs a statement stands behind it.
+    # Lua requires a definition before its use, so every user of a statement comes after it.
     for statement in reversed(_STATEMENT.findall(shared)):
         if not words.isdisjoint(_names(statement)):
             text = statement + text
@@ -74,14 +74,14 @@ def _with_what_it_needs(own: str, shared: str) -> str:
 
 
 def _names(statement: str) -> list[str]:
-    """What a ``local`` statement makes."""
+    """Return the names that a ``local`` statement defines."""
     found = _NAMES.match(statement)
     assert found is not None, f"not a local statement: {statement}"
     return found[1].split(", ")
 
 
 def load_all() -> None:
-    """Read every script now: a process that runs out of descriptors could not read it when it is needed."""
+    """Load every script now: a process that runs out of file descriptors could not read one later."""
     for each in (files(__package__) / "lua").iterdir():
         if each.name.endswith(".lua"):
             script(each.name.removesuffix(".lua"))

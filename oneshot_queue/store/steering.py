@@ -1,7 +1,4 @@
-"""The transitions of jobs, as calls: one function for each script that changes one.
-
-Every function says which replies it can give; what a script refuses is a value here, not an exception.
-"""
+"""Calls that control a job from outside: interrupting it."""
 
 from __future__ import annotations
 
@@ -18,10 +15,10 @@ from oneshot_queue.store.retention import retention_of
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The interrupt ended the job at once: it waited, or its worker has no lease.
+    """The job ended at once, because it was waiting or its worker has no lease.
 
     Attributes:
-        is_confirmed: Whether no process of it can be left; unknown of a worker that is gone.
+        is_confirmed: False if processes of the job may be alive, because its worker is gone.
     """
 
     state: JobState
@@ -31,7 +28,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class IntentRecorded:
-    """The interrupt is on record for the worker that holds the job."""
+    """The interrupt is recorded; the worker that holds the job will carry it out."""
 
     state: JobState
     worker: str
@@ -53,7 +50,13 @@ class Missing:
 def interrupt(
     keys: QueueKeys, job_id: str, *, grace: float | None, by: str, reason: str | None, settings: Settings
 ) -> Call[Ended | IntentRecorded | AlreadyFinal | Missing]:
-    """Ask for a job's end; repeated with a shorter grace, it hurries the end."""
+    """Interrupt a job. Repeat it with a shorter grace to end the job sooner.
+
+    Args:
+        grace: Seconds between SIGTERM and SIGKILL; ``None`` for the job's own.
+        by: Name of the caller, for the history.
+        reason: Text for users.
+    """
 
     def read(reply: Any) -> Ended | IntentRecorded | AlreadyFinal | Missing:
         match reply:

@@ -1,4 +1,4 @@
-"""Deciding for workers that are gone, as calls: who sweeps, which leases there are, and what becomes of their jobs."""
+"""Calls that settle the jobs of workers that are gone, and repair what no worker would find."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from oneshot_queue.store.retention import keep_failed_ms
 
 AUDIT_BATCH: Final = 100
 AUDITED: Final = (JobState.RUNNING, JobState.IDLE, JobState.CREATED)
-"""The states whose indexes are audited: those that somebody has to lead out of."""
+"""The states whose indexes are audited: a job stays in one of these until a worker moves it on."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseSeen:
-    """A registered lease at one instant.
+    """A registered lease at one moment.
 
     Attributes:
-        ends: Its end as it is stored, to be compared with an earlier one and nothing else; "0" is condemned.
-        length_s: How long it lasts without a renewal; 0 where nobody said.
+        ends: Its end as stored, only to be compared with an earlier value; "0" means condemned.
+        length_s: Seconds it lasts without a renewal; 0 if unknown.
     """
 
     id: str
@@ -33,20 +33,20 @@ class LeaseSeen:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a step of a sweep decided, and whether there may be more."""
+    """How many jobs one call settled, and whether none is left."""
 
-    decided: int
+    settled: int
     is_done: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Spared:
-    """Nothing was decided: the lease was renewed, or is gone already."""
+class NotSwept:
+    """No job was settled: the lease was renewed, or is gone already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """A part of an index: how many jobs it held, how many were mended, and ``(id, lease)`` of those nobody may hold."""
+    """One page of an index: jobs checked, jobs repaired, and ``(id, lease)`` of running ones without a live lease."""
 
     count: int
     repaired: int
@@ -54,7 +54,7 @@ class Audited:
 
 
 def watch(keys: QueueKeys, lease: str, *, turn_s: float) -> Call[tuple[LeaseSeen, ...] | None]:
-    """Be the queue's one sweeper for ``turn_s`` seconds and see its leases; answers ``None`` if another is."""
+    """Take or keep the queue's sweeper role for ``turn_s`` seconds and list its leases; ``None`` if it is taken."""
 
     def read(reply: Any) -> tuple[LeaseSeen, ...] | None:
         if reply[0] == b"other":
@@ -66,7 +66,7 @@ def watch(keys: QueueKeys, lease: str, *, turn_s: float) -> Call[tuple[LeaseSeen
 
 
 def condemn(keys: QueueKeys, lease: str) -> Call[int]:
-    """Tell whoever holds a lease that it is lost, before its jobs are looked at; refused while memory is full."""
+    """Condemn a lease, so that its worker learns of the loss before its jobs are swept. Refused when memory is full."""
     return plain("ZADD", keys.workers, "XX", 0, lease, read=int)
 
 
@@ -80,25 +80,26 @@ def sweep(
     spread: float,
     is_confirmed: bool,
     settings: Settings,
-) -> Call[Swept | Spared]:
-    """Decide at most 100 jobs of a lease; repeated until it is done.
+) -> Call[Swept | NotSwept]:
+    """Settle at most 100 jobs of a lease. Repeat it until ``is_done``.
 
     Args:
-        seen: The end that it had all the time; ``None`` if its worker is known to be dead.
-        error: What happened, for people.
-        spread: Where in ``[0.5, 1.0]`` of a retry's delay to land.
-        is_confirmed: Whether the processes of its jobs are known to be gone.
+        seen: The end that it had for its full length; ``None`` if its worker is known to be dead.
+        by: Name of the worker that sweeps, for the history.
+        error: Error text for users.
+        spread: Fraction of a retry's full delay to wait, in ``[0.5, 1.0]``.
+        is_confirmed: Whether the processes of its jobs are known to have ended.
     """
 
-    def read(reply: Any) -> Swept | Spared:
-        return Swept(int(reply[1]), reply[2] == 0) if reply[0] == b"swept" else Spared()
+    def read(reply: Any) -> Swept | NotSwept:
+        return Swept(int(reply[1]), reply[2] == 0) if reply[0] == b"swept" else NotSwept()
 
     args = (lease, seen or "", field(by), one_line(error), spread, int(is_confirmed), keep_failed_ms(settings))
     return scripted("sweep", (keys.prefix, keys.workers, keys.intents(lease)), args, read)
 
 
 def audit(keys: QueueKeys, state: JobState, start: int) -> Call[Audited]:
-    """Look through ``AUDIT_BATCH`` jobs of a state's index and mend what is beyond doubt."""
+    """Check ``AUDIT_BATCH`` jobs of a state's index from rank ``start``, and repair what is safe to repair."""
 
     def read(reply: Any) -> Audited:
         suspects = zip(reply[3::2], reply[4::2], strict=True)
@@ -107,12 +108,16 @@ def audit(keys: QueueKeys, state: JobState, start: int) -> Call[Audited]:
     return scripted("audit", keys.queue_keys, (state, start), read)
 
 
-def decide(
+def settle(
     keys: QueueKeys, job_id: str, lease: str, *, by: str, error: str, spread: float, settings: Settings
 ) -> Call[bool]:
-    """Decide one job that was seen without a registered lease; answers false if it was not so any more."""
+    """Settle one job whose lease is not registered; answers false if that has changed, or the job has another lease.
+
+    Args:
+        lease: Lease under which the job was seen; ``''`` if it had none.
+    """
     args = (job_id, lease, field(by), one_line(error), spread, keep_failed_ms(settings))
     call: Call[bool] = scripted(
-        "decide", (keys.prefix, keys.job(job_id)), args, lambda reply: bool(reply[0] == b"decided")
+        "settle", (keys.prefix, keys.job(job_id)), args, lambda reply: bool(reply[0] == b"settled")
     )
     return call

@@ -17,9 +17,9 @@ from oneshot_queue.bench.latency import result_s
 from oneshot_queue.bench.procfs import rss_bytes
 from oneshot_queue.store import claims
 from oneshot_queue.store.calls import plain
-from oneshot_queue.store.checkup import server_words
+from oneshot_queue.store.checkup import server_info
 from oneshot_queue.store.claims import MAX_CLAIM, Claimed
-from oneshot_queue.store.leases import register, renew
+from oneshot_queue.store.leases import LeaseLost, register, renew
 from tests.bench.fleet import a_fleet
 from tests.bench.sizes import Sizes
 from tests.support.faults import Monitor
@@ -95,7 +95,7 @@ def _many_running(sizes: Sizes) -> Iterator[Line]:
         before_us = _script_us(fleet)
         for lease in leases:
             answer = fleet.server.run(renew(fleet.keys, lease, 30.0, []))
-            if isinstance(answer, claims.Lost):
+            if isinstance(answer, LeaseLost):
                 raise MeasurementSpoilt(f"lease {lease} was lost")
         took_ms = (_script_us(fleet) - before_us) / 1e3
     name = f"one renewal of all {LEASES} leases of {len(jobs):,} running jobs, time in Redis"
@@ -121,7 +121,7 @@ def _script_us(fleet: Fleet) -> float:
 
 
 def _stat(fleet: Fleet, command: str, field: str) -> float:
-    info = fleet.server.run(server_words("commandstats")).get(f"cmdstat_{command}", "")
+    info = fleet.server.run(server_info("commandstats")).get(f"cmdstat_{command}", "")
     return float(dict(word.split("=") for word in info.split(",") if word).get(field, 0))
 
 

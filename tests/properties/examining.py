@@ -11,7 +11,7 @@ from hypothesis.stateful import rule
 from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store import checkup
-from oneshot_queue.store.checkup import Part
+from oneshot_queue.store.checkup import ExaminedPage
 from tests.properties.faults import Faults
 from tests.properties.jobs import Job
 from tests.properties.stage import SETTINGS, pick
@@ -113,10 +113,10 @@ class Examined(Faults):
     def _examined(self, *, mends: bool) -> set[tuple[str, str]]:
         """Examine everything; returns the codes and subjects of all anomalies."""
         keys, run = self.keys, self.world.run
-        parts: list[Part] = []
-        parts += [run(checkup.examine_entries(keys, each, "", mends=mends)) for each in Priority]
-        parts += [run(checkup.examine_due(keys, each, 0, mends=mends)) for each in ("delayed", "expiring")]
-        parts += [run(checkup.examine_index(keys, each, 0, mends=mends, settings=SETTINGS)) for each in JobState]
+        parts: list[ExaminedPage] = []
+        parts += [run(checkup.examine_entries(keys, each, "", repairs=mends)) for each in Priority]
+        parts += [run(checkup.examine_due(keys, each, 0, repairs=mends)) for each in ("delayed", "expiring")]
+        parts += [run(checkup.examine_index(keys, each, 0, repairs=mends, settings=SETTINGS)) for each in JobState]
         _, rows = run(checkup.kept_rows(keys, "0"))
-        parts.append(run(checkup.examine_kept(keys, [job_id for job_id, _ in rows], mends=mends)))
-        return {(find.code, find.subject) for part in parts for find in part.finds}
+        parts.append(run(checkup.examine_kept(keys, [job_id for job_id, _ in rows], repairs=mends)))
+        return {(find.code, find.subject) for part in parts for find in part.anomalies}

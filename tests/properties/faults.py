@@ -13,8 +13,9 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store import claims, due, leases, retention
 from oneshot_queue.store import sweep as sweep_store
 from oneshot_queue.store.attempts import Fenced
-from oneshot_queue.store.claims import Later, Lost
+from oneshot_queue.store.claims import RetryLater
 from oneshot_queue.store.keys import GROUP
+from oneshot_queue.store.leases import LeaseLost
 from tests.properties.jobs import LATE_S, SOON_S, Attempt
 from tests.properties.model import LEASE_S
 from tests.properties.stage import SETTINGS, WORKERS, FinalCall, Worker, holder_of, pick
@@ -174,9 +175,9 @@ class Faults(Work):
             is_live = self._restore(worker, times)
             answer = self.world.run(self._claim_call(worker, 3))
             if is_live:
-                assert isinstance(answer, Later)
+                assert isinstance(answer, RetryLater)
             else:
-                assert answer == Lost()
+                assert answer == LeaseLost()
                 self._lease_anew(worker)
         on_record = self._report_all(reporting, times)
         for attempt in late:
@@ -224,5 +225,5 @@ class Faults(Work):
         return pick(sorted(self.model.pending().values()) or sorted(self.model.leases), choice)
 
     def _decide(self, job_id: str, lease: str, times: int) -> None:
-        call = sweep_store.decide(self.keys, job_id, lease, by="sweeper", error="gone", spread=1.0, settings=SETTINGS)
+        call = sweep_store.settle(self.keys, job_id, lease, by="sweeper", error="gone", spread=1.0, settings=SETTINGS)
         self._run_both(call, lambda: self.model.decide(job_id, lease), times, is_repeatable=False)

@@ -12,11 +12,12 @@ from typing import Any, Final
 from oneshot_queue.spec import Priority
 from oneshot_queue.states import TRANSITIONS, JobState
 from oneshot_queue.store.attempts import Fenced, Recorded, Refused
-from oneshot_queue.store.claims import MAX_RETURNS, Later, Lost, Returned
+from oneshot_queue.store.claims import MAX_RETURNS, RetryLater, Returned
 from oneshot_queue.store.due import Promoted
 from oneshot_queue.store.enqueue import Enqueued, Full
+from oneshot_queue.store.leases import LeaseLost
 from oneshot_queue.store.steering import AlreadyFinal, Ended, IntentRecorded, Missing
-from oneshot_queue.store.sweep import LeaseSeen, Spared, Swept
+from oneshot_queue.store.sweep import LeaseSeen, NotSwept, Swept
 from tests.properties.jobs import Attempt, Job, Plan, Row, number_of
 from tests.properties.ledger import CREATED, Ledger, reached
 
@@ -72,7 +73,7 @@ class Model(Ledger):
     def renew(self, lease: str) -> Any:
         """No clock ends a lease: it lives until a sweeper condemns it."""
         if not self.leases.get(lease):
-            return Lost()
+            return LeaseLost()
         self.leases[lease] = self.later(LEASE_S)
         return dict(self.intents.get(lease, {}))
 
@@ -86,10 +87,10 @@ class Model(Ledger):
 
     # Calls of a worker for jobs.
 
-    def claim(self, lease: str, free: int) -> list[str] | Lost:
+    def claim(self, lease: str, free: int) -> list[str] | LeaseLost:
         """Returns the ids of the jobs that are handed out."""
         if not self.leases.get(lease):
-            return Lost()
+            return LeaseLost()
         self.promote()
         waiting = [
             job_id
@@ -103,15 +104,15 @@ class Model(Ledger):
             self._start(job_id, lease)
         return taken
 
-    def claim_one(self, job_id: str, lease: str) -> list[str] | Later | Lost:
+    def claim_one(self, job_id: str, lease: str) -> list[str] | RetryLater | LeaseLost:
         if not self.leases.get(lease):
-            return Lost()
+            return LeaseLost()
         self.promote()
         job = self.jobs.get(job_id)
         if job is None or job.state is not CREATED:
             return []
         if job_id in self.delayed:
-            return Later((self.delayed[job_id] - self.now_ms) / 1000)
+            return RetryLater((self.delayed[job_id] - self.now_ms) / 1000)
         self._start(job_id, lease, is_out_of_turn=True)
         return [job_id]
 
@@ -224,9 +225,9 @@ class Model(Ledger):
         if lease in self.leases:
             self.leases[lease] = 0
 
-    def sweep(self, lease: str, *, is_as_seen: bool, is_confirmed: bool) -> Swept | Spared:
+    def sweep(self, lease: str, *, is_as_seen: bool, is_confirmed: bool) -> Swept | NotSwept:
         if lease not in self.leases or (self.leases[lease] and not is_as_seen):
-            return Spared()
+            return NotSwept()
         lost = self._pending(lease)
         for job_id in lost:
             self._lose(job_id, self.jobs[job_id], is_confirmed=is_confirmed)

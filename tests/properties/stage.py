@@ -15,8 +15,9 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store import claims, leases
 from oneshot_queue.store.attempts import Fenced, Holder
 from oneshot_queue.store.calls import Call
-from oneshot_queue.store.claims import Claim, Claimed, Later, Lost
+from oneshot_queue.store.claims import Claim, Claimed, RetryLater
 from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.leases import LeaseLost
 from tests.properties.jobs import Attempt, number_of
 from tests.properties.model import LEASE_S, Model
 from tests.properties.promises import check_snapshot, check_step
@@ -145,7 +146,7 @@ class Stage(RuleBasedStateMachine):
         if not attempt.is_forgotten:
             self.begun.add((attempt.serial, attempt.number))
 
-    def _claim_call(self, who: Worker, free: int) -> Call[Claimed | Later | Lost]:
+    def _claim_call(self, who: Worker, free: int) -> Call[Claimed | RetryLater | LeaseLost]:
         return claims.claim(
             self.keys, lease=who.lease, worker="w", host="h", free=free, settings=SETTINGS, run_id=self.run_id
         )
@@ -157,7 +158,7 @@ class Stage(RuleBasedStateMachine):
     def _take(self, who: Worker, answer: Any, expected: Any, *, is_lost: bool = False) -> None:
         if not isinstance(answer, Claimed):
             assert answer == expected
-            if isinstance(answer, Lost) and not is_lost:
+            if isinstance(answer, LeaseLost) and not is_lost:
                 self._lease_anew(who)
             return
         assert (answer.set_aside, [claim.job_id for claim in answer.claims]) == (0, expected)

@@ -1,4 +1,4 @@
-"""The fixtures of tests that speak to a store."""
+"""The fixtures for tests of the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to a queue's jobs without, or after, the worker that held them, in short calls."""
+"""Short calls for what happens to a queue's jobs without their worker, and for reading the results."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from oneshot_queue.store.attempts import Fenced, Recorded, Refused
 from oneshot_queue.store.claims import Returned
 from oneshot_queue.store.due import Promoted
 from oneshot_queue.store.leases import Intent, Renewed
-from oneshot_queue.store.sweep import Audited, LeaseSeen, Spared, Swept
+from oneshot_queue.store.sweep import Audited, LeaseSeen, NotSwept, Swept
 from tests.support.builders import Held, Store, a_spec
 
 FAILED: Final = Outcome(JobState.FAILED, Cause.EXIT, exit_code=3)
-"""How an attempt ends that another may follow."""
+"""A result that may be followed by a retry."""
 
 
 def a_retried_spec(*, retries: int = 2, delay_s: float = 0.0, **options: Any) -> JobSpec:
-    """A job that is run again, also when its worker is lost."""
+    """A job that is retried, also when its worker is lost."""
     return a_spec(retries=retries, retry_delay=delay_s, **options)
 
 
 async def sweep(
     store: Store, lease: str, *, seen: str | None = None, spread: float = 1.0, is_confirmed: bool = False
-) -> Swept | Spared:
-    """One step of a sweep."""
+) -> Swept | NotSwept:
+    """Sweep once."""
     call = sweep_store.sweep(
         store.keys,
         lease,
@@ -43,18 +43,18 @@ async def sweep(
 
 
 async def watch(store: Store, lease: str = "sweeper.1", *, turn_s: float = 60.0) -> tuple[LeaseSeen, ...] | None:
-    """See the leases of the queue as its one sweeper."""
+    """Take the sweeper role and list the leases."""
     return await store.run(sweep_store.watch(store.keys, lease, turn_s=turn_s))
 
 
 async def audit(store: Store, state: JobState, start: int = 0) -> Audited:
-    """Look through a part of a state's index."""
+    """Audit one page of a state's index."""
     return await store.run(sweep_store.audit(store.keys, state, start))
 
 
-async def decide(store: Store, job_id: str, lease: str, *, spread: float = 1.0) -> bool:
-    """Decide a job that no registered lease holds."""
-    call = sweep_store.decide(
+async def settle(store: Store, job_id: str, lease: str, *, spread: float = 1.0) -> bool:
+    """Settle a job that no registered lease holds."""
+    call = sweep_store.settle(
         store.keys, job_id, lease, by="sweeper", error="it is gone", spread=spread, settings=store.settings
     )
     return await store.run(call)
@@ -63,42 +63,42 @@ async def decide(store: Store, job_id: str, lease: str, *, spread: float = 1.0) 
 async def give_back(
     store: Store, held: Held, *, why: str = "unstarted", is_counted: bool = False
 ) -> Returned | Recorded | Fenced | Refused:
-    """Return a job that never began."""
+    """Requeue a job that never began."""
     call = claims.give_back(store.keys, held.id, held.holder, why=why, is_counted=is_counted, settings=store.settings)
     return await store.run(call)
 
 
 async def adopt(store: Store, held: Held, *, ago_ms: int = 0) -> bool:
-    """Say that this attempt is being run."""
+    """Report that this attempt is running."""
     call = claims.adopt(store.keys, held.id, held.holder, attempt=held.attempt, host="host", ago_ms=ago_ms)
     return await store.run(call)
 
 
 async def promote(store: Store) -> Promoted:
-    """Do what the clock asks for."""
+    """Promote due jobs and expire late ones."""
     return await store.run(due.promote(store.keys, store.settings))
 
 
 async def intents(store: Store, lease: str) -> tuple[Intent, ...]:
-    """The interrupts that a renewal brings."""
+    """Renew the lease and return the interrupts."""
     answer = await store.run(leases.renew(store.keys, lease, 30.0))
     assert isinstance(answer, Renewed)
     return answer.intents
 
 
 async def rows(store: Store, job_id: str) -> list[tuple[int, str, str | None]]:
-    """Attempt, state and cause of each row of a job's history."""
+    """Return attempt, state and cause of each row of a job's history."""
     known = await store.record_of(job_id)
     return [(row.attempt, row.state.value, row.cause) for row in known.history]
 
 
-async def standing(store: Store, name: str) -> list[str]:
-    """The members of one of the queue's sorted sets."""
+async def members_of(store: Store, name: str) -> list[str]:
+    """Return the members of one of the queue's sorted sets."""
     return [member.decode() for member in await store.redis.zrange(f"{store.keys.prefix}:{name}", 0, -1)]
 
 
-async def let_come(store: Store, name: str, *job_ids: str) -> None:
-    """Move into the past when jobs are due (``delayed``) or no longer to be started (``expiring``)."""
+async def make_due(store: Store, name: str, *job_ids: str) -> None:
+    """Move the due times (``delayed``) or start deadlines (``expiring``) of jobs into the past."""
     await store.redis.zadd(f"{store.keys.prefix}:{name}", dict.fromkeys(job_ids, 1))
     field = {"delayed": "due", "expiring": "expires"}[name]
     for job_id in job_ids:
@@ -106,5 +106,5 @@ async def let_come(store: Store, name: str, *job_ids: str) -> None:
 
 
 async def names_of(store: Store, word: str) -> set[str]:
-    """The queue's keys in whose name the word stands."""
+    """Return the queue's keys whose name contains the word."""
     return {name for name in await store.key_names() if word in name}

@@ -1,4 +1,4 @@
-"""Claims hand waiting jobs to live leases: in order, never more than asked, each job to one."""
+"""Claims give waiting jobs to live leases: in order, never more than requested, each job to one lease."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store import claims as claims_store
 from oneshot_queue.store.attempts import Recorded
-from oneshot_queue.store.claims import MAX_CLAIM_BYTES, Claim, Claimed, Lost
+from oneshot_queue.store.claims import MAX_CLAIM_BYTES, Claim, Claimed
 from oneshot_queue.store.enqueue import When
 from oneshot_queue.store.keys import GROUP
+from oneshot_queue.store.leases import LeaseLost
 from tests.support.builders import Store, a_job_id, a_lease, a_spec
 from tests.support.cases import case
 
@@ -45,12 +46,12 @@ async def test_high_goes_before_normal_before_low_and_each_in_order(store: Store
     ("workers", "waiting", "free", "taken"),
     [(1, 4, 4, 4), (2, 4, 4, 2), (2, 5, 4, 3), (3, 1, 4, 1), (2, 100, 4, 4), (5, 2, 1, 1)],
 )
-async def test_claim_takes_its_share_and_wakes_another_for_the_rest(
+async def test_claim_takes_a_fair_share_and_wakes_another_worker_for_the_rest(
     store: Store, workers: int, waiting: int, free: int, taken: int
 ) -> None:
     leases = [await store.lease() for _ in range(workers)]
     await store.enqueue_many(waiting)
-    await store.enqueue(when=When(delay_s=60.0))  # nobody's share
+    await store.enqueue(when=When(delay_s=60.0))  # counts towards no share
     await store.redis.delete(store.keys.bell)
 
     answer = await store.claimed(leases[0], free)
@@ -59,7 +60,7 @@ async def test_claim_takes_its_share_and_wakes_another_for_the_rest(
     assert await store.redis.exists(store.keys.bell) == (taken < waiting)
 
 
-async def test_jobs_are_handed_over_though_their_index_is_gone(store: Store) -> None:
+async def test_jobs_are_claimed_although_their_index_is_missing(store: Store) -> None:
     leases = [await store.lease() for _ in range(2)]
     (job_id,) = await store.enqueue_many(1)
     await store.redis.delete(store.keys.state(JobState.CREATED))
@@ -67,7 +68,7 @@ async def test_jobs_are_handed_over_though_their_index_is_gone(store: Store) -> 
     assert [claim.job_id for claim in await store.claim(leases[0], free=4)] == [job_id]
 
 
-async def test_no_more_than_the_free_slots_are_handed_over(store: Store) -> None:
+async def test_claim_takes_no_more_jobs_than_free_slots(store: Store) -> None:
     submitted = await store.enqueue_many(5)
     lease = await store.lease()
 
@@ -78,7 +79,7 @@ async def test_no_more_than_the_free_slots_are_handed_over(store: Store) -> None
     assert await store.length() == 5
 
 
-async def test_no_more_than_100_are_handed_over_whatever_is_asked(store: Store) -> None:
+async def test_claim_takes_no_more_than_100_jobs(store: Store) -> None:
     submitted = await store.enqueue_many(120)
 
     answer = await store.claimed(await store.lease(), free=1_000_000)
@@ -86,7 +87,7 @@ async def test_no_more_than_100_are_handed_over_whatever_is_asked(store: Store) 
     assert ids(answer.claims) == submitted[:100]
 
 
-async def test_claim_ends_with_the_job_that_reaches_the_limit_of_bytes(store: Store) -> None:
+async def test_job_that_reaches_the_byte_limit_is_the_last_of_its_claim(store: Store) -> None:
     half = b"x" * (MAX_CLAIM_BYTES // 2)
     submitted = await store.enqueue_many(3, a_spec(stdin=half))
     lease = await store.lease()
@@ -96,7 +97,7 @@ async def test_claim_ends_with_the_job_that_reaches_the_limit_of_bytes(store: St
     assert (ids(first), ids(second)) == (submitted[:2], submitted[2:])
 
 
-async def test_job_beyond_the_limit_of_bytes_is_handed_over_alone(store: Store) -> None:
+async def test_job_beyond_the_byte_limit_is_claimed_alone(store: Store) -> None:
     submitted = await store.enqueue_many(2, a_spec(["x" * 100_000] * 2, stdin=b"x" * MAX_CLAIM_BYTES))
     lease = await store.lease()
 
@@ -105,7 +106,7 @@ async def test_job_beyond_the_limit_of_bytes_is_handed_over_alone(store: Store) 
     assert claims == [[submitted[0]], [submitted[1]]]
 
 
-async def test_claim_that_leaves_work_behind_rings_the_bell(store: Store) -> None:
+async def test_claim_that_leaves_jobs_waiting_rings_the_bell(store: Store) -> None:
     await store.enqueue_many(2)
     lease = await store.lease()
     await store.redis.delete(store.keys.bell)
@@ -115,7 +116,7 @@ async def test_claim_that_leaves_work_behind_rings_the_bell(store: Store) -> Non
     assert await store.redis.llen(store.keys.bell) == 1
 
 
-async def test_claim_of_an_empty_queue_brings_nothing_and_rings_no_bell(store: Store) -> None:
+async def test_claim_from_an_empty_queue_returns_nothing_and_rings_no_bell(store: Store) -> None:
     lease = await store.lease()
 
     claims = await store.claim(lease, free=5)
@@ -134,11 +135,11 @@ async def test_caller_without_a_lease_gets_nothing(store: Store, lease: str) -> 
     )
     answer_for_one = await store.claim_one(job_id, lease)
 
-    assert (answer, answer_for_one) == (Lost(), Lost())
+    assert (answer, answer_for_one) == (LeaseLost(), LeaseLost())
     assert await store.dump() == before
 
 
-async def test_claimed_job_is_running_and_says_by_whom(store: Store) -> None:
+async def test_claimed_job_is_running_and_names_its_worker(store: Store) -> None:
     job_id = await store.enqueue()
 
     (claim,) = await store.claim(lease := await store.lease())
@@ -169,7 +170,7 @@ async def test_tokens_of_later_claims_are_greater(store: Store) -> None:
     assert tokens == sorted(set(tokens))
 
 
-async def test_token_is_greater_than_the_last_one_even_if_the_clock_went_back(store: Store) -> None:
+async def test_token_increases_even_if_the_clock_went_back(store: Store) -> None:
     future = 4_102_444_800_000_000  # 2100-01-01 in microseconds
     job_id = await store.enqueue()
     await store.redis.hset(store.keys.job(job_id), "token", future)
@@ -179,7 +180,7 @@ async def test_token_is_greater_than_the_last_one_even_if_the_clock_went_back(st
     assert number_of(claim.token) == future + 1
 
 
-async def test_many_workers_at_once_get_each_job_once(store: Store) -> None:
+async def test_concurrent_workers_claim_each_job_once(store: Store) -> None:
     submitted = await store.enqueue_many(120)
     leases = [await store.lease() for _ in range(6)]
     claimed: list[str] = []
@@ -195,7 +196,7 @@ async def test_many_workers_at_once_get_each_job_once(store: Store) -> None:
     assert sorted(claimed) == sorted(submitted)
 
 
-async def test_one_job_is_claimed_wherever_it_stands_and_no_other(store: Store) -> None:
+async def test_claim_one_takes_the_given_job_whatever_its_position(store: Store) -> None:
     submitted = await store.enqueue_many(3)
     lease = await store.lease()
 
@@ -208,7 +209,7 @@ async def test_one_job_is_claimed_wherever_it_stands_and_no_other(store: Store) 
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.CREATED])
-async def test_one_job_that_does_not_wait_is_not_claimed(store: Store, state: JobState) -> None:
+async def test_claim_one_takes_no_job_that_is_not_waiting(store: Store, state: JobState) -> None:
     held, lease = await store.in_state(state), await store.lease()
     before = await store.dump()
 
@@ -218,7 +219,7 @@ async def test_one_job_that_does_not_wait_is_not_claimed(store: Store, state: Jo
     assert await store.dump() == before
 
 
-async def test_one_unknown_job_is_not_claimed(store: Store) -> None:
+async def test_claim_one_takes_no_unknown_job(store: Store) -> None:
     lease = await store.lease()
 
     answer = await store.claim_one(a_job_id(), lease)
@@ -252,7 +253,7 @@ async def test_entry_of_the_claimers_own_job_stays_with_it(store: Store) -> None
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state.is_final])
-async def test_entry_of_an_ended_job_is_removed(store: Store, state: JobState) -> None:
+async def test_entry_of_a_finished_job_is_removed(store: Store, state: JobState) -> None:
     held = await store.in_state(state)
     await store.redis.xadd(store.keys.ready(Priority.NORMAL), {"id": held.id})
     lease = await store.lease()
@@ -276,7 +277,7 @@ async def test_second_entry_of_a_waiting_job_is_removed(store: Store) -> None:
     assert await store.length() == 1
 
 
-async def test_destroyed_group_is_made_again_and_no_job_is_skipped_or_started_twice(store: Store) -> None:
+async def test_destroyed_group_is_created_again_and_no_job_is_skipped_or_started_twice(store: Store) -> None:
     owner, other = await store.lease(), await store.lease()
     held = await store.running(lease=owner)
     waiting = await store.enqueue_many(2)
@@ -289,7 +290,7 @@ async def test_destroyed_group_is_made_again_and_no_job_is_skipped_or_started_tw
     assert ids(await store.reclaim(owner)) == [held.id]
 
 
-async def test_deleted_stream_is_made_again_by_the_next_job(store: Store) -> None:
+async def test_deleted_stream_is_created_again_by_the_next_job(store: Store) -> None:
     lease = await store.lease()
     held = await store.running(lease=lease)
     await store.redis.delete(store.keys.ready(Priority.NORMAL))
@@ -301,7 +302,7 @@ async def test_deleted_stream_is_made_again_by_the_next_job(store: Store) -> Non
     assert await store.finish(held) == Recorded(JobState.COMPLETED)
 
 
-async def test_one_job_is_claimed_after_its_group_was_destroyed(store: Store) -> None:
+async def test_claim_one_works_after_the_group_was_destroyed(store: Store) -> None:
     lease = await store.lease()
     await store.running(lease=lease)
     job_id = await store.enqueue()
@@ -325,7 +326,7 @@ async def test_stream_of_another_type_is_reported_and_not_overwritten(store: Sto
     assert await store.redis.get(store.keys.ready(Priority.HIGH)) == b"precious"
 
 
-async def test_reclaim_hands_over_exactly_what_is_claimed_under_the_lease(store: Store) -> None:
+async def test_reclaim_returns_exactly_what_the_lease_holds(store: Store) -> None:
     mine, other = await store.lease(), await store.lease()
     await store.enqueue_many(2, a_spec(priority="high", stdin=b"in"))
     await store.enqueue_many(2)
@@ -346,7 +347,7 @@ async def test_reclaim_hands_over_exactly_what_is_claimed_under_the_lease(store:
     assert await store.dump() == before
 
 
-async def test_reclaim_hands_over_much_in_parts(store: Store) -> None:
+async def test_reclaim_returns_many_jobs_in_parts(store: Store) -> None:
     lease = await store.lease()
     await store.enqueue_many(120)
     big = [await store.enqueue(a_spec(stdin=b"x" * 600_000)) for _ in range(3)]
@@ -362,13 +363,13 @@ async def test_reclaim_hands_over_much_in_parts(store: Store) -> None:
     assert ids(claims)[-3:] == big
 
 
-async def test_reclaim_under_an_unknown_lease_hands_over_nothing(store: Store) -> None:
+async def test_reclaim_under_an_unknown_lease_returns_nothing(store: Store) -> None:
     await store.running()
 
     assert await store.reclaim(a_lease()) == []
 
 
-async def test_entry_that_was_deleted_while_its_job_ran_harms_nobody(store: Store) -> None:
+async def test_entry_deleted_while_its_job_runs_affects_no_other_call(store: Store) -> None:
     lease = await store.lease()
     held = await store.running(lease=lease)
     await store.claim(lease)
@@ -380,3 +381,10 @@ async def test_entry_that_was_deleted_while_its_job_ran_harms_nobody(store: Stor
     assert ids(await store.claim(lease, free=5)) == [waiting]
     assert await store.finish(held) == Recorded(JobState.COMPLETED)
     assert await store.pending() == [(waiting, lease)]
+
+
+async def test_doorbell_wakes_one_worker_per_ring(store: Store) -> None:
+    await store.run(claims_store.ring(store.keys))
+
+    assert await store.run(claims_store.wait_for_bell(store.keys, 0.01)) is True
+    assert await store.run(claims_store.wait_for_bell(store.keys, 0.01)) is False

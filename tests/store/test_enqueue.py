@@ -1,4 +1,4 @@
-"""A job is accepted once and whole, or not at all."""
+"""A job is enqueued once and completely, or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def enqueue(store: Store, job_id: str, spec: JobSpec | None = None, limit:
     return await store.run(enqueue_store.enqueue(store.keys, job_id, spec or a_spec(), by="app@host", max_length=limit))
 
 
-async def test_accepted_job_waits_with_all_its_keys(store: Store) -> None:
+async def test_enqueued_job_waits_with_all_its_keys(store: Store) -> None:
     job_id = a_job_id()
 
     answer = await enqueue(store, job_id)
@@ -44,7 +44,7 @@ async def test_each_priority_has_a_stream_of_its_own(store: Store, priority: Pri
     assert lengths == {each: int(each is priority) for each in Priority}
 
 
-async def test_same_id_again_is_the_same_job_and_changes_nothing(store: Store) -> None:
+async def test_enqueueing_an_id_again_changes_nothing(store: Store) -> None:
     job_id = a_job_id()
     await enqueue(store, job_id)
     before = await store.dump()
@@ -55,7 +55,7 @@ async def test_same_id_again_is_the_same_job_and_changes_nothing(store: Store) -
     assert await store.dump() == before
 
 
-async def test_jobs_of_one_call_are_accepted_each_for_itself_and_in_order(store: Store) -> None:
+async def test_jobs_of_one_call_are_enqueued_independently_and_in_order(store: Store) -> None:
     known = await store.enqueue()
     new = [a_job_id() for _ in range(3)]
     jobs = [NewJob(each, a_spec(["echo", each])) for each in (new[0], known, new[1], new[1], new[2])]
@@ -77,9 +77,7 @@ async def test_jobs_of_one_call_are_accepted_each_for_itself_and_in_order(store:
         ([1, 1, MAX_ENQUEUE_BYTES, 1], [3, 1]),
     ],
 )
-async def test_no_call_submits_more_than_a_server_does_at_once(
-    store: Store, sizes: list[int], groups: list[int]
-) -> None:
+async def test_no_call_exceeds_the_limits_for_jobs_and_bytes(store: Store, sizes: list[int], groups: list[int]) -> None:
     jobs = (NewJob(a_job_id(), a_spec(stdin=b"x" * size)) for size in sizes)
 
     answers = [
@@ -90,7 +88,7 @@ async def test_no_call_submits_more_than_a_server_does_at_once(
     assert await store.length(Priority.NORMAL) == len(sizes)
 
 
-async def test_same_id_is_the_same_job_even_when_the_queue_is_full(store: Store) -> None:
+async def test_enqueueing_an_id_again_succeeds_when_the_queue_is_full(store: Store) -> None:
     job_id = a_job_id()
     await enqueue(store, job_id, limit=1)
 
@@ -100,7 +98,7 @@ async def test_same_id_is_the_same_job_even_when_the_queue_is_full(store: Store)
 
 
 @case("D8")
-async def test_storm_of_one_id_creates_one_job(store: Store) -> None:
+async def test_concurrent_enqueues_of_one_id_create_one_job(store: Store) -> None:
     job_id, answers = a_job_id(), []
 
     async def enqueue_it() -> None:
@@ -114,7 +112,7 @@ async def test_storm_of_one_id_creates_one_job(store: Store) -> None:
     assert await store.length() == 1
 
 
-async def test_full_queue_refuses_and_keeps_nothing_of_the_job(store: Store) -> None:
+async def test_full_queue_refuses_a_job_and_stores_nothing_of_it(store: Store) -> None:
     await enqueue(store, a_job_id(), a_spec(priority="high"))
     await enqueue(store, a_job_id(), a_spec(priority="low"))
     before = await store.dump()
@@ -125,7 +123,7 @@ async def test_full_queue_refuses_and_keeps_nothing_of_the_job(store: Store) -> 
     assert await store.dump() == before
 
 
-async def test_running_jobs_fill_a_queue_and_ended_ones_leave_it(store: Store) -> None:
+async def test_running_jobs_count_towards_the_limit_and_finished_ones_do_not(store: Store) -> None:
     held = await store.running()
     assert await enqueue(store, a_job_id(), limit=1) == Full(1)
 
@@ -135,7 +133,7 @@ async def test_running_jobs_fill_a_queue_and_ended_ones_leave_it(store: Store) -
 
 
 @pytest.mark.parametrize("stdin", [b"", b"\x00\xff" * 1000])
-async def test_stdin_travels_beside_the_spec(store: Store, stdin: bytes) -> None:
+async def test_stdin_is_stored_beside_the_spec(store: Store, stdin: bytes) -> None:
     await store.enqueue(a_spec(["cat"], stdin=stdin))
 
     (claim,) = await store.claim(await store.lease())
@@ -145,7 +143,7 @@ async def test_stdin_travels_beside_the_spec(store: Store, stdin: bytes) -> None
     assert unpack_spec(claim.spec, claim.stdin).stdin == stdin
 
 
-async def test_job_without_stdin_has_no_key_for_it(store: Store) -> None:
+async def test_job_without_stdin_has_no_stdin_key(store: Store) -> None:
     await store.enqueue()
 
     (claim,) = await store.claim(await store.lease())
@@ -160,7 +158,7 @@ async def test_doorbell_holds_no_more_than_64_rings(store: Store) -> None:
     assert await store.redis.llen(store.keys.bell) == 64
 
 
-async def test_name_of_who_asks_cannot_break_the_history(store: Store) -> None:
+async def test_name_of_the_caller_cannot_break_the_history(store: Store) -> None:
     job_id = await store.enqueue(by="eve\tCREATED\n!error\tx\x1b[2J" + "ü" * 100)
 
     (row,) = (await store.record_of(job_id)).history
@@ -170,7 +168,7 @@ async def test_name_of_who_asks_cannot_break_the_history(store: Store) -> None:
     assert len(row.by.encode()) <= 64
 
 
-async def test_job_hash_stays_in_its_small_encoding_for_a_whole_life(store: Store, server: Server) -> None:
+async def test_job_hash_keeps_its_compact_encoding_until_the_job_has_ended(store: Store, server: Server) -> None:
     if not server.is_real:
         pytest.skip("fakeredis has no encodings")
     await store.lease(lease := "w" * 62 + ".1")

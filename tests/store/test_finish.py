@@ -1,4 +1,4 @@
-"""The end of a job is written once and stays; its entry goes, its keys get an end of their own."""
+"""A job's result is recorded once and kept; its entry is removed, and its keys expire."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OUTCOMES = [
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: f"{outcome.state}-{outcome.cause}")
-async def test_outcome_is_read_back_as_it_was_written(store: Store, outcome: Outcome) -> None:
+async def test_outcome_is_read_back_as_it_was_recorded(store: Store, outcome: Outcome) -> None:
     held = await store.running()
 
     assert await store.finish(held, outcome, pid=17) == Recorded(outcome.state)
@@ -53,9 +53,7 @@ async def test_survivors_are_counted(store: Store) -> None:
 
 
 @pytest.mark.parametrize("damaged", ["ready:normal", "text", "state:COMPLETED", "counters"])
-async def test_all_that_is_known_of_an_end_is_on_record_once_a_damaged_key_is_mended(
-    store: Store, damaged: str
-) -> None:
+async def test_result_is_recorded_completely_once_a_damaged_key_is_repaired(store: Store, damaged: str) -> None:
     held = await store.running(by=LONG_NAME)
     key = f"{store.keys.prefix}:{damaged}" + (f":{held.id}" if damaged == "text" else "")
     there = await store.redis.exists(key)
@@ -77,7 +75,9 @@ async def test_all_that_is_known_of_an_end_is_on_record_once_a_damaged_key_is_me
 
 @pytest.mark.parametrize("state", FINAL)
 @pytest.mark.parametrize("again", FINAL)
-async def test_repeated_end_is_acknowledged_and_changes_nothing(store: Store, state: JobState, again: JobState) -> None:
+async def test_repeated_finish_is_acknowledged_and_changes_nothing(
+    store: Store, state: JobState, again: JobState
+) -> None:
     held = await store.in_state(state)
     before = await store.dump()
 
@@ -87,7 +87,7 @@ async def test_repeated_end_is_acknowledged_and_changes_nothing(store: Store, st
     assert await store.dump() == before
 
 
-async def test_end_takes_the_entry_and_the_intent_away(store: Store) -> None:
+async def test_finish_removes_the_entry_and_the_intent(store: Store) -> None:
     held, other = await store.running(), await store.running()
     await store.interrupt(held.id)
 
@@ -99,7 +99,7 @@ async def test_end_takes_the_entry_and_the_intent_away(store: Store) -> None:
 
 
 @pytest.mark.parametrize("state", FINAL)
-async def test_all_keys_of_an_ended_job_expire(store: Store, state: JobState) -> None:
+async def test_all_keys_of_a_finished_job_expire(store: Store, state: JobState) -> None:
     held = await store.running(a_long_spec(stdin=b"in"), by=LONG_NAME)
     await store.append(held, a_chunk(1, b"head"))
     await store.append(held, a_chunk(2, b"tail", offset=4), in_head=False)
@@ -119,7 +119,7 @@ async def test_inline_output_expires_too(store: Store) -> None:
     assert await store.redis.ttl(store.keys.output_head(held.id, 1)) > 0
 
 
-async def test_end_of_an_interrupt_is_signed_by_who_asked(store: Store) -> None:
+async def test_interrupted_result_names_the_user_who_interrupted(store: Store) -> None:
     held = await store.running()
     await store.interrupt(held.id, by="ops@host", reason="enough")
 
@@ -129,7 +129,7 @@ async def test_end_of_an_interrupt_is_signed_by_who_asked(store: Store) -> None:
     assert (known.history[-1].by, known.reason, known.interrupting) == ("ops@host", "enough", False)
 
 
-async def test_end_that_came_before_the_interrupt_wins(store: Store) -> None:
+async def test_result_that_came_before_the_interrupt_wins(store: Store) -> None:
     held = await store.running()
     assert isinstance(await store.interrupt(held.id), IntentRecorded)
 
@@ -160,7 +160,7 @@ async def test_waiting_job_can_fail_but_not_complete(store: Store) -> None:
         "\0",
     ],
 )
-async def test_error_and_reason_survive_as_they_are(store: Store, text: str) -> None:
+async def test_error_and_reason_are_read_back_unchanged(store: Store, text: str) -> None:
     held = await store.running()
     await store.interrupt(held.id, reason=text)
 
@@ -170,7 +170,7 @@ async def test_error_and_reason_survive_as_they_are(store: Store, text: str) -> 
     assert (known.error, known.reason, known.history_dropped, len(known.history)) == (text, text, 0, 3)
 
 
-async def test_long_error_is_cut_and_says_so(store: Store) -> None:
+async def test_long_error_is_cut_and_marked(store: Store) -> None:
     held = await store.running()
 
     await store.finish(held, an_outcome(JobState.FAILED, error="x" * 100_000))
@@ -180,7 +180,7 @@ async def test_long_error_is_cut_and_says_so(store: Store) -> None:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=2_000))
-def test_any_text_survives_its_line(text: str) -> None:
+def test_any_text_survives_being_stored_on_one_line(text: str) -> None:
     line = f"!error\t{one_line(text)}\n".encode("utf-8", "replace")
 
     _, texts = records._text_lines(line)
@@ -189,7 +189,7 @@ def test_any_text_survives_its_line(text: str) -> None:
     assert texts["error"] == text.encode("utf-8", "replace").decode()
 
 
-async def test_finish_forgets_the_oldest_beyond_the_limit(store: Store) -> None:
+async def test_finish_removes_the_oldest_jobs_beyond_the_limit(store: Store) -> None:
     first, second = await store.finished(), await store.finished()
     await store.redis.zadd(store.keys.state(JobState.COMPLETED), {first.id: 1})
     few = Settings(namespace=store.keys.namespace, max_finished_jobs=2)

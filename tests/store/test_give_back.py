@@ -1,4 +1,4 @@
-"""A job that was claimed and never began returns to its queue; one that loses worker after worker ends as poison."""
+"""A claimed job that never began is requeued; a job that loses worker after worker fails as poison."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from oneshot_queue.outcomes import Cause
 from oneshot_queue.states import JobState
 from oneshot_queue.store.attempts import Fenced, Holder, Recorded
 from oneshot_queue.store.claims import MAX_RETURNS, Returned
-from tests.store.recovery import a_retried_spec, give_back, names_of, rows, standing, sweep
+from tests.store.recovery import a_retried_spec, give_back, members_of, names_of, rows, sweep
 from tests.support.builders import Held, Store, a_chunk, a_spec
 
 
-async def test_same_attempt_waits_again_behind_the_others(store: Store) -> None:
+async def test_requeued_attempt_waits_behind_the_others(store: Store) -> None:
     held, behind = await store.running(), await store.enqueue()
     await store.record(held, pid=17)
     await store.redis.delete(store.keys.bell)
@@ -43,7 +43,7 @@ async def test_old_holder_is_fenced_once_the_job_is_held_again(store: Store) -> 
     assert await store.dump() == before
 
 
-async def test_repeated_return_is_acknowledged_and_counts_once(store: Store) -> None:
+async def test_repeated_requeue_is_acknowledged_and_counts_once(store: Store) -> None:
     held = await store.running()
     await give_back(store, held, is_counted=True)
     before = await store.dump()
@@ -53,7 +53,7 @@ async def test_repeated_return_is_acknowledged_and_counts_once(store: Store) -> 
     assert await store.dump() == before
 
 
-async def test_job_that_returned_often_enough_ends_as_poison(store: Store) -> None:
+async def test_job_that_was_requeued_too_often_fails_as_poison(store: Store) -> None:
     held = await store.running(a_retried_spec())
     for _ in range(MAX_RETURNS - 1):
         assert await give_back(store, held, is_counted=True) == Returned()
@@ -69,7 +69,7 @@ async def test_job_that_returned_often_enough_ends_as_poison(store: Store) -> No
         assert await store.redis.ttl(f"{store.keys.prefix}:{name}") > 0
 
 
-async def test_returns_that_are_not_the_jobs_doing_are_not_counted(store: Store) -> None:
+async def test_requeues_that_are_not_the_jobs_fault_are_not_counted(store: Store) -> None:
     held = await store.running()
     for _ in range(3 * MAX_RETURNS):
         assert await give_back(store, held) == Returned()
@@ -81,7 +81,7 @@ async def test_returns_that_are_not_the_jobs_doing_are_not_counted(store: Store)
 
 
 @pytest.mark.parametrize("is_counted", [True, False])
-async def test_interrupted_job_ends_instead(store: Store, is_counted: bool) -> None:
+async def test_interrupted_job_ends_instead_of_being_requeued(store: Store, is_counted: bool) -> None:
     held = await store.running(a_retried_spec())
     await store.interrupt(held.id, by="ops@host", reason="enough")
 
@@ -94,7 +94,7 @@ async def test_interrupted_job_ends_instead(store: Store, is_counted: bool) -> N
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state.is_final])
-async def test_ended_job_does_not_return(store: Store, state: JobState) -> None:
+async def test_finished_job_is_not_requeued(store: Store, state: JobState) -> None:
     held = await store.in_state(state)
     before = await store.dump()
 
@@ -103,7 +103,7 @@ async def test_ended_job_does_not_return(store: Store, state: JobState) -> None:
     assert await store.dump() == before
 
 
-async def test_job_nobody_ever_held_does_not_return(store: Store) -> None:
+async def test_job_that_was_never_claimed_is_not_requeued(store: Store) -> None:
     held = await store.running()
     before = await store.dump()
 
@@ -114,17 +114,17 @@ async def test_job_nobody_ever_held_does_not_return(store: Store) -> None:
     assert await store.dump() == before
 
 
-async def test_returned_job_is_not_decided_with_its_old_lease(store: Store) -> None:
+async def test_requeued_job_is_not_settled_with_its_old_lease(store: Store) -> None:
     held = await store.running()
     await give_back(store, held)
 
     await sweep(store, held.holder.lease)
 
     assert await store.state_of(held.id) == "CREATED"
-    assert await standing(store, "state:RUNNING") == []
+    assert await members_of(store, "state:RUNNING") == []
 
 
-async def test_returned_job_keeps_to_its_priority(store: Store) -> None:
+async def test_requeued_job_keeps_its_priority(store: Store) -> None:
     held, low = await store.running(a_spec(priority="high")), await store.enqueue(a_spec(priority="low"))
 
     await give_back(store, held)

@@ -1,4 +1,4 @@
-"""A lease lives by its renewals, brings the interrupts along, and ends only when nothing depends on it."""
+"""A lease lasts as long as it is renewed, delivers interrupts, and is removed only when it holds no job."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import pytest
 
 from oneshot_queue.spec import Priority
 from oneshot_queue.store import leases
-from oneshot_queue.store.claims import Lost
-from oneshot_queue.store.keys import GROUP, presence_key
-from oneshot_queue.store.leases import Intent, Renewed, worker_of
-from oneshot_queue.store.presence import PRESENCE_TTL_S, end_presence, presences, show_presence
-from oneshot_queue.wire.presences import pack_presence
-from tests.support.builders import Store, a_lease, a_presence, a_spec
+from oneshot_queue.store.keys import GROUP
+from oneshot_queue.store.leases import Intent, LeaseLost, Renewed, worker_of
+from tests.support.builders import Store, a_lease, a_spec
 
 
 async def end_of(store: Store, lease: str) -> float | None:
@@ -29,7 +26,7 @@ async def server_ms(store: Store) -> int:
     return int(seconds) * 1000 + int(micros) // 1000
 
 
-async def test_lease_ends_its_length_after_now_by_the_servers_clock(store: Store) -> None:
+async def test_lease_ends_after_its_length_by_the_servers_clock(store: Store) -> None:
     before = await server_ms(store)
 
     now_ms = await store.run(leases.register(store.keys, "w.1", 30.0))
@@ -49,11 +46,11 @@ async def test_renewal_moves_the_end(store: Store) -> None:
 
 
 @pytest.mark.parametrize("lease", ["never-there.1", "", " "])
-async def test_renewal_never_brings_a_lost_lease_back(store: Store, lease: str) -> None:
+async def test_renewal_never_restores_a_lost_lease(store: Store, lease: str) -> None:
     await store.lease()
     before = await store.dump()
 
-    assert await store.run(leases.renew(store.keys, lease, 30.0)) == Lost()
+    assert await store.run(leases.renew(store.keys, lease, 30.0)) == LeaseLost()
 
     assert await store.dump() == before
 
@@ -62,12 +59,12 @@ async def test_condemned_lease_is_lost(store: Store) -> None:
     lease = await store.lease()
     await store.redis.zrem(store.keys.workers, lease)
 
-    assert await store.run(leases.renew(store.keys, lease, 30.0)) == Lost()
+    assert await store.run(leases.renew(store.keys, lease, 30.0)) == LeaseLost()
 
     assert await end_of(store, lease) is None
 
 
-async def test_renewal_costs_and_changes_nothing_else(store: Store) -> None:
+async def test_renewal_changes_only_the_end_of_its_lease(store: Store) -> None:
     held = await store.running()
     before = await store.dump()
 
@@ -78,7 +75,7 @@ async def test_renewal_costs_and_changes_nothing_else(store: Store) -> None:
     assert after == before
 
 
-async def test_intents_that_nobody_can_read_are_counted_and_the_others_arrive(store: Store) -> None:
+async def test_malformed_intents_are_counted_and_the_others_arrive(store: Store) -> None:
     lease = await store.lease()
     foreign = {"a": "", "b": "1", "c": "1 x", "d": "x 1", "e": "1 -1", "f": "9" * 100, "g": "1 1 1", "h": b"\xff\xfe"}
     await store.redis.hset(store.keys.intents(lease), mapping={**foreign, "good": "3 1500"})
@@ -89,7 +86,7 @@ async def test_intents_that_nobody_can_read_are_counted_and_the_others_arrive(st
     assert (renewed.intents, renewed.malformed) == ((Intent("good", 3, 1.5),), len(foreign))
 
 
-async def test_any_number_of_intents_arrives_with_a_renewal(store: Store) -> None:
+async def test_renewal_returns_any_number_of_intents(store: Store) -> None:
     lease = await store.lease()
     await store.redis.hset(store.keys.intents(lease), mapping={f"job{number}": "1 -" for number in range(5_000)})
 
@@ -99,7 +96,7 @@ async def test_any_number_of_intents_arrives_with_a_renewal(store: Store) -> Non
     assert len(renewed.intents) == 5_000
 
 
-async def test_lease_that_holds_a_job_does_not_end(store: Store) -> None:
+async def test_lease_that_holds_a_job_is_not_unregistered(store: Store) -> None:
     for priority in Priority:
         lease = await store.lease()
         held = await store.running(a_spec(priority=priority), lease=lease)
@@ -112,7 +109,7 @@ async def test_lease_that_holds_a_job_does_not_end(store: Store) -> None:
         assert await store.run(leases.unregister(store.keys, lease)) is True
 
 
-async def test_end_of_a_lease_removes_its_row_its_consumer_and_its_intents(store: Store) -> None:
+async def test_unregister_removes_the_lease_its_consumers_and_its_intents(store: Store) -> None:
     lease, other = await store.lease(), await store.lease()
     for priority in (Priority.NORMAL, Priority.LOW):
         await store.running(a_spec(priority=priority), lease=other)
@@ -128,7 +125,7 @@ async def test_end_of_a_lease_removes_its_row_its_consumer_and_its_intents(store
     assert await store.redis.llen(store.keys.bell) == 1
 
 
-async def test_lease_of_a_queue_without_streams_ends(store: Store) -> None:
+async def test_lease_of_a_queue_without_streams_is_unregistered(store: Store) -> None:
     lease = await store.lease()
 
     assert await store.run(leases.unregister(store.keys, lease)) is True
@@ -136,7 +133,7 @@ async def test_lease_of_a_queue_without_streams_ends(store: Store) -> None:
     assert await store.key_names() == {"bell"}
 
 
-async def test_unknown_lease_ends_without_harm(store: Store) -> None:
+async def test_unknown_lease_is_unregistered_without_effect(store: Store) -> None:
     held = await store.running()
 
     assert await store.run(leases.unregister(store.keys, a_lease())) is True
@@ -144,53 +141,17 @@ async def test_unknown_lease_ends_without_harm(store: Store) -> None:
     assert await store.pending() == [(held.id, held.holder.lease)]
 
 
-async def test_leases_are_listed_newest_end_first(store: Store) -> None:
+async def test_leases_are_listed_latest_end_first(store: Store) -> None:
     await store.redis.zadd(store.keys.workers, {"old.1": 1, "new.1": 2})
 
     assert await store.run(leases.leases(store.keys)) == ["new.1", "old.1"]
 
 
-async def test_doorbell_wakes_one_and_is_silent_without_work(store: Store) -> None:
-    await store.run(leases.ring(store.keys))
-
-    assert await store.run(leases.wait_for_bell(store.keys, 0.01)) is True
-    assert await store.run(leases.wait_for_bell(store.keys, 0.01)) is False
-
-
-async def test_presence_is_shown_for_a_while_and_ends_with_a_goodbye(store: Store) -> None:
-    namespace, presence = store.keys.namespace, a_presence()
-
-    await store.run(show_presence(namespace, presence))
-
-    assert await store.run(presences(namespace, ["unknown", "w"])) == [presence]
-    assert 0 < await store.redis.ttl(presence_key(namespace, "w")) <= PRESENCE_TTL_S
-    await store.run(end_presence(namespace, "w"))
-    assert await store.run(presences(namespace, ["w"])) == []
-
-
-@pytest.mark.parametrize("raw", [b"", b"\x00", b"\x01", b"\x02\x80", b"\x01\xc1", b"x" * 300_000, b"\x01\x80"])
-async def test_presence_of_hostile_bytes_counts_as_none(store: Store, raw: bytes) -> None:
-    namespace = store.keys.namespace
-    await store.redis.set(presence_key(namespace, "bad"), raw, ex=60)
-    await store.redis.set(presence_key(namespace, "w"), pack_presence(a_presence()), ex=60)
-
-    workers = await store.run(presences(namespace, ["bad", "w"]))
-
-    assert [worker.id for worker in workers] == ["w"]
-
-
-async def test_presence_key_of_another_type_counts_as_none(store: Store) -> None:
-    namespace = store.keys.namespace
-    await store.redis.hset(presence_key(namespace, "bad"), "x", "y")
-
-    assert await store.run(presences(namespace, ["bad"])) == []
-
-
-def test_lease_tells_its_worker() -> None:
+def test_lease_names_its_worker() -> None:
     assert worker_of("0123abcd.17") == "0123abcd"
 
 
-async def test_set_aside_messages_are_counted(store: Store) -> None:
+async def test_malformed_interrupts_are_counted(store: Store) -> None:
     await store.run(leases.count_malformed(store.keys, 3))
 
     assert await store.redis.hgetall(store.keys.counters) == {b"malformed": b"3"}

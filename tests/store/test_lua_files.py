@@ -33,11 +33,11 @@ WRAPPERS: dict[str, Call[Any]] = {
     "audit": sweep.audit(KEYS, JobState.RUNNING, 0),
     "correct_total": checkup.correct_total(KEYS, read="1", rows=1, right=2),
     "erase": retention.erase_queue(KEYS),
-    "examine_due": checkup.examine_due(KEYS, "delayed", 0, mends=False),
-    "examine_entries": checkup.examine_entries(KEYS, Priority.NORMAL, "", mends=False),
-    "examine_index": checkup.examine_index(KEYS, JobState.CREATED, 0, mends=False, settings=SETTINGS),
-    "examine_kept": checkup.examine_kept(KEYS, [b"id"], mends=False),
-    "decide": sweep.decide(KEYS, "id", "w.1", by="w", error="gone", spread=1.0, settings=SETTINGS),
+    "examine_due": checkup.examine_due(KEYS, "delayed", 0, repairs=False),
+    "examine_entries": checkup.examine_entries(KEYS, Priority.NORMAL, "", repairs=False),
+    "examine_index": checkup.examine_index(KEYS, JobState.CREATED, 0, repairs=False, settings=SETTINGS),
+    "examine_kept": checkup.examine_kept(KEYS, [b"id"], repairs=False),
+    "settle": sweep.settle(KEYS, "id", "w.1", by="w", error="gone", spread=1.0, settings=SETTINGS),
     "give_back": claims.give_back(KEYS, "id", NOBODY, why="unstarted", is_counted=True, settings=SETTINGS),
     "promote": due.promote(KEYS, SETTINGS),
     "restore": leases.restore(KEYS, "w.1", 30),
@@ -125,7 +125,7 @@ def test_header_describes_exactly_the_keys_that_are_used(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_script_names_two_keys_so_that_a_cluster_that_moves_them_puts_it_off(name: str) -> None:
+def test_every_script_names_two_keys_so_that_a_migrating_cluster_defers_it(name: str) -> None:
     number, first, second, *_ = WRAPPERS[name].words
 
     assert int(number) >= 2

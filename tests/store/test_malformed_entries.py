@@ -1,4 +1,4 @@
-"""What stands in a queue and is no readable job is set aside and counted, and the jobs behind it run."""
+"""An entry without a readable job is quarantined and counted, and the jobs behind it run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Poison = Callable[[Store], Awaitable[object]]
 
 
 def entry(**fields: str | bytes) -> Poison:
-    """A foreign entry."""
+    """An entry that another program wrote."""
     return lambda store: store.redis.xadd(store.keys.ready(Priority.NORMAL), fields)
 
 
 def damaged(**fields: str) -> Poison:
-    """A job whose hash somebody changed."""
+    """A job whose hash was changed."""
 
     async def damage(store: Store) -> None:
         job_id = await store.enqueue()
@@ -31,7 +31,7 @@ def damaged(**fields: str) -> Poison:
 
 
 def without(*fields: str) -> Poison:
-    """A job of whose hash something is gone."""
+    """A job whose hash lacks fields."""
 
     async def damage(store: Store) -> None:
         job_id = await store.enqueue()
@@ -41,7 +41,7 @@ def without(*fields: str) -> Poison:
 
 
 def replaced(name: str) -> Poison:
-    """A job of which one key is of another type."""
+    """A job with a key of the wrong type."""
 
     async def damage(store: Store) -> None:
         key = getattr(store.keys, name)(await store.enqueue(a_long_spec(stdin=b"x"), by=LONG_NAME))
@@ -56,7 +56,7 @@ async def forgotten(store: Store) -> None:
 
 
 def oversized(key: str) -> Poison:
-    """A job that carries more than any of ours."""
+    """A job that is larger than the limits allow."""
 
     async def poison(store: Store) -> None:
         job_id = await store.enqueue(a_long_spec(stdin=b"x"))
@@ -93,7 +93,7 @@ POISONS: dict[str, Poison] = {
 
 
 @pytest.mark.parametrize("poison", POISONS.values(), ids=POISONS)
-async def test_is_set_aside_and_the_jobs_around_it_are_claimed(store: Store, poison: Poison) -> None:
+async def test_poison_is_quarantined_and_the_jobs_around_it_are_claimed(store: Store, poison: Poison) -> None:
     lease = await store.lease()
     first = await store.enqueue()
     await poison(store)
@@ -105,11 +105,11 @@ async def test_is_set_aside_and_the_jobs_around_it_are_claimed(store: Store, poi
     assert await store.pending() == [(first, lease), (second, lease)]
     assert await store.length() == 2
     assert await store.redis.hget(store.keys.counters, "malformed") == b"1"
-    (told,) = await store.redis.lrange(store.keys.quarantine, 0, -1)
-    assert 0 < len(told) <= 1_000
+    (entry,) = await store.redis.lrange(store.keys.quarantine, 0, -1)
+    assert 0 < len(entry) <= 1_000
 
 
-async def test_an_entry_of_the_same_id_in_another_stream_is_not_the_jobs_own(store: Store) -> None:
+async def test_entry_with_the_jobs_entry_id_in_another_stream_is_not_its_own(store: Store) -> None:
     lease = await store.lease()
     job_id = await store.enqueue()
     ((own, _),) = await store.redis.xrange(store.keys.ready(Priority.NORMAL))
@@ -132,7 +132,7 @@ async def test_quarantine_keeps_the_newest_1000(store: Store) -> None:
     assert rows[-1] == b"998"
 
 
-async def test_one_claim_looks_at_no_more_than_200_and_wakes_the_next(store: Store) -> None:
+async def test_one_claim_reads_at_most_200_entries_and_wakes_the_next(store: Store) -> None:
     lease = await store.lease()
     async with store.redis.pipeline(transaction=False) as pipeline:
         for _ in range(230):
@@ -154,7 +154,7 @@ async def test_one_claim_looks_at_no_more_than_200_and_wakes_the_next(store: Sto
     [damaged(attempt="x"), without("attempt"), without("priority"), without("entry"), damaged(entry="x")],
     ids=["an attempt that is no number", "no attempt", "no priority", "no entry", "an entry that is none"],
 )
-async def test_damaged_job_that_is_claimed_by_its_id_stays_as_it_is(store: Store, poison: Poison) -> None:
+async def test_damaged_job_that_is_claimed_by_its_id_is_not_changed(store: Store, poison: Poison) -> None:
     lease = await store.lease()
     await poison(store)
     (job_id,) = [name.removeprefix("job:") for name in await store.key_names() if name.startswith("job:")]
@@ -186,8 +186,8 @@ async def test_damaged_pending_entries_do_not_stop_a_reclaim(store: Store) -> No
     assert [claim.job_id for claim in again] == [held.id]
 
 
-async def test_claim_of_a_job_without_a_spec_hands_over_an_empty_one(store: Store) -> None:
-    """Its worker refuses it by name, so that the job gets an end that its owner can read."""
+async def test_claim_of_a_job_without_a_spec_returns_an_empty_spec(store: Store) -> None:
+    """The worker then rejects the job, so that it ends with an error that its owner can read."""
     job_id = await store.enqueue(a_long_spec(), job_id=a_job_id())
     await store.redis.delete(store.keys.spec(job_id))
 

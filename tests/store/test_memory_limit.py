@@ -1,4 +1,4 @@
-"""When the server's memory is used up, nothing new is accepted, and everything that is there can still end."""
+"""When the server's memory is full, no new job is accepted, and all stored jobs can still run and end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oneshot_queue.store import claims as claims_store
 from oneshot_queue.store import leases, retention
 from oneshot_queue.store import presence as presence_store
 from oneshot_queue.store.attempts import Fenced, Holder, Recorded
-from oneshot_queue.store.claims import Claimed, Later, Returned
+from oneshot_queue.store.claims import Claimed, RetryLater, Returned
 from oneshot_queue.store.enqueue import When
 from oneshot_queue.store.leases import Intent, Renewed
 from oneshot_queue.store.steering import Ended, IntentRecorded
@@ -24,11 +24,11 @@ from tests.store.recovery import (
     a_retried_spec,
     adopt,
     audit,
-    decide,
     give_back,
-    let_come,
+    make_due,
+    members_of,
     promote,
-    standing,
+    settle,
     sweep,
     watch,
 )
@@ -40,14 +40,12 @@ from tests.support.servers import ServerProcess
 async def fill_memory(store: Store) -> None:
     await store.redis.config_set("maxmemory", 1)
     with pytest.raises(BrokerError) as refusal:
-        await store.run(leases.ring(store.keys))
+        await store.run(claims_store.ring(store.keys))
     assert is_out_of_memory(refusal.value)
 
 
 @case("R6")
-async def test_enqueue_says_that_the_queue_is_full_and_leaves_nothing_half_written(
-    real_server: ServerProcess, real_store: Store
-) -> None:
+async def test_enqueue_reports_a_full_memory_and_writes_nothing(real_server: ServerProcess, real_store: Store) -> None:
     async with a_queue(real_server.url, real_store.keys) as queue:
         await queue.enqueue(["true"])
         before = await real_store.dump()
@@ -61,9 +59,7 @@ async def test_enqueue_says_that_the_queue_is_full_and_leaves_nothing_half_writt
     assert await real_store.dump() == before
 
 
-async def test_first_enqueue_of_a_queue_leaves_nothing_half_written(
-    real_server: ServerProcess, real_store: Store
-) -> None:
+async def test_first_enqueue_of_a_queue_writes_nothing(real_server: ServerProcess, real_store: Store) -> None:
     await fill_memory(real_store)
 
     async with a_queue(real_server.url, real_store.keys) as queue:
@@ -73,7 +69,7 @@ async def test_first_enqueue_of_a_queue_leaves_nothing_half_written(
     assert await real_store.redis.dbsize() == 0
 
 
-async def test_running_job_is_recorded_and_ends(real_store: Store) -> None:
+async def test_running_job_is_recorded_and_finishes(real_store: Store) -> None:
     held = await real_store.running()
     await fill_memory(real_store)
 
@@ -88,7 +84,7 @@ async def test_running_job_is_recorded_and_ends(real_store: Store) -> None:
     assert await real_store.length() == 0
 
 
-async def test_output_is_stored_whole_or_refused_whole(real_store: Store) -> None:
+async def test_output_is_stored_or_refused_completely(real_store: Store) -> None:
     held = await real_store.running()
     await fill_memory(real_store)
 
@@ -102,14 +98,14 @@ async def test_output_is_stored_whole_or_refused_whole(real_store: Store) -> Non
     assert [chunk.data for chunk in await real_store.chunks(held)] == [b"a", b"b"]
 
 
-async def test_fenced_output_is_refused_as_ever(real_store: Store) -> None:
+async def test_fenced_output_stays_fenced(real_store: Store) -> None:
     held = await real_store.finished()
     await fill_memory(real_store)
 
     assert await real_store.append(held, a_chunk(1)) == Fenced()
 
 
-async def test_waiting_jobs_are_claimed_even_from_a_stream_that_nobody_ever_claimed_from(real_store: Store) -> None:
+async def test_waiting_jobs_are_claimed_from_a_stream_without_a_group(real_store: Store) -> None:
     lease = await real_store.lease()
     ids = [await real_store.enqueue(a_spec(priority=priority)) for priority in Priority]
     await fill_memory(real_store)
@@ -120,7 +116,7 @@ async def test_waiting_jobs_are_claimed_even_from_a_stream_that_nobody_ever_clai
     assert await real_store.reclaim(lease) == claims
 
 
-async def test_one_job_is_claimed_even_from_a_stream_that_nobody_ever_claimed_from(real_store: Store) -> None:
+async def test_claim_one_takes_a_job_from_a_stream_without_a_group(real_store: Store) -> None:
     lease, job_id = await real_store.lease(), await real_store.enqueue()
     await fill_memory(real_store)
 
@@ -129,7 +125,7 @@ async def test_one_job_is_claimed_even_from_a_stream_that_nobody_ever_claimed_fr
     assert await real_store.finish(held) == Recorded(JobState.COMPLETED)
 
 
-async def test_malformed_entry_is_set_aside(real_store: Store) -> None:
+async def test_malformed_entry_is_quarantined(real_store: Store) -> None:
     lease = await real_store.lease()
     await real_store.redis.xadd(real_store.keys.ready(Priority.NORMAL), {"foreign": "entry"})
     await fill_memory(real_store)
@@ -140,7 +136,7 @@ async def test_malformed_entry_is_set_aside(real_store: Store) -> None:
     assert await real_store.length() == 0
 
 
-async def test_leases_begin_and_are_renewed_and_end(real_store: Store) -> None:
+async def test_leases_are_registered_renewed_and_unregistered(real_store: Store) -> None:
     lease = await real_store.lease()
     await fill_memory(real_store)
 
@@ -153,7 +149,7 @@ async def test_leases_begin_and_are_renewed_and_end(real_store: Store) -> None:
     assert [row.decode() for row in await real_store.redis.zrange(real_store.keys.workers, 0, -1)] == [other]
 
 
-async def test_live_worker_does_not_look_dead(real_store: Store) -> None:
+async def test_presence_of_a_live_worker_is_shown(real_store: Store) -> None:
     namespace, presence = real_store.keys.namespace, a_presence()
     await fill_memory(real_store)
 
@@ -162,7 +158,7 @@ async def test_live_worker_does_not_look_dead(real_store: Store) -> None:
     assert await real_store.run(presence_store.presences(namespace, ["w"])) == [presence]
 
 
-async def test_jobs_are_interrupted_waiting_or_running(real_store: Store) -> None:
+async def test_waiting_and_running_jobs_are_interrupted(real_store: Store) -> None:
     held, waiting = await real_store.running(), await real_store.enqueue()
     await fill_memory(real_store)
 
@@ -175,7 +171,7 @@ async def test_jobs_are_interrupted_waiting_or_running(real_store: Store) -> Non
     assert (await real_store.record_of(waiting)).reason == "why"
 
 
-async def test_finished_jobs_are_forgotten(real_store: Store) -> None:
+async def test_finished_jobs_are_pruned(real_store: Store) -> None:
     for _ in range(3):
         await real_store.finished(kept=10)
     await fill_memory(real_store)
@@ -187,7 +183,7 @@ async def test_finished_jobs_are_forgotten(real_store: Store) -> None:
     assert await real_store.redis.hget(real_store.keys.counters, "kept") == b"10"
 
 
-async def test_memory_that_is_free_again_is_used_again(real_server: ServerProcess, real_store: Store) -> None:
+async def test_enqueue_works_again_once_memory_is_free(real_server: ServerProcess, real_store: Store) -> None:
     await fill_memory(real_store)
     async with a_queue(real_server.url, real_store.keys) as queue:
         with pytest.raises(QueueFull):
@@ -200,7 +196,7 @@ async def test_memory_that_is_free_again_is_used_again(real_server: ServerProces
         assert await queue.unfinished() == [job_id]
 
 
-async def test_next_attempt_waits_at_once_or_later(real_store: Store) -> None:
+async def test_failed_attempt_is_retried_at_once_or_after_a_delay(real_store: Store) -> None:
     now, later = await real_store.running(a_retried_spec()), await real_store.running(a_retried_spec())
     inline = pack_chunks([a_chunk(1, b"out")])
     await fill_memory(real_store)
@@ -208,12 +204,12 @@ async def test_next_attempt_waits_at_once_or_later(real_store: Store) -> None:
     assert await real_store.finish(now, FAILED, retry_after_s=0.0, inline_output=inline) == Recorded(JobState.CREATED)
     assert await real_store.finish(later, FAILED, retry_after_s=9.0) == Recorded(JobState.CREATED)
 
-    assert await standing(real_store, "delayed") == [later.id]
+    assert await members_of(real_store, "delayed") == [later.id]
     assert [claim.attempt for claim in await real_store.claim(now.holder.lease, free=5)] == [2]
 
 
 @pytest.mark.parametrize("is_counted", [True, False])
-async def test_job_returns_to_its_queue(real_store: Store, is_counted: bool) -> None:
+async def test_unstarted_job_is_requeued(real_store: Store, is_counted: bool) -> None:
     held = await real_store.running()
     await fill_memory(real_store)
 
@@ -222,11 +218,11 @@ async def test_job_returns_to_its_queue(real_store: Store, is_counted: bool) -> 
     assert await real_store.state_of(held.id) == "CREATED"
 
 
-async def test_due_jobs_are_promoted_and_late_ones_end(real_store: Store) -> None:
+async def test_due_jobs_are_promoted_and_expired_ones_fail(real_store: Store) -> None:
     due = await real_store.enqueue(when=When(delay_s=60.0))
     late = await real_store.enqueue(when=When(expires_s=60.0))
-    await let_come(real_store, "delayed", due)
-    await let_come(real_store, "expiring", late)
+    await make_due(real_store, "delayed", due)
+    await make_due(real_store, "expiring", late)
     await fill_memory(real_store)
 
     assert (await promote(real_store)).count == 2
@@ -234,19 +230,19 @@ async def test_due_jobs_are_promoted_and_late_ones_end(real_store: Store) -> Non
     assert (await real_store.length(), await real_store.state_of(late)) == (1, "FAILED")
 
 
-async def test_claim_promotes_and_ends_what_is_late(real_store: Store) -> None:
+async def test_claim_promotes_due_jobs_and_fails_expired_ones(real_store: Store) -> None:
     due = await real_store.enqueue(when=When(delay_s=60.0))
     late = await real_store.enqueue(when=When(expires_s=60.0))
     lease = await real_store.lease()
-    await let_come(real_store, "delayed", due)
-    await let_come(real_store, "expiring", late)
+    await make_due(real_store, "delayed", due)
+    await make_due(real_store, "expiring", late)
     await fill_memory(real_store)
 
     assert [claim.job_id for claim in await real_store.claim(lease, free=5)] == [due]
     assert await real_store.state_of(late) == "FAILED"
 
 
-async def test_job_that_expires_in_the_hands_of_a_claim_ends(real_store: Store) -> None:
+async def test_expired_job_fails_when_it_is_claimed(real_store: Store) -> None:
     by_claim, by_name = [await real_store.enqueue(when=When(expires_s=60.0)) for _ in range(2)]
     lease = await real_store.lease()
     for job_id in (by_claim, by_name):
@@ -274,7 +270,7 @@ async def test_job_of_a_lost_lease_is_interrupted_at_once(real_store: Store) -> 
     assert isinstance(await real_store.interrupt(held.id), Ended)
 
 
-async def test_lost_lease_is_watched_and_swept(real_store: Store) -> None:
+async def test_lease_of_a_lost_worker_is_swept(real_store: Store) -> None:
     once, retried = await real_store.running(), await real_store.running(a_retried_spec(delay_s=5.0))
     await fill_memory(real_store)
 
@@ -286,7 +282,7 @@ async def test_lost_lease_is_watched_and_swept(real_store: Store) -> None:
     assert (await real_store.state_of(once.id), await real_store.state_of(retried.id)) == ("FAILED", "CREATED")
 
 
-async def test_audit_mends_and_decides(real_store: Store) -> None:
+async def test_audit_repairs_and_settles(real_store: Store) -> None:
     waiting, held = await real_store.enqueue(), await real_store.running()
     await real_store.redis.delete(real_store.keys.ready(Priority.NORMAL))
     await real_store.redis.zrem(real_store.keys.workers, held.holder.lease)
@@ -294,12 +290,12 @@ async def test_audit_mends_and_decides(real_store: Store) -> None:
 
     assert (await audit(real_store, JobState.CREATED)).repaired == 1
     ((job_id, lease),) = (await audit(real_store, JobState.RUNNING)).suspects
-    assert await decide(real_store, job_id, lease)
+    assert await settle(real_store, job_id, lease)
 
     assert [claim.job_id for claim in await real_store.claim(await real_store.lease(), free=5)] == [waiting]
 
 
-async def test_claims_wait_for_a_new_server_and_leases_and_jobs_are_known_again(real_store: Store) -> None:
+async def test_claims_pause_on_a_new_server_and_leases_and_jobs_are_restored(real_store: Store) -> None:
     lease, job_id = await real_store.lease(), await real_store.enqueue()
     await real_store.redis.set(f"{real_store.keys.prefix}:epoch", "run-1")
     await real_store.redis.zrem(real_store.keys.workers, lease)
@@ -310,14 +306,14 @@ async def test_claims_wait_for_a_new_server_and_leases_and_jobs_are_known_again(
         real_store.keys, lease=lease, worker="w", host="h", free=1, settings=real_store.settings, run_id="run-2"
     )
     answer = await real_store.run(call)
-    assert isinstance(answer, Later)
+    assert isinstance(answer, RetryLater)
     held = Held(job_id, Holder(f"9999999999999999-{'a' * 32}", lease, "worker"))
     assert await adopt(real_store, held)
 
     assert await real_store.finish(held) == Recorded(JobState.COMPLETED)
 
 
-async def test_intents_are_forgotten(real_store: Store) -> None:
+async def test_stale_intents_are_removed(real_store: Store) -> None:
     held = await real_store.running()
     await real_store.interrupt(held.id)
     await fill_memory(real_store)

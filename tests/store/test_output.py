@@ -1,4 +1,4 @@
-"""A job's output is stored once, read back in order, and what is missing is counted."""
+"""A job's output is stored once and read back in order; missing bytes are counted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_every_byte_survives(store: Store) -> None:
     assert chunk.data == data
 
 
-async def test_batch_that_is_sent_again_is_stored_once(store: Store) -> None:
+async def test_chunks_that_are_sent_again_are_stored_once(store: Store) -> None:
     held = await store.running()
     batch = [a_chunk(1, b"a"), a_chunk(2, b"b", offset=1)]
 
@@ -38,14 +38,14 @@ async def test_batch_that_is_sent_again_is_stored_once(store: Store) -> None:
     assert [chunk.data for chunk in await store.chunks(held)] == [b"a", b"b"]
 
 
-async def test_output_goes_on_where_the_count_of_it_was_damaged(store: Store) -> None:
+async def test_output_continues_after_its_counter_was_damaged(store: Store) -> None:
     held = await store.running()
     await store.redis.hset(store.keys.job(held.id), "ordinal", "abc")
 
     assert await store.append(held, a_chunk(1, b"on")) == Recorded()
 
 
-async def test_batch_that_overlaps_what_is_stored_adds_only_what_is_new(store: Store) -> None:
+async def test_overlapping_chunks_add_only_what_is_new(store: Store) -> None:
     held = await store.running()
     await store.append(held, a_chunk(1, b"a"), a_chunk(2, b"b", offset=1))
 
@@ -55,7 +55,7 @@ async def test_batch_that_overlaps_what_is_stored_adds_only_what_is_new(store: S
     assert [chunk.data for chunk in await store.chunks(held)] == [b"a", b"b", b"c"]
 
 
-async def test_head_and_both_tails_are_read_in_the_order_they_were_written(store: Store) -> None:
+async def test_head_and_both_tails_are_read_in_the_order_of_writing(store: Store) -> None:
     held = await store.running()
     await store.append(held, a_chunk(1, b"1", stream=OUT), a_chunk(2, b"2", stream=ERR))
     await store.append(
@@ -69,11 +69,11 @@ async def test_head_and_both_tails_are_read_in_the_order_they_were_written(store
     assert [chunk.stream for chunk in chunks] == [OUT, ERR, ERR, OUT, ERR, OUT]
 
 
-async def test_output_longer_than_a_page_is_read_whole(store: Store) -> None:
+async def test_output_longer_than_a_page_is_read_completely(store: Store) -> None:
     held, count = await store.running(), 3 * PAGE_CHUNKS + 5
     chunks = [a_chunk(number, b"%d," % number, stream=(OUT, ERR)[number % 2]) for number in range(1, count + 1)]
     for chunk in chunks:
-        # Head and tails by turns, so that no source's page ends where another's does.
+        # Head and tails alternate, so that no two sources' pages end at the same place.
         await store.append(held, chunk, in_head=chunk.ordinal % 3 == 0)
 
     found = await store.chunks(held)
@@ -85,7 +85,7 @@ async def test_output_longer_than_a_page_is_read_whole(store: Store) -> None:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from([0, 1, 2]), max_size=120))
-def test_pages_of_three_sources_become_one_order_without_gap_or_repeat(source_of: list[int]) -> None:
+def test_pages_of_three_sources_are_merged_without_gaps_or_repetitions(source_of: list[int]) -> None:
     sources: list[list[Chunk]] = [[], [], []]
     for ordinal, source in enumerate(source_of, start=1):
         sources[source].append(a_chunk(ordinal))
@@ -99,7 +99,7 @@ def test_pages_of_three_sources_become_one_order_without_gap_or_repeat(source_of
     assert read == list(range(1, len(source_of) + 1))
 
 
-async def test_tail_is_trimmed_from_the_front_stream_by_stream(store: Store) -> None:
+async def test_each_tail_is_trimmed_from_its_front(store: Store) -> None:
     held = await store.running()
     await store.append(held, a_chunk(1, b"head"))
     await store.append(
@@ -114,7 +114,7 @@ async def test_tail_is_trimmed_from_the_front_stream_by_stream(store: Store) -> 
     assert (await store.record_of(held.id)).output.dropped == 3
 
 
-async def test_totals_and_the_time_of_the_last_output_are_on_record(store: Store) -> None:
+async def test_totals_and_the_time_of_the_last_output_are_recorded(store: Store) -> None:
     held = await store.running()
 
     await store.append(held, a_chunk(1, b"x" * 100), dropped=7)
@@ -126,7 +126,7 @@ async def test_totals_and_the_time_of_the_last_output_are_on_record(store: Store
     assert known.last_output_ms >= known.started_ms
 
 
-async def test_chunks_bear_the_time_they_were_read_by_the_servers_clock(store: Store) -> None:
+async def test_chunks_carry_their_time_by_the_servers_clock(store: Store) -> None:
     held = await store.running()
     started_ms = (await store.record_of(held.id)).started_ms or 0
 
@@ -146,7 +146,7 @@ async def test_inline_output_is_read_back(store: Store) -> None:
     assert (await store.record_of(held.id)).output.bytes == 6
 
 
-async def test_inline_output_that_would_make_the_hash_large_is_read_back_from_its_own_key(store: Store) -> None:
+async def test_inline_output_too_long_for_the_hash_gets_its_own_key(store: Store) -> None:
     chunks = [a_chunk(1, b"o" * 64, at_ms=5)]
     held = await store.finished(inline_output=pack_chunks(chunks), kept=64, bytes=64)
 
@@ -154,7 +154,7 @@ async def test_inline_output_that_would_make_the_hash_large_is_read_back_from_it
     assert await store.run(output.inline_chunks(store.keys, held.id, 1)) == chunks
 
 
-async def test_job_without_output_has_none(store: Store) -> None:
+async def test_job_without_output_stores_none(store: Store) -> None:
     held = await store.finished()
 
     assert await store.chunks(held) == []
@@ -171,7 +171,7 @@ async def test_job_without_output_has_none(store: Store) -> None:
     ],
     ids=["foreign", "no data", "a third stream", "no offset"],
 )
-async def test_entry_that_is_no_chunk_is_malformed(store: Store, fields: dict[str, str]) -> None:
+async def test_invalid_entry_of_an_output_stream_is_malformed(store: Store, fields: dict[str, str]) -> None:
     held = await store.running()
     await store.redis.xadd(store.keys.output_head(held.id, 1), fields)
 
@@ -180,7 +180,7 @@ async def test_entry_that_is_no_chunk_is_malformed(store: Store, fields: dict[st
     assert [type(answer) for answer in answers] == [MalformedData, list, list]
 
 
-async def test_inline_output_of_foreign_bytes_is_malformed(store: Store) -> None:
+async def test_invalid_inline_output_is_malformed(store: Store) -> None:
     short = await store.finished(inline_output=b"\xc1garbage", kept=1)
     long = await store.finished(inline_output=b"\xc1garbage" * 64, kept=1)
 

@@ -1,4 +1,4 @@
-"""What a running attempt does is written down in order, once, and only by whoever holds it."""
+"""Events of a running attempt are recorded in order, once, and only by its holder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def with_holder(held: Held, holder: Holder) -> Held:
     return replace(held, holder=holder, sequence=held.sequence)
 
 
-async def test_silence_and_activity_take_turns(store: Store) -> None:
+async def test_silence_and_activity_alternate(store: Store) -> None:
     held = await store.running()
 
     assert await store.record(held, "detect_silence") == Recorded(JobState.IDLE)
@@ -30,7 +30,7 @@ async def test_silence_and_activity_take_turns(store: Store) -> None:
     assert "state:IDLE" not in await store.key_names()
 
 
-async def test_facts_are_set_without_an_event(store: Store) -> None:
+async def test_fields_are_set_without_an_event(store: Store) -> None:
     held = await store.running()
 
     assert await store.record(held, pid=4711) == Recorded(JobState.RUNNING)
@@ -65,7 +65,7 @@ async def test_event_that_the_state_does_not_allow_is_refused_and_changes_nothin
 
 @pytest.mark.parametrize("state", [JobState.RUNNING, JobState.IDLE, *(each for each in JobState if each.is_final)])
 @pytest.mark.parametrize("wrong", ["token", "lease", "both", "nobody"])
-async def test_whoever_does_not_hold_the_job_is_fenced_and_changes_nothing(
+async def test_caller_that_does_not_hold_the_job_is_fenced_and_changes_nothing(
     store: Store, state: JobState, wrong: str
 ) -> None:
     held = await store.in_state(state)
@@ -75,7 +75,7 @@ async def test_whoever_does_not_hold_the_job_is_fenced_and_changes_nothing(
     other = with_holder(held, holder)
     before = await store.dump()
 
-    # Of a job that has ended, only the attempt is known: whoever had it learns that it is over.
+    # A finished job keeps only its attempt: its last holder learns that the job has ended.
     is_over = state.is_final and wrong == "lease"
     assert await store.record(other, "detect_silence", pid=99) == (Refused(state) if is_over else Fenced())
     assert await store.append(other, a_chunk(1)) == Fenced()
@@ -96,7 +96,7 @@ async def test_unknown_job_is_fenced_and_leaves_no_key(store: Store) -> None:
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state.is_final])
-async def test_late_record_and_late_output_of_an_ended_job_change_nothing(store: Store, state: JobState) -> None:
+async def test_late_record_and_late_output_of_a_finished_job_change_nothing(store: Store, state: JobState) -> None:
     held = await store.in_state(state)
     before = await store.dump()
 
@@ -120,13 +120,13 @@ async def test_history_keeps_its_first_20_and_last_200_rows_and_counts_the_other
     known = await store.record_of(held.id)
     assert (len(known.history), known.history_dropped) == (220, 243 - 220)
     assert [row.state for row in known.history[:4]] == ["CREATED", "RUNNING", "IDLE", "RUNNING"]
-    # 23 rows are gone behind the 20th: an odd number, so two of the same state meet there.
+    # 23 rows after the 20th were dropped: an odd number, so two rows of the same state are adjacent.
     assert known.history[19].state is known.history[20].state
     assert known.history[-1].state is JobState.FAILED
     assert known.error == "after all"
 
 
-async def test_times_of_a_history_never_go_back_however_late_its_parts_are_told(store: Store) -> None:
+async def test_history_stays_in_order_however_late_events_are_reported(store: Store) -> None:
     held = await store.running()
 
     await store.record(held, "detect_silence", ago_ms=0)
@@ -139,7 +139,7 @@ async def test_times_of_a_history_never_go_back_however_late_its_parts_are_told(
     assert known.ended_ms == known.changed_ms == times[-1]
 
 
-async def test_time_of_a_change_is_when_it_happened_not_when_it_was_told(store: Store) -> None:
+async def test_time_of_a_change_is_when_it_happened_not_when_it_was_reported(store: Store) -> None:
     held = await store.running()
     long_ago = await seed_past(store, held, hours=10)
 
@@ -150,13 +150,13 @@ async def test_time_of_a_change_is_when_it_happened_not_when_it_was_told(store: 
 
 
 async def seed_past(store: Store, held: Held, hours: int) -> int:
-    """Pretend that a job's latest change was hours ago."""
+    """Move a job's latest change into the past."""
     past = (await store.record_of(held.id)).changed_ms - hours * 3_600_000
     await store.redis.hset(store.keys.job(held.id), "changed", past)
     return past
 
 
-async def test_times_of_a_history_never_go_back_when_the_servers_clock_did(store: Store) -> None:
+async def test_history_stays_in_order_when_the_servers_clock_went_back(store: Store) -> None:
     waiting, lease = await store.enqueue(), await store.lease()
     interrupted = await store.enqueue()
     ahead = 4_102_444_800_000  # 2100-01-01
@@ -173,17 +173,17 @@ async def test_times_of_a_history_never_go_back_when_the_servers_clock_did(store
         assert known.ended_ms == ahead
 
 
-async def test_record_is_announced_to_whoever_waits(store: Store) -> None:
+async def test_record_is_announced_to_waiting_clients(store: Store) -> None:
     held = await store.running()
-    async with store.redis.pubsub(ignore_subscribe_messages=True) as ear:
-        await ear.subscribe(store.keys.events(held.id))
-        await ear.get_message(timeout=5)
+    async with store.redis.pubsub(ignore_subscribe_messages=True) as subscription:
+        await subscription.subscribe(store.keys.events(held.id))
+        await subscription.get_message(timeout=5)
 
         await store.record(held, "detect_silence")
         await store.append(held, a_chunk(1))
         await store.finish(held)
 
-        heard = [await ear.get_message(timeout=5) for _ in range(3)]
+        heard = [await subscription.get_message(timeout=5) for _ in range(3)]
     assert [message and message["data"] for message in heard] == [b"IDLE", b"output", b"COMPLETED"]
 
 

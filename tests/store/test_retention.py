@@ -1,4 +1,4 @@
-"""Finished jobs are kept for a time, a number and a size, and then leave nothing behind."""
+"""Finished jobs are kept within limits of time, number and size, then removed completely; and a queue is erased."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from oneshot_queue.settings import Settings
 from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store import leases, retention, steering
-from oneshot_queue.store.keys import queues_key
+from oneshot_queue.store import leases, queues, retention, steering
+from oneshot_queue.store.keys import presence_key, queues_key
+from oneshot_queue.store.retention import erase_common, erase_queue
 from oneshot_queue.wire.chunks import pack_chunks
 from tests.support.builders import Held, Store, a_chunk, a_job_id, a_spec, an_outcome
 
@@ -24,7 +25,7 @@ async def prune(store: Store, **limits: float) -> int:
 
 
 async def let_pass(store: Store, job_id: str, hours: float) -> None:
-    """Pretend that a job ended hours ago."""
+    """Move a job's end into the past."""
     for state in FINAL:
         score = await store.redis.zscore(store.keys.state(state), job_id)
         if score is not None:
@@ -32,7 +33,7 @@ async def let_pass(store: Store, job_id: str, hours: float) -> None:
 
 
 async def kept_bytes(store: Store) -> int:
-    """The total on record, which must be the sum of what is on record of each job."""
+    """Return the stored total, which must be the sum of the jobs' rows."""
     each = await store.redis.hgetall(f"{store.keys.prefix}:kept")
     total = int(await store.redis.hget(store.keys.counters, "kept") or 0)
     assert total == sum(int(size) for size in each.values())
@@ -54,7 +55,9 @@ async def left(store: Store, jobs: list[Held]) -> list[int]:
         (JobState.INTERRUPTED, 7 * 24 + 0.1, False),
     ],
 )
-async def test_job_is_kept_for_its_time(store: Store, state: JobState, hours: float, stays: bool) -> None:
+async def test_finished_job_is_kept_for_the_configured_time(
+    store: Store, state: JobState, hours: float, stays: bool
+) -> None:
     held = await store.finished(state, kept=5)
     await let_pass(store, held.id, hours)
 
@@ -65,7 +68,7 @@ async def test_job_is_kept_for_its_time(store: Store, state: JobState, hours: fl
     assert await kept_bytes(store) == (5 if stays else 0)
 
 
-async def test_beyond_the_number_the_oldest_of_all_states_go_first(store: Store) -> None:
+async def test_jobs_beyond_the_number_limit_are_removed_oldest_first(store: Store) -> None:
     jobs = [await store.finished(state) for state in (*FINAL, *FINAL)]
     for hours, held in enumerate(reversed(jobs)):
         await let_pass(store, held.id, hours)
@@ -76,7 +79,7 @@ async def test_beyond_the_number_the_oldest_of_all_states_go_first(store: Store)
     assert await left(store, jobs) == [4, 5]
 
 
-async def test_beyond_the_size_the_oldest_go_first_until_it_fits(store: Store) -> None:
+async def test_jobs_beyond_the_size_limit_are_removed_oldest_first(store: Store) -> None:
     jobs = [await store.finished(kept=100) for _ in range(5)]
     for hours, held in enumerate(reversed(jobs)):
         await let_pass(store, held.id, hours)
@@ -101,7 +104,7 @@ async def test_job_that_has_just_ended_is_kept_even_if_it_alone_is_too_large(sto
     assert await left(store, [older, newer]) == [1]
 
 
-async def test_waiting_and_running_jobs_are_never_forgotten(store: Store) -> None:
+async def test_waiting_and_running_jobs_are_never_removed(store: Store) -> None:
     jobs = [await store.in_state(state) for state in (JobState.CREATED, JobState.RUNNING, JobState.IDLE)]
     for held in jobs:
         state = JobState(await store.state_of(held.id) or "")
@@ -121,7 +124,7 @@ async def many_interrupted(store: Store, count: int) -> list[str]:
     return ids
 
 
-async def test_one_call_forgets_no_more_than_100_whatever_the_reasons(store: Store) -> None:
+async def test_one_prune_removes_at_most_100_jobs(store: Store) -> None:
     ids = await many_interrupted(store, 140)
     async with store.redis.pipeline(transaction=False) as pipeline:
         for job_id in ids[:60]:
@@ -133,7 +136,7 @@ async def test_one_call_forgets_no_more_than_100_whatever_the_reasons(store: Sto
     assert counts == [100, 30, 0]
 
 
-async def test_an_end_forgets_no_more_than_100_of_the_oldest(store: Store) -> None:
+async def test_one_finish_removes_at_most_100_jobs(store: Store) -> None:
     await many_interrupted(store, 130)
     few = Settings(namespace=store.keys.namespace, max_finished_jobs=1)
 
@@ -143,7 +146,7 @@ async def test_an_end_forgets_no_more_than_100_of_the_oldest(store: Store) -> No
     assert await store.redis.zcard(store.keys.state(JobState.COMPLETED)) == 1
 
 
-async def test_interrupt_of_a_waiting_job_forgets_beyond_the_limits_too(store: Store) -> None:
+async def test_interrupt_of_a_waiting_job_removes_jobs_beyond_the_limits(store: Store) -> None:
     few = Settings(namespace=store.keys.namespace, max_finished_jobs=1)
     first, second = await store.enqueue(), await store.enqueue()
 
@@ -154,7 +157,7 @@ async def test_interrupt_of_a_waiting_job_forgets_beyond_the_limits_too(store: S
     assert (await store.state_of(first), await store.state_of(second)) == (None, "INTERRUPTED")
 
 
-async def test_record_that_expired_before_it_was_pruned_leaves_no_trace(store: Store) -> None:
+async def test_job_that_expired_before_it_was_pruned_leaves_no_trace(store: Store) -> None:
     held = await store.finished(kept=5)
     await store.redis.delete(store.keys.job(held.id), store.keys.spec(held.id), store.keys.text(held.id))
     await let_pass(store, held.id, 25)
@@ -166,8 +169,8 @@ async def test_record_that_expired_before_it_was_pruned_leaves_no_trace(store: S
 
 
 @pytest.mark.parametrize("now_in", list(JobState))
-async def test_pruning_an_old_job_spares_a_new_one_of_the_same_id(store: Store, now_in: JobState) -> None:
-    """The old one's keys expired while no worker was there to prune it, and its id was used again."""
+async def test_pruning_an_old_job_keeps_a_new_one_with_the_same_id(store: Store, now_in: JobState) -> None:
+    """The old job's keys expired while no worker was running to prune it, and its id was used again."""
     job_id = a_job_id()
     old = await store.running(job_id=job_id)
     await store.finish(old, an_outcome(JobState.COMPLETED), kept=5)
@@ -191,8 +194,8 @@ async def test_pruning_an_old_job_spares_a_new_one_of_the_same_id(store: Store, 
     assert await kept_bytes(store) == (7 if now_in.is_final else 0)
 
 
-async def test_after_all_is_forgotten_only_the_queue_itself_is_left(store: Store) -> None:
-    await store.run(leases.add_queue(store.keys.namespace, store.keys.queue))
+async def test_after_all_jobs_are_removed_only_the_queues_own_keys_are_left(store: Store) -> None:
+    await store.run(queues.add_queue(store.keys.namespace, store.keys.queue))
     lease = await store.lease()
     for state in FINAL:
         held = await store.running(a_spec(stdin=b"in", priority=Priority.HIGH), lease=lease)
@@ -214,7 +217,7 @@ async def test_after_all_is_forgotten_only_the_queue_itself_is_left(store: Store
     await prune(store, keep_completed_s=1, keep_failed_s=1)
     await store.run(leases.unregister(store.keys, lease))
 
-    # Streams stay for their groups; counters and quarantine for people; rings for the next worker.
+    # Streams are kept for their groups, counters and quarantine for operators, rings for the next worker.
     assert await store.key_names() == {"ready:high", "ready:normal", "ready:low", "counters", "quarantine", "bell"}
     assert [await store.length(priority) for priority in Priority] == [0, 0, 0]
     assert await store.redis.hgetall(store.keys.counters) == {b"kept": b"0", b"malformed": b"1"}
@@ -232,7 +235,7 @@ async def a_job_of_many_attempts(store: Store) -> Held:
     return held
 
 
-async def test_jobs_of_very_many_attempts_are_forgotten_a_few_at_a_time(store: Store) -> None:
+async def test_jobs_with_very_many_attempts_are_removed_a_few_at_a_time(store: Store) -> None:
     jobs = [await a_job_of_many_attempts(store) for _ in range(5)]
     for held in jobs:
         await let_pass(store, held.id, 25)
@@ -243,9 +246,38 @@ async def test_jobs_of_very_many_attempts_are_forgotten_a_few_at_a_time(store: S
     assert await kept_bytes(store) == 0
 
 
-async def test_jobs_of_very_many_attempts_beyond_the_limits_too(store: Store) -> None:
+async def test_jobs_with_very_many_attempts_beyond_the_limits_are_removed_a_few_at_a_time(store: Store) -> None:
     jobs = [await a_job_of_many_attempts(store) for _ in range(5)]
 
     assert [await prune(store, max_finished_jobs=1) for _ in range(3)] == [2, 2, 0]
 
     assert await left(store, jobs) == [4]
+
+
+@pytest.mark.parametrize("jobs", [0, 1, 1_200])
+async def test_erasing_a_queue_removes_all_its_keys_and_no_others(store: Store, jobs: int) -> None:
+    await store.enqueue_many(jobs)
+    others = [f"{store.keys.prefix}x:bell", f"{{{store.keys.namespace}:another}}:bell", store.keys.prefix]
+    for other in others:
+        await store.redis.set(other, "kept")
+
+    cursor, calls = "", 0
+    while cursor != "0":
+        cursor = await store.connection.run(erase_queue(store.keys, cursor or "0"))
+        calls += 1
+
+    assert [key async for key in store.redis.scan_iter(match=f"{store.keys.prefix}:*", count=1_000)] == []
+    assert await store.redis.exists(*others) == len(others)
+    assert calls > 1 or jobs < 500
+
+
+async def test_erasing_a_namespace_removes_the_keys_that_belong_to_no_queue(store: Store) -> None:
+    namespace = store.keys.namespace
+    await store.redis.sadd(queues_key(namespace), "some")
+    await store.redis.set(presence_key(namespace, "w"), b"-")
+
+    cursor = ""
+    while cursor != "0":
+        cursor = await store.connection.run(erase_common(namespace, cursor or "0"))
+
+    assert await store.redis.exists(queues_key(namespace), presence_key(namespace, "w")) == 0

@@ -1,4 +1,4 @@
-"""An attempt whose job asked for it is followed by another, in the script that writes its end."""
+"""The script that records a failed attempt also schedules the next one, if the job has retries left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oneshot_queue.store import retention
 from oneshot_queue.store.attempts import Fenced, Recorded
 from oneshot_queue.store.steering import Ended
 from oneshot_queue.wire.chunks import pack_chunks
-from tests.store.recovery import FAILED, a_retried_spec, intents, names_of, rows, standing
+from tests.store.recovery import FAILED, a_retried_spec, intents, members_of, names_of, rows
 from tests.support.builders import Held, Store, a_chunk, a_spec, an_outcome
 from tests.support.servers import Server
 
@@ -23,7 +23,7 @@ async def next_attempt(store: Store, held: Held, *, delay_s: float = 0.0, **opti
     assert await store.finish(held, FAILED, retry_after_s=delay_s, **options) == Recorded(JobState.CREATED)
 
 
-async def test_next_attempt_waits_with_a_clean_sheet(store: Store) -> None:
+async def test_next_attempt_starts_without_facts_of_the_last(store: Store) -> None:
     held = await store.running(a_retried_spec())
     await store.record(held, "detect_silence", pid=17)
     await store.append(held, a_chunk(1, b"out"))
@@ -34,12 +34,12 @@ async def test_next_attempt_waits_with_a_clean_sheet(store: Store) -> None:
     assert (known.state, known.attempt, known.cause, known.error) == (JobState.CREATED, 2, None, None)
     assert (known.worker, known.host, known.pid, known.started_ms) == (None, None, None, None)
     assert (known.exit_code, known.output.bytes, known.last_output_ms, known.ended_ms) == (None, 0, None, None)
-    assert await standing(store, "state:CREATED") == [held.id]
-    assert await standing(store, "state:IDLE") == []
+    assert await members_of(store, "state:CREATED") == [held.id]
+    assert await members_of(store, "state:IDLE") == []
     assert (await store.length(), await store.pending()) == (1, [])
 
 
-async def test_history_tells_of_every_attempt_how_it_ended(store: Store) -> None:
+async def test_history_shows_how_each_attempt_ended(store: Store) -> None:
     held = await store.running(a_retried_spec())
     await next_attempt(store, held)
     again = await store.held(held.id, held.holder.lease)
@@ -77,7 +77,7 @@ async def test_later_attempt_has_a_later_token_and_the_old_one_is_fenced(store: 
     assert await store.dump() == before
 
 
-async def test_repeated_end_of_an_attempt_is_acknowledged_and_changes_nothing(store: Store) -> None:
+async def test_repeated_finish_of_a_retried_attempt_is_acknowledged_and_changes_nothing(store: Store) -> None:
     held = await store.running(a_retried_spec())
     await next_attempt(store, held, inline_output=b"x", kept=1)
     before = await store.dump()
@@ -88,7 +88,7 @@ async def test_repeated_end_of_an_attempt_is_acknowledged_and_changes_nothing(st
     assert await store.dump() == before
 
 
-async def test_every_attempt_has_output_of_its_own_and_all_of_it_counts_and_expires_at_the_end(store: Store) -> None:
+async def test_each_attempt_has_its_own_output_and_all_of_it_counts_and_expires_at_the_end(store: Store) -> None:
     lease = await store.lease()
     inline = pack_chunks([a_chunk(1, b"first")])
     held = await store.running(a_retried_spec(), lease=lease)
@@ -115,7 +115,7 @@ async def test_every_attempt_has_output_of_its_own_and_all_of_it_counts_and_expi
     assert await store.redis.hget(store.keys.counters, "kept") == b"79"
 
 
-async def test_output_of_former_attempts_is_bounded_and_whoever_asks_for_what_is_gone_is_told(
+async def test_output_of_earlier_attempts_is_bounded_and_reading_removed_output_says_so(
     store: Store, server: Server
 ) -> None:
     lease = await store.lease()
@@ -125,11 +125,11 @@ async def test_output_of_former_attempts_is_bounded_and_whoever_asks_for_what_is
         await next_attempt(store, held, inline_output=inline, kept=10_000_000, output="inline")
         held = await store.held(held.id, lease)
 
-    # Three of these fit, a fourth does not: that alone stays, and the fifth with it.
+    # Three of these fit and a fourth does not: then only the fourth stays, and the fifth with it.
     assert await names_of(store, "output") == {f"output:{held.id}:4", f"output:{held.id}:5"}
     assert (await store.record_of(held.id)).outputs_dropped == 3
     await store.finish(held, inline_output=inline, kept=5)
-    # What lies in the job's own hash is bounded by the number of jobs.
+    # Output in the job's own hash is bounded by the number of jobs.
     assert await store.redis.hget(store.keys.counters, "kept") == b"20000000"
     assert (await store.record_of(held.id)).outputs_dropped == 3
     async with Queue(server.url, queue=store.keys.queue, settings=store.settings) as queue:
@@ -139,7 +139,7 @@ async def test_output_of_former_attempts_is_bounded_and_whoever_asks_for_what_is
             await anext(job.output(attempt=3))
 
 
-async def test_forgotten_job_takes_the_output_of_all_attempts_along(store: Store) -> None:
+async def test_removed_job_loses_the_output_of_all_attempts(store: Store) -> None:
     held = await store.running(a_retried_spec())
     await next_attempt(store, held, inline_output=b"x", kept=1)
     await store.finish(await store.held(held.id, held.holder.lease), inline_output=b"x", kept=1)
@@ -151,7 +151,7 @@ async def test_forgotten_job_takes_the_output_of_all_attempts_along(store: Store
     assert await store.redis.hget(store.keys.counters, "kept") == b"0"
 
 
-async def test_interrupt_on_record_wins_over_the_next_attempt(store: Store) -> None:
+async def test_recorded_interrupt_prevents_the_next_attempt(store: Store) -> None:
     held = await store.running(a_retried_spec())
     await store.interrupt(held.id, by="ops@host", reason="enough")
 
@@ -178,7 +178,7 @@ async def test_interrupt_between_two_attempts_ends_the_job_at_once(store: Store)
             (2, "CREATED", "retry"),
             (2, "INTERRUPTED", "interrupted"),
         ]
-        assert (await store.length(), await standing(store, "delayed")) == (0, [])
+        assert (await store.length(), await members_of(store, "delayed")) == (0, [])
         assert await store.finish(held, FAILED, retry_after_s=0.0) in (Fenced(), Recorded())
 
 
@@ -193,7 +193,7 @@ async def test_interrupt_of_an_old_attempt_does_not_reach_the_next(store: Store)
     assert await intents(store, lease) == ()
 
 
-async def test_delay_is_kept_from_the_end_of_the_attempt(store: Store) -> None:
+async def test_retry_delay_counts_from_the_end_of_the_attempt(store: Store) -> None:
     held = await store.running(a_retried_spec())
 
     await next_attempt(store, held, delay_s=7.0)
@@ -204,7 +204,7 @@ async def test_delay_is_kept_from_the_end_of_the_attempt(store: Store) -> None:
     assert await store.claim(held.holder.lease, free=5) == []
 
 
-async def test_wait_that_was_over_before_its_end_was_written_is_not_waited_again(store: Store) -> None:
+async def test_retry_delay_that_has_passed_before_the_result_is_recorded_is_not_repeated(store: Store) -> None:
     held = await store.running(a_retried_spec())
     for field in ("changed", "started"):
         await store.redis.hincrby(store.keys.job(held.id), field, -60_000)
@@ -221,7 +221,7 @@ async def test_attempt_may_end_from_both_running_states(store: Store, state: Job
 
     await next_attempt(store, held)
 
-    assert await standing(store, f"state:{state}") == []
+    assert await members_of(store, f"state:{state}") == []
 
 
 async def test_bell_rings_for_the_next_attempt(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""A server may forget its scripts at any time; nobody notices, and nothing happens twice or out of order."""
+"""A server may flush its script cache at any time; no call fails, is carried out twice or loses its place."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def forget_scripts(store: Store) -> None:
 
 
 @case("R5")
-async def test_every_call_outlasts_a_flush(store: Store) -> None:
+async def test_every_call_survives_a_flush_of_the_script_cache(store: Store) -> None:
     for _ in range(2):
         await forget_scripts(store)
         lease = await store.lease()
@@ -43,7 +43,7 @@ async def test_every_call_outlasts_a_flush(store: Store) -> None:
         assert await store.run(leases.unregister(store.keys, lease))
 
 
-async def test_clients_outlast_a_flush_between_any_two_verbs(open_queue: OpenQueue, store: Store) -> None:
+async def test_clients_survive_a_flush_between_any_two_verbs(open_queue: OpenQueue, store: Store) -> None:
     async with open_queue() as queue:
         for _ in range(3):
             await forget_scripts(store)
@@ -54,7 +54,7 @@ async def test_clients_outlast_a_flush_between_any_two_verbs(open_queue: OpenQue
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_text_of_a_script_is_sent_once_on_a_connection(
+async def test_text_of_a_script_is_sent_once_per_connection(
     real_server: ServerProcess, real_store: Store, kind: str
 ) -> None:
     await real_store.redis.config_resetstat()
@@ -66,7 +66,7 @@ async def test_text_of_a_script_is_sent_once_on_a_connection(
     assert (stats["cmdstat_eval"]["calls"], stats["cmdstat_evalsha"]["calls"]) == (1, 19)
 
 
-async def test_flush_in_the_middle_of_a_pipeline_goes_unnoticed(store: Store) -> None:
+async def test_flush_in_the_middle_of_a_pipeline_changes_no_answer(store: Store) -> None:
     ids = [f"job-{number}" for number in range(20)]
     calls: list[Any] = [enqueue.enqueue(store.keys, job_id, a_spec(), by="me", max_length=100) for job_id in ids]
     calls.insert(10, plain("SCRIPT", "FLUSH", read=lambda _: None))
@@ -78,8 +78,8 @@ async def test_flush_in_the_middle_of_a_pipeline_goes_unnoticed(store: Store) ->
 
 
 @pytest.mark.parametrize("forgotten", ["all", "record only"])
-async def test_what_belongs_together_stays_in_order_when_one_script_is_forgotten(store: Store, forgotten: str) -> None:
-    """Another process may have brought the second script back already, and not yet the first."""
+async def test_calls_stay_in_order_when_one_script_is_not_cached(store: Store, forgotten: str) -> None:
+    """Another process may have loaded the second script again, but not yet the first."""
     held = await store.running()
     await store.finish(await store.running())
     await store.record(held, pid=1)
@@ -104,7 +104,7 @@ async def test_what_belongs_together_stays_in_order_when_one_script_is_forgotten
     ]
 
 
-async def test_restarted_server_knows_no_script_and_nobody_notices(
+async def test_restarted_server_without_scripts_serves_every_call(
     real_server: ServerProcess, real_store: Store
 ) -> None:
     await real_store.redis.config_set("appendfsync", "always")
@@ -112,7 +112,7 @@ async def test_restarted_server_knows_no_script_and_nobody_notices(
     real_server.kill()
     real_server.start()
 
-    # A connection of old breaks at its next use, and says so; an end may be sent again.
+    # An old connection fails at its next use; a result may be sent again.
     with suppress(BrokerUnreachable):
         await real_store.finish(held)
 

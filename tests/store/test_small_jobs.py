@@ -1,4 +1,4 @@
-"""A job whose command, history and output are short is one small key; where they grow, nothing of it changes."""
+"""A job with a short command, history and output is one small key; longer ones move to keys of their own unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def end(store: Store, held: Held) -> None:
     await store.finish(held, an_outcome(), inline_output=pack_chunks([a_chunk(1, b"x" * 40)]), kept=40, bytes=40)
 
 
-async def test_simple_job_is_one_small_key_from_its_beginning_to_its_end(real_store: Store) -> None:
+async def test_simple_job_is_one_small_key_from_enqueue_to_finish(real_store: Store) -> None:
     held = await real_store.running(a_spec(["/bin/echo", "x" * 39]))
     await end(real_store, held)
 
@@ -29,7 +29,7 @@ async def test_simple_job_is_one_small_key_from_its_beginning_to_its_end(real_st
     assert max(sizes) <= 64
 
 
-async def test_no_field_grows_beyond_what_keeps_a_hash_small(real_store: Store) -> None:
+async def test_no_field_exceeds_the_limit_of_the_compact_encoding(real_store: Store) -> None:
     held = await real_store.running(a_long_spec(), by=LONG_NAME)
     for _ in range(3):
         await real_store.record(held, "detect_silence")
@@ -42,7 +42,7 @@ async def test_no_field_grows_beyond_what_keeps_a_hash_small(real_store: Store) 
 
 
 async def lives(store: Store, by: str, silences: int) -> list[tuple[JobState, int, str | None, str | None]]:
-    """The history of a job that fell silent so often, and what is the same in all of them."""
+    """The history of a job that fell silent this often, and the facts that all such jobs share."""
     held = await store.running(by=by)
     for _ in range(silences):
         await store.record(held, "detect_silence")
@@ -56,7 +56,7 @@ def _facts(row: HistoryRow) -> tuple[JobState, int, str | None, str | None]:
 
 
 @pytest.mark.parametrize("silences", range(6))
-async def test_history_is_the_same_wherever_it_lies(store: Store, silences: int) -> None:
+async def test_history_is_the_same_in_the_hash_and_in_its_own_key(store: Store, silences: int) -> None:
     short, long = await lives(store, "app", silences), await lives(store, LONG_NAME, silences)
 
     assert short[0] == (JobState.CREATED, 1, None, "app")
@@ -69,7 +69,7 @@ async def test_history_is_the_same_wherever_it_lies(store: Store, silences: int)
     ]
 
 
-async def test_history_grows_by_a_row_at_a_time_while_it_moves(store: Store) -> None:
+async def test_history_grows_by_one_row_at_a_time_while_it_moves_to_its_own_key(store: Store) -> None:
     held = await store.running()
     seen = [(await store.record_of(held.id)).history]
     for event in ("detect_silence", "detect_activity") * 5:
@@ -91,14 +91,14 @@ async def test_worker_of_the_first_attempt_keeps_its_name_in_the_history_of_the_
     assert [row.by for row in (await store.record_of(held.id)).history] == ["app@host", "worker", "worker", "worker"]
 
 
-async def test_name_that_looks_like_a_sign_of_ours_is_still_a_name(store: Store) -> None:
+async def test_worker_named_like_the_placeholder_keeps_its_name(store: Store) -> None:
     held = await store.running(by="*")
     await end(store, held)
 
     assert [row.by for row in (await store.record_of(held.id)).history] == ["*", "worker", "worker"]
 
 
-def test_every_state_has_one_letter_in_the_scripts_and_for_readers() -> None:
+def test_states_have_the_same_letters_in_lua_and_python() -> None:
     assert sorted(records.STATES_BY_LETTER.values()) == sorted(JobState)
     for letter, state in records.STATES_BY_LETTER.items():
         assert f"{state} = '{letter}'" in script("finish").text

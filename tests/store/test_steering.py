@@ -1,4 +1,4 @@
-"""An interrupt ends a waiting job at once, and is on record for whoever runs the others before it is announced."""
+"""An interrupt ends a waiting job at once; for a running one it is recorded before it is announced."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def intents(store: Store, lease: str) -> tuple[Intent, ...]:
 
 
 @pytest.mark.parametrize("priority", list(Priority))
-async def test_waiting_job_ends_at_once_and_leaves_its_stream(store: Store, priority: Priority) -> None:
+async def test_interrupted_waiting_job_ends_at_once_and_leaves_its_stream(store: Store, priority: Priority) -> None:
     spec = a_spec(priority=priority)
     before, job_id, behind = [await store.enqueue(spec) for _ in range(3)]
 
@@ -36,7 +36,7 @@ async def test_waiting_job_ends_at_once_and_leaves_its_stream(store: Store, prio
     assert [claim.job_id for claim in await store.claim(await store.lease(), free=9)] == [before, behind]
 
 
-async def test_first_who_asked_is_named_when_a_second_ends_the_job(store: Store) -> None:
+async def test_history_names_the_first_user_who_interrupted(store: Store) -> None:
     held = await store.running()
     await store.interrupt(held.id, by="first@host", reason="enough")
     await store.redis.zrem(store.keys.workers, held.holder.lease)
@@ -65,7 +65,7 @@ async def test_interrupted_waiting_job_is_not_claimed_later(store: Store) -> Non
     assert await store.claim_one(job_id, lease) == claims.Claimed((), 0)
 
 
-async def test_running_job_gets_an_intent_and_runs_on(store: Store) -> None:
+async def test_running_job_gets_an_intent_and_keeps_running(store: Store) -> None:
     held = await store.running()
 
     answer = await store.interrupt(held.id, grace=2.5, reason="enough", by="ops@host")
@@ -95,7 +95,7 @@ async def test_grace_reaches_the_worker(store: Store, grace: float | None, expec
     assert await intents(store, held.holder.lease) == (Intent(held.id, 1, expected),)
 
 
-async def test_repeated_interrupt_can_hurry_and_keeps_who_asked_first(store: Store) -> None:
+async def test_repeated_interrupt_can_shorten_the_grace_and_keeps_the_first_user(store: Store) -> None:
     held = await store.running()
     await store.interrupt(held.id, grace=60.0, reason="first", by="first@host")
     first = await store.record_of(held.id)
@@ -109,16 +109,16 @@ async def test_repeated_interrupt_can_hurry_and_keeps_who_asked_first(store: Sto
     assert (await store.record_of(held.id)).history[-1].by == "first@host"
 
 
-async def test_interrupt_is_announced_to_the_worker_and_to_whoever_waits(store: Store) -> None:
+async def test_interrupt_is_announced_to_the_worker_and_to_waiting_clients(store: Store) -> None:
     held = await store.running()
-    async with store.redis.pubsub(ignore_subscribe_messages=True) as ear:
-        await ear.subscribe(store.keys.control, store.keys.events(held.id))
+    async with store.redis.pubsub(ignore_subscribe_messages=True) as subscription:
+        await subscription.subscribe(store.keys.control, store.keys.events(held.id))
         for _ in range(2):
-            await ear.get_message(timeout=5)
+            await subscription.get_message(timeout=5)
 
         await store.interrupt(held.id)
 
-        heard = [await ear.get_message(timeout=5) for _ in range(2)]
+        heard = [await subscription.get_message(timeout=5) for _ in range(2)]
     assert [(message["channel"].decode(), message["data"].decode()) for message in heard if message] == [
         (store.keys.control, f"{held.id} 1"),
         (store.keys.events(held.id), "interrupting"),
@@ -126,7 +126,7 @@ async def test_interrupt_is_announced_to_the_worker_and_to_whoever_waits(store: 
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state.is_final])
-async def test_interrupt_of_an_ended_job_says_how_it_ended_and_writes_nothing(store: Store, state: JobState) -> None:
+async def test_interrupt_of_a_finished_job_returns_its_state_and_writes_nothing(store: Store, state: JobState) -> None:
     held = await store.in_state(state)
     ended_ms = (await store.record_of(held.id)).ended_ms
     before = await store.dump()
@@ -148,7 +148,7 @@ async def test_interrupt_of_an_unknown_job_writes_nothing(store: Store, job_id: 
     assert await intents(store, held.holder.lease) == ()
 
 
-async def test_interrupt_of_an_unknown_job_is_no_trap_for_a_later_one_of_that_id(store: Store) -> None:
+async def test_interrupt_of_an_unknown_job_does_not_affect_a_later_job_with_that_id(store: Store) -> None:
     await store.interrupt("later-job")
 
     held = await store.running(job_id="later-job")
@@ -157,7 +157,7 @@ async def test_interrupt_of_an_unknown_job_is_no_trap_for_a_later_one_of_that_id
     assert not (await store.record_of("later-job")).interrupting
 
 
-async def test_many_at_once_leave_one_row(store: Store) -> None:
+async def test_many_interrupts_at_once_add_one_row(store: Store) -> None:
     waiting, held = await store.enqueue(), await store.running()
 
     async with anyio.create_task_group() as tasks:

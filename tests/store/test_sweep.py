@@ -1,4 +1,4 @@
-"""A lease that ended is condemned once, its jobs are decided in batches, and then nothing is left of it."""
+"""An expired lease is condemned once, its jobs are settled in batches, and then the lease is removed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from oneshot_queue.spec import JobSpec, Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store import leases
 from oneshot_queue.store.attempts import Fenced, Recorded
-from oneshot_queue.store.claims import Lost, Returned
+from oneshot_queue.store.claims import Returned
 from oneshot_queue.store.keys import GROUP
-from oneshot_queue.store.sweep import LeaseSeen, Spared, Swept
-from tests.store.recovery import FAILED, a_retried_spec, give_back, intents, names_of, rows, standing, sweep, watch
+from oneshot_queue.store.leases import LeaseLost
+from oneshot_queue.store.sweep import LeaseSeen, NotSwept, Swept
+from tests.store.recovery import FAILED, a_retried_spec, give_back, intents, members_of, names_of, rows, sweep, watch
 from tests.support.builders import LONG_NAME, Held, Store, a_chunk, a_lease, a_spec
 
 
@@ -23,19 +24,19 @@ async def end_of(store: Store, lease: str) -> str:
     return next(each.ends for each in await watch(store) or () if each.id == lease)
 
 
-async def test_leases_are_seen_with_their_end_and_their_length(store: Store) -> None:
+async def test_leases_are_listed_with_their_end_and_length(store: Store) -> None:
     now_ms = await store.run(leases.register(store.keys, "w.1", 12.5))
 
     assert await watch(store) == (LeaseSeen("w.1", str(now_ms + 12_500), 12.5),)
 
 
-async def test_lease_of_unknown_length_is_seen_without_one(store: Store) -> None:
+async def test_lease_of_unknown_length_is_listed_with_zero(store: Store) -> None:
     await store.redis.zadd(store.keys.workers, {"old.1": 7})
 
     assert await watch(store) == (LeaseSeen("old.1", "7", 0.0),)
 
 
-async def test_one_worker_sweeps_at_a_time_until_its_turn_is_over(store: Store) -> None:
+async def test_one_worker_is_the_sweeper_until_its_turn_is_over(store: Store) -> None:
     assert await watch(store, "first.1") == ()
     assert await watch(store, "second.1") is None
     assert await watch(store, "first.1") == ()
@@ -45,8 +46,10 @@ async def test_one_worker_sweeps_at_a_time_until_its_turn_is_over(store: Store) 
     assert await watch(store, "second.1") == ()
 
 
-@pytest.mark.parametrize("is_swept", [False, True], ids=["said goodbye", "was decided"])
-async def test_another_may_sweep_as_soon_as_the_lease_of_the_one_has_ended(store: Store, is_swept: bool) -> None:
+@pytest.mark.parametrize("is_swept", [False, True], ids=["unregistered", "swept"])
+async def test_another_worker_becomes_the_sweeper_once_the_first_ones_lease_is_gone(
+    store: Store, is_swept: bool
+) -> None:
     first, second = await store.lease(), await store.lease()
     assert await watch(store, first) is not None
     assert await watch(store, second) is None
@@ -59,27 +62,27 @@ async def test_another_may_sweep_as_soon_as_the_lease_of_the_one_has_ended(store
         assert (await watch(store, "third.1") is None) is (lease == second)
 
 
-async def test_lease_that_was_renewed_since_is_spared(store: Store) -> None:
+async def test_lease_that_was_renewed_meanwhile_is_not_swept(store: Store) -> None:
     held = await store.running()
     seen = await end_of(store, held.holder.lease)
     await store.redis.zincrby(store.keys.workers, 1, held.holder.lease)
     before = await store.dump()
 
-    assert await sweep(store, held.holder.lease, seen=seen) == Spared()
+    assert await sweep(store, held.holder.lease, seen=seen) == NotSwept()
 
     assert await store.dump() == before
 
 
-async def test_unknown_lease_is_spared(store: Store) -> None:
+async def test_unknown_lease_is_not_swept(store: Store) -> None:
     await store.running()
     before = await store.dump()
 
-    assert await sweep(store, a_lease()) == Spared()
+    assert await sweep(store, a_lease()) == NotSwept()
 
     assert await store.dump() == before
 
 
-async def test_lease_whose_end_did_not_move_is_condemned_and_told_lost(store: Store) -> None:
+async def test_lease_whose_end_did_not_move_is_condemned_and_answers_lost(store: Store) -> None:
     lease = await store.lease()
     await store.redis.zadd(store.keys.workers, {lease: 1})
     await store.enqueue_many(101)
@@ -89,18 +92,18 @@ async def test_lease_whose_end_did_not_move_is_condemned_and_told_lost(store: St
     assert await sweep(store, lease, seen="1") == Swept(100, is_done=False)
 
     assert await end_of(store, lease) == "0"
-    assert await store.run(leases.renew(store.keys, lease, 30.0)) == Lost()
-    assert await store.claim_one(await store.enqueue(), lease) == Lost()
+    assert await store.run(leases.renew(store.keys, lease, 30.0)) == LeaseLost()
+    assert await store.claim_one(await store.enqueue(), lease) == LeaseLost()
 
 
-async def test_condemned_lease_is_swept_on_by_whoever_saw_any_end_of_it(store: Store) -> None:
+async def test_sweep_of_a_condemned_lease_continues_whatever_end_was_seen(store: Store) -> None:
     lease = await store.lease()
     await store.redis.zadd(store.keys.workers, {lease: 0})
 
     assert await sweep(store, lease, seen="1") == Swept(0, is_done=True)
 
 
-async def test_jobs_are_decided_in_batches_of_100_over_all_priorities(store: Store) -> None:
+async def test_jobs_are_settled_in_batches_of_100_over_all_priorities(store: Store) -> None:
     lease = await store.lease()
     ids = [each for priority in Priority for each in await store.enqueue_many(70, a_spec(priority=priority))]
     for _ in range(3):
@@ -113,7 +116,7 @@ async def test_jobs_are_decided_in_batches_of_100_over_all_priorities(store: Sto
     assert [await store.length(priority) for priority in Priority] == [0, 0, 0]
 
 
-async def test_jobs_of_very_many_attempts_are_decided_a_few_at_a_time(store: Store) -> None:
+async def test_jobs_with_very_many_attempts_are_settled_a_few_at_a_time(store: Store) -> None:
     lease = await store.lease()
     ids = await store.enqueue_many(5)
     await store.claim(lease, free=5)
@@ -126,7 +129,7 @@ async def test_jobs_of_very_many_attempts_are_decided_a_few_at_a_time(store: Sto
     assert {await store.state_of(each) for each in ids} == {"FAILED"}
 
 
-async def test_exactly_100_jobs_are_one_step(store: Store) -> None:
+async def test_exactly_100_jobs_are_settled_in_one_call(store: Store) -> None:
     lease = await store.lease()
     await store.enqueue_many(100)
     await store.claim(lease, free=100)
@@ -134,7 +137,7 @@ async def test_exactly_100_jobs_are_one_step(store: Store) -> None:
     assert await sweep(store, lease) == Swept(100, is_done=True)
 
 
-async def test_job_of_a_lost_worker_fails_unconfirmed_and_says_why(store: Store) -> None:
+async def test_job_of_a_lost_worker_fails_unconfirmed_with_an_error(store: Store) -> None:
     held = await store.running()
     await store.record(held, "detect_silence", pid=17)
 
@@ -144,12 +147,12 @@ async def test_job_of_a_lost_worker_fails_unconfirmed_and_says_why(store: Store)
     assert (known.state, known.cause, known.error) == (JobState.FAILED, Cause.WORKER_LOST, "it is gone")
     assert (known.is_confirmed, known.pid, known.worker) == (False, 17, "worker")
     assert (known.history[-1].by, known.ended_ms) == ("sweeper", known.history[-1].at_ms)
-    assert await standing(store, "state:FAILED") == [held.id]
+    assert await members_of(store, "state:FAILED") == [held.id]
     own = {name: content for name, content in (await store.dump()).items() if held.id in name and name != "state"}
     assert all(expires for _, expires, *_ in own.values())
 
 
-async def test_end_is_confirmed_where_the_processes_are_known_to_be_gone(store: Store) -> None:
+async def test_result_is_confirmed_if_the_processes_are_known_to_be_gone(store: Store) -> None:
     held = await store.running()
 
     await sweep(store, held.holder.lease, is_confirmed=True)
@@ -168,7 +171,7 @@ async def test_output_of_a_lost_job_counts_as_kept(store: Store) -> None:
 
 
 @pytest.mark.parametrize("spec", [a_spec(), a_retried_spec()], ids=["once", "retried"])
-async def test_interrupted_job_of_a_lost_worker_ends_interrupted_and_is_not_run_again(
+async def test_interrupted_job_of_a_lost_worker_ends_interrupted_and_is_not_retried(
     store: Store, spec: JobSpec
 ) -> None:
     held = await store.running(spec)
@@ -182,7 +185,7 @@ async def test_interrupted_job_of_a_lost_worker_ends_interrupted_and_is_not_run_
     assert not await names_of(store, "intents")
 
 
-async def test_job_that_asked_for_it_begins_again_after_its_delay(store: Store) -> None:
+async def test_job_with_retries_starts_again_after_its_delay(store: Store) -> None:
     held = await store.running(a_retried_spec(delay_s=10.0))
     await store.record(held, pid=17)
 
@@ -192,7 +195,7 @@ async def test_job_that_asked_for_it_begins_again_after_its_delay(store: Store) 
     assert (known.state, known.attempt, known.is_confirmed) == (JobState.CREATED, 2, True)
     assert (known.worker, known.pid, known.started_ms) == (None, None, None)
     assert known.due_ms == known.changed_ms + 5_000
-    assert await standing(store, "delayed") == [held.id]
+    assert await members_of(store, "delayed") == [held.id]
     assert await store.length() == 0
     assert await rows(store, held.id) == [
         (1, "CREATED", None),
@@ -225,7 +228,7 @@ async def test_delay_doubles_up_to_its_limit(store: Store, attempt: int, delay_m
     assert (known.due_ms or 0) - known.changed_ms == delay_ms
 
 
-async def test_last_attempt_is_not_followed_by_another(store: Store) -> None:
+async def test_last_attempt_is_not_retried(store: Store) -> None:
     held = await store.running(a_retried_spec(retries=1))
     await sweep(store, held.holder.lease)
     again = await store.held(held.id, await store.lease())
@@ -236,7 +239,7 @@ async def test_last_attempt_is_not_followed_by_another(store: Store) -> None:
     assert (known.state, known.cause, known.attempt) == (JobState.FAILED, Cause.WORKER_LOST, 2)
 
 
-async def test_job_that_is_run_again_for_other_causes_only_is_not(store: Store) -> None:
+async def test_job_that_retries_only_other_causes_is_not_retried(store: Store) -> None:
     held = await store.running(a_spec(retries=5, retry_on=("exit",)))
 
     await sweep(store, held.holder.lease)
@@ -264,7 +267,7 @@ async def test_old_holder_is_fenced_whatever_it_writes(store: Store) -> None:
 
 
 @pytest.mark.parametrize("end", [Store.finish, give_back])
-async def test_old_holder_does_not_take_the_sweepers_end_for_its_own(
+async def test_old_holder_is_not_told_that_it_recorded_the_sweepers_result(
     store: Store, end: Callable[[Store, Held], Awaitable[Any]]
 ) -> None:
     lost, again = await store.running(), await store.running(a_retried_spec())
@@ -281,7 +284,7 @@ async def test_old_holder_does_not_take_the_sweepers_end_for_its_own(
     assert await store.dump() == before
 
 
-async def test_next_attempt_after_a_lost_one_ends_once_and_may_say_so_twice(store: Store) -> None:
+async def test_attempt_after_a_lost_one_finishes_once_and_may_repeat_it(store: Store) -> None:
     first = await store.running(a_retried_spec())
     await sweep(store, first.holder.lease)
     second = await store.held(first.id, await store.lease())
@@ -294,7 +297,7 @@ async def test_next_attempt_after_a_lost_one_ends_once_and_may_say_so_twice(stor
     assert await give_back(store, third) == Recorded()
 
 
-async def test_entry_of_an_ended_job_is_removed(store: Store) -> None:
+async def test_entry_of_a_finished_job_is_removed(store: Store) -> None:
     held = await store.running()
     await store.redis.hset(store.keys.job(held.id), "state", "COMPLETED")
 
@@ -348,7 +351,7 @@ async def test_job_of_another_lease_returns_to_its_own(store: Store) -> None:
     assert await store.state_of(held.id) == "RUNNING"
 
 
-async def test_job_that_was_half_claimed_waits_again(store: Store) -> None:
+async def test_job_whose_claim_failed_half_way_waits_again(store: Store) -> None:
     job_id, lease = await store.enqueue(), await store.lease()
     stream = store.keys.ready(Priority.NORMAL)
     await store.redis.xgroup_create(stream, GROUP, "0")
@@ -361,7 +364,7 @@ async def test_job_that_was_half_claimed_waits_again(store: Store) -> None:
     assert [claim.job_id for claim in await store.claim(await store.lease(), free=5)] == [job_id]
 
 
-async def test_last_step_leaves_nothing_of_the_lease(store: Store) -> None:
+async def test_last_call_removes_everything_of_the_lease(store: Store) -> None:
     lease, other = await store.lease(), await store.running()
     for priority in Priority:
         await store.running(a_spec(priority=priority), lease=lease)
@@ -369,7 +372,7 @@ async def test_last_step_leaves_nothing_of_the_lease(store: Store) -> None:
 
     await sweep(store, lease)
 
-    assert await standing(store, "workers") == [other.holder.lease]
+    assert await members_of(store, "workers") == [other.holder.lease]
     assert await store.redis.hkeys(f"{store.keys.prefix}:terms") == [other.holder.lease.encode()]
     assert not await names_of(store, "intents")
     for priority in Priority:
@@ -379,18 +382,18 @@ async def test_last_step_leaves_nothing_of_the_lease(store: Store) -> None:
     assert await intents(store, other.holder.lease) == ()
 
 
-async def test_repeated_step_changes_nothing(store: Store) -> None:
+async def test_repeated_sweep_changes_nothing(store: Store) -> None:
     held = await store.running(a_retried_spec())
     await sweep(store, held.holder.lease)
     before = await store.dump()
 
-    assert await sweep(store, held.holder.lease) == Spared()
-    assert await sweep(store, held.holder.lease, seen="0") == Spared()
+    assert await sweep(store, held.holder.lease) == NotSwept()
+    assert await sweep(store, held.holder.lease, seen="0") == NotSwept()
 
     assert await store.dump() == before
 
 
-async def test_terminal_job_stays_as_it_is_when_its_lease_is_swept(store: Store) -> None:
+async def test_sweep_does_not_change_a_finished_job(store: Store) -> None:
     held = await store.finished(JobState.COMPLETED)
     before = await store.record_of(held.id)
 
@@ -419,7 +422,9 @@ async def test_lease_without_streams_is_swept(store: Store) -> None:
     ],
     ids=str,
 )
-async def test_damaged_job_does_not_save_the_others_of_its_lease(store: Store, fields: dict[str, str]) -> None:
+async def test_damaged_job_does_not_keep_the_other_jobs_of_its_lease_from_being_settled(
+    store: Store, fields: dict[str, str]
+) -> None:
     damaged = await store.running()
     held = await store.running(lease=damaged.holder.lease)
     await store.redis.hset(store.keys.job(damaged.id), mapping=fields)
@@ -433,7 +438,9 @@ async def test_damaged_job_does_not_save_the_others_of_its_lease(store: Store, f
 
 
 @pytest.mark.parametrize("kind", ["job", "text"])
-async def test_job_with_a_key_of_another_type_does_not_save_the_others_of_its_lease(store: Store, kind: str) -> None:
+async def test_job_with_a_key_of_another_type_does_not_keep_the_others_from_being_settled(
+    store: Store, kind: str
+) -> None:
     damaged = await store.running(by=LONG_NAME)
     held = await store.running(lease=damaged.holder.lease)
     key = getattr(store.keys, kind)(damaged.id)

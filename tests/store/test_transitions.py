@@ -1,4 +1,4 @@
-"""The state machine, the table derived from it and the scripts say the same, on all 36 (state, event) pairs."""
+"""The state machine, its table and the scripts agree on all 36 (state, event) pairs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def machine_says(state: JobState, event: str) -> JobState | None:
 
 
 async def scripts_say(store: Store, held: Held, event: str, lease: str) -> bool:
-    """Try one event by the script that carries it; returns whether the script says that it happened."""
+    """Try one event with the script that carries it; returns whether the script reports that it happened."""
     waits = await store.state_of(held.id) == "CREATED"
     match event:
         case "start":
@@ -37,7 +37,7 @@ async def scripts_say(store: Store, held: Held, event: str, lease: str) -> bool:
         case "interrupt" if waits:
             return isinstance(await store.interrupt(held.id), Ended)
         case _:
-            # An end that is repeated is acknowledged, not carried out; then it names no state.
+            # A repeated result is acknowledged, not carried out; the reply then names no state.
             outcome = an_outcome(FINISHING[event])
             answered = await store.finish(held, outcome)
             return isinstance(answered, Recorded) and answered.state is outcome.state
@@ -49,7 +49,7 @@ def test_there_are_36_pairs() -> None:
 
 @case("V10")
 @pytest.mark.parametrize(("state", "event"), PAIRS)
-async def test_machine_table_and_scripts_agree(store: Store, state: JobState, event: str) -> None:
+async def test_state_machine_table_and_scripts_agree(store: Store, state: JobState, event: str) -> None:
     target = TRANSITIONS.get((state, event))
     held = await store.in_state(state)
     lease = await store.lease()
@@ -67,7 +67,7 @@ async def test_machine_table_and_scripts_agree(store: Store, state: JobState, ev
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state.is_final])
-async def test_interrupt_of_an_ended_job_changes_nothing(store: Store, state: JobState) -> None:
+async def test_interrupt_of_a_finished_job_changes_nothing(store: Store, state: JobState) -> None:
     held = await store.in_state(state)
     before = await store.dump()
 

@@ -1,7 +1,7 @@
-"""One queue on a test's server: the store's own calls with defaults, and a plain client to look behind them.
+"""One queue on a test's server: the store's own calls with defaults, and a plain client to inspect the result.
 
-``Store`` speaks as a worker or an app would. Its ``redis`` is redis-py's own client, for what the product must not do:
-look into keys, damage them, move their times into the past.
+``Store`` sends what a worker or an app would send. Its ``redis`` is redis-py's own client, for what the product must
+not do: inspect keys, damage them, move their times into the past.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from oneshot_queue.store import attempts, enqueue, leases, output, records, stee
 from oneshot_queue.store import claims as claims_store
 from oneshot_queue.store.attempts import Holder, Recorded
 from oneshot_queue.store.calls import Call
-from oneshot_queue.store.claims import Claim, Claimed, Later, Lost
+from oneshot_queue.store.claims import Claim, Claimed, RetryLater
 from oneshot_queue.store.enqueue import AT_ONCE, When
 from oneshot_queue.store.keys import GROUP, QueueKeys
-from oneshot_queue.store.transport.async_node import Greet, RunMany
+from oneshot_queue.store.leases import LeaseLost
+from oneshot_queue.store.transport.async_node import MeetServer, RunMany
 from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.store.transport.server_facts import ServerFacts
 from oneshot_queue.task_events import OutputStream
@@ -37,7 +38,7 @@ from oneshot_queue.wire.presences import WorkerPresence
 T = TypeVar("T")
 
 NOBODY = Holder(token="", lease="", worker="nobody")
-"""Who holds a job that was never claimed."""
+"""The holder of a job that was never claimed."""
 
 CAUSES = {
     JobState.COMPLETED: Cause.EXIT,
@@ -48,7 +49,7 @@ CAUSES = {
 
 @dataclass(slots=True)
 class Held:
-    """A job, and the proof under which its attempt may be written about."""
+    """A job, and the proof that its attempt is the caller's."""
 
     id: str
     holder: Holder
@@ -61,7 +62,7 @@ class Store:
     """One queue of one server."""
 
     connection: AsyncConnection
-    redis: Any  # redis-py's types leave open whether a call must be awaited
+    redis: Any  # redis-py's types do not say whether a call must be awaited
     keys: QueueKeys
     settings: Settings = field(default_factory=Settings)
 
@@ -74,7 +75,7 @@ class Store:
     async def enqueue(
         self, spec: JobSpec | None = None, *, job_id: str | None = None, by: str = "app@host", when: When = AT_ONCE
     ) -> str:
-        """Store a job and answer its id."""
+        """Enqueue a job and return its id."""
         job_id = job_id or a_job_id()
         call = enqueue.enqueue(self.keys, job_id, spec or a_spec(), by=by, max_length=1_000_000, when=when)
         answer = await self.run(call)
@@ -82,7 +83,7 @@ class Store:
         return job_id
 
     async def enqueue_many(self, count: int, spec: JobSpec | None = None) -> list[str]:
-        """Store many alike, in order."""
+        """Enqueue many equal jobs, in order."""
         ids = [a_job_id() for _ in range(count)]
         calls = [enqueue.enqueue(self.keys, each, spec or a_spec(), by="app@host", max_length=10**6) for each in ids]
         await self.connection.run_many(calls)
@@ -91,7 +92,7 @@ class Store:
     async def interrupt(
         self, job_id: str, *, grace: float | None = None, reason: str | None = None, by: str = "ops@host"
     ) -> steering.Ended | steering.IntentRecorded | steering.AlreadyFinal | steering.Missing:
-        """Ask for a job's end."""
+        """Interrupt a job."""
         return await self.run(
             steering.interrupt(self.keys, job_id, grace=grace, by=by, reason=reason, settings=self.settings)
         )
@@ -99,32 +100,32 @@ class Store:
     # What a worker does.
 
     async def lease(self, lease: str | None = None) -> str:
-        """Begin a lease and answer its name."""
+        """Register a lease and return its id."""
         lease = lease or a_lease()
         await self.run(leases.register(self.keys, lease, 30.0))
         return lease
 
     async def claim(self, lease: str, free: int = 1) -> list[Claim]:
-        """Take waiting jobs under a live lease, until its slots are full or nothing is left."""
+        """Claim waiting jobs under a live lease, until ``free`` are claimed or none is left."""
         claims: list[Claim] = []
         while len(claims) < free and (more := (await self.claimed(lease, free - len(claims))).claims):
             claims += more
         return claims
 
     async def claimed(self, lease: str, free: int = 1) -> Claimed:
-        """Claim once; with what was set aside."""
+        """Claim once; the answer includes the number of quarantined entries."""
         who = {"lease": lease, "worker": "worker", "host": "host"}
         answer = await self.run(claims_store.claim(self.keys, free=free, settings=self.settings, **who))
         assert isinstance(answer, Claimed)
         return answer
 
-    async def claim_one(self, job_id: str, lease: str) -> Claimed | Later | Lost:
-        """Take exactly this job."""
+    async def claim_one(self, job_id: str, lease: str) -> Claimed | RetryLater | LeaseLost:
+        """Claim exactly this job."""
         who = {"lease": lease, "worker": "worker", "host": "host"}
         return await self.run(claims_store.claim_one(self.keys, job_id, settings=self.settings, **who))
 
     async def reclaim(self, lease: str, known: Sequence[str] = ()) -> list[Claim]:
-        """What is claimed under a lease."""
+        """Read back what a lease holds."""
         answer = await self.run(claims_store.reclaim(self.keys, lease=lease, known=known))
         assert isinstance(answer, Claimed)
         return list(answer.claims)
@@ -137,7 +138,7 @@ class Store:
         job_id: str | None = None,
         by: str = "app@host",
     ) -> Held:
-        """A job that has just been claimed."""
+        """Enqueue and claim a job."""
         job_id = await self.enqueue(spec, job_id=job_id, by=by)
         return await self.held(job_id, lease or await self.lease())
 
@@ -151,14 +152,14 @@ class Store:
     async def record(
         self, held: Held, event: str | None = None, *, ago_ms: int = 0, **fields: str | int
     ) -> attempts.Recorded | attempts.Fenced | attempts.Refused:
-        """Write down the next thing that happened to an attempt."""
+        """Record the next event of an attempt."""
         held.sequence += 1
         return await self.run(self.record_call(held, event, ago_ms=ago_ms, **fields))
 
     def record_call(
         self, held: Held, event: str | None = None, *, ago_ms: int = 0, **fields: str | int
     ) -> Call[attempts.Recorded | attempts.Fenced | attempts.Refused]:
-        """The same as a call; with the attempt's present sequence number."""
+        """Return ``record`` as a call, with the attempt's current sequence number."""
         return attempts.record(
             self.keys, held.id, held.holder, sequence=held.sequence, event=event, ago_ms=ago_ms, fields=fields
         )
@@ -171,7 +172,7 @@ class Store:
         dropped: int = 0,
         tail_from: tuple[int, int] = (0, 0),
     ) -> attempts.Recorded | attempts.Fenced:
-        """Store chunks of output, all in the head or all in the tails."""
+        """Append chunks of output, all to the head or all to the tails."""
         total = max(chunk.offset + len(chunk.data) for chunk in chunks)
         return await self.run(
             attempts.append_output(
@@ -190,7 +191,7 @@ class Store:
     async def finish(
         self, held: Held, outcome: Outcome | None = None, **options: Any
     ) -> attempts.Recorded | attempts.Fenced | attempts.Refused:
-        """Write an attempt's end."""
+        """Record an attempt's result."""
         return await self.run(self.finish_call(held, outcome, **options))
 
     def finish_call(
@@ -205,7 +206,7 @@ class Store:
         retry_after_s: float | None = None,
         **fields: str | int,
     ) -> Call[attempts.Recorded | attempts.Fenced | attempts.Refused]:
-        """The same as a call."""
+        """Return ``finish`` as a call."""
         return attempts.finish(
             self.keys,
             held.id,
@@ -220,13 +221,13 @@ class Store:
         )
 
     async def finished(self, state: JobState = JobState.COMPLETED, **options: Any) -> Held:
-        """A job that ran and ended."""
+        """Run a job to its result."""
         held = await self.running()
         assert await self.finish(held, an_outcome(state), **options) == Recorded(state)
         return held
 
     async def in_state(self, state: JobState) -> Held:
-        """A job that was taken into a state by the scripts."""
+        """Bring a new job into a state, by the scripts."""
         if state is JobState.CREATED:
             return Held(await self.enqueue(), NOBODY)
         held = await self.running()
@@ -236,22 +237,22 @@ class Store:
             await self.finish(held, an_outcome(state))
         return held
 
-    # Looking behind it all.
+    # Inspecting what is stored.
 
     async def record_of(self, job_id: str) -> JobRecord:
-        """All that is known of a job."""
+        """Return a job's record."""
         answers = await self.connection.run_many(records.record_parts(self.keys, job_id))
         known = records.parsed_record(self.keys, job_id, answers)
         assert known is not None, f"there is no job {job_id}"
         return known
 
     async def state_of(self, job_id: str) -> str | None:
-        """The state that a job's hash holds."""
+        """Return the state in a job's hash."""
         raw: bytes | None = await self.redis.hget(self.keys.job(job_id), "state")
         return None if raw is None else raw.decode()
 
     async def chunks(self, held: Held) -> list[Chunk]:
-        """The whole stored output of an attempt, read page by page."""
+        """Return all stored output of an attempt, read page by page."""
         found: list[Chunk] = []
         while True:
             after = found[-1].ordinal if found else 0
@@ -262,12 +263,12 @@ class Store:
             found += page
 
     async def length(self, priority: Priority = Priority.NORMAL) -> int:
-        """Entries of a ready stream."""
+        """Return the number of entries of a ready stream."""
         length: int = await self.redis.xlen(self.keys.ready(priority))
         return length
 
     async def pending(self, priority: Priority = Priority.NORMAL) -> list[tuple[str, str]]:
-        """Job (or entry, where its body is gone) and lease of each pending entry of a ready stream."""
+        """Return job (or entry id, if the entry is deleted) and lease of each pending entry of a ready stream."""
         stream = self.keys.ready(priority)
         found = []
         for row in await self.redis.xpending_range(stream, GROUP, "-", "+", 1000):
@@ -277,12 +278,12 @@ class Store:
         return found
 
     async def key_names(self) -> set[str]:
-        """The queue's keys, without its prefix."""
+        """Return the queue's keys without its prefix."""
         names = [name.decode() async for name in self.redis.scan_iter(match=f"{self.keys.prefix}*", count=1000)]
         return {name.removeprefix(f"{self.keys.prefix}:") for name in names}
 
     async def dump(self) -> dict[str, Any]:
-        """Every key of the queue with its content, to be compared before and after."""
+        """Return every key of the queue with its content, for comparisons."""
         return {name: await self._content(f"{self.keys.prefix}:{name}") for name in await self.key_names()}
 
     async def _content(self, key: str) -> Any:
@@ -319,12 +320,12 @@ async def opened(url: str, keys: QueueKeys, settings: Settings | None = None) ->
 
 
 def a_queue(url: str, keys: QueueKeys, **settings: Any) -> Queue:
-    """The asynchronous client of a queue, to be opened; by fixtures it could not be, which end in another task."""
+    """Return an asynchronous client to open in the test itself: a fixture would close it in another task."""
     return Queue(url, queue=keys.queue, settings=Settings(namespace=keys.namespace, **settings))
 
 
-def noting(seen: list[ServerFacts]) -> Greet:
-    """Notes every run of a server that is met."""
+def noting(seen: list[ServerFacts]) -> MeetServer:
+    """Return a callback that appends the facts of every new server run to ``seen``."""
 
     async def note(facts: ServerFacts, _: RunMany) -> None:
         seen.append(facts)
@@ -345,12 +346,12 @@ def a_spec(command: Sequence[str | bytes] = ("true",), **options: Any) -> JobSpe
 
 
 def a_long_spec(**options: Any) -> JobSpec:
-    """One that has a key of its own."""
+    """A spec too long for the job's hash, so that it gets its own key."""
     return a_spec(["true", "x" * 64], **options)
 
 
 LONG_NAME = "n" * 64
-"""Of somebody who enqueues jobs whose history has a key of its own."""
+"""A user name so long that the history of the jobs gets its own key."""
 
 
 def an_outcome(state: JobState = JobState.COMPLETED, **facts: Any) -> Outcome:

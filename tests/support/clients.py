@@ -1,6 +1,6 @@
-"""Both clients behind one face: what is tested of ``Queue`` is tested of ``SyncQueue`` by the same words.
+"""Both clients behind one interface, so that the same tests cover ``Queue`` and ``SyncQueue``.
 
-The blocking queue's verbs are called in a thread, one at a time for each queue, and awaited.
+The blocking queue's verbs run in a thread, one at a time for each queue, and are awaited.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.builders import a_queue
 KINDS: Final = ("Queue", "SyncQueue")
 
 by_one_client = pytest.mark.parametrize("open_queue", KINDS[:1], indirect=True)
-"""For many cases of something that both clients leave to the same code."""
+"""For many cases of code that both clients share."""
 
 OpenQueue = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -42,7 +42,7 @@ class Awaited:
             while (chunk := await _in_thread(next, chunks, end)) is not end:
                 yield chunk
         finally:
-            with suppress(ValueError):  # given up in the middle of a step
+            with suppress(ValueError):  # abandoned in the middle of a step
                 chunks.close()
 
     async def _call(self, verb: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -51,7 +51,7 @@ class Awaited:
 
 
 async def _in_thread(call: Callable[..., Any], *args: Any) -> Any:
-    # Abandoned when the test gives up: its failure shall be seen, not the end of its patience.
+    # Abandoned on cancellation, so that the test's own failure is reported instead of a timeout.
     return await to_thread.run_sync(call, *args, abandon_on_cancel=True)
 
 
@@ -61,7 +61,7 @@ def _awaited(result: Any) -> Any:
 
 @asynccontextmanager
 async def opened_client(kind: str, url: str, keys: QueueKeys, **settings: Any) -> AsyncIterator[Any]:
-    """Open one or the other."""
+    """Open an asynchronous or a blocking client."""
     if kind == "Queue":
         async with a_queue(url, keys, **settings) as queue:
             yield queue

@@ -1,6 +1,6 @@
-"""Several servers that belong together: a primary with a replica and three sentinels, and a cluster of three nodes.
+"""Deployments of several servers: a primary with a replica and three sentinels, and a cluster of three nodes.
 
-Each is a child process of the test run, on loopback, with short time limits. Nothing is shared between tests.
+Each server is a child process of the test run, on loopback, with short time limits. Tests share none of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BUS_OFFSET: Final = 10_000
 
 
 class _Servers:
-    """Servers that start together and are closed together."""
+    """Servers that start and close together."""
 
     def __init__(self) -> None:
         self.servers: list[ServerProcess] = []
@@ -39,11 +39,11 @@ class _Servers:
         self.close()
 
     def start(self) -> None:
-        """Start all, and return once they know each other."""
+        """Start all servers; return once they know each other."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Kill all."""
+        """Kill all servers."""
         for server in self.servers:
             server.close()
 
@@ -54,7 +54,7 @@ class _Servers:
 
 
 class _Sentinel(ServerProcess):
-    """A server that watches over others; it keeps what it knows in its configuration."""
+    """A sentinel; it stores its state in its configuration file."""
 
     def __init__(self, primary: ServerProcess, down_after_ms: int) -> None:
         super().__init__(_kind())
@@ -83,8 +83,8 @@ class SentinelDeployment(_Servers):
     """One primary, one replica, and three sentinels that watch them.
 
     Args:
-        down_after_ms: How long a server may be silent before it is taken for dead. Where the test itself keeps the
-            machine busy, a short time makes failovers that nobody asked for.
+        down_after_ms: How long a server may be silent before it is considered dead. A short time causes unwanted
+            failovers in tests that keep the machine busy.
     """
 
     def __init__(self, *, down_after_ms: int = DOWN_AFTER_MS) -> None:
@@ -92,24 +92,24 @@ class SentinelDeployment(_Servers):
         self._down_after_ms = down_after_ms
 
     def start(self) -> None:
-        """Start all, and return once the sentinels know the replica and each other."""
+        """Start all servers; return once the sentinels know the replica and each other."""
         first = self._started(ServerProcess(_kind()))
         second = self._started(ServerProcess(_kind(), options=["--replicaof", "{} {}".format(*first.address)]))
         self.nodes = [first, second]
         self.sentinels = [self._started(_Sentinel(first, self._down_after_ms)) for _ in range(3)]
         for sentinel in self.sentinels:
-            wait_until(lambda: self._facts_of(sentinel), _is_complete, what="the sentinels to know all")  # noqa: B023
-        wait_until(lambda: facts_of(second, "INFO", "replication"), lambda said: said["master_link_status"] == "up")
+            wait_until(lambda: self._facts_of(sentinel), _is_complete, what="the sentinels to know each other")  # noqa: B023
+        wait_until(lambda: facts_of(second, "INFO", "replication"), lambda facts: facts["master_link_status"] == "up")
 
     @property
     def url(self) -> str:
-        """For a client."""
+        """The URL for clients."""
         hosts = ",".join("{}:{}".format(*sentinel.address) for sentinel in self.sentinels)
         return f"redis+sentinel://{hosts}/{SERVICE}/0"
 
     @property
     def primary(self) -> ServerProcess:
-        """Whom the sentinels name now."""
+        """The server that the sentinels name now."""
         for sentinel in self.sentinels:
             with contextlib.suppress(redis.RedisError):
                 named = ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
@@ -117,7 +117,7 @@ class SentinelDeployment(_Servers):
         raise AssertionError("no sentinel answers")
 
     def wait_for_failover_from(self, old: ServerProcess) -> ServerProcess:
-        """Return the new primary, once the sentinels name it and it knows that it is one."""
+        """Return the new primary, once the sentinels name it and it has taken the role."""
         wait_until(lambda: self.primary, lambda primary: primary is not old, what="a failover")
         new = self.primary
         wait_until(lambda: ask(new, "ROLE"), lambda role: role[0] == b"master", what="the new primary to know")
@@ -136,7 +136,7 @@ class ClusterDeployment(_Servers):
     """Three primaries without replicas, a third of the slots each."""
 
     def start(self) -> None:
-        """Start all, and return once every node serves."""
+        """Start all nodes; return once every node serves its slots."""
         self.nodes = [
             self._started(_ClusterNode(_kind(), options=["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]))
             for _ in range(3)
@@ -151,33 +151,33 @@ class ClusterDeployment(_Servers):
 
     @property
     def url(self) -> str:
-        """For a client."""
+        """The URL for clients."""
         return "redis+cluster://" + ",".join("{}:{}".format(*node.address) for node in self.nodes)
 
     def wait_until_whole(self, node: ServerProcess) -> None:
-        """Wait until a node knows of all slots that they are served, and by whom."""
+        """Wait until a node knows which node serves each slot."""
         wait_until(
             lambda: facts_of(node, "CLUSTER", "INFO"),
-            lambda said: said["cluster_state"] == "ok" and said["cluster_size"] == "3",
+            lambda facts: facts["cluster_state"] == "ok" and facts["cluster_size"] == "3",
             what="the cluster",
         )
 
     def slot_of(self, key: str) -> int:
-        """Where a key lives."""
+        """Return the slot of a key."""
         return int(ask(self.nodes[0], "CLUSTER", "KEYSLOT", key))
 
     def node_of(self, slot: int) -> ServerProcess:
-        """Who serves a slot, as the first node has it that answers."""
+        """Return the node that serves a slot, according to the first node that answers."""
         for node in self.nodes:
             with contextlib.suppress(redis.RedisError):
                 for first, last, (_, port, *_), *_ in ask(node, "CLUSTER", "SLOTS"):
                     if first <= slot <= last:
                         return next(each for each in self.nodes if each.address[1] == port)
-        raise AssertionError(f"nobody serves slot {slot}")
+        raise AssertionError(f"no node serves slot {slot}")
 
     @contextlib.contextmanager
     def moving(self, slot: int, target: ServerProcess) -> Iterator[Callable[[int], None]]:
-        """Move a slot; it is half-way while the block runs, which is given what moves some keys."""
+        """Migrate a slot; during the block the migration is in progress. Yields a function that moves some keys."""
         source = self.node_of(slot)
         names = {node: ask(node, "CLUSTER", "MYID").decode() for node in self.nodes}
         ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])
@@ -190,20 +190,20 @@ class ClusterDeployment(_Servers):
         yield move
         while ask(source, "CLUSTER", "COUNTKEYSINSLOT", slot):
             move(1_000)
-        # The new owner first: then nobody sends a client to where nobody is.
+        # The new owner first: otherwise nodes would redirect clients to a node that refuses them.
         for node in (target, source, *(each for each in self.nodes if each not in {target, source})):
             ask(node, "CLUSTER", "SETSLOT", slot, "NODE", names[target])
 
 
 def ask(server: ServerProcess, *words: Any) -> Any:
-    """Say one thing to one server; its reply as it came."""
+    """Send one command to one server and return its raw reply."""
     with redis.Redis.from_url(server.url, socket_timeout=5, retry=None, protocol=2) as client:
         client.response_callbacks.clear()
         return client.execute_command(*words)
 
 
 def facts_of(server: ServerProcess, *words: Any) -> dict[str, str]:
-    """The same, of what answers in lines of ``name:value``."""
+    """Send one command that is answered in lines of ``name:value``, and return these."""
     lines = ask(server, *words).decode().splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)
 

@@ -1,4 +1,4 @@
-"""Fixtures of the store's conformance suite: it runs unchanged on fakeredis and on every real server."""
+"""Fixtures of the store's conformance suite, which runs unchanged on fakeredis and on every real server."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ async def store(server: Server, keys: QueueKeys) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def real_server(server_kind: ServerKind, request: pytest.FixtureRequest) -> ServerProcess:
-    """A real server of the test's own, for what fakeredis does not imitate: memory limits, logins, restarts."""
+    """A real server for this test alone, for what fakeredis does not emulate: memory limits, logins, restarts."""
     if not server_kind.is_real:
-        pytest.skip("fakeredis has no memory limit, no login and no data to start again on")
+        pytest.skip("fakeredis has no memory limit, no login and no persistent data")
     started: ServerProcess = request.getfixturevalue("fresh_server")
     return started
 

@@ -93,7 +93,7 @@ class Worker:
         self.start_log = JournalStartLog(
             notes, self.held_jobs, leases=self.leases, clock=self._clock, lease_s=options.settings.lease_s
         )
-        self._commands = AsyncConnection(options.url, watches_server=True, gathers=True)
+        self._commands = AsyncConnection(options.url, tracks_server=True, coalesces=True)
         spool = Spool(None if assignment.folder is None else Path(assignment.folder) / SPOOL)
         self._announcements = Announcements(self._commands)
         self._window = BatchWindow(lambda: self._slots.is_rush)
@@ -204,7 +204,7 @@ class Worker:
             on_settled=self._look_at,
             on_fenced=self.control.fence,
         )
-        self._commands.on_server(self.reasserter.meet_server)
+        self._commands.on_new_server(self.reasserter.meet_server)
         self._departure = Shutdown(
             stopping=self.stopping,
             held_jobs=self.held_jobs,
@@ -263,7 +263,7 @@ class Worker:
             stack.push_async_callback(self._departure.deregister)
             self._check_server()
             # What fails before is said by whoever ends for it.
-            self._commands.on_contact(OutageLog(self._clock).note)
+            self._commands.on_exchange(OutageLog(self._clock).note)
             await self.presence.run_once()
             self.link.opened()
             self._report.opened(

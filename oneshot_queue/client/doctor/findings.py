@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from oneshot_queue.client.doctor.meanings import KINDS
-from oneshot_queue.store.checkup import Find
+from oneshot_queue.store.checkup import Anomaly
 
 MAX_OF_A_KIND: Final = 100
 """Findings of one kind and queue that are listed one by one; the rest are only counted."""
@@ -107,7 +107,7 @@ class Report:
             is_repaired=is_repaired,
         )
 
-    def add_all(self, queue: str, finds: Iterable[Find]) -> None:
+    def add_all(self, queue: str, finds: Iterable[Anomaly]) -> None:
         """Add what a script found."""
         for find in finds:
             self.add(find.code, find.subject, find.detail, queue=queue, is_repaired=find.is_repaired)

@@ -11,7 +11,7 @@ from oneshot_queue.errors import BrokerError
 from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store import checkup, sweep
-from oneshot_queue.store.checkup import PAGE, Find
+from oneshot_queue.store.checkup import PAGE, Anomaly
 
 _UNHELD: Final = "running-without-lease"
 
@@ -35,8 +35,8 @@ def examine_streams(context: Context, report: Report, *, repair: bool) -> Verb[i
     for priority in Priority:
         after, count = "", PAGE
         while count == PAGE:
-            part = yield from run_call(checkup.examine_entries(context.keys, priority, after, mends=repair))
-            report.add_all(context.queue, part.finds)
+            part = yield from run_call(checkup.examine_entries(context.keys, priority, after, repairs=repair))
+            report.add_all(context.queue, part.anomalies)
             after, count = part.left, part.count
             total += count
     return total
@@ -47,8 +47,8 @@ def examine_due(context: Context, report: Report, *, repair: bool) -> Verb[None]
     for name in ("delayed", "expiring"):
         start, count = 0, PAGE
         while count == PAGE:
-            part = yield from run_call(checkup.examine_due(context.keys, name, start, mends=repair))
-            report.add_all(context.queue, part.finds)
+            part = yield from run_call(checkup.examine_due(context.keys, name, start, repairs=repair))
+            report.add_all(context.queue, part.anomalies)
             start, count = start + part.count - int(part.left), part.count
 
 
@@ -62,17 +62,17 @@ def examine_states(context: Context, report: Report, *, repair: bool, may_settle
     for state in JobState:
         start, count = 0, PAGE
         while count == PAGE:
-            call = checkup.examine_index(context.keys, state, start, mends=repair, settings=context.settings)
+            call = checkup.examine_index(context.keys, state, start, repairs=repair, settings=context.settings)
             part = yield from run_call(call)
-            report.add_all(context.queue, (find for find in part.finds if find.code != _UNHELD))
-            unheld = [find for find in part.finds if find.code == _UNHELD]
+            report.add_all(context.queue, (find for find in part.anomalies if find.code != _UNHELD))
+            unheld = [find for find in part.anomalies if find.code == _UNHELD]
             settled = yield from _settle(context, report, unheld, repair=repair, may_settle=may_settle)
             start, count = start + part.count - int(part.left) - settled, part.count
             total += count
     return total
 
 
-def _settle(context: Context, report: Report, unheld: list[Find], *, repair: bool, may_settle: bool) -> Verb[int]:
+def _settle(context: Context, report: Report, unheld: list[Anomaly], *, repair: bool, may_settle: bool) -> Verb[int]:
     """Report running jobs without a live lease, and on request settle those whose worker gives no sign of life.
 
     Returns:
@@ -86,7 +86,7 @@ def _settle(context: Context, report: Report, unheld: list[Find], *, repair: boo
         is_repairable, is_repaired = may_settle and find.detail not in alive, False
         if repair and is_repairable:
             is_repaired = yield from run_call(
-                sweep.decide(
+                sweep.settle(
                     context.keys,
                     find.subject,
                     find.detail,

@@ -16,7 +16,7 @@ from oneshot_queue.store import checkup, sweep
 from oneshot_queue.store.checkup import LeaseEnd
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.leases import worker_of
-from oneshot_queue.store.sweep import Spared
+from oneshot_queue.store.sweep import NotSwept
 
 SETTLED_BY_DOCTOR: Final = "its worker gave no sign of life; settled by doctor --repair"
 _BATCH: Final = 500
@@ -134,7 +134,7 @@ def _sweep(context: Context, lease: str, ends: str) -> Verb[bool]:
     )
     while True:
         answer = yield from run_call(call)
-        if isinstance(answer, Spared):
+        if isinstance(answer, NotSwept):
             return False
         if answer.is_done:
             return True

@@ -31,7 +31,7 @@ Info = Mapping[str, str]
 
 def examine_server(context: Context, report: Report) -> Verb[None]:
     """Examine the server that answers; in a cluster, one node."""
-    info = yield from _if_allowed(checkup.server_words(), report, "INFO")
+    info = yield from _if_allowed(checkup.server_info(), report, "INFO")
     if info is not None:
         examine_version(info, report)
         examine_memory(info, report)
@@ -49,7 +49,7 @@ def has_been_up_long_enough() -> Verb[bool]:
 
     Leases and presences expire while the server is down. Directly after a restart, all workers look lost.
     """
-    (info,) = yield RunCalls([checkup.server_words("server")])
+    (info,) = yield RunCalls([checkup.server_info("server")])
     if isinstance(info, BrokerRefused):
         return False
     if isinstance(info, BrokerError):

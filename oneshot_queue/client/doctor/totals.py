@@ -64,6 +64,6 @@ def _examine_rows(context: Context, report: Report, *, repair: bool) -> Verb[boo
                     "counter-wrong", f"kept {job_id.decode('utf-8', 'replace')}", "is not a number", queue=context.queue
                 )
         for start in range(0, len(ids), PAGE):
-            part = yield from run_call(checkup.examine_kept(context.keys, ids[start : start + PAGE], mends=repair))
-            report.add_all(context.queue, part.finds)
+            part = yield from run_call(checkup.examine_kept(context.keys, ids[start : start + PAGE], repairs=repair))
+            report.add_all(context.queue, part.anomalies)
     return is_readable

@@ -10,7 +10,7 @@ from oneshot_queue.client.effects import Context, RunCalls, Verb
 from oneshot_queue.errors import BrokerError, InvalidJob, QueueFull
 from oneshot_queue.jobs import new_job_id, new_job_ids
 from oneshot_queue.spec import JobSpec
-from oneshot_queue.store import leases
+from oneshot_queue.store import queues
 from oneshot_queue.store.enqueue import AT_ONCE, Enqueued, Full, NewJob, When, enqueue, enqueue_many
 from oneshot_queue.store.transport.refusals import is_out_of_memory
 
@@ -32,7 +32,7 @@ def enqueue_job(
     job_id = new_job_id() if job_id is None else checked_id(job_id)
     limit = context.settings.max_queue_length
     call = enqueue(context.keys, job_id, spec, by=context.by, max_length=limit, when=when)
-    answers = yield RunCalls([leases.add_queue(context.namespace, context.queue), call])
+    answers = yield RunCalls([queues.add_queue(context.namespace, context.queue), call])
     return job_id, _created(context, answers[1])
 
 
@@ -60,7 +60,7 @@ def enqueue_jobs(context: Context, jobs: Sequence[Words | JobSpec]) -> Verb[list
 
     limit = context.settings.max_queue_length
     calls = enqueue_many(context.keys, valid(), by=context.by, max_length=limit)
-    _, *answers = yield RunCalls(chain([leases.add_queue(context.namespace, context.queue)], calls))
+    _, *answers = yield RunCalls(chain([queues.add_queue(context.namespace, context.queue)], calls))
     for answer in answers:
         for each in [answer] if isinstance(answer, Exception) else answer:
             _created(context, each)

@@ -151,14 +151,16 @@ def _wait_until_ended(context: Context, running: dict[str, str], timeout: float)
     waiting = dict(running)
     deadline = context.clock.monotonic() + timeout
     while True:
-        seen = yield from read_with_retries(context, [records.glance(context.keys, each) for each in waiting], deadline)
+        seen = yield from read_with_retries(
+            context, [records.job_status(context.keys, each) for each in waiting], deadline
+        )
         states = dict(zip(list(waiting), seen, strict=True))
-        for job_id, glance in states.items():
-            if glance.state is None or glance.state.is_final:
-                was_interrupted = glance.state is JobState.INTERRUPTED
+        for job_id, job_status in states.items():
+            if job_status.state is None or job_status.state.is_final:
+                was_interrupted = job_status.state is JobState.INTERRUPTED
                 result = InterruptResult.INTERRUPTED if was_interrupted else InterruptResult.ENDED_BY_ITSELF
                 reports[job_id] = InterruptReport(
-                    job_id, glance.state, glance.ended_ms, result, is_confirmed=glance.is_confirmed
+                    job_id, job_status.state, job_status.ended_ms, result, is_confirmed=job_status.is_confirmed
                 )
                 del waiting[job_id]
         left_s = deadline - context.clock.monotonic()
@@ -170,7 +172,7 @@ def _wait_until_ended(context: Context, running: dict[str, str], timeout: float)
             yield Sleep(min(left_s, COALESCE_S))
     live = {worker.id for worker in (yield from live_workers(context, [context.queue]))} if waiting else set()
     for job_id in waiting:
-        glance = states[job_id]
-        holder = glance.worker if worker_of(glance.lease) in live else None
-        reports[job_id] = InterruptReport(job_id, glance.state, None, InterruptResult.NOT_CONFIRMED, holder)
+        job_status = states[job_id]
+        holder = job_status.worker if worker_of(job_status.lease) in live else None
+        reports[job_id] = InterruptReport(job_id, job_status.state, None, InterruptResult.NOT_CONFIRMED, holder)
     return reports

@@ -12,7 +12,7 @@ from oneshot_queue.client.attention import OnUnattended, UnattendedNotifier
 from oneshot_queue.client.effects import Context, Effect, Verb, read_with_retries, wait_for_message
 from oneshot_queue.errors import InvalidSetting, JobNotFound
 from oneshot_queue.store import output, records
-from oneshot_queue.store.records import Glance
+from oneshot_queue.store.records import JobStatus
 from oneshot_queue.task_events import OutputStream
 from oneshot_queue.wire.chunks import Chunk
 
@@ -67,7 +67,7 @@ def read_output(
     attempt, ordinal, ends = _parsed_cursor(after)
     notifier = UnattendedNotifier(context, job_id, on_unattended)
     while True:
-        (seen,) = yield from read_with_retries(context, [records.glance(context.keys, job_id)])
+        (seen,) = yield from read_with_retries(context, [records.job_status(context.keys, job_id)])
         if seen.state is None:
             raise JobNotFound(job_id, [context.queue])
         if attempt is None:
@@ -99,7 +99,7 @@ def read_output(
         yield from wait_for_message([context.keys.events(job_id)])
 
 
-def _next_page(context: Context, job_id: str, attempt: int, after: int, seen: Glance) -> Verb[list[Chunk]]:
+def _next_page(context: Context, job_id: str, attempt: int, after: int, seen: JobStatus) -> Verb[list[Chunk]]:
     kind = seen.output
     if attempt != seen.attempt:
         (kind,) = yield from read_with_retries(context, [output.kind(context.keys, job_id, attempt)])

@@ -24,7 +24,7 @@ def wait_for_result(
     deadline = None if timeout is None else context.clock.monotonic() + timeout
     notifier = UnattendedNotifier(context, job_id, on_unattended)
     while True:
-        (seen,) = yield from read_with_retries(context, [records.glance(context.keys, job_id)], deadline)
+        (seen,) = yield from read_with_retries(context, [records.job_status(context.keys, job_id)], deadline)
         if seen.state is None:
             raise JobNotFound(job_id, [context.queue])
         if seen.state.is_final:

@@ -15,7 +15,7 @@
 -- ARGV[7]  run id of the server, as the worker knows it, or ''
 -- ARGV[8]  ms to keep a FAILED job
 --
--- Uses  promoting starting settling entries
+-- Uses  promoting starting claim_pause entries
 -- Builds  workers, ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:,
 -- kept, quarantine, counters, bell, epoch, settling
 -- Returns {"claimed", number quarantined, {id, attempt, token, spec, stdin}...}, {"later", ms} while claiming is paused

@@ -10,7 +10,7 @@
 -- ARGV[6]  ms to keep a FAILED job
 -- ARGV[7]  run id of the server, as the worker knows it, or ''
 --
--- Uses  promoting starting settling entries
+-- Uses  promoting starting claim_pause entries
 -- Builds  workers, ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:, kept,
 -- counters, bell, epoch, settling
 -- Returns {"claimed", 0, {id, attempt, token, spec, stdin}}, {"claimed", 0} if the job does not wait, {"later", ms}

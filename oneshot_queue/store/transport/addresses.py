@@ -1,4 +1,4 @@
-"""What a broker's URL names: one server, the sentinels of a service, or some nodes of a cluster. Pure."""
+"""Parses a broker's URL: one server, the sentinels of a service, or some nodes of a cluster. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SENTINEL_OPTIONS: Final = {"sentinel_username": "username", "sentinel_password"
 
 
 class BrokerKind(StrEnum):
-    """How many servers a broker is, and who knows which of them to ask."""
+    """What kind of broker a URL names."""
 
     SINGLE = "single"
     SENTINEL = "sentinel"
@@ -34,7 +34,7 @@ class BrokerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One server of several."""
+    """The address of one server among several."""
 
     host: str
     port: int
@@ -43,14 +43,14 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """What a URL names.
+    """The parts of a broker's URL.
 
     Attributes:
-        url: As it was given, password included.
-        node_url: For the driver: the first host, with the login and the options of every server that holds data.
-        sentinel_url: The same for sentinels, which have a login of their own.
-        peers: The hosts that were given: sentinels, or nodes of a cluster.
-        service: What the sentinels call the primary.
+        url: The URL as given, including its password.
+        node_url: URL for the driver: the first host, with the login and options for every server that holds data.
+        sentinel_url: The same for sentinels, which have their own login; empty without sentinels.
+        peers: The hosts of the URL: sentinels, or nodes of a cluster.
+        service: The name under which sentinels know the primary.
     """
 
     url: str
@@ -61,11 +61,11 @@ class BrokerAddress:
     service: str = ""
 
 
-def broker_at(url: str) -> BrokerAddress:
-    """Read a broker's URL.
+def parse_broker_url(url: str) -> BrokerAddress:
+    """Parse a broker's URL.
 
     Raises:
-        InvalidBrokerUrl: It makes no sense; the message shows no password.
+        InvalidBrokerUrl: It is not a valid broker URL; the message hides its password.
     """
     if _PLAIN.match(url):
         return BrokerAddress(url, BrokerKind.SINGLE, node_url=url)
@@ -86,13 +86,15 @@ def broker_at(url: str) -> BrokerAddress:
     if path is None:
         raise InvalidBrokerUrl(shown_url(url))
     secrets = {ours: options.pop(theirs) for theirs, ours in _SENTINEL_OPTIONS.items() if theirs in options}
-    guard = f"{quote(secrets.get('username', ''))}:{quote(secrets.get('password', ''), safe='')}@" if secrets else ""
+    sentinel_login = (
+        f"{quote(secrets.get('username', ''))}:{quote(secrets.get('password', ''), safe='')}@" if secrets else ""
+    )
     own = {name: value for name, value in options.items() if name not in {"username", "password"}}
     return BrokerAddress(
         url,
         kind,
         node_url=_url(parts["scheme"], login, peers[0], path["db"] or "0", options),
-        sentinel_url=_url(parts["scheme"], guard, peers[0], "0", own),
+        sentinel_url=_url(parts["scheme"], sentinel_login, peers[0], "0", own),
         peers=peers,
         service=unquote(path["service"]),
     )

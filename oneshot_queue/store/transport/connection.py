@@ -1,8 +1,7 @@
-"""Connections: how calls reach Redis, be it one server, a service that sentinels watch over, or a cluster.
+"""Connections that carry out calls, on one server, a service watched by sentinels, or a cluster.
 
-redis-py parses URLs, logs in, speaks TLS and reads replies; sending is done here, on its connections, because its
-clients repeat every command up to ten times after a timeout, and a repeated claim or XADD is a second one. Here a
-command is sent once. Whoever wants to repeat it knows that it may have been carried out.
+Each command is sent once. redis-py's clients would repeat it up to ten times after a timeout, and a repeated claim or
+XADD is a second one. A caller that repeats a call must expect that the first one was carried out.
 """
 
 from __future__ import annotations
@@ -22,13 +21,22 @@ from redis.retry import Retry
 
 from oneshot_queue.errors import BrokerUnreachable, QueueClosed
 from oneshot_queue.store.calls import Call, Word
-from oneshot_queue.store.transport.addresses import BrokerAddress, BrokerKind, Peer, broker_at
-from oneshot_queue.store.transport.async_node import AsyncNode, Greet, RunMany
+from oneshot_queue.store.transport.addresses import BrokerAddress, BrokerKind, Peer, parse_broker_url
+from oneshot_queue.store.transport.async_node import AsyncNode, MeetServer, RunMany
 from oneshot_queue.store.transport.cluster import Cluster
 from oneshot_queue.store.transport.driver import REPLY_TIMEOUT_S, SENTINEL_TIMEOUT_S, maker_for
 from oneshot_queue.store.transport.handshake import Handshake
 from oneshot_queue.store.transport.rerouting import Rerouting
-from oneshot_queue.store.transport.routes import Direct, Exchange, Failed, Leave, Pause, Route, Said, Steps
+from oneshot_queue.store.transport.routes import (
+    Backoff,
+    ConnectionFailed,
+    Direct,
+    Exchange,
+    KeepOnly,
+    Replied,
+    Route,
+    Steps,
+)
 from oneshot_queue.store.transport.sentinels import Sentinels
 from oneshot_queue.store.transport.server_facts import ServerFacts
 from oneshot_queue.store.transport.sync_node import SyncNode
@@ -39,12 +47,12 @@ T = TypeVar("T")
 
 
 class AsyncConnection:
-    """A few connections for asyncio to each server, made when they are needed, in the loop that uses them.
+    """A few asyncio connections to each server, opened on demand in the event loop that uses them.
 
     Args:
-        reply_timeout_s: Seconds that a block of commands may take; a blocking reader needs more than its wait.
-        watches_server: Each new connection asks the server for ``ServerFacts`` before it carries its first call.
-        gathers: Calls of one turn of the loop go together, see ``Coalescer``.
+        reply_timeout_s: Time limit for a block of commands; must exceed the wait of a blocking command.
+        tracks_server: Ask the server for ``ServerFacts`` on each new connection, before its first call.
+        coalesces: Send calls of one turn of the event loop together; see ``Coalescer``.
     """
 
     def __init__(
@@ -52,43 +60,41 @@ class AsyncConnection:
         url: str,
         *,
         reply_timeout_s: float = REPLY_TIMEOUT_S,
-        watches_server: bool = False,
-        gathers: bool = False,
+        tracks_server: bool = False,
+        coalesces: bool = False,
     ) -> None:
         self.url = url
         self.server: ServerFacts | None = None
-        """What the server said that was connected to last, if it is watched."""
+        """Facts of the server that was connected to last; ``None`` without ``tracks_server``."""
         self._reply_timeout_s = reply_timeout_s
-        self._broker = broker_at(url)
-        # Time limits are ours, one for a block: the driver's are for every single reply.
+        self._broker = parse_broker_url(url)
+        # Our own time limit covers a whole block of commands; the driver's covers each reply.
         options = {"retry": AsyncRetry(NoBackoff(), 0), "socket_timeout": None}
         self._make = maker_for(redis.asyncio.ConnectionPool, self._broker, options)
         self._route = _route_to(self._broker, patience_s=min(reply_timeout_s, REPLY_TIMEOUT_S))
         self._nodes: dict[Peer | None, AsyncNode] = {}
-        self._watches_server = watches_server
-        self._gathers = gathers
-        self._watcher: Greet | None = None
-        self._on_contact: Callable[[BrokerUnreachable | None], None] | None = None
+        self._tracks_server = tracks_server
+        self._coalesces = coalesces
+        self._meet_server: MeetServer | None = None
+        self._on_exchange: Callable[[BrokerUnreachable | None], None] | None = None
         self._is_closed = False
 
-    def on_server(self, watcher: Greet) -> None:
-        """Have this called whenever another run of a server is met, the first included, before any call reaches it.
+    def on_new_server(self, callback: MeetServer) -> None:
+        """Call this for every new run of a server, before any other call reaches it; needs ``tracks_server``.
 
-        It gets what the server says of itself, and a way to carry out calls there, which all others wait for.
-
-        After a failover that is the new primary. A cluster's nodes are told apart; ``facts_of`` says whose they are.
-        Only where ``watches_server`` was asked for.
+        A new run is the first one, a restarted server, or the new primary after a failover; each node of a cluster has
+        its own. The callback gets the server's facts, and a function that carries out calls there. Other calls wait.
         """
-        self._watcher = watcher
+        self._meet_server = callback
 
-    def on_contact(self, watcher: Callable[[BrokerUnreachable | None], None]) -> None:
-        """Have this called after every exchange: with why it failed, or ``None`` if it did not."""
-        self._on_contact = watcher
+    def on_exchange(self, callback: Callable[[BrokerUnreachable | None], None]) -> None:
+        """Call this after every exchange, with the error if it failed, else ``None``."""
+        self._on_exchange = callback
 
     def facts_of(self, key: Word) -> ServerFacts | None:
-        """What the server where a key lives said of itself when it was met last."""
+        """Return the facts of the server that holds a key, from its last handshake; ``None`` if unknown."""
         node = self._nodes.get(self._route.peer_of(key))
-        return None if node is None else node.introduction.facts
+        return None if node is None else node.handshake.facts
 
     async def run(self, call: Call[T]) -> T:
         """Carry out one call.
@@ -103,11 +109,10 @@ class AsyncConnection:
         return result
 
     async def run_many(self, calls: Iterable[Call[Any]]) -> list[Any]:
-        """Carry out calls in order, pipelined. A call that the server refused has its error as its answer.
+        """Carry out calls in order, pipelined. The answer of a call that the server refused is the error.
 
-        In a cluster the order is that of each queue's calls, and where one node of several cannot be reached, the error
-        is the answer of its calls alone. Calls that are made while they are asked for are made while the server works
-        on those before.
+        In a cluster, calls of each queue keep their order. If only some nodes cannot be reached, the error is the
+        answer of their calls. A lazy iterable is consumed while the server works on the calls before.
 
         Raises:
             BrokerUnreachable: The connection failed; which calls were carried out is unknown.
@@ -115,36 +120,36 @@ class AsyncConnection:
         try:
             answers: list[Any] = await self._drive(self._route.carry_out(calls))
         except BrokerUnreachable as problem:
-            if self._on_contact is not None:
-                self._on_contact(problem)
+            if self._on_exchange is not None:
+                self._on_exchange(problem)
             raise
-        if self._on_contact is not None:
-            self._on_contact(None)
+        if self._on_exchange is not None:
+            self._on_exchange(None)
         return answers
 
     @asynccontextmanager
     async def dedicated(self) -> AsyncIterator[Any]:
-        """One of redis-py's connections, for one user alone, who listens on it; not one of the few.
+        """Open one of redis-py's connections for one subscriber; it does not count against the limit per server.
 
         Raises:
-            redis.RedisError, OSError, BrokerError: It cannot be made.
+            redis.RedisError, OSError, BrokerError: It cannot be opened.
         """
-        node = self._node(await self._drive(self._route.find_listening_post()))
+        node = self._node(await self._drive(self._route.find_pubsub_peer()))
         try:
             async with node.dedicated() as connection:
                 yield connection
         except (redis.RedisError, OSError):
-            self._route.doubt()
+            self._route.invalidate()
             raise
 
     async def aclose(self) -> None:
-        """Close every connection, also those in use, for good."""
+        """Close every connection for good, including those in use."""
         self._is_closed = True
         for node in list(self._nodes.values()):
             await node.aclose()
 
     async def _drive(self, steps: Steps) -> Any:
-        """Take a route's steps to their end."""
+        """Perform a route's steps until it returns."""
         try:
             step = next(steps)
             while True:
@@ -152,16 +157,16 @@ class AsyncConnection:
         except StopIteration as end:
             return end.value
 
-    async def _take(self, step: Exchange | Pause | Leave) -> Said | Failed | None:
+    async def _take(self, step: Exchange | Backoff | KeepOnly) -> Replied | ConnectionFailed | None:
         match step:
             case Exchange(peer, calls):
                 return await self._node(peer).exchange(calls)
-            case Pause(seconds):
+            case Backoff(seconds):
                 await anyio.sleep(seconds)
-            case Leave():
-                # All at once: while one is left, another task may take the same step.
-                for node in [self._nodes.pop(peer) for peer in _left_behind(self._nodes, step)]:
-                    await node.leave()
+            case KeepOnly():
+                # Remove all before the first await: another task may perform the same step meanwhile.
+                for node in [self._nodes.pop(peer) for peer in _retired_peers(self._nodes, step)]:
+                    await node.retire()
             case _:
                 assert_never(step)
         return None
@@ -174,31 +179,31 @@ class AsyncConnection:
             reply_s = self._reply_timeout_s if peer is None or not peer.is_sentinel else SENTINEL_TIMEOUT_S
             node = self._nodes[peer] = AsyncNode(
                 lambda: self._make(peer),
-                _handshake_for(peer, self._broker.kind, self.url, asks_for_facts=self._watches_server),
+                _handshake_for(peer, self._broker.kind, self.url, asks_for_facts=self._tracks_server),
                 reply_timeout_s=reply_s,
                 connect_timeout_s=min(reply_s, REPLY_TIMEOUT_S),
                 meet_server=self._meet,
-                gathers=self._gathers,
+                coalesces=self._coalesces,
             )
         return node
 
     async def _meet(self, facts: ServerFacts, run_many: RunMany) -> None:
         self.server = facts
-        if self._watcher is not None:
-            await self._watcher(facts, run_many)
+        if self._meet_server is not None:
+            await self._meet_server(facts, run_many)
 
 
 class SyncConnection:
-    """The same, blocking, and shared by threads."""
+    """The blocking counterpart of ``AsyncConnection``; threads may share it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._broker = broker_at(url)
+        self._broker = parse_broker_url(url)
         options = {"retry": Retry(NoBackoff(), 0), "socket_timeout": REPLY_TIMEOUT_S}
         self._make = maker_for(redis.ConnectionPool, self._broker, options)
         self._route = _route_to(self._broker, patience_s=REPLY_TIMEOUT_S)
         self._nodes: dict[Peer | None, SyncNode] = {}
-        self._changing = threading.Lock()
+        self._lock = threading.Lock()
         self.is_closed = False
 
     def run(self, call: Call[T]) -> T:
@@ -219,24 +224,24 @@ class SyncConnection:
         return answers
 
     def listener(self) -> Any:
-        """One of redis-py's connections, for one user alone, who listens on it, and hangs up.
+        """Open one of redis-py's connections for one subscriber, who must close it.
 
         Raises:
-            redis.RedisError, OSError, BrokerError: It cannot be made.
+            redis.RedisError, OSError, BrokerError: It cannot be opened.
         """
         try:
-            return self._node(self._drive(self._route.find_listening_post())).listener()
+            return self._node(self._drive(self._route.find_pubsub_peer())).listener()
         except (redis.RedisError, OSError):
-            self._route.doubt()
+            self._route.invalidate()
             raise
 
     def close(self) -> None:
-        """Close every connection for good; one that another thread uses when it comes back."""
-        with self._changing:
+        """Close every connection for good; one that another thread is using closes when that thread is done."""
+        with self._lock:
             self.is_closed = True
             nodes = list(self._nodes.values())
         for node in nodes:
-            node.leave()
+            node.retire()
 
     def _drive(self, steps: Steps) -> Any:
         try:
@@ -246,23 +251,23 @@ class SyncConnection:
         except StopIteration as end:
             return end.value
 
-    def _take(self, step: Exchange | Pause | Leave) -> Said | Failed | None:
+    def _take(self, step: Exchange | Backoff | KeepOnly) -> Replied | ConnectionFailed | None:
         match step:
             case Exchange(peer, calls):
                 return self._node(peer).exchange(calls)
-            case Pause(seconds):
+            case Backoff(seconds):
                 time.sleep(seconds)
-            case Leave():
-                with self._changing:
-                    left = [self._nodes.pop(peer) for peer in _left_behind(self._nodes, step)]
-                for node in left:
-                    node.leave()
+            case KeepOnly():
+                with self._lock:
+                    retired = [self._nodes.pop(peer) for peer in _retired_peers(self._nodes, step)]
+                for node in retired:
+                    node.retire()
             case _:
                 assert_never(step)
         return None
 
     def _node(self, peer: Peer | None) -> SyncNode:
-        with self._changing:
+        with self._lock:
             if self.is_closed:
                 raise QueueClosed
             node = self._nodes.get(peer)
@@ -286,8 +291,8 @@ def _route_to(broker: BrokerAddress, *, patience_s: float) -> Route:
             assert_never(broker.kind)
 
 
-def _left_behind(known: Iterable[Peer | None], step: Leave) -> list[Peer | None]:
-    """The servers that are to be left."""
+def _retired_peers(known: Iterable[Peer | None], step: KeepOnly) -> list[Peer | None]:
+    """Return the servers whose connections a step closes."""
     return [peer for peer in known if peer is not None and not peer.is_sentinel and peer not in step.peers]
 
 

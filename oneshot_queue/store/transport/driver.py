@@ -1,4 +1,4 @@
-"""What we take from redis-py: a URL's meaning, and connections that are not yet open."""
+"""The part of redis-py that is used: parsing URLs, and connections that are not yet open."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from oneshot_queue.urls import shown_url
 
 CONNECT_TIMEOUT_S: Final = 4.0
 REPLY_TIMEOUT_S: Final = 4.5
-"""With a little for ourselves, whoever calls knows within five seconds that nobody answers."""
+"""Leaves us half a second: callers learn within five seconds that the server does not answer."""
 SENTINEL_TIMEOUT_S: Final = 1.0
-"""A sentinel that is slower is passed over: there are others, and calls wait for the answer."""
+"""A slower sentinel is skipped: others can answer, and calls are waiting."""
 CLOSE_TIMEOUT_S: Final = 1.0
 MAX_CONNECTIONS: Final = 10
-"""To one server."""
+"""Connections to one server, not counting subscribers."""
 BLOCK: Final = 100
-"""Commands sent at a time; the replies of one block are read while the server works on the next."""
+"""Commands sent at once; the replies of one block are read while the server works on the next."""
 
 _OPTIONS: Final[Mapping[str, Any]] = {
     "protocol": 2,
@@ -28,22 +28,23 @@ _OPTIONS: Final[Mapping[str, Any]] = {
 }
 
 Maker = Callable[[Peer | None], Any]
-"""Makes a connection of the driver's to a server, not yet open; ``None`` is the one the URL names."""
+"""Creates one of the driver's connections, not yet open; ``None`` is the server that the URL names."""
 
 
 def maker_for(pool: Any, broker: BrokerAddress, options: Mapping[str, Any]) -> Maker:
-    """Make connections as the URL wants them.
+    """Return a function that creates connections as the URL specifies.
 
     Args:
-        pool: The driver's class of pools, which can read URLs.
+        pool: The driver's pool class, which parses URLs.
+        options: Arguments for each connection, which override the URL's.
 
     Raises:
-        InvalidBrokerUrl: The URL makes no sense.
+        InvalidBrokerUrl: The driver cannot parse the URL.
     """
 
     def parsed(url: str) -> tuple[Any, dict[str, Any]]:
         read = pool.from_url(url)
-        # What a URL may say in its query has no say in how we talk.
+        # Options in the URL's query must not change the protocol and time limits that this package relies on.
         arguments = {**read.connection_kwargs, **_OPTIONS, **options}
         read.connection_class(**arguments)
         return read.connection_class, arguments
@@ -52,7 +53,7 @@ def maker_for(pool: Any, broker: BrokerAddress, options: Mapping[str, Any]) -> M
         node, arguments = parsed(broker.node_url)
         sentinel, for_sentinels = parsed(broker.sentinel_url) if broker.sentinel_url else (node, arguments)
     except (ValueError, TypeError):
-        # The driver's words may quote a part of the password.
+        # The driver's message may quote a part of the password.
         raise InvalidBrokerUrl(shown_url(broker.url)) from None
 
     def make(peer: Peer | None) -> Any:
@@ -66,19 +67,19 @@ def maker_for(pool: Any, broker: BrokerAddress, options: Mapping[str, Any]) -> M
     return make
 
 
-def commands(calls: Iterable[Call[Any]], made: list[Call[Any]], told: set[str]) -> Iterator[tuple[Word, ...]]:
-    """The words of each call, as they are asked for, and noted in ``made``.
+def commands(calls: Iterable[Call[Any]], made: list[Call[Any]], sent_scripts: set[str]) -> Iterator[tuple[Word, ...]]:
+    """Yield the words of each call, consuming ``calls`` lazily, and append each call to ``made``.
 
-    Where several calls go together, the first of each script that the server was not ``told`` on this connection
-    carries its text: were it sent by digest and not known, those behind it would overtake it. A lone call can be
-    repeated, so its digest is enough.
+    Among several calls, the first call of each script that is not in ``sent_scripts`` carries the script's text. If it
+    were sent by digest and the server did not know it, the calls after it would be carried out first. A lone call can
+    be sent again, so its digest is enough.
     """
     is_lone = isinstance(calls, Sequence) and len(calls) == 1
     for call in calls:
         made.append(call)
         script = call.script
-        if script is None or is_lone or script.sha in told:
+        if script is None or is_lone or script.sha in sent_scripts:
             yield call.command()
         else:
-            told.add(script.sha)
+            sent_scripts.add(script.sha)
             yield call.command(whole_text=True)

@@ -1,4 +1,4 @@
-"""What is asked of a server on a new connection before anything else: whether it is the right one, and which it is."""
+"""The first commands on a new connection: is this the right server, and which run of it?"""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _ROLE: Final[tuple[Word, ...]] = ("ROLE",)
 
 
 class NoLongerPrimary(redis.ConnectionError):
-    """A server that was found as the primary says that it is none."""
+    """A server that the sentinels named as the primary reports another role."""
 
     def __init__(self) -> None:
-        super().__init__("it is no primary any more, and the sentinels name no other yet")
+        super().__init__("it is no longer the primary, and the sentinels do not name another one yet")
 
 
 class Handshake:
-    """Meets one server again and again, and notices when it is another run of it.
+    """Checks one server on every new connection, and detects that it has restarted.
 
     Args:
-        is_primary_needed: A server that is none is turned down.
-        asks_for_facts: Whether somebody wants to know which run of which server it is.
+        is_primary_needed: Reject a server that is not a primary.
+        asks_for_facts: Ask for ``ServerFacts``, and reject a server that is too old.
     """
 
     def __init__(self, url: str, *, is_primary_needed: bool = False, asks_for_facts: bool = False) -> None:
@@ -37,17 +37,17 @@ class Handshake:
         self._asks_for_facts = asks_for_facts
         self.facts: ServerFacts | None = None
 
-    def questions(self, *, is_listener: bool) -> tuple[tuple[Word, ...], ...]:
-        """What to say on a new connection; who only listens does not ask for facts."""
+    def requests(self, *, is_listener: bool) -> tuple[tuple[Word, ...], ...]:
+        """Return the commands to send on a new connection; listeners skip the server facts."""
         role = (_ROLE,) if self._is_primary_needed else ()
         return role if is_listener or not self._asks_for_facts else (*role, *QUESTIONS)
 
-    def take_in(self, replies: Sequence[Any], *, is_listener: bool) -> ServerFacts | None:
-        """Judge the answers, before the connection carries anything else; the facts, if this run of it is new.
+    def check(self, replies: Sequence[Any], *, is_listener: bool) -> ServerFacts | None:
+        """Check the replies; returns the facts if this run of the server is new, else ``None``.
 
         Raises:
-            NoLongerPrimary: It is a replica.
-            BrokerRefused: It is too old.
+            NoLongerPrimary: The server is a replica or a sentinel.
+            BrokerRefused: The server is too old.
         """
         replies = list(replies)
         if self._is_primary_needed:
@@ -59,6 +59,6 @@ class Handshake:
         facts = read_facts(replies)
         if problem := version_problem(facts):
             raise BrokerRefused(shown_url(self.url), problem, OLD_SERVER_ADVICE, needs_person=True)
-        is_news = self.facts is None or self.facts.run_id != facts.run_id
+        is_new = self.facts is None or self.facts.run_id != facts.run_id
         self.facts = facts
-        return facts if is_news else None
+        return facts if is_new else None

@@ -1,7 +1,7 @@
-"""Hearing what is announced: one subscriber for a whole process, shared by all who wait.
+"""Subscribes to announcements: one connection per ``Queue`` or worker, one per waiting call of a ``SyncQueue``.
 
-Announcements only say "look again"; each waiter also looks again by itself, so a lost one costs a second, not the
-truth.
+An announcement only says "look again". Each waiter also looks again by itself, so a lost announcement delays it by a
+second but hides nothing.
 """
 
 from __future__ import annotations
@@ -27,194 +27,197 @@ logger = logging.getLogger(__name__)
 RECONNECT_S: Final = 0.5
 MAX_RECONNECT_S: Final = 4.0
 PING_S: Final = 10.0
-"""A subscriber that hears nothing for so long pings; if it hears nothing for as long again, its connection is dead."""
+"""A subscriber pings after this much silence; after as much again, it considers its connection dead."""
 
-MAX_UNHEARD: Final = 1_000
+MAX_BUFFERED: Final = 1_000
+"""Messages that a subscription buffers; later ones are only marked as missed."""
 
 
 class Subscription:
-    """What one waiter listens with: remembers what was said until it is asked."""
+    """One waiter's subscription; buffers messages until they are taken."""
 
     def __init__(self) -> None:
         self.channels: set[str] = set()
-        self._said: list[tuple[str, bytes]] = []
-        self._missed = False
-        self._news = anyio.Event()
+        self._messages: list[tuple[str, bytes]] = []
+        self._has_missed = False
+        self._is_ready = anyio.Event()
 
-    def say(self, channel: str, message: bytes) -> None:
-        """A message came."""
-        if len(self._said) < MAX_UNHEARD:
-            self._said.append((channel, message))
+    def deliver(self, channel: str, message: bytes) -> None:
+        """Buffer a message."""
+        if len(self._messages) < MAX_BUFFERED:
+            self._messages.append((channel, message))
         else:
-            self._missed = True
-        self._news.set()
+            self._has_missed = True
+        self._is_ready.set()
 
-    def miss(self) -> None:
-        """Messages may have passed unheard: before a subscription, or while the connection was down."""
-        self._missed = True
-        self._news.set()
+    def mark_missed(self) -> None:
+        """Note that messages may have been missed, before the subscription or while the connection was down."""
+        self._has_missed = True
+        self._is_ready.set()
 
     def take(self) -> tuple[list[tuple[str, bytes]], bool]:
-        """What was said since the last call, and whether something may have been missed."""
-        said, missed = self._said, self._missed
-        self._said, self._missed, self._news = [], False, anyio.Event()
-        return said, missed
+        """Return the pairs of channel and message since the last call, and whether some may have been missed."""
+        messages, has_missed = self._messages, self._has_missed
+        self._messages, self._has_missed, self._is_ready = [], False, anyio.Event()
+        return messages, has_missed
 
     async def wait(self) -> None:
         """Wait until there is something to take."""
-        await self._news.wait()
+        await self._is_ready.wait()
 
-    async def hear(self, timeout_s: float) -> bool:
-        """Wait until something is said or missed, and forget it; false when the time was over."""
+    async def wait_for_message(self, timeout_s: float) -> bool:
+        """Wait until a message arrives or was missed, and discard it; false after ``timeout_s`` seconds."""
         with anyio.move_on_after(timeout_s):
-            await self._news.wait()
-        said, missed = self.take()
-        return missed or bool(said)
+            await self._is_ready.wait()
+        messages, has_missed = self.take()
+        return has_missed or bool(messages)
 
 
 class Announcements:
-    """The one subscriber. ``run`` reads for all ears until it is cancelled."""
+    """The subscriber that all subscriptions of one connection share; ``run`` reads for them until it is cancelled."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
-        self._ears: dict[str, set[Subscription]] = {}
-        self._line: _Line | None = None
-        self._has_heard = False
-        self._wanted = anyio.Event()
+        self._subscriptions: dict[str, set[Subscription]] = {}
+        self._pubsub: _PubSubConnection | None = None
+        self._has_received = False
+        self._is_wanted = anyio.Event()
 
-    async def listen(self, ear: Subscription, channels: Iterable[str]) -> None:
-        """Let an ear hear these channels too; it is woken once each is subscribed."""
-        new = [channel for channel in channels if channel not in ear.channels]
+    async def subscribe(self, subscription: Subscription, channels: Iterable[str]) -> None:
+        """Subscribe to further channels; the subscription becomes ready once each of them is subscribed."""
+        new = [channel for channel in channels if channel not in subscription.channels]
         for channel in new:
-            ear.channels.add(channel)
-            self._ears.setdefault(channel, set()).add(ear)
+            subscription.channels.add(channel)
+            self._subscriptions.setdefault(channel, set()).add(subscription)
         if not new:
             return
-        self._wanted.set()
-        if self._line is not None:
-            # If the connection just failed, run() subscribes to everything anew.
+        self._is_wanted.set()
+        if self._pubsub is not None:
+            # If the connection has just failed, run() subscribes to all channels again.
             with suppress(*DRIVER_ERRORS):
-                await self._line.say("SUBSCRIBE", *new)
+                await self._pubsub.send("SUBSCRIBE", *new)
 
-    async def forget(self, ear: Subscription) -> None:
-        """Let an ear go, and leave the channels that nobody listens to any more."""
-        deserted = []
-        for channel in ear.channels:
-            ears = self._ears[channel]
-            ears.discard(ear)
-            if not ears:
-                del self._ears[channel]
-                deserted.append(channel)
-        if deserted and self._line is not None:
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """Remove a subscription, and unsubscribe from channels that no other one needs."""
+        unused = []
+        for channel in subscription.channels:
+            subscriptions = self._subscriptions[channel]
+            subscriptions.discard(subscription)
+            if not subscriptions:
+                del self._subscriptions[channel]
+                unused.append(channel)
+        if unused and self._pubsub is not None:
             with suppress(*DRIVER_ERRORS):
-                await self._line.say("UNSUBSCRIBE", *deserted)
+                await self._pubsub.send("UNSUBSCRIBE", *unused)
 
     async def run(self) -> None:
-        """Read for ever, reconnecting as often as needed."""
+        """Read until cancelled, reconnecting after each failure."""
         failures = 0
         while True:
-            if not self._ears:
-                self._wanted = anyio.Event()
-            await self._wanted.wait()
-            self._has_heard = False
+            if not self._subscriptions:
+                self._is_wanted = anyio.Event()
+            await self._is_wanted.wait()
+            self._has_received = False
             try:
-                async with self._connection.dedicated() as connection:
-                    await self._read(_Line(connection))
+                async with self._connection.dedicated() as raw:
+                    await self._read(_PubSubConnection(raw))
             except (BrokerError, *DRIVER_ERRORS) as error:
-                failures = 1 if self._has_heard else failures + 1
+                failures = 1 if self._has_received else failures + 1
                 level = logging.WARNING if failures == 1 else logging.DEBUG
                 problem = error if isinstance(error, BrokerError) else broker_error(self._connection.url, error)
-                logger.log(level, "cannot hear announcements: %s", problem)
-                for ear in {ear for ears in self._ears.values() for ear in ears}:
-                    ear.miss()
+                logger.log(level, "pub/sub connection failed: %s", problem)
+                for subscription in {
+                    subscription for subscriptions in self._subscriptions.values() for subscription in subscriptions
+                }:
+                    subscription.mark_missed()
             await anyio.sleep(_reconnect_delay(failures))
 
-    async def _read(self, line: _Line) -> None:
-        """Pass messages on until the connection fails, or is found dead: a frozen server gives silence, no error."""
+    async def _read(self, connection: _PubSubConnection) -> None:
+        """Deliver messages until the connection fails or is silent for too long: a frozen server gives no error."""
         is_unanswered = False
-        self._line = line
+        self._pubsub = connection
         try:
-            if self._ears:
-                await line.say("SUBSCRIBE", *self._ears)
+            if self._subscriptions:
+                await connection.send("SUBSCRIBE", *self._subscriptions)
             while True:
-                reply = await line.hear(PING_S)
-                if reply is not None or not self._ears:
+                reply = await connection.read(PING_S)
+                if reply is not None or not self._subscriptions:
                     is_unanswered = False
-                    self._has_heard = self._has_heard or reply is not None
-                    self._pass_on(reply)
+                    self._has_received = self._has_received or reply is not None
+                    self._deliver(reply)
                 elif is_unanswered:
-                    raise redis.ConnectionError("the subscriber's connection is silent")
+                    raise redis.ConnectionError(f"no reply to PING within {PING_S:g} s")
                 else:
                     is_unanswered = True
-                    await line.say("PING")
+                    await connection.send("PING")
         finally:
-            self._line = None
+            self._pubsub = None
 
-    def _pass_on(self, reply: object) -> None:
+    def _deliver(self, reply: object) -> None:
         match reply:
             case [b"message", bytes() as channel, bytes() as data]:
-                for ear in self._ears.get(text(channel), ()):
-                    ear.say(text(channel), data)
+                for subscription in self._subscriptions.get(text(channel), ()):
+                    subscription.deliver(text(channel), data)
             case [b"subscribe", bytes() as channel, _]:
-                for ear in self._ears.get(text(channel), ()):
-                    ear.miss()
+                for subscription in self._subscriptions.get(text(channel), ()):
+                    subscription.mark_missed()
 
 
-class _Line:
-    """A connection that listens. What is said on it is answered among the messages."""
+class _PubSubConnection:
+    """A connection that is subscribed; replies to its commands arrive among the messages."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
-    async def say(self, *words: str) -> None:
+    async def send(self, *words: str) -> None:
         if not self._connection.is_connected:
-            # The driver would connect anew, and nobody would listen there.
-            raise redis.ConnectionError("the subscriber's connection is gone")
+            # The driver would reconnect, without any subscription.
+            raise redis.ConnectionError("the pub/sub connection is closed")
         await self._connection.send_packed_command(packed([words]))
 
-    async def hear(self, timeout_s: float) -> object:
-        """The next message or answer; ``None`` when the time was over."""
+    async def read(self, timeout_s: float) -> object:
+        """Return the next message or reply; ``None`` after ``timeout_s`` seconds."""
         reply: object = await self._connection.read_response(timeout=timeout_s)
         return reply
 
 
 class BlockingSubscription:
-    """The same for one blocking waiter, on a connection of its own."""
+    """The blocking counterpart of ``Subscription``, on a connection of its own."""
 
     def __init__(self, connection: SyncConnection) -> None:
         self._connection = connection
         self._channels: set[str] = set()
-        self._line: Any = None  # most verbs never listen
+        self._listener: Any = None  # opened on first use: most verbs never wait
         self._failures = 0
 
-    def hear(self, channels: Iterable[str], timeout_s: float) -> bool:
-        """Wait until something is said on a channel; comes back at once when it had to subscribe first."""
+    def wait_for_message(self, channels: Iterable[str], timeout_s: float) -> bool:
+        """Wait until a message arrives on a channel, or a subscription begins; false after ``timeout_s`` seconds."""
         try:
-            if self._line is None:
-                self._line = self._connection.listener()
+            if self._listener is None:
+                self._listener = self._connection.listener()
             if new := set(channels) - self._channels:
-                self._line.send_packed_command([packed([("SUBSCRIBE", *new)])])
+                self._listener.send_packed_command([packed([("SUBSCRIBE", *new)])])
                 self._channels |= new
-            if not self._line.can_read(timeout=timeout_s):
+            if not self._listener.can_read(timeout=timeout_s):
                 return False
-            self._line.read_response()
+            self._listener.read_response()
             self._failures = 0
             return True
         except (BrokerError, *DRIVER_ERRORS):
-            # Whoever waits looks again; at the pace of a subscriber that may not subscribe, not as fast as it can.
+            # The caller looks again. The pause keeps it from doing so in a busy loop if it cannot subscribe at all.
             self.close()
             self._failures += 1
             time.sleep(min(timeout_s, _reconnect_delay(self._failures)))
             return True
 
     def close(self) -> None:
-        """Leave all channels."""
-        line, self._line, self._channels = self._line, None, set()
-        if line is not None:
+        """Close the connection."""
+        listener, self._listener, self._channels = self._listener, None, set()
+        if listener is not None:
             with suppress(*DRIVER_ERRORS):
-                line.disconnect()
+                listener.disconnect()
 
 
 def _reconnect_delay(failures: int) -> float:
-    """Seconds until the next attempt; spread, so that many who lost the same server do not return together."""
+    """Return seconds until the next attempt, spread so that clients of one server do not all reconnect at once."""
     return retry_delay(max(failures, 1), base_s=RECONNECT_S, cap_s=MAX_RECONNECT_S, spread=random.uniform(0.5, 1.0))

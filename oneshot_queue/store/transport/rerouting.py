@@ -1,4 +1,4 @@
-"""The route to several servers: find out whom to ask, and ask anew what was refused before anything was done."""
+"""The route to several servers: looks up the right one, and sends refused calls again if they did nothing."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from oneshot_queue.errors import BrokerError
 from oneshot_queue.store.calls import Call, Word, plain
 from oneshot_queue.store.transport.addresses import Peer
 from oneshot_queue.store.transport.refusals import REFUSALS, code_of
-from oneshot_queue.store.transport.routes import Exchange, Failed, Pause, Said, Steps, settled
+from oneshot_queue.store.transport.routes import Backoff, ConnectionFailed, Exchange, Replied, Steps, typed_answers
 
 BATCH: Final = 1_000
-"""Calls that are sorted by their servers at a time; however many are made, so many are held."""
+"""Calls that are held and grouped by server at once."""
 PAUSE_S: Final = 0.02
 MAX_PAUSE_S: Final = 0.5
 _ASKING: Final = plain("ASKING", read=lambda _: None)
 
 
 class Directory(Protocol):
-    """Knows which server serves what, as of late."""
+    """Knows which server holds which keys, from its last lookup."""
 
     repeatable: frozenset[str]
-    """Refusals that another server would not give, or this one not for long."""
+    """Codes of refusals after which a call is sent again: another server, or the same one later, may accept it."""
 
     @property
     def is_current(self) -> bool:
-        """Whether it may be relied upon."""
+        """Whether it can be used without a lookup."""
 
     def look_up(self) -> Steps:
-        """Ask those who know.
+        """Look up the servers.
 
         Raises:
-            BrokerError: Nobody knows.
+            BrokerError: No server could tell.
         """
 
-    def home(self, key: Word | None) -> Peer | None:
-        """Who serves a key; ``None``: nobody, as far as is known."""
+    def peer_of(self, key: Word | None) -> Peer | None:
+        """Return the server that holds a key, or ``None`` if unknown; for the key ``None``, any server."""
 
-    def doubt(self) -> None:
-        """It may be wrong: look it up before it is used again."""
+    def invalidate(self) -> None:
+        """Require a lookup before the next use."""
 
     def redirect(self, refusal: Exception, asked: Peer) -> Peer | None:
-        """Learn from a refusal; returns who is to be asked for this one call, if it said so."""
+        """Learn from a refusal; returns the server to send this one call to, if the refusal names it."""
 
 
 class Rerouting:
-    """To whom a directory names.
+    """The route to the servers that a directory names.
 
     Args:
         now: A monotonic clock, in seconds.
-        patience_s: How long what is refused is asked again.
+        patience_s: Seconds for which a refused call is sent again.
     """
 
     def __init__(self, url: str, directory: Directory, now: Callable[[], float], *, patience_s: float) -> None:
@@ -65,35 +65,35 @@ class Rerouting:
         self._patience_s = patience_s
 
     def carry_out(self, calls: Iterable[Call[Any]]) -> Steps:
-        """Carry out calls, each where it belongs, in the order in which they belong there."""
+        """Carry out calls, each on the server of its key, in order on each server."""
         answers: list[Any] = []
         remaining = iter(calls)
         while batch := list(islice(remaining, BATCH)):
             replies: list[Any] = [None] * len(batch)
             yield from self._carry_out(batch, replies)
-            answers += settled(self._url, batch, replies)
+            answers += typed_answers(self._url, batch, replies)
         return answers
 
-    def find_listening_post(self) -> Steps:
-        """Where announcements are heard: the primary, or any node of a cluster, whose nodes pass them on."""
+    def find_pubsub_peer(self) -> Steps:
+        """Return the primary, or any node of a cluster: cluster nodes forward messages to each other."""
         if not self._directory.is_current:
             yield from self._directory.look_up()
-        peer = self._directory.home(None)
+        peer = self._directory.peer_of(None)
         if peer is None:
-            raise exceptions.ClusterDownError("no node serves anything")
+            raise exceptions.ClusterDownError("no node serves any keys")
         return peer
 
-    def doubt(self) -> None:
-        """A connection failed."""
-        self._directory.doubt()
+    def invalidate(self) -> None:
+        """Look up the servers again before the next call."""
+        self._directory.invalidate()
 
     def peer_of(self, key: Word) -> Peer | None:
-        """Who serves a key, as far as is known."""
-        return self._directory.home(key)
+        """Return the server that holds a key, or ``None`` if unknown."""
+        return self._directory.peer_of(key)
 
     def _carry_out(self, calls: Sequence[Call[Any]], replies: list[Any]) -> Steps:
         give_up_s = self._now() + self._patience_s
-        waiting, elsewhere = list(range(len(calls))), dict[int, Peer]()
+        waiting, redirected = list(range(len(calls))), dict[int, Peer]()
         for attempt in count(1):
             if not self._directory.is_current:
                 try:
@@ -102,62 +102,64 @@ class Rerouting:
                     for index in waiting:
                         replies[index] = problem
                     return
-            waiting, elsewhere = yield from self._ask(calls, waiting, elsewhere, replies)
+            waiting, redirected = yield from self._send(calls, waiting, redirected, replies)
             pause_s = retry_delay(attempt, base_s=PAUSE_S, cap_s=MAX_PAUSE_S, spread=random.uniform(0.5, 1.0))
             if not waiting:
                 return
             if self._now() + pause_s > give_up_s:
                 for index in waiting:
-                    replies[index] = _last_word(replies[index])
+                    replies[index] = _final_error(replies[index])
                 return
-            # Whoever was sent elsewhere goes there at once, but does not run in circles.
+            # A redirected call goes out without a pause, but only once, in case servers redirect in circles.
             if attempt > 1 or not all(isinstance(replies[index], exceptions.AskError) for index in waiting):
-                yield Pause(pause_s)
+                yield Backoff(pause_s)
 
-    def _ask(
-        self, calls: Sequence[Call[Any]], waiting: Sequence[int], elsewhere: dict[int, Peer], replies: list[Any]
+    def _send(
+        self, calls: Sequence[Call[Any]], waiting: Sequence[int], redirected: dict[int, Peer], replies: list[Any]
     ) -> Steps:
-        """Ask everybody once; returns which calls may be said again, and those of them that have an address given."""
+        """Send the waiting calls once; returns those to send again, and the servers that some were redirected to."""
         groups: dict[tuple[Peer | None, bool], list[int]] = {}
         for index in waiting:
-            peer = elsewhere.get(index) or self._directory.home(calls[index].key)
-            groups.setdefault((peer, index in elsewhere), []).append(index)
+            peer = redirected.get(index) or self._directory.peer_of(calls[index].key)
+            groups.setdefault((peer, index in redirected), []).append(index)
         again: list[int] = []
-        sent_on: dict[int, Peer] = {}
-        for (peer, is_sent_on), indexes in groups.items():
-            came = yield from self._exchange(peer, [calls[index] for index in indexes], is_sent_on=is_sent_on)
-            if isinstance(came, Failed):
-                self._directory.doubt()
+        redirected_now: dict[int, Peer] = {}
+        for (peer, is_redirected), indexes in groups.items():
+            result = yield from self._exchange(peer, [calls[index] for index in indexes], is_redirected=is_redirected)
+            if isinstance(result, ConnectionFailed):
+                self._directory.invalidate()
                 for index in indexes:
-                    replies[index] = came.error
-                again += indexes if not came.was_sent and _may_pass(came.error) else []
+                    replies[index] = result.error
+                again += indexes if not result.was_sent and _may_recover(result.error) else []
                 continue
-            for index, reply in zip(indexes, came.replies, strict=True):
+            for index, reply in zip(indexes, result.replies, strict=True):
                 replies[index] = reply
                 if isinstance(reply, Exception) and code_of(reply) in self._directory.repeatable:
                     again.append(index)
                     if peer is not None and (target := self._directory.redirect(reply, peer)):
-                        sent_on[index] = target
-        return sorted(again), sent_on
+                        redirected_now[index] = target
+        return sorted(again), redirected_now
 
-    def _exchange(self, peer: Peer | None, calls: list[Call[Any]], *, is_sent_on: bool) -> Steps:
+    def _exchange(self, peer: Peer | None, calls: list[Call[Any]], *, is_redirected: bool) -> Steps:
         if peer is None:
-            return Failed(exceptions.ClusterDownError("nobody serves this part", status_code="CLUSTERDOWN"), False)
-        if not is_sent_on:
+            return ConnectionFailed(
+                exceptions.ClusterDownError("no node serves this queue", status_code="CLUSTERDOWN"), False
+            )
+        if not is_redirected:
             return (yield Exchange(peer, calls))
-        # A node that only begins to take a part over serves it to who says that he was sent.
-        came = yield Exchange(peer, [each for call in calls for each in (_ASKING, call)])
-        return Said(calls, came.replies[1::2]) if isinstance(came, Said) else came
+        # A node that is still importing a slot serves it only to clients that send ASKING first.
+        result = yield Exchange(peer, [each for call in calls for each in (_ASKING, call)])
+        return Replied(calls, result.replies[1::2]) if isinstance(result, Replied) else result
 
 
-def _last_word(refusal: Exception) -> Exception:
-    """What to tell a caller who was asked to wait for too long; that he was sent elsewhere helps him no more."""
+def _final_error(refusal: Exception) -> Exception:
+    """Return the error for a caller whose time is up; a redirection would not help it."""
     if isinstance(refusal, exceptions.AskError):
-        return exceptions.TryAgainError("nobody has served this part in time", status_code="TRYAGAIN")
+        return exceptions.TryAgainError("no node served this queue in time", status_code="TRYAGAIN")
     return refusal
 
 
-def _may_pass(error: Exception) -> bool:
-    """Whether a connection that could not be made may be made later; one with a wrong password may not."""
+def _may_recover(error: Exception) -> bool:
+    """Whether a connection that failed to open may open later; not with a wrong password, for example."""
     code = code_of(error)
     return code is None or (code in REFUSALS and REFUSALS[code].is_passing)

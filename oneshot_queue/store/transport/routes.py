@@ -1,9 +1,9 @@
-"""Which server is asked, and what is asked again: the part of a connection that does no I/O.
+"""Routes: which server gets a call, and which calls are sent again. The part of a connection that does no I/O.
 
-A route carries out calls as a generator: it yields steps (say this there, wait so long), is sent what came of each, and
-returns the answers. The asynchronous and the blocking connection take the same steps.
+A route carries out calls as a generator. It yields steps such as "send these calls there" or "wait", receives the
+result of each, and returns the answers. The asynchronous and the blocking connection perform the same steps.
 
-What may be said again: only what a server refused before it did anything. A call whose reply was lost never is.
+Only a call that a server refused before doing anything is sent again; a call whose reply was lost never is.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from oneshot_queue.store.transport.refusals import broker_error
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Say this to a server, pipelined; sent back: ``Said`` or ``Failed``.
+    """A step: send these calls to a server, pipelined. Its result is ``Replied`` or ``ConnectionFailed``.
 
     Attributes:
-        peer: Which; ``None`` is the one the URL names.
+        peer: The server; ``None`` is the one that the URL names.
     """
 
     peer: Peer | None
@@ -33,95 +33,92 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait."""
+class Backoff:
+    """A step: wait."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
-    """Use no connection to any other server any more: those that are idle or listen end now, the others when they can.
-
-    Sentinels are spared.
-    """
+class KeepOnly:
+    """A step: close connections to all other servers except sentinels; those in use close once they are returned."""
 
     peers: frozenset[Peer]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """All was said and answered, in order. A refusal is the driver's error in the place of its reply."""
+class Replied:
+    """The calls, and the reply to each, in order. In the place of a refused call's reply is the driver's error."""
 
     calls: Sequence[Call[Any]]
     replies: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class ConnectionFailed:
     """The connection failed.
 
     Attributes:
-        was_sent: Something may have been carried out; if not, there was no connection to say anything on.
+        was_sent: Whether calls may have been carried out. If false, no connection could be opened.
     """
 
     error: Exception
     was_sent: bool
 
 
-Steps = Generator[Exchange | Pause | Leave, Any, Any]
+Steps = Generator[Exchange | Backoff | KeepOnly, Any, Any]
 
 
 class Route(Protocol):
-    """How calls find their server."""
+    """Carries out calls on the right servers."""
 
     def carry_out(self, calls: Iterable[Call[Any]]) -> Steps:
-        """Carry out calls; returns the answer or the error of each, in their order.
+        """Carry out calls; returns the answer or the error of each, in order.
 
         Raises:
-            BrokerUnreachable: Nothing, or not all, is known to have been carried out.
+            BrokerUnreachable: The connection failed; which calls were carried out is unknown.
         """
 
-    def find_listening_post(self) -> Steps:
-        """Find a server to subscribe at; returns its peer."""
+    def find_pubsub_peer(self) -> Steps:
+        """Find a server to subscribe on; returns its peer."""
 
-    def doubt(self) -> None:
-        """A connection failed: what is known of the servers may be wrong now."""
+    def invalidate(self) -> None:
+        """Look up the servers again before the next call, because a connection failed."""
 
     def peer_of(self, key: Word) -> Peer | None:
-        """The server where a key lives, as far as is known."""
+        """Return the server that holds a key, or ``None`` if unknown."""
 
 
 class Direct:
-    """To the one server that the URL names."""
+    """The route to the one server that the URL names."""
 
     def __init__(self, broker: BrokerAddress) -> None:
         self._url = broker.url
 
     def carry_out(self, calls: Iterable[Call[Any]]) -> Steps:
-        """Say it, once."""
-        came = yield Exchange(None, calls)
-        if isinstance(came, Failed):
-            raise broker_error(self._url, came.error) from came.error
-        return settled(self._url, came.calls, came.replies)
+        """Send the calls once."""
+        result = yield Exchange(None, calls)
+        if isinstance(result, ConnectionFailed):
+            raise broker_error(self._url, result.error) from result.error
+        return typed_answers(self._url, result.calls, result.replies)
 
-    def find_listening_post(self) -> Steps:
-        """There is only one."""
+    def find_pubsub_peer(self) -> Steps:
+        """Return ``None``: there is only one server."""
         yield from ()
 
-    def doubt(self) -> None:
-        """There is no other."""
+    def invalidate(self) -> None:
+        """Do nothing: there is only one server."""
 
-    def peer_of(self, key: Word) -> Peer | None:  # noqa: ARG002 - all keys live there
-        """There is only one."""
+    def peer_of(self, key: Word) -> Peer | None:  # noqa: ARG002 - all keys are on one server
+        """Return ``None``: there is only one server."""
         return None
 
 
-def settled(url: str, calls: Sequence[Call[Any]], replies: Sequence[Any]) -> list[Any]:
-    """Make the typed answers; a refusal is the answer of its own call alone.
+def typed_answers(url: str, calls: Sequence[Call[Any]], replies: Sequence[Any]) -> list[Any]:
+    """Convert replies into typed answers; the answer of a refused call is its error.
 
     Raises:
-        BrokerUnreachable: No call was carried out, or is known to have been.
+        BrokerUnreachable: The answer of every call is one.
     """
     answers: list[Any] = []
     for call, reply in zip(calls, replies, strict=True):
@@ -138,13 +135,13 @@ def settled(url: str, calls: Sequence[Call[Any]], replies: Sequence[Any]) -> lis
         except MalformedData as malformed:
             answers.append(malformed)
         except (ValueError, TypeError, KeyError, IndexError) as surprise:
-            # What is stored is hostile until it is read: one damaged value must not take its neighbours with it.
-            answers.append(MalformedData("reply", f"{surprise!r}; something else writes to our keys"))
+            # Stored data is not trusted: one damaged value must not cost the other calls their answers.
+            answers.append(MalformedData("reply", f"{surprise!r}; another program may have written to these keys"))
     if answers and all(isinstance(answer, BrokerUnreachable) for answer in answers):
         raise answers[0]
     return answers
 
 
 def unknown_scripts(replies: Sequence[Any]) -> list[int]:
-    """Positions of calls whose script the server did not know. It did nothing for these, so they go once more."""
+    """Return the positions of calls whose script was not cached. The server did nothing, so they can be sent again."""
     return [index for index, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]

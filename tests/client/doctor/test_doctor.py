@@ -15,7 +15,7 @@ from oneshot_queue.store.keys import GROUP, presence_key
 from oneshot_queue.store.leases import worker_of
 from tests.client.doctor import damage_cases
 from tests.client.doctor.damage_cases import NOT_REPAIRABLE, REPAIRABLE, Damage
-from tests.store.recovery import let_come, standing
+from tests.store.recovery import make_due, members_of
 from tests.support.builders import Held, Store, a_queue
 from tests.support.cases import case
 from tests.support.clients import OpenQueue
@@ -46,9 +46,9 @@ def codes(found: list[Finding]) -> set[str]:
 
 async def let_all_end(store: Store) -> None:
     """Claim and finish every waiting job, including those that are not due yet."""
-    for job_id in await standing(store, "delayed"):
-        await let_come(store, "delayed", job_id)
-    waiting = set(await standing(store, "state:CREATED"))
+    for job_id in await members_of(store, "delayed"):
+        await make_due(store, "delayed", job_id)
+    waiting = set(await members_of(store, "state:CREATED"))
     lease = await store.lease()
     claims = await store.claim(lease, free=50)
     assert {claim.job_id for claim in claims} == waiting
@@ -142,7 +142,7 @@ async def test_neighbours_of_an_unreadable_job_are_repaired(store: Store) -> Non
 @pytest.mark.parametrize("damage", LEASE_DAMAGE)
 async def test_job_whose_worker_gives_a_sign_of_life_is_not_settled(store: Store, damage: Damage) -> None:
     expected = await damage(store)
-    (job_id,) = [*await standing(store, "state:RUNNING"), *await standing(store, "state:IDLE")]
+    (job_id,) = [*await members_of(store, "state:RUNNING"), *await members_of(store, "state:IDLE")]
     lease = (await store.redis.hget(store.keys.job(job_id), "lease")).decode()
     await store.redis.set(presence_key(store.keys.namespace, worker_of(lease)), b"it lives", ex=60)
     before = await store.dump()

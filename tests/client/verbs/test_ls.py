@@ -9,7 +9,7 @@ import pytest
 
 from oneshot_queue import AmbiguousJobId, BrokerError, JobNotFound, JobState, MalformedData
 from oneshot_queue.client.verbs import get
-from oneshot_queue.store import leases
+from oneshot_queue.store import queues
 from oneshot_queue.store.keys import QueueKeys
 from tests.support.builders import Store, a_long_spec, a_spec, opened
 from tests.support.cases import case
@@ -22,7 +22,7 @@ from tests.support.servers import Server
 async def other(server: Server, keys: QueueKeys) -> AsyncIterator[Store]:
     """Another queue of the same namespace."""
     async with opened(server.url, QueueKeys(keys.namespace, f"{keys.queue}-other")) as other:
-        await other.run(leases.add_queue(keys.namespace, other.keys.queue))
+        await other.run(queues.add_queue(keys.namespace, other.keys.queue))
         yield other
 
 
@@ -184,7 +184,7 @@ async def test_labelled_jobs_far_down_are_found_in_order_across_states(
 
 
 async def test_list_of_all_queues_includes_other_queues(open_queue: OpenQueue, store: Store, other: Store) -> None:
-    await store.run(leases.add_queue(store.keys.namespace, store.keys.queue))
+    await store.run(queues.add_queue(store.keys.namespace, store.keys.queue))
     mine, theirs = await store.enqueue(), await other.enqueue()
 
     async with open_queue() as queue:

@@ -1,4 +1,4 @@
-"""A broker's URL names what is meant, or is refused in words that show no password."""
+"""A broker's URL is parsed, or refused with a message that shows no password."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oneshot_queue import InvalidBrokerUrl
-from oneshot_queue.store.transport.addresses import BrokerAddress, BrokerKind, Peer, broker_at
+from oneshot_queue.store.transport.addresses import BrokerAddress, BrokerKind, Peer, parse_broker_url
 from oneshot_queue.store.transport.connection import AsyncConnection, SyncConnection
 from oneshot_queue.store.transport.driver import maker_for
 from oneshot_queue.urls import shown_url
@@ -17,10 +17,10 @@ from oneshot_queue.urls import shown_url
 SECRET = "g3h3im"
 
 
-def test_sentinels_are_read_with_their_service_and_their_own_login() -> None:
+def test_sentinel_url_is_parsed_with_its_service_and_the_sentinels_login() -> None:
     url = "rediss+sentinel://bert:p%2Fw@a:1,[::1],c.example/main/3?sentinel_password=s%2Fp&ssl_cert_reqs=none"
 
-    broker = broker_at(url)
+    broker = parse_broker_url(url)
 
     assert broker == BrokerAddress(
         url,
@@ -32,8 +32,8 @@ def test_sentinels_are_read_with_their_service_and_their_own_login() -> None:
     )
 
 
-def test_nodes_of_a_cluster_are_read() -> None:
-    broker = broker_at("redis+cluster://:x@a:7000,b/")
+def test_cluster_url_is_parsed_with_its_nodes() -> None:
+    broker = parse_broker_url("redis+cluster://:x@a:7000,b/")
 
     assert broker.kind is BrokerKind.CLUSTER
     assert broker.peers == (Peer("a", 7000), Peer("b", 6379))
@@ -41,9 +41,9 @@ def test_nodes_of_a_cluster_are_read() -> None:
 
 
 @pytest.mark.parametrize("pool", [redis.ConnectionPool, redis.asyncio.ConnectionPool])
-def test_each_server_is_met_with_its_own_login_and_address(pool: object) -> None:
+def test_each_server_is_connected_to_with_its_own_login_and_address(pool: object) -> None:
     url = "redis+sentinel://bert:pw@a:1,b:2/main/3?sentinel_username=eve&sentinel_password=guard"
-    make = maker_for(pool, broker_at(url), {})
+    make = maker_for(pool, parse_broker_url(url), {})
 
     sentinel, node = make(Peer("b", 2, True)), make(Peer("10.0.0.1", 6379))
 
@@ -70,7 +70,7 @@ def test_each_server_is_met_with_its_own_login_and_address(pool: object) -> None
     ],
 )
 @pytest.mark.parametrize("kind", [AsyncConnection, SyncConnection])
-def test_address_that_is_none_is_refused_with_the_forms_there_are(kind: type, url: str) -> None:
+def test_invalid_url_is_refused_with_the_valid_forms(kind: type, url: str) -> None:
     with pytest.raises(InvalidBrokerUrl, match=r"redis\+sentinel://HOST.*redis\+cluster://HOST") as refusal:
         kind(url)
 
@@ -92,7 +92,7 @@ def test_address_that_is_none_is_refused_with_the_forms_there_are(kind: type, ur
         st.text("redis+clutn:/@,.?#[]%0129&=", max_size=60).map("redis+cluster://".__add__),
     )
 )
-def test_no_address_whatever_is_more_than_refused(url: str) -> None:
+def test_no_url_causes_another_error_than_a_refusal(url: str) -> None:
     for kind in (AsyncConnection, SyncConnection):
         try:
             kind(url)

@@ -1,4 +1,4 @@
-"""In a cluster each call goes to the node of its queue, wherever that is by now; what moves is only late."""
+"""In a cluster each call reaches the node of its queue, also after a move; a call during a move is only delayed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oneshot_queue import BrokerError, BrokerRefused, BrokerUnreachable
 from oneshot_queue.settings import Settings
 from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
-from oneshot_queue.store import enqueue, leases, presence
+from oneshot_queue.store import claims, enqueue, presence
 from oneshot_queue.store import queues as queues_store
 from oneshot_queue.store.attempts import Recorded
 from oneshot_queue.store.calls import plain
@@ -51,7 +51,7 @@ def store_of(link: AsyncConnection, keys: QueueKeys) -> Store:
 
 
 def queues_on_all_nodes(deployment: ClusterDeployment, namespace: str) -> list[QueueKeys]:
-    """One queue for each node, in the order of the nodes."""
+    """Return one queue for each node, in the order of the nodes."""
     found: dict[ServerProcess, QueueKeys] = {}
     for number in range(1_000):
         keys = QueueKeys(namespace, f"queue-{number}")
@@ -109,15 +109,17 @@ async def test_answers_of_several_nodes_come_in_the_order_of_the_calls(
     assert answers == expected
 
 
-async def test_presences_and_names_of_queues_are_found(deployment: ClusterDeployment, keys: QueueKeys) -> None:
+async def test_presences_and_queue_names_are_read(deployment: ClusterDeployment, keys: QueueKeys) -> None:
     async with connected(deployment) as link:
-        await link.run_many([leases.add_queue(keys.namespace, name) for name in ("a", "b", "c")])
+        await link.run_many([queues_store.add_queue(keys.namespace, name) for name in ("a", "b", "c")])
 
         assert await link.run(queues_store.queues(keys.namespace)) == ["a", "b", "c"]
         assert await link.run(presence.presences(keys.namespace, ["x", "y"])) == []
 
 
-async def test_queue_that_moves_under_load_is_only_late(deployment: ClusterDeployment, keys: QueueKeys) -> None:
+async def test_queue_that_moves_under_load_is_delayed_but_loses_nothing(
+    deployment: ClusterDeployment, keys: QueueKeys
+) -> None:
     slot = deployment.slot_of(keys.prefix)
     source = deployment.node_of(slot)
     target = next(node for node in deployment.nodes if node is not source)
@@ -150,14 +152,16 @@ async def test_queue_that_moves_under_load_is_only_late(deployment: ClusterDeplo
 
 
 def refusals_of(node: ServerProcess) -> int:
-    """How often a node said TRYAGAIN, MOVED or ASK."""
+    """Return how often a node replied TRYAGAIN, MOVED or ASK."""
     rows = ask(node, "INFO", "errorstats").decode().splitlines()
     wanted = ("errorstat_TRYAGAIN:", "errorstat_MOVED:", "errorstat_ASK:")
     return sum(int(row.rpartition("=")[2]) for row in rows if row.startswith(wanted))
 
 
 @pytest.mark.parametrize("moved", [0, 1, 1_000])
-async def test_claim_during_a_move_is_late_not_lost(deployment: ClusterDeployment, keys: QueueKeys, moved: int) -> None:
+async def test_claim_during_a_migration_is_delayed_but_not_lost(
+    deployment: ClusterDeployment, keys: QueueKeys, moved: int
+) -> None:
     slot = deployment.slot_of(keys.prefix)
     source = deployment.node_of(slot)
     target = next(node for node in deployment.nodes if node is not source)
@@ -183,7 +187,9 @@ async def test_claim_during_a_move_is_late_not_lost(deployment: ClusterDeploymen
         assert [each.job_id for each in await store.reclaim(lease)] == [job_id]
 
 
-async def test_key_that_is_half_way_is_asked_for_where_it_is(deployment: ClusterDeployment, keys: QueueKeys) -> None:
+async def test_key_of_a_migrating_slot_is_read_from_the_node_that_has_it(
+    deployment: ClusterDeployment, keys: QueueKeys
+) -> None:
     slot = deployment.slot_of(keys.prefix)
     source = deployment.node_of(slot)
     target = next(node for node in deployment.nodes if node is not source)
@@ -203,7 +209,7 @@ async def test_key_that_is_half_way_is_asked_for_where_it_is(deployment: Cluster
 
 
 @case("R10")
-async def test_queue_that_moves_for_too_long_is_away_for_a_while(
+async def test_queue_that_migrates_for_too_long_is_temporarily_unreachable(
     deployment: ClusterDeployment, keys: QueueKeys
 ) -> None:
     slot = deployment.slot_of(keys.prefix)
@@ -222,16 +228,16 @@ async def test_queue_that_moves_for_too_long_is_away_for_a_while(
     assert sorted(stored_in(target, keys)) == sorted([job_id, later])
 
 
-async def test_node_that_dies_takes_only_its_own_calls_and_is_used_again(
+async def test_node_that_dies_fails_only_its_own_calls_and_is_used_again(
     deployment: ClusterDeployment, namespace: str
 ) -> None:
     queues = queues_on_all_nodes(deployment, namespace)
     seen: list[ServerFacts] = []
     for node in deployment.nodes:
         ask(node, "CONFIG", "SET", "cluster-require-full-coverage", "no")
-    async with connected(deployment, reply_timeout_s=1.0, watches_server=True) as link:
-        link.on_server(noting(seen))
-        calls = [leases.ring(keys) for keys in queues]
+    async with connected(deployment, reply_timeout_s=1.0, tracks_server=True) as link:
+        link.on_new_server(noting(seen))
+        calls = [claims.ring(keys) for keys in queues]
         assert await link.run_many(calls) == [1, 1, 1]
         assert [facts.mode for facts in seen] == ["cluster"] * 3
         await to_thread.run_sync(deployment.nodes[1].kill)
@@ -257,13 +263,15 @@ async def answers_of(link: AsyncConnection, call: Any) -> Any:
 
 
 @case("R10")
-async def test_cluster_that_is_down_is_away_for_a_while(deployment: ClusterDeployment, keys: QueueKeys) -> None:
+async def test_cluster_that_is_down_is_temporarily_unreachable(deployment: ClusterDeployment, keys: QueueKeys) -> None:
     owner = deployment.node_of(deployment.slot_of(keys.prefix))
     other = next(node for node in deployment.nodes if node is not owner)
     async with connected(deployment, reply_timeout_s=0.5) as link:
         await to_thread.run_sync(other.kill)
         await eventually(
-            lambda: facts_of(owner, "CLUSTER", "INFO"), lambda facts: facts["cluster_state"] == "fail", what="the end"
+            lambda: facts_of(owner, "CLUSTER", "INFO"),
+            lambda facts: facts["cluster_state"] == "fail",
+            what="the cluster to be down",
         )
 
         with pytest.raises(BrokerUnreachable, match="part of the cluster is down") as refusal:
@@ -274,21 +282,21 @@ async def test_cluster_that_is_down_is_away_for_a_while(deployment: ClusterDeplo
 
 async def test_listener_moves_to_another_node_when_its_own_dies(deployment: ClusterDeployment) -> None:
     async with connected(deployment) as link, anyio.create_task_group() as tasks:
-        heard, ear = Announcements(link), Subscription()
-        tasks.start_soon(heard.run)
-        await heard.listen(ear, ["news"])
+        announcements, subscription = Announcements(link), Subscription()
+        tasks.start_soon(announcements.run)
+        await announcements.subscribe(subscription, ["news"])
         home: Any = await eventually(
-            lambda: [node for node in deployment.nodes if listeners_of(node)], what="a listener"
+            lambda: [node for node in deployment.nodes if listeners_of(node)], what="a subscriber"
         )
 
         with killed(home[0]):
             rest = [node for node in deployment.nodes if node is not home[0]]
-            await eventually(lambda: [node for node in rest if listeners_of(node)], what="a listener elsewhere")
-            # Whichever node it is said at: they pass it on to each other.
+            await eventually(lambda: [node for node in rest if listeners_of(node)], what="a subscriber on another node")
+            # Any node will do: they forward messages to each other.
             ask(rest[0], "PUBLISH", "news", "now")
             with anyio.fail_after(10):
-                while ("news", b"now") not in ear.take()[0]:
-                    await ear.wait()
+                while ("news", b"now") not in subscription.take()[0]:
+                    await subscription.wait()
         tasks.cancel_scope.cancel()
 
 
@@ -302,7 +310,7 @@ def killed(node: ServerProcess) -> Iterator[None]:
     yield
 
 
-async def test_one_server_that_is_no_cluster_is_told_from_a_cluster(real_server: ServerProcess) -> None:
+async def test_cluster_url_of_a_single_server_is_refused_with_advice(real_server: ServerProcess) -> None:
     link = AsyncConnection("redis+cluster://{}:{}".format(*real_server.address))
 
     with pytest.raises(BrokerRefused, match=r"redis://HOST"):
@@ -311,7 +319,7 @@ async def test_one_server_that_is_no_cluster_is_told_from_a_cluster(real_server:
     await link.aclose()
 
 
-async def test_node_of_a_cluster_that_is_spoken_to_alone_says_what_to_write(
+async def test_single_server_url_of_a_cluster_node_is_refused_with_advice(
     deployment: ClusterDeployment, namespace: str
 ) -> None:
     keys = queues_on_all_nodes(deployment, namespace)[1]

@@ -1,4 +1,4 @@
-"""What is said in one turn of the loop goes together; all get their own answers, or learn that they are lost."""
+"""Calls of one turn of the event loop are sent together; each caller gets its own replies or the failure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 from oneshot_queue.store.calls import Call, plain
 from oneshot_queue.store.transport.coalescing import Coalescer
-from oneshot_queue.store.transport.routes import Failed, Said
+from oneshot_queue.store.transport.routes import ConnectionFailed, Replied
 
 
 class Wire:
-    """Answers each call with its own words, when it is let."""
+    """Answers each call with its own words, once ``is_open`` is set."""
 
     def __init__(self) -> None:
         self.exchanges: list[list[Call[Any]]] = []
@@ -23,13 +23,13 @@ class Wire:
         self.is_open = asyncio.Event()
         self.is_open.set()
 
-    async def say(self, calls: Sequence[Call[Any]]) -> Said | Failed:
+    async def send(self, calls: Sequence[Call[Any]]) -> Replied | ConnectionFailed:
         self.exchanges.append(list(calls))
         self.begun.put_nowait(None)
         await self.is_open.wait()
         if self.failure is not None:
             raise self.failure
-        return Said(calls, [call.words for call in calls])
+        return Replied(calls, [call.words for call in calls])
 
 
 def calls_of(*words: str) -> list[Call[Any]]:
@@ -40,89 +40,89 @@ async def at_the_same_turn(action: Callable[[], object]) -> None:
     action()
 
 
-async def test_calls_of_one_turn_go_together_in_order_and_each_gets_its_own_answers() -> None:
+async def test_calls_of_one_turn_are_sent_together_in_order_and_each_caller_gets_its_replies() -> None:
     wire = Wire()
-    gatherer = Coalescer(wire.say)
+    coalescer = Coalescer(wire.send)
     given = [calls_of("a"), calls_of("b", "c"), [], calls_of("d")]
 
-    came = await asyncio.gather(*(gatherer.say(calls) for calls in given))
-    after = await gatherer.say(calls_of("e"))
+    results = await asyncio.gather(*(coalescer.exchange(calls) for calls in given))
+    after = await coalescer.exchange(calls_of("e"))
 
     assert [[call.words[1] for call in calls] for calls in wire.exchanges] == [["a", "b", "c", "d"], ["e"]]
-    assert [[words[1] for words in each.replies] for each in came if isinstance(each, Said)] == [
+    assert [[words[1] for words in each.replies] for each in results if isinstance(each, Replied)] == [
         ["a"],
         ["b", "c"],
         [],
         ["d"],
     ]
-    assert [list(each.calls) for each in came if isinstance(each, Said)] == given
-    assert isinstance(after, Said)
+    assert [list(each.calls) for each in results if isinstance(each, Replied)] == given
+    assert isinstance(after, Replied)
 
 
-async def test_calls_of_the_next_turn_do_not_wait_for_those_on_their_way() -> None:
+async def test_calls_of_the_next_turn_do_not_wait_for_earlier_ones() -> None:
     wire = Wire()
-    gatherer = Coalescer(wire.say)
+    coalescer = Coalescer(wire.send)
     wire.is_open.clear()
 
     async with asyncio.TaskGroup() as group:
         for word in "ab":
-            group.create_task(gatherer.say(calls_of(word)))
+            group.create_task(coalescer.exchange(calls_of(word)))
             await wire.begun.get()
         wire.is_open.set()
 
     assert len(wire.exchanges) == 2
 
 
-async def test_a_failure_of_the_connection_is_everybodys() -> None:
-    lost = Failed(ConnectionError("gone"), was_sent=True)
+async def test_a_failed_connection_fails_every_caller() -> None:
+    lost = ConnectionFailed(ConnectionError("gone"), was_sent=True)
 
-    async def say(_: Sequence[Call[Any]]) -> Failed:
+    async def send(_: Sequence[Call[Any]]) -> ConnectionFailed:
         return lost
 
-    gatherer = Coalescer(say)
-    first, second = await asyncio.gather(gatherer.say(calls_of("a")), gatherer.say(calls_of("b")))
+    coalescer = Coalescer(send)
+    first, second = await asyncio.gather(coalescer.exchange(calls_of("a")), coalescer.exchange(calls_of("b")))
 
     assert (first, second) == (lost, lost)
 
 
-async def test_whoever_is_cancelled_before_anything_was_said_says_nothing() -> None:
+async def test_a_caller_cancelled_before_the_exchange_sends_nothing() -> None:
     wire = Wire()
-    gatherer = Coalescer(wire.say)
+    coalescer = Coalescer(wire.send)
 
     async with asyncio.TaskGroup() as group:
-        first, second, third = (group.create_task(gatherer.say(calls_of(word))) for word in "abc")
+        first, second, third = (group.create_task(coalescer.exchange(calls_of(word))) for word in "abc")
         for each in (first, third):
             group.create_task(at_the_same_turn(each.cancel))
 
     assert first.cancelled()
     assert third.cancelled()
-    assert isinstance(second.result(), Said)
+    assert isinstance(second.result(), Replied)
     assert [[call.words[1] for call in calls] for calls in wire.exchanges] == [["b"]]
 
 
 @pytest.mark.parametrize("given_up", [0, 1])
-async def test_whoever_is_cancelled_takes_nobody_along(given_up: int) -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_others(given_up: int) -> None:
     wire = Wire()
-    gatherer = Coalescer(wire.say)
+    coalescer = Coalescer(wire.send)
     wire.is_open.clear()
 
     async with asyncio.TaskGroup() as group:
-        callers = [group.create_task(gatherer.say(calls_of(word))) for word in "ab"]
+        callers = [group.create_task(coalescer.exchange(calls_of(word))) for word in "ab"]
         await wire.begun.get()
         callers[given_up].cancel()
         wire.is_open.set()
 
-    came = callers[1 - given_up].result()
+    result = callers[1 - given_up].result()
     assert callers[given_up].cancelled()
-    assert isinstance(came, Said)
-    assert [words[1] for words in came.replies] == ["ab"[1 - given_up]]
+    assert isinstance(result, Replied)
+    assert [words[1] for words in result.replies] == ["ab"[1 - given_up]]
 
 
-async def test_an_error_is_raised_to_all_of_them() -> None:
+async def test_an_error_is_raised_to_every_caller() -> None:
     wire = Wire()
-    gatherer = Coalescer(wire.say)
+    coalescer = Coalescer(wire.send)
     wire.failure = RuntimeError("closed")
 
-    came = await asyncio.gather(*(gatherer.say(calls_of(word)) for word in "ab"), return_exceptions=True)
+    results = await asyncio.gather(*(coalescer.exchange(calls_of(word)) for word in "ab"), return_exceptions=True)
 
-    assert came == [wire.failure, wire.failure]
+    assert results == [wire.failure, wire.failure]

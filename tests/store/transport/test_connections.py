@@ -1,4 +1,4 @@
-"""Connections are few, are shared, are given back, and never give one caller another's answer."""
+"""Connections are few, shared and returned, and never give one caller another's answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from oneshot_queue.store.transport import driver
 from oneshot_queue.store.transport.addresses import Peer
 from oneshot_queue.store.transport.async_node import AsyncNode
 from oneshot_queue.store.transport.connection import AsyncConnection, SyncConnection
-from oneshot_queue.store.transport.routes import Leave
+from oneshot_queue.store.transport.routes import KeepOnly
 from tests.support.builders import Store, a_queue, an_outcome, opened
 from tests.support.clients import KINDS, OpenQueue, opened_client
 from tests.support.servers import Server, ServerProcess
@@ -28,7 +28,7 @@ from tests.support.waiting import eventually
 
 
 async def clients_of(store: Store, subscribed: bool | None = None) -> int:
-    """How many clients the server has, besides the test's own two connections; or how many of them listen."""
+    """Return the number of clients besides the test's own two connections, or of those that are subscribed."""
     rows = await store.redis.client_list()
     if subscribed is None:
         return len(rows)
@@ -39,10 +39,10 @@ async def until_no_more_than(number: int, store: Store) -> None:
     def are_gone(clients: int) -> bool:
         return clients <= number
 
-    await eventually(lambda: clients_of(store), are_gone, what="the connections to go")
+    await eventually(lambda: clients_of(store), are_gone, what="the connections to close")
 
 
-async def test_many_who_wait_share_one_subscriber(server: Server, store: Store) -> None:
+async def test_many_waiting_calls_share_one_subscriber(server: Server, store: Store) -> None:
     if not server.is_real:
         pytest.skip("fakeredis does not tell which clients listen")
     jobs = [await store.running() for _ in range(100)]
@@ -57,7 +57,7 @@ async def test_many_who_wait_share_one_subscriber(server: Server, store: Store) 
             tasks.start_soon(wait, held.id)
         channels = [store.keys.events(held.id) for held in jobs]
         await eventually(
-            lambda: store.redis.pubsub_numsub(*channels), lambda rows: all(n == 1 for _, n in rows), what="listeners"
+            lambda: store.redis.pubsub_numsub(*channels), lambda rows: all(n == 1 for _, n in rows), what="subscribers"
         )
 
         assert await clients_of(store, subscribed=True) == before + 1
@@ -67,7 +67,7 @@ async def test_many_who_wait_share_one_subscriber(server: Server, store: Store) 
     assert outcomes == [an_outcome()] * 100
 
 
-async def test_connections_are_bounded_however_many_call(fresh_server: ServerProcess, keys: QueueKeys) -> None:
+async def test_number_of_connections_is_bounded(fresh_server: ServerProcess, keys: QueueKeys) -> None:
     async with opened(fresh_server.url, keys) as store:
         before = await clients_of(store)
         async with a_queue(fresh_server.url, keys) as queue, anyio.create_task_group() as tasks:
@@ -112,7 +112,9 @@ async def test_queue_that_is_closed_while_a_verb_waits_ends_the_verb_and_leaves_
         channel = keys.events(held.id)
         async with anyio.create_task_group() as tasks, opened_client(kind, fresh_server.url, keys) as queue:
             tasks.start_soon(wait, await queue.get(held.id))
-            await eventually(lambda: store.redis.pubsub_numsub(channel), lambda rows: rows[0][1] == 1, what="a waiter")
+            await eventually(
+                lambda: store.redis.pubsub_numsub(channel), lambda rows: rows[0][1] == 1, what="a subscriber"
+            )
 
         assert [type(end) for end in ends] == [QueueClosed]
         await until_no_more_than(before, store)
@@ -155,7 +157,7 @@ def test_child_of_a_fork_does_not_share_its_parents_connection(server: Server) -
     link.close()
 
 
-async def test_idle_connection_that_the_server_closed_is_replaced_unnoticed(
+async def test_idle_connection_that_the_server_closed_is_replaced(
     open_queue: OpenQueue, server: Server, store: Store
 ) -> None:
     if not server.is_real:
@@ -168,7 +170,7 @@ async def test_idle_connection_that_the_server_closed_is_replaced_unnoticed(
         def are_fewer(number: int) -> bool:
             return number < before
 
-        await eventually(lambda: clients_of(store), are_fewer, what="the connections to go")
+        await eventually(lambda: clients_of(store), are_fewer, what="the connections to close")
         await queue.ping()
 
 
@@ -190,7 +192,7 @@ def test_blocking_queue_can_be_closed_twice_and_opened_again(server: Server, key
             queue.ping()
 
 
-async def test_blocking_queue_listens_only_while_it_waits(server: Server, store: Store) -> None:
+async def test_blocking_queue_subscribes_only_while_it_waits(server: Server, store: Store) -> None:
     held = await store.running()
     channel = store.keys.events(held.id)
     with SyncQueue(server.url, queue=store.keys.queue, settings=store.settings) as queue:
@@ -198,13 +200,13 @@ async def test_blocking_queue_listens_only_while_it_waits(server: Server, store:
         with pytest.raises(TimeoutError):
             await anyio.to_thread.run_sync(job.wait, 0.01)
 
-        await eventually(lambda: store.redis.pubsub_numsub(channel), lambda rows: rows[0][1] == 0, what="silence")
+        await eventually(lambda: store.redis.pubsub_numsub(channel), lambda rows: rows[0][1] == 0, what="no subscriber")
         await anyio.to_thread.run_sync(queue.ping)
 
 
-async def test_cancelled_calls_get_nobody_a_wrong_answer_and_lose_no_connection(server: Server, store: Store) -> None:
+async def test_cancelled_calls_mix_up_no_answers_and_lose_no_connection(server: Server, store: Store) -> None:
     link = AsyncConnection(server.url)
-    chance = random.Random(1)  # the same instants in every run, as far as the machine allows
+    chance = random.Random(1)  # about the same moments in every run
     wrong: list[tuple[str, str]] = []
 
     async def ask(number: int) -> None:
@@ -220,39 +222,39 @@ async def test_cancelled_calls_get_nobody_a_wrong_answer_and_lose_no_connection(
                 tasks.start_soon(ask, number)
 
     assert wrong == []
-    # All of them at once: none of the pool's places was lost.
+    # All at once: no connection slot was lost.
     async with anyio.create_task_group() as tasks:
         for _ in range(driver.MAX_CONNECTIONS):
             tasks.start_soon(link.run, queues.ping())
     await link.aclose()
 
 
-async def test_servers_are_left_once_though_two_tasks_learn_of_it_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    left: list[AsyncNode] = []
+async def test_servers_are_retired_once_when_two_tasks_learn_of_it_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    retired: list[AsyncNode] = []
 
-    async def leave(node: AsyncNode) -> None:
+    async def retire(node: AsyncNode) -> None:
         await anyio.lowlevel.checkpoint()
-        left.append(node)
+        retired.append(node)
 
-    monkeypatch.setattr(AsyncNode, "leave", leave)
+    monkeypatch.setattr(AsyncNode, "retire", retire)
     link = AsyncConnection("redis+cluster://seed")
     nodes = [link._node(Peer("old", port)) for port in range(1, 4)]
 
     async with anyio.create_task_group() as tasks:
         for _ in range(2):
-            tasks.start_soon(link._take, Leave(frozenset()))
+            tasks.start_soon(link._take, KeepOnly(frozenset()))
 
-    assert sorted(map(nodes.index, left)) == [0, 1, 2]
+    assert sorted(map(nodes.index, retired)) == [0, 1, 2]
 
 
-async def test_who_waits_for_the_introductions_of_others_waits_no_longer_than_for_its_own() -> None:
+async def test_wait_for_other_handshakes_is_limited() -> None:
     asked = 0
 
-    async def greet_and_freeze(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def log_in_and_freeze(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal asked
-        while said := await reader.read(65_536):
-            asked += b"INFO" in said
-            writer.write(b"+OK\r\n" * said.count(b"SETINFO"))
+        while received := await reader.read(65_536):
+            asked += b"INFO" in received
+            writer.write(b"+OK\r\n" * received.count(b"SETINFO"))
         writer.close()
 
     limit_s = 0.3
@@ -263,10 +265,10 @@ async def test_who_waits_for_the_introductions_of_others_waits_no_longer_than_fo
             await link.run(queues.ping())
         answers.append(refusal.value)
 
-    server = await asyncio.start_server(greet_and_freeze, "127.0.0.1", 0)
+    server = await asyncio.start_server(log_in_and_freeze, "127.0.0.1", 0)
     async with server:
         host, port = server.sockets[0].getsockname()
-        link = AsyncConnection(f"redis://{host}:{port}", reply_timeout_s=limit_s, watches_server=True)
+        link = AsyncConnection(f"redis://{host}:{port}", reply_timeout_s=limit_s, tracks_server=True)
         with anyio.fail_after(driver.MAX_CONNECTIONS * limit_s / 2):
             async with anyio.create_task_group() as tasks:
                 for _ in range(driver.MAX_CONNECTIONS):
@@ -277,7 +279,7 @@ async def test_who_waits_for_the_introductions_of_others_waits_no_longer_than_fo
     assert asked >= 1
 
 
-async def test_server_that_freezes_is_unreachable_and_used_again_when_it_thaws(
+async def test_frozen_server_is_unreachable_and_used_again_when_it_resumes(
     real_server: ServerProcess, real_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     link = AsyncConnection(real_server.url, reply_timeout_s=0.2)

@@ -1,4 +1,4 @@
-"""What Redis refuses is told apart: what passes by itself, what a person must see to, and what to do about each."""
+"""Redis' refusals are classified as temporary or as needing a person, each with advice."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from redis import exceptions
 from redis._parsers.base import BaseParser
 
 from oneshot_queue import BrokerError, BrokerRefused, BrokerUnreachable
-from oneshot_queue.store import leases, queues
-from oneshot_queue.store.calls import plain
+from oneshot_queue.states import JobState
+from oneshot_queue.store import claims, leases, presence, queues
+from oneshot_queue.store.calls import packed, plain
 from oneshot_queue.store.transport.connection import AsyncConnection
-from oneshot_queue.store.transport.refusals import REFUSALS, broker_error, code_of
-from tests.support.builders import Store
+from oneshot_queue.store.transport.refusals import PERMISSIONS, REFUSALS, broker_error, code_of
+from tests.support.builders import Store, a_chunk, a_presence
 from tests.support.cases import case
 from tests.support.servers import ServerProcess, kinds_for
 from tests.support.waiting import eventually, wait_until
@@ -31,7 +32,7 @@ async def refusal_of_a_write(store: Store) -> BrokerError:
 
 @contextmanager
 def busy_with(client: Any, *command: Any) -> Iterator[None]:
-    """A command that keeps the server busy while the block runs, and may be ended by it."""
+    """Run a command that keeps the server busy during the block, which may end it."""
 
     def keep_busy() -> None:
         try:
@@ -47,7 +48,7 @@ def busy_with(client: Any, *command: Any) -> Iterator[None]:
         thread.join()
 
 
-async def test_server_that_a_script_keeps_busy_is_away_for_a_while(
+async def test_server_that_a_script_keeps_busy_is_temporarily_unreachable(
     real_server: ServerProcess, real_store: Store
 ) -> None:
     await real_store.redis.config_set("lua-time-limit", 10)
@@ -63,7 +64,7 @@ async def test_server_that_a_script_keeps_busy_is_away_for_a_while(
             except redis.RedisError as error:
                 return code_of(error) or ""
 
-        wait_until(refusal, lambda said: said == "BUSY", what="a busy server")
+        wait_until(refusal, lambda message: message == "BUSY", what="a busy server")
 
         answer = await refusal_of_a_write(real_store)
 
@@ -75,7 +76,7 @@ async def test_server_that_a_script_keeps_busy_is_away_for_a_while(
 
 
 @case("R10")
-async def test_server_that_reads_its_data_is_away_for_a_while() -> None:
+async def test_server_that_is_loading_its_data_is_temporarily_unreachable() -> None:
     (kind,) = kinds_for(crossed=False)
     server = ServerProcess(
         kind, options=["--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024"]
@@ -105,7 +106,7 @@ async def test_server_that_reads_its_data_is_away_for_a_while() -> None:
     assert "once its data is in memory" in str(answer)
 
 
-async def test_server_that_cannot_save_is_refusing_for_a_while(real_server: ServerProcess, real_store: Store) -> None:
+async def test_server_that_cannot_save_refuses_temporarily(real_server: ServerProcess, real_store: Store) -> None:
     (real_server.folder / "dump.rdb").mkdir()
     await real_store.redis.config_set("save", "3600 1")
     await real_store.redis.bgsave()
@@ -123,7 +124,7 @@ async def test_server_that_cannot_save_is_refusing_for_a_while(real_server: Serv
     assert "disk" in str(answer)
 
 
-async def test_server_without_its_replicas_is_refusing_for_a_while(real_store: Store) -> None:
+async def test_server_without_its_replicas_refuses_temporarily(real_store: Store) -> None:
     await real_store.redis.config_set("min-replicas-to-write", 1)
 
     answer = await refusal_of_a_write(real_store)
@@ -133,7 +134,7 @@ async def test_server_without_its_replicas_is_refusing_for_a_while(real_store: S
     assert "min-replicas-to-write" in str(answer)
 
 
-async def test_replica_is_refusing_for_a_while(real_store: Store) -> None:
+async def test_replica_refuses_temporarily(real_store: Store) -> None:
     await real_store.redis.replicaof("127.0.0.1", 1)
 
     answer = await refusal_of_a_write(real_store)
@@ -143,7 +144,7 @@ async def test_replica_is_refusing_for_a_while(real_store: Store) -> None:
     assert "connect to the primary" in str(answer)
 
 
-async def test_replica_that_lost_its_primary_is_away_for_a_while(real_store: Store) -> None:
+async def test_replica_that_lost_its_primary_is_temporarily_unreachable(real_store: Store) -> None:
     await real_store.redis.config_set("replica-serve-stale-data", "no")
     await real_store.redis.replicaof("127.0.0.1", 1)
 
@@ -153,7 +154,9 @@ async def test_replica_that_lost_its_primary_is_away_for_a_while(real_store: Sto
     assert "lost its primary" in str(answer)
 
 
-async def test_server_with_too_many_clients_is_away_for_a_while(real_server: ServerProcess, real_store: Store) -> None:
+async def test_server_with_too_many_clients_is_temporarily_unreachable(
+    real_server: ServerProcess, real_store: Store
+) -> None:
     await real_store.redis.config_set("maxclients", 1)
     link = AsyncConnection(real_server.url)
 
@@ -161,14 +164,14 @@ async def test_server_with_too_many_clients_is_away_for_a_while(real_server: Ser
         await link.run(queues.ping())
 
     assert refusal.value.is_passing
-    # Whether its words arrive before the connection's end is a matter of luck.
+    # Its message may or may not arrive before the connection closes.
     assert (await real_store.redis.info("stats"))["rejected_connections"] == 1
     await real_store.redis.config_set("maxclients", 100)
     await link.run(queues.ping())
     await link.aclose()
 
 
-async def test_lost_permission_needs_a_person_also_within_a_script(
+async def test_missing_permission_needs_a_person_also_inside_a_script(
     real_server: ServerProcess, real_store: Store
 ) -> None:
     await real_store.redis.execute_command("ACL", "SETUSER", "app", "on", ">x", "~*", "&*", "+@all", "-xadd", "-rpush")
@@ -177,10 +180,38 @@ async def test_lost_permission_needs_a_person_also_within_a_script(
 
     answers = [await refusal_of_a_write(store)]
     with pytest.raises(BrokerRefused) as refusal:
-        await link.run(leases.ring(store.keys))
+        await link.run(claims.ring(store.keys))
     answers.append(refusal.value)
 
     assert [(answer.needs_person, answer.is_passing) for answer in answers] == [(True, False)] * 2
+    await link.aclose()
+
+
+async def test_permissions_that_the_advice_names_are_sufficient(real_server: ServerProcess, real_store: Store) -> None:
+    rules = PERMISSIONS.replace("oq", real_store.keys.namespace).split()
+    await real_store.redis.execute_command("ACL", "SETUSER", "app", "reset", "resetchannels", "on", ">x", *rules)
+    link = AsyncConnection(f"{real_server.url}?username=app&password=x", tracks_server=True)
+    store = Store(link, real_store.redis, real_store.keys, real_store.settings)
+
+    held = await store.running()
+    await store.append(held, a_chunk(1))
+    await store.interrupt(held.id)
+    await link.run(leases.renew(store.keys, held.holder.lease, 30.0))
+    await store.finish(held)
+    await link.run(claims.ring(store.keys))
+    await link.run(claims.wait_for_bell(store.keys, 0.01))
+    await link.run_many(queues.counts(store.keys))
+    await link.run(presence.show_presence(store.keys.namespace, a_presence()))
+    async with link.dedicated() as subscriber:
+        await subscriber.send_packed_command(packed([("SUBSCRIBE", store.keys.control)]))
+        subscribed = await subscriber.read_response()
+    known = await store.record_of(held.id)
+
+    assert link.server is not None
+    assert link.server.run_id is not None
+    assert subscribed[0] == b"subscribe"
+    assert known.state is JobState.COMPLETED
+    assert [chunk.data for chunk in await store.chunks(held)] == [a_chunk(1).data]
     await link.aclose()
 
 
@@ -204,7 +235,7 @@ async def test_server_that_lacks_a_command_needs_a_person(real_store: Store) -> 
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("message", "code"),
     [
         ("LOADING Redis is loading the dataset in memory", "LOADING"),
         ("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.", "BUSY"),
@@ -235,18 +266,18 @@ async def test_server_that_lacks_a_command_needs_a_person(real_store: Store) -> 
         ("EXECABORT Transaction discarded because of previous errors.", "EXECABORT"),
     ],
 )
-def test_refusal_is_known_by_its_words(said: str, code: str) -> None:
+def test_refusal_is_recognised_by_its_text(message: str, code: str) -> None:
     parse: Any = BaseParser.parse_error  # untyped
-    error = parse(said)
+    error = parse(message)
 
     assert code_of(error) == code
     answer = broker_error("redis://host", error)
-    assert isinstance(answer, BrokerUnreachable if REFUSALS[code].is_not_now else BrokerRefused)
+    assert isinstance(answer, BrokerUnreachable if REFUSALS[code].is_unavailable else BrokerRefused)
     assert (answer.is_passing, answer.needs_person) == (REFUSALS[code].is_passing, REFUSALS[code].needs_person)
     assert REFUSALS[code].advice in str(answer)
 
 
-def test_refusal_without_a_known_code_neither_passes_nor_is_guessed_at() -> None:
+def test_refusal_with_an_unknown_code_is_neither_temporary_nor_permanent() -> None:
     answer = broker_error("redis://host", exceptions.ResponseError("FUNNY thing"))
 
     assert isinstance(answer, BrokerRefused)
@@ -254,5 +285,5 @@ def test_refusal_without_a_known_code_neither_passes_nor_is_guessed_at() -> None
     assert not answer.needs_person
 
 
-def test_what_needs_a_person_never_passes_by_itself() -> None:
+def test_no_refusal_is_both_temporary_and_permanent() -> None:
     assert [code for code, refusal in REFUSALS.items() if refusal.is_passing and refusal.needs_person] == []

@@ -1,4 +1,4 @@
-"""What is asked again and what is not, step by step, without a server."""
+"""Which calls are sent again and which are not, step by step, without a server."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from redis.crc import key_slot
 
 from oneshot_queue.errors import BrokerRefused, BrokerUnreachable
 from oneshot_queue.store.calls import Call, plain
-from oneshot_queue.store.transport.addresses import Peer, broker_at
+from oneshot_queue.store.transport.addresses import Peer, parse_broker_url
 from oneshot_queue.store.transport.cluster import SLOTS, Cluster
 from oneshot_queue.store.transport.rerouting import BATCH, Rerouting
-from oneshot_queue.store.transport.routes import Exchange, Failed, Leave, Pause, Said, Steps
+from oneshot_queue.store.transport.routes import Backoff, ConnectionFailed, Exchange, KeepOnly, Replied, Steps
 from oneshot_queue.store.transport.sentinels import RECHECK_S, Sentinels
 
 OLD, NEW = Peer("old", 1), Peer("new", 2)
@@ -29,23 +29,23 @@ def refused(text: str) -> Any:
     return parse(text)
 
 
-def lost() -> Failed:
-    return Failed(redis.TimeoutError("no reply"), was_sent=True)
+def lost() -> ConnectionFailed:
+    return ConnectionFailed(redis.TimeoutError("no reply"), was_sent=True)
 
 
-def absent() -> Failed:
-    return Failed(redis.ConnectionError("refused"), was_sent=False)
+def absent() -> ConnectionFailed:
+    return ConnectionFailed(redis.ConnectionError("refused"), was_sent=False)
 
 
 class World:
-    """Servers that answer as a test says, and a clock that runs while one waits."""
+    """Servers that answer as the test specifies, and a clock that advances with each wait."""
 
     def __init__(self, url: str, answer: Answering) -> None:
         self.now_s = 0.0
         self.asked: list[tuple[Peer | None, Any]] = []
-        self.left: list[frozenset[Peer]] = []
+        self.kept: list[frozenset[Peer]] = []
         self._answer = answer
-        broker = broker_at(url)
+        broker = parse_broker_url(url)
         directory = Sentinels(broker, lambda: self.now_s) if "sentinel" in url else Cluster(broker)
         self.route = Rerouting(url, directory, lambda: self.now_s, patience_s=4.0)
 
@@ -54,34 +54,34 @@ class World:
         return answers
 
     def drive(self, steps: Steps) -> Any:
-        came: Any = None
+        result: Any = None
         while True:
             try:
-                step = steps.send(came)
+                step = steps.send(result)
             except StopIteration as end:
                 return end.value
-            came = self._take(step)
+            result = self._take(step)
 
-    def _take(self, step: Exchange | Pause | Leave) -> Any:
+    def _take(self, step: Exchange | Backoff | KeepOnly) -> Any:
         match step:
-            case Pause(seconds):
+            case Backoff(seconds):
                 self.now_s += seconds
-            case Leave(peers):
-                self.left.append(peers)
+            case KeepOnly(peers):
+                self.kept.append(peers)
             case Exchange(peer, calls):
                 assert peer is not None
                 made, replies = list(calls), []
                 for call in made:
                     self.asked.append((peer, call.words[0]))
                     reply = self._answer(peer, call.words)
-                    if isinstance(reply, Failed):
+                    if isinstance(reply, ConnectionFailed):
                         return reply
                     replies.append(reply)
-                return Said(made, replies)
+                return Replied(made, replies)
         return None
 
     def times_asked(self, word: str) -> int:
-        return sum(said == word for _, said in self.asked)
+        return sum(verb == word for _, verb in self.asked)
 
 
 def a_call(key: str = "{q}:x") -> Call[Any]:
@@ -108,7 +108,7 @@ OLD_NAMED = [b"old", b"1"]
 NEW_NAMED = [b"new", b"2"]
 
 
-def test_lost_reply_is_never_asked_for_again() -> None:
+def test_call_whose_reply_was_lost_is_never_sent_again() -> None:
     for world in (behind_sentinels(lambda *_: lost(), lambda: OLD_NAMED), in_cluster(lambda *_: lost())):
         with pytest.raises(BrokerUnreachable):
             world.run(a_call())
@@ -116,17 +116,17 @@ def test_lost_reply_is_never_asked_for_again() -> None:
         assert world.times_asked("SET") == 1
 
 
-@pytest.mark.parametrize("said", ["READONLY You can't", "LOADING data", "MASTERDOWN link", "UNBLOCKED now"])
-def test_refusal_of_a_primary_is_taken_to_the_next(said: str) -> None:
+@pytest.mark.parametrize("message", ["READONLY You can't", "LOADING data", "MASTERDOWN link", "UNBLOCKED now"])
+def test_call_that_an_old_primary_refused_is_sent_to_the_new_one(message: str) -> None:
     names = iter([OLD_NAMED, OLD_NAMED, NEW_NAMED])
-    world = behind_sentinels(lambda peer, _: b"OK" if peer == NEW else refused(said), lambda: next(names))
+    world = behind_sentinels(lambda peer, _: b"OK" if peer == NEW else refused(message), lambda: next(names))
 
     assert world.run(a_call()) == [b"OK"]
-    assert [peer for peer, said in world.asked if said == "SET"] == [OLD, OLD, NEW]
-    assert world.left[-1] == {NEW}
+    assert [peer for peer, verb in world.asked if verb == "SET"] == [OLD, OLD, NEW]
+    assert world.kept[-1] == {NEW}
 
 
-def test_only_what_was_refused_is_asked_again() -> None:
+def test_only_refused_calls_are_sent_again() -> None:
     refusals = iter([refused("READONLY x")])
 
     def answer(_: Peer, words: tuple[Any, ...]) -> Any:
@@ -138,9 +138,9 @@ def test_only_what_was_refused_is_asked_again() -> None:
     assert world.times_asked("SET") == 5
 
 
-@pytest.mark.parametrize("said", ["TRYAGAIN x", "ASK 7 new:2", "MOVED 7 new:2"])
-def test_what_is_never_served_is_given_up_in_time(said: str) -> None:
-    world = in_cluster(lambda *_: refused(said))
+@pytest.mark.parametrize("message", ["TRYAGAIN x", "ASK 7 new:2", "MOVED 7 new:2"])
+def test_call_that_is_always_refused_fails_in_time(message: str) -> None:
+    world = in_cluster(lambda *_: refused(message))
 
     with pytest.raises(BrokerUnreachable, match="moving to another node") as refusal:
         world.run(a_call())
@@ -150,19 +150,19 @@ def test_what_is_never_served_is_given_up_in_time(said: str) -> None:
     assert world.times_asked("SET") < 60
 
 
-def test_server_that_cannot_be_connected_to_is_tried_again_but_a_wrong_password_is_not() -> None:
+def test_failed_connection_is_retried_but_a_wrong_password_is_not() -> None:
     failures = iter([absent(), absent()])
     world = behind_sentinels(lambda *_: next(failures, b"OK"), lambda: OLD_NAMED)
     assert world.run(a_call()) == [b"OK"]
 
-    wrong = Failed(refused("WRONGPASS no"), was_sent=False)
+    wrong = ConnectionFailed(refused("WRONGPASS no"), was_sent=False)
     world = behind_sentinels(lambda *_: wrong, lambda: OLD_NAMED)
     (answer,) = world.run(a_call())
     assert isinstance(answer, BrokerRefused)
     assert world.times_asked("SET") == 1
 
 
-def test_old_primary_that_does_not_know_is_left_when_the_sentinels_are_asked_anew() -> None:
+def test_partitioned_primary_is_abandoned_at_the_next_recheck() -> None:
     names = iter([OLD_NAMED, NEW_NAMED])
     world = behind_sentinels(lambda *_: b"OK", lambda: next(names))
     world.run(a_call())
@@ -171,11 +171,11 @@ def test_old_primary_that_does_not_know_is_left_when_the_sentinels_are_asked_ane
 
     world.run(a_call())
 
-    assert [peer for peer, said in world.asked if said == "SET"] == [OLD, OLD, NEW]
-    assert world.left[-1] == {NEW}
+    assert [peer for peer, verb in world.asked if verb == "SET"] == [OLD, OLD, NEW]
+    assert world.kept[-1] == {NEW}
 
 
-def test_service_that_one_sentinel_has_forgotten_while_the_others_are_away_may_come_back() -> None:
+def test_service_unknown_to_one_sentinel_is_temporary_while_the_others_are_away() -> None:
     names = iter([None, absent()])
     world = behind_sentinels(lambda *_: b"OK", lambda: next(names))
 
@@ -186,25 +186,25 @@ def test_service_that_one_sentinel_has_forgotten_while_the_others_are_away_may_c
 
 
 @pytest.mark.parametrize("named", [[b"old", b"x"], [b"old", b"0"], [b"old"], [b"old", b"99999"], b"old", 7, []])
-def test_sentinel_that_talks_nonsense_is_passed_over(named: Any) -> None:
+def test_sentinel_with_an_invalid_reply_is_skipped(named: Any) -> None:
     names = iter([named, OLD_NAMED])
     world = behind_sentinels(lambda *_: b"OK", lambda: next(names))
 
     assert world.run(a_call()) == [b"OK"]
 
 
-def test_moved_slot_is_followed_at_once_though_the_table_lags() -> None:
+def test_moved_slot_is_followed_although_the_table_is_outdated() -> None:
     moved = refused(f"MOVED {key_slot(b'q')} new:2")
     world = in_cluster(lambda peer, _: b"OK" if peer == NEW else moved)
 
     assert world.run(a_call()) == [b"OK"]
     assert world.now_s == 0.0
     assert world.run(a_call()) == [b"OK"]
-    assert [peer for peer, said in world.asked if said == "SET"] == [OLD, NEW, NEW]
+    assert [peer for peer, verb in world.asked if verb == "SET"] == [OLD, NEW, NEW]
 
 
-def test_thread_that_reads_the_table_is_not_disturbed_by_one_that_learns_where_slots_moved() -> None:
-    directory = Cluster(broker_at("redis+cluster://seed"))
+def test_reading_the_table_is_safe_while_another_thread_learns_of_moved_slots() -> None:
+    directory = Cluster(parse_broker_url("redis+cluster://seed"))
     refusals = [refused(f"MOVED {slot} new:2") for slot in range(SLOTS)]
     begin, is_over = threading.Barrier(2), threading.Event()
 
@@ -224,8 +224,8 @@ def test_thread_that_reads_the_table_is_not_disturbed_by_one_that_learns_where_s
         while learnt < 50:
             looking = directory.look_up()
             next(looking)
-            step = looking.send(Said([], [[[0, 16_383, [b"old", 1, b"id"]]]]))
-            assert isinstance(step, Leave)
+            step = looking.send(Replied([], [[[0, 16_383, [b"old", 1, b"id"]]]]))
+            assert isinstance(step, KeepOnly)
             learnt += NEW in step.peers
     finally:
         is_over.set()
@@ -233,7 +233,7 @@ def test_thread_that_reads_the_table_is_not_disturbed_by_one_that_learns_where_s
         sys.setswitchinterval(interval_s)
 
 
-def test_call_that_is_sent_on_says_so_and_goes_there_once() -> None:
+def test_call_redirected_by_ask_is_preceded_by_asking_and_sent_once() -> None:
     def answer(peer: Peer, words: tuple[Any, ...]) -> Any:
         return b"OK" if peer == NEW else refused("ASK 7 new:2")
 
@@ -246,7 +246,7 @@ def test_call_that_is_sent_on_says_so_and_goes_there_once() -> None:
 @pytest.mark.parametrize(
     "rows", [b"x", [], [[0]], [["a", "b", []]], [[0, 10**9, [b"h", 1, b"i"]]], [[-5, 3, [b"h", 0, b"i"]]], [None]]
 )
-def test_table_that_is_nonsense_breaks_nothing(rows: Any) -> None:
+def test_invalid_slot_table_causes_only_a_refusal(rows: Any) -> None:
     world = World("redis+cluster://seed", lambda _, words: rows if words[0] == "CLUSTER" else b"OK")
 
     try:
@@ -255,7 +255,7 @@ def test_table_that_is_nonsense_breaks_nothing(rows: Any) -> None:
         assert world.times_asked("SET") == 0
 
 
-def test_calls_without_end_are_held_in_batches() -> None:
+def test_endless_calls_are_held_in_batches() -> None:
     world = in_cluster(lambda *_: b"OK")
     most_made = 0
 

@@ -1,4 +1,4 @@
-"""Behind sentinels the primary is found, left when it is none any more, and nothing is enqueued twice on the way."""
+"""Behind sentinels the primary is found and abandoned once it is replaced; no job is enqueued twice meanwhile."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def deployment() -> Iterator[SentinelDeployment]:
 
 @asynccontextmanager
 async def stored_at(deployment: SentinelDeployment, keys: QueueKeys) -> AsyncIterator[Store]:
-    link = AsyncConnection(deployment.url, watches_server=True)
+    link = AsyncConnection(deployment.url, tracks_server=True)
     try:
         yield Store(link, None, keys, Settings(namespace=keys.namespace))
     finally:
         await link.aclose()
 
 
-async def submit_until_stored(link: AsyncConnection, keys: QueueKeys, job_id: str) -> None:
-    """As an app does that insists: the same id until it is acknowledged."""
+async def enqueue_until_stored(link: AsyncConnection, keys: QueueKeys, job_id: str) -> None:
+    """Enqueue the same id until it is acknowledged, as a persistent app would."""
 
     async def is_stored() -> bool:
         try:
@@ -78,27 +78,27 @@ async def test_job_runs_its_whole_life_behind_sentinels(deployment: SentinelDepl
         assert await store.finish(held) == Recorded(JobState.COMPLETED)
 
 
-async def test_killed_primary_is_replaced_and_no_job_is_lost_or_there_twice(
+async def test_killed_primary_is_replaced_and_no_job_is_lost_or_duplicated(
     deployment: SentinelDeployment, keys: QueueKeys
 ) -> None:
     old = deployment.primary
     seen: list[ServerFacts] = []
     ids = [a_job_id() for _ in range(300)]
     async with stored_at(deployment, keys) as store:
-        store.connection.on_server(noting(seen))
+        store.connection.on_new_server(noting(seen))
         for job_id in ids[:100]:
-            await submit_until_stored(store.connection, keys, job_id)
-        # What the replica has not yet got is lost with the primary, which no client can help.
+            await enqueue_until_stored(store.connection, keys, job_id)
+        # Writes that did not reach the replica are lost with the primary; no client can prevent that.
         with redis.Redis.from_url(old.url) as client:
             assert client.wait(1, 5_000) == 1
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(to_thread.run_sync, old.kill)
             for job_id in ids[100:]:
-                await submit_until_stored(store.connection, keys, job_id)
+                await enqueue_until_stored(store.connection, keys, job_id)
         new = await to_thread.run_sync(deployment.wait_for_failover_from, old)
         for job_id in ids:
-            await submit_until_stored(store.connection, keys, job_id)
+            await enqueue_until_stored(store.connection, keys, job_id)
 
         entries = ask(new, "XRANGE", keys.ready(Priority.NORMAL), "-", "+")
         stored = [fields[1].decode() for _, fields in entries]
@@ -107,7 +107,7 @@ async def test_killed_primary_is_replaced_and_no_job_is_lost_or_there_twice(
 
 
 @pytest.mark.parametrize("kind", [AsyncConnection, SyncConnection])
-async def test_frozen_primary_gets_nothing_more_once_another_is_known(
+async def test_frozen_primary_gets_no_calls_once_it_is_replaced(
     deployment: SentinelDeployment, keys: QueueKeys, kind: Any
 ) -> None:
     old = deployment.primary
@@ -149,12 +149,12 @@ async def test_frozen_primary_gets_nothing_more_once_another_is_known(
 
 
 def clients_of(server: ServerProcess) -> list[str]:
-    """Those who speak to a server and have our way of logging in, the one that asks excepted."""
+    """Return the clients that logged in as this library does, except the one that asks."""
     rows: list[str] = ask(server, "CLIENT", "LIST", "TYPE", "normal").decode().splitlines()
     return [row for row in rows if "cmd=client" not in row and "lib-name=redis-py" in row]
 
 
-async def test_primary_that_is_demoted_is_left_at_its_first_refusal(
+async def test_demoted_primary_is_abandoned_at_its_first_refusal(
     deployment: SentinelDeployment, keys: QueueKeys
 ) -> None:
     old = deployment.primary
@@ -162,9 +162,9 @@ async def test_primary_that_is_demoted_is_left_at_its_first_refusal(
         await store.enqueue()
         await to_thread.run_sync(ask, deployment.sentinels[0], "SENTINEL", "FAILOVER", "jobs")
 
-        # What the old one takes until it is told is lost, which no client can help.
+        # Writes that the old primary accepts before it is demoted are lost; no client can prevent that.
         while not is_demoted(old):
-            await submit_until_stored(store.connection, keys, a_job_id())
+            await enqueue_until_stored(store.connection, keys, a_job_id())
         new = await to_thread.run_sync(deployment.wait_for_failover_from, old)
         ids = [await store.enqueue() for _ in range(20)]
 
@@ -175,28 +175,28 @@ def is_demoted(server: ServerProcess) -> bool:
     try:
         return bool(ask(server, "ROLE")[0] == b"slave")
     except redis.RedisError:
-        return False  # it hangs up on everybody at that moment
+        return False  # it closes all connections at that moment
 
 
 async def test_listener_moves_to_the_new_primary(deployment: SentinelDeployment) -> None:
     old = deployment.primary
     link = AsyncConnection(deployment.url)
-    heard, ear = Announcements(link), Subscription()
+    announcements, subscription = Announcements(link), Subscription()
     async with aclosing(link), anyio.create_task_group() as tasks:
-        tasks.start_soon(heard.run)
-        await heard.listen(ear, ["news"])
-        await eventually(lambda: ask(old, "PUBLISH", "news", "first"), what="a listener")
+        tasks.start_soon(announcements.run)
+        await announcements.subscribe(subscription, ["news"])
+        await eventually(lambda: ask(old, "PUBLISH", "news", "first"), what="a subscriber")
         await to_thread.run_sync(old.kill)
         new = await to_thread.run_sync(deployment.wait_for_failover_from, old)
 
-        await eventually(lambda: ask(new, "PUBLISH", "news", "second"), what="a listener at the new primary")
+        await eventually(lambda: ask(new, "PUBLISH", "news", "second"), what="a subscriber on the new primary")
         with anyio.fail_after(10):
-            while ("news", b"second") not in ear.take()[0]:
-                await ear.wait()
+            while ("news", b"second") not in subscription.take()[0]:
+                await subscription.wait()
         tasks.cancel_scope.cancel()
 
 
-async def test_sentinels_that_die_are_passed_over(deployment: SentinelDeployment, keys: QueueKeys) -> None:
+async def test_dead_sentinels_are_skipped(deployment: SentinelDeployment, keys: QueueKeys) -> None:
     for sentinel in deployment.sentinels[:2]:
         sentinel.kill()
 
@@ -204,7 +204,7 @@ async def test_sentinels_that_die_are_passed_over(deployment: SentinelDeployment
         await store.enqueue()
 
 
-async def test_primary_is_asked_for_now_and_then_and_kept_where_nobody_answers(
+async def test_primary_is_rechecked_periodically_and_kept_if_no_sentinel_answers(
     deployment: SentinelDeployment, keys: QueueKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sentinels, "RECHECK_S", 0.0)
@@ -216,7 +216,7 @@ async def test_primary_is_asked_for_now_and_then_and_kept_where_nobody_answers(
         await store.enqueue()
 
 
-async def test_no_sentinel_at_all_is_unreachable(keys: QueueKeys) -> None:
+async def test_broker_without_a_reachable_sentinel_is_unreachable(keys: QueueKeys) -> None:
     link = AsyncConnection("redis+sentinel://:g3h3im@127.0.0.1:1,127.0.0.1:2/jobs")
 
     with pytest.raises(BrokerUnreachable, match="no sentinel names the primary") as refusal:
@@ -225,7 +225,7 @@ async def test_no_sentinel_at_all_is_unreachable(keys: QueueKeys) -> None:
     assert "g3h3im" not in str(refusal.value)
 
 
-async def test_service_that_no_sentinel_knows_needs_a_person(deployment: SentinelDeployment) -> None:
+async def test_service_unknown_to_all_sentinels_needs_a_person(deployment: SentinelDeployment) -> None:
     link = AsyncConnection(deployment.url.replace("/jobs/", "/jbos/"))
 
     with pytest.raises(BrokerRefused, match="know no service 'jbos'") as refusal:

@@ -1,4 +1,4 @@
-"""What a server is, is known before the first call reaches it."""
+"""A server's facts are known before the first call reaches it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from tests.support.servers import Server, ServerProcess
 from tests.support.waiting import eventually
 
 
-async def test_facts_are_those_of_the_server(real_server: ServerProcess, real_store: Store) -> None:
-    link = AsyncConnection(real_server.url, watches_server=True)
+async def test_facts_match_the_server(real_server: ServerProcess, real_store: Store) -> None:
+    link = AsyncConnection(real_server.url, tracks_server=True)
     assert link.server is None
 
     await link.run(queues.ping())
 
-    said = await real_store.redis.info("server")
-    assert link.server == ServerFacts(said["run_id"], real_server.version, "standalone", "noeviction")
+    reported = await real_store.redis.info("server")
+    assert link.server == ServerFacts(reported["run_id"], real_server.version, "standalone", "noeviction")
     assert link.facts_of("any key") == link.server
     await link.aclose()
 
 
-async def test_watching_works_on_every_server(server: Server) -> None:
+async def test_callback_runs_once_on_every_kind_of_server(server: Server) -> None:
     seen: list[ServerFacts] = []
-    link = AsyncConnection(server.url, watches_server=True)
-    link.on_server(noting(seen))
+    link = AsyncConnection(server.url, tracks_server=True)
+    link.on_new_server(noting(seen))
 
     for _ in range(3):
         await link.run(queues.ping())
@@ -40,17 +40,17 @@ async def test_watching_works_on_every_server(server: Server) -> None:
     await link.aclose()
 
 
-async def test_another_run_of_the_server_is_told_before_it_gets_a_call(
+async def test_callback_runs_before_the_first_call_to_a_restarted_server(
     real_server: ServerProcess, real_store: Store
 ) -> None:
     calls_then: list[tuple[str | None, int]] = []
     calls = 0
-    link = AsyncConnection(real_server.url, watches_server=True)
+    link = AsyncConnection(real_server.url, tracks_server=True)
 
     async def note(facts: ServerFacts, _: RunMany) -> None:
         calls_then.append((facts.run_id, calls))
 
-    link.on_server(note)
+    link.on_new_server(note)
     for _ in range(2):
         await link.run(queues.ping())
         calls += 1
@@ -66,10 +66,12 @@ async def test_another_run_of_the_server_is_told_before_it_gets_a_call(
     await link.aclose()
 
 
-async def test_other_connections_to_the_same_run_are_no_news(real_server: ServerProcess, real_store: Store) -> None:
+async def test_further_connections_to_the_same_run_do_not_call_back(
+    real_server: ServerProcess, real_store: Store
+) -> None:
     seen: list[ServerFacts] = []
-    link = AsyncConnection(real_server.url, watches_server=True)
-    link.on_server(noting(seen))
+    link = AsyncConnection(real_server.url, tracks_server=True)
+    link.on_new_server(noting(seen))
     await link.run(queues.ping())
     before = (await real_store.redis.info("stats"))["total_connections_received"]
     await real_store.redis.client_kill_filter(_type="normal", skipme=True)
@@ -84,7 +86,7 @@ async def test_other_connections_to_the_same_run_are_no_news(real_server: Server
     await link.aclose()
 
 
-async def test_who_does_not_watch_asks_nothing(real_server: ServerProcess, real_store: Store) -> None:
+async def test_connection_without_tracking_sends_no_info(real_server: ServerProcess, real_store: Store) -> None:
     await real_store.redis.config_resetstat()
     link = AsyncConnection(real_server.url)
 
@@ -94,11 +96,9 @@ async def test_who_does_not_watch_asks_nothing(real_server: ServerProcess, real_
     await link.aclose()
 
 
-async def test_server_that_may_not_be_asked_is_used_without_facts(
-    real_server: ServerProcess, real_store: Store
-) -> None:
+async def test_server_that_forbids_info_is_used_without_facts(real_server: ServerProcess, real_store: Store) -> None:
     await real_store.redis.execute_command("ACL", "SETUSER", "app", "on", ">x", "~*", "&*", "+@all", "-info")
-    link = AsyncConnection(f"{real_server.url}?username=app&password=x", watches_server=True)
+    link = AsyncConnection(f"{real_server.url}?username=app&password=x", tracks_server=True)
 
     await link.run(queues.ping())
 
@@ -107,9 +107,9 @@ async def test_server_that_may_not_be_asked_is_used_without_facts(
     await link.aclose()
 
 
-async def test_server_that_throws_away_is_found_out(real_server: ServerProcess, real_store: Store) -> None:
+async def test_eviction_policy_is_reported(real_server: ServerProcess, real_store: Store) -> None:
     await real_store.redis.config_set("maxmemory-policy", "allkeys-lru")
-    link = AsyncConnection(real_server.url, watches_server=True)
+    link = AsyncConnection(real_server.url, tracks_server=True)
 
     await link.run(queues.ping())
 
@@ -121,28 +121,31 @@ async def test_server_that_throws_away_is_found_out(real_server: ServerProcess, 
 
 
 @pytest.mark.parametrize(
-    ("said", "is_old"), [("5.0.14", True), ("6.0.16", True), ("6.2.0", False), ("7.2", False), ("255.255.255", False)]
+    ("reported", "is_old"),
+    [("5.0.14", True), ("6.0.16", True), ("6.2.0", False), ("7.2", False), ("255.255.255", False)],
 )
-def test_server_older_than_the_oldest_is_refused(said: str, is_old: bool) -> None:
-    facts = read_facts([f"# Server\r\nredis_version:{said}\r\nrun_id:abc\r\n".encode(), b""])
-    introduction = Handshake("redis://:secret@host", asks_for_facts=True)
+def test_server_older_than_the_oldest_is_refused(reported: str, is_old: bool) -> None:
+    facts = read_facts([f"# Server\r\nredis_version:{reported}\r\nrun_id:abc\r\n".encode(), b""])
+    handshake = Handshake("redis://:secret@host", asks_for_facts=True)
 
     assert (version_problem(facts) is not None) == is_old
     if is_old:
         with pytest.raises(BrokerRefused, match=r"needs Redis 6\.2 or later") as refusal:
-            introduction.take_in([f"redis_version:{said}".encode(), b""], is_listener=False)
+            handshake.check([f"redis_version:{reported}".encode(), b""], is_listener=False)
         assert refusal.value.needs_person
         assert "secret" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("said", [b"", b"redis_version:", b"redis_version:x.y", b":::\r\n:", b"\xff\xfe:\x00", None, 7])
-def test_nonsense_is_no_fact(said: object) -> None:
-    assert read_facts([said, said]) == ServerFacts()
+@pytest.mark.parametrize(
+    "reported", [b"", b"redis_version:", b"redis_version:x.y", b":::\r\n:", b"\xff\xfe:\x00", None, 7]
+)
+def test_invalid_info_yields_no_facts(reported: object) -> None:
+    assert read_facts([reported, reported]) == ServerFacts()
 
 
 @pytest.mark.parametrize("role", [b"slave", b"sentinel"])
-def test_server_that_is_no_primary_is_turned_down_where_one_is_needed(role: bytes) -> None:
+def test_server_that_is_not_a_primary_is_rejected_if_one_is_needed(role: bytes) -> None:
     with pytest.raises(NoLongerPrimary):
-        Handshake("redis://host", is_primary_needed=True).take_in([[role, b"x"]], is_listener=True)
+        Handshake("redis://host", is_primary_needed=True).check([[role, b"x"]], is_listener=True)
 
-    Handshake("redis://host", is_primary_needed=True).take_in([[b"master", 0, []]], is_listener=True)
+    Handshake("redis://host", is_primary_needed=True).check([[b"master", 0, []]], is_listener=True)

@@ -12,10 +12,11 @@ import anyio
 from oneshot_queue.backoff import retry_delay
 from oneshot_queue.errors import OneshotQueueError
 from oneshot_queue.settings import Settings
-from oneshot_queue.store import claims, leases
+from oneshot_queue.store import claims
 from oneshot_queue.store.calls import Call
-from oneshot_queue.store.claims import Claim, Claimed, Later, Lost
+from oneshot_queue.store.claims import Claim, Claimed, RetryLater
 from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.leases import LeaseLost
 from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.workers.engine.crash_points import crash_at
 from oneshot_queue.workers.worker.outages import level_of
@@ -124,10 +125,10 @@ class Claimer:
                 await anyio.sleep(retry_delay(failures, base_s=0.1, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
 
     async def _wait_for_bell(self) -> None:
-        has_rung = await self._bell.run(leases.wait_for_bell(self._lease.keys, BELL_S))
+        has_rung = await self._bell.run(claims.wait_for_bell(self._lease.keys, BELL_S))
         if has_rung and not self._slots.free_slots:
             # A job of another queue took the last slot meanwhile: what it rang for is for another worker.
-            await self._commands.run(leases.ring(self._lease.keys))
+            await self._commands.run(claims.ring(self._lease.keys))
 
     async def run_once(self) -> tuple[int, int]:
         """Claim for all slots that are free; returns for how many, and how many jobs were started or entries set aside.
@@ -166,22 +167,22 @@ class Claimer:
         crash_at("after_claim")
         return started + await self._start(answer, lease_id)
 
-    def _call(self, free: int) -> Call[Claimed | Later | Lost]:
+    def _call(self, free: int) -> Call[Claimed | RetryLater | LeaseLost]:
         who = {"lease": self._lease.id, "worker": self._worker, "host": self._host}
         run_id = self._run_id_of(self._lease.keys)
         if self._only_job is not None:
             return claims.claim_one(self._lease.keys, self._only_job, settings=self._settings, run_id=run_id, **who)
         return claims.claim(self._lease.keys, free=free, settings=self._settings, run_id=run_id, **who)
 
-    def _reclaim(self) -> Call[Claimed | Later | Lost]:
+    def _reclaim(self) -> Call[Claimed | RetryLater | LeaseLost]:
         known = [held.holder.token for held in self._held_jobs if held.keys == self._lease.keys]
         return claims.reclaim(self._lease.keys, lease=self._lease.id, known=known)
 
-    async def _start(self, answer: Claimed | Later | Lost, lease_id: str) -> int:
-        self._wait_s = answer.wait_s if isinstance(answer, Later) else 0.0
-        if isinstance(answer, Later):
+    async def _start(self, answer: Claimed | RetryLater | LeaseLost, lease_id: str) -> int:
+        self._wait_s = answer.wait_s if isinstance(answer, RetryLater) else 0.0
+        if isinstance(answer, RetryLater):
             return 0
-        if isinstance(answer, Lost):
+        if isinstance(answer, LeaseLost):
             await self._on_lost(self._lease, lease_id)
             return 0
         if answer.set_aside:

@@ -24,7 +24,7 @@ from oneshot_queue.store.attempts import Holder
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.claims import Claim, Claimed, adopt, give_back, reclaim
 from oneshot_queue.store.keys import QueueKeys
-from oneshot_queue.store.records import Remains, remains_of
+from oneshot_queue.store.records import UnfinishedAttempt, unfinished_attempt
 from oneshot_queue.store.sweep import Swept
 from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.store.transport.refusals import is_damage
@@ -197,7 +197,7 @@ class CrashRecovery:
             await skip_damaged(self._finish(keys, claim, holder, outcome), otherwise=None)
 
     async def _finish(self, keys: QueueKeys, claim: Claim, holder: Holder, outcome: Outcome) -> None:
-        remains = await self._connection.run(remains_of(keys, claim.job_id))
+        remains = await self._connection.run(unfinished_attempt(keys, claim.job_id))
         if remains.is_interrupted and outcome.survivors:
             outcome = replace(outcome, state=JobState.INTERRUPTED, cause=Cause.INTERRUPTED)
         if not remains.is_interrupted or outcome.survivors:
@@ -254,7 +254,9 @@ def _spec_of(claim: Claim) -> JobSpec | None:
         return None
 
 
-def _ending_of(keys: QueueKeys, claim: Claim, holder: Holder, outcome: Outcome, remains: Remains) -> Completion:
+def _ending_of(
+    keys: QueueKeys, claim: Claim, holder: Holder, outcome: Outcome, remains: UnfinishedAttempt
+) -> Completion:
     spec = _spec_of(claim)
     retry_after_s = None
     if spec is not None and spec.begins_again(outcome):

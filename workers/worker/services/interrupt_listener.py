@@ -58,7 +58,7 @@ class InterruptListener:
 
     async def run(self) -> None:
         """Listen for ever; every (re)subscription looks at everything."""
-        await self._announcements.listen(self._ear, self._leases)
+        await self._announcements.subscribe(self._ear, self._leases)
         while True:
             await self._ear.wait()
             await self.run_once()

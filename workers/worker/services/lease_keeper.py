@@ -11,8 +11,8 @@ import anyio
 
 from oneshot_queue.clock import Clock
 from oneshot_queue.errors import BrokerError, OneshotQueueError
-from oneshot_queue.store.claims import Lost
-from oneshot_queue.store.leases import Renewed, add_queue, register, renew, unregister
+from oneshot_queue.store.leases import LeaseLost, Renewed, register, renew, unregister
+from oneshot_queue.store.queues import add_queue
 from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.workers.engine.crash_points import crash_at
 from oneshot_queue.workers.worker.orders import Interrupt, Orders
@@ -190,7 +190,7 @@ class LeaseKeeper:
                 if malformed:
                     logger.error("%d interrupts of queue %s cannot be read", malformed, lease.keys.queue)
                 return self._orders.carry_out(lease, intents)
-            case Lost():
+            case LeaseLost():
                 await self.replace(lease, lease_id)
                 return 0
             case _:

@@ -16,7 +16,7 @@ from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store import sweep
 from oneshot_queue.store.keys import QueueKeys
-from oneshot_queue.store.sweep import AUDIT_BATCH, AUDITED, LeaseSeen, Spared
+from oneshot_queue.store.sweep import AUDIT_BATCH, AUDITED, LeaseSeen, NotSwept
 from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.workers.ipc.console import describe_jobs
 from oneshot_queue.workers.worker.outages import level_of, skip_damaged
@@ -159,9 +159,9 @@ class Sweeper:
                     settings=self._settings,
                 )
             )
-            if isinstance(answer, Spared):
+            if isinstance(answer, NotSwept):
                 return count
-            count += answer.decided
+            count += answer.settled
             if answer.is_done:
                 decided = describe_jobs(count)
                 logger.warning("queue %s: lease %s is over; decided %s", keys.queue, lease.id, decided)
@@ -193,7 +193,7 @@ class Sweeper:
     async def _decide(self, keys: QueueKeys, job_id: str, lease_id: str) -> int:
         error = "its worker is not registered any more"
         spread = random.uniform(0.5, 1.0)
-        call = sweep.decide(
+        call = sweep.settle(
             keys, job_id, lease_id, by=self._worker, error=error, spread=spread, settings=self._settings
         )
         is_decided = await self._connection.run(call)

@@ -13,7 +13,7 @@ from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.keys import QueueKeys
-from oneshot_queue.store.sweep import Audited, LeaseSeen, Spared, Swept
+from oneshot_queue.store.sweep import Audited, LeaseSeen, NotSwept, Swept
 from oneshot_queue.workers.worker.services.sweeper import Sweeper
 from oneshot_queue.workers.worker.state.leases import Lease
 from tests.workers.worker.services.broker import ScriptedBroker, damage
@@ -59,7 +59,7 @@ class Place:
 
     @property
     def decided(self) -> list[tuple[str, str]]:
-        return [(words[0], words[1]) for words in self.broker.words("decide")]
+        return [(words[0], words[1]) for words in self.broker.words("settle")]
 
     def _audited(self, call: Call[Any]) -> Audited:
         suspects = self.suspects.get(str(call.words[-2]), ())
@@ -152,7 +152,7 @@ async def test_lease_is_swept_until_nothing_is_left_of_it() -> None:
 
 async def test_lease_that_was_renewed_meanwhile_is_left_alone() -> None:
     place = Place(silent())
-    place.broker.answers["sweep"] = Spared()
+    place.broker.answers["sweep"] = NotSwept()
 
     await place.look(times=7)
 

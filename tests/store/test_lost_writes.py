@@ -1,4 +1,4 @@
-"""A server that may have forgotten its last writes is told by its workers what they run, before anybody claims."""
+"""After a server lost its last writes, claiming pauses until the workers have reported what they run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from oneshot_queue.spec import Priority
 from oneshot_queue.states import JobState
 from oneshot_queue.store import claims, leases
 from oneshot_queue.store.attempts import Fenced, Holder, Recorded
-from oneshot_queue.store.claims import Claimed, Later, Lost
+from oneshot_queue.store.claims import Claimed, RetryLater
 from oneshot_queue.store.enqueue import When
+from oneshot_queue.store.leases import LeaseLost
 from tests.store.recovery import (
     FAILED,
     a_retried_spec,
@@ -15,11 +16,11 @@ from tests.store.recovery import (
     audit,
     give_back,
     intents,
-    let_come,
+    make_due,
+    members_of,
     names_of,
     promote,
     rows,
-    standing,
     sweep,
 )
 from tests.support.builders import Held, Store, a_chunk
@@ -27,19 +28,19 @@ from tests.support.builders import Held, Store, a_chunk
 LATER_TOKEN = f"9999999999999999-{'a' * 32}"
 
 
-async def claim_as(store: Store, lease: str, run_id: str) -> Claimed | Later | Lost:
+async def claim_as(store: Store, lease: str, run_id: str) -> Claimed | RetryLater | LeaseLost:
     call = claims.claim(
         store.keys, lease=lease, worker="worker", host="host", free=5, settings=store.settings, run_id=run_id
     )
     return await store.run(call)
 
 
-async def end_settling(store: Store) -> None:
+async def end_pause(store: Store) -> None:
     assert await store.redis.delete(f"{store.keys.prefix}:settling") == 1
 
 
-async def forgotten_claim(store: Store) -> Held:
-    """A job that is being run, as a server shows it that has forgotten the claim."""
+async def lost_claim(store: Store) -> Held:
+    """A running job, as stored on a server that lost its claim."""
     lease = await store.lease()
     return Held(await store.enqueue(), Holder(LATER_TOKEN, lease, "worker"))
 
@@ -51,7 +52,7 @@ async def restore(store: Store, lease: str) -> None:
 # The epoch.
 
 
-async def test_first_server_of_a_queue_has_nothing_to_forget(store: Store) -> None:
+async def test_first_server_of_a_queue_does_not_pause_claiming(store: Store) -> None:
     job_id, lease = await store.enqueue(), await store.lease()
 
     answer = await claim_as(store, lease, "run-1")
@@ -61,19 +62,19 @@ async def test_first_server_of_a_queue_has_nothing_to_forget(store: Store) -> No
     assert await store.redis.get(f"{store.keys.prefix}:epoch") == b"run-1"
 
 
-async def test_claims_wait_a_while_on_a_server_that_is_new_to_the_queue(store: Store) -> None:
+async def test_claiming_pauses_on_a_server_that_is_new_to_the_queue(store: Store) -> None:
     job_id, lease = await store.enqueue(), await store.lease()
     await store.redis.set(f"{store.keys.prefix}:epoch", "run-1")
 
     answer = await claim_as(store, lease, "run-2")
 
-    assert isinstance(answer, Later)
+    assert isinstance(answer, RetryLater)
     assert 0 < answer.wait_s <= 5
     assert await store.redis.get(f"{store.keys.prefix}:epoch") == b"run-2"
     assert await store.state_of(job_id) == "CREATED"
 
 
-async def test_all_claims_wait_and_nobody_begins_the_wait_again(store: Store) -> None:
+async def test_all_claims_pause_and_none_restarts_the_pause(store: Store) -> None:
     await store.enqueue()
     lease, other = await store.lease(), await store.lease()
     await store.redis.set(f"{store.keys.prefix}:epoch", "run-1")
@@ -82,30 +83,30 @@ async def test_all_claims_wait_and_nobody_begins_the_wait_again(store: Store) ->
 
     for run_id in ("run-2", ""):
         answer = await claim_as(store, other, run_id)
-        assert isinstance(answer, Later)
+        assert isinstance(answer, RetryLater)
         assert answer.wait_s <= 2
 
-    await end_settling(store)
+    await end_pause(store)
     answer = await claim_as(store, other, "run-2")
     assert isinstance(answer, Claimed)
     assert len(answer.claims) == 1
 
 
-async def test_nothing_expires_or_is_promoted_while_claims_wait(store: Store) -> None:
+async def test_nothing_expires_or_is_promoted_while_claiming_is_paused(store: Store) -> None:
     late, due = await store.enqueue(when=When(expires_s=60.0)), await store.enqueue(when=When(delay_s=60.0))
     lease = await store.lease()
-    await let_come(store, "expiring", late)
-    await let_come(store, "delayed", due)
+    await make_due(store, "expiring", late)
+    await make_due(store, "delayed", due)
     await store.redis.set(f"{store.keys.prefix}:epoch", "run-1")
 
     await claim_as(store, lease, "run-2")
 
     assert await store.state_of(late) == "CREATED"
-    assert await standing(store, "delayed") == [due]
+    assert await members_of(store, "delayed") == [due]
 
 
 async def test_caller_without_a_lease_changes_no_epoch(store: Store) -> None:
-    assert await claim_as(store, "nobody.1", "run-1") == Lost()
+    assert await claim_as(store, "nobody.1", "run-1") == LeaseLost()
 
     assert await store.key_names() == set()
 
@@ -113,14 +114,14 @@ async def test_caller_without_a_lease_changes_no_epoch(store: Store) -> None:
 # Leases.
 
 
-async def test_forgotten_lease_is_registered_again(store: Store) -> None:
+async def test_lost_lease_record_is_restored(store: Store) -> None:
     await restore(store, "w.1")
 
     assert await intents(store, "w.1") == ()
     assert await store.redis.hget(f"{store.keys.prefix}:terms", "w.1") == b"30000"
 
 
-async def test_lease_that_is_known_stays_as_it_is(store: Store) -> None:
+async def test_registered_lease_is_not_changed(store: Store) -> None:
     lease = await store.lease()
     before = await store.dump()
 
@@ -136,10 +137,10 @@ async def test_condemned_lease_stays_condemned(store: Store) -> None:
     await restore(store, lease)
 
     renewed = await store.run(leases.renew(store.keys, lease, 30.0))
-    assert renewed == Lost()
+    assert renewed == LeaseLost()
 
 
-async def test_intents_of_a_forgotten_lease_arrive_once_it_is_there_again(store: Store) -> None:
+async def test_intents_of_a_restored_lease_arrive(store: Store) -> None:
     held = await store.running()
     await store.interrupt(held.id)
     await store.redis.zrem(store.keys.workers, held.holder.lease)
@@ -152,8 +153,8 @@ async def test_intents_of_a_forgotten_lease_arrive_once_it_is_there_again(store:
 # Jobs.
 
 
-async def test_forgotten_attempt_is_running_again_for_its_holder(store: Store) -> None:
-    held = await forgotten_claim(store)
+async def test_adopted_attempt_is_running_for_its_holder(store: Store) -> None:
+    held = await lost_claim(store)
 
     assert await adopt(store, held, ago_ms=0)
 
@@ -162,14 +163,14 @@ async def test_forgotten_attempt_is_running_again_for_its_holder(store: Store) -
     assert await rows(store, held.id) == [(1, "CREATED", None), (1, "RUNNING", "adopted")]
     assert await store.pending() == [(held.id, held.holder.lease)]
     assert await store.length() == 1
-    assert await standing(store, "state:RUNNING") == [held.id]
+    assert await members_of(store, "state:RUNNING") == [held.id]
     assert await store.append(held, a_chunk(1)) == Recorded()
     assert await store.finish(held) == Recorded(JobState.COMPLETED)
     assert await store.length() == 0
 
 
-async def test_adopted_job_is_handed_to_nobody_else(store: Store) -> None:
-    held = await forgotten_claim(store)
+async def test_adopted_job_is_not_claimed_by_others(store: Store) -> None:
+    held = await lost_claim(store)
     await adopt(store, held)
 
     for lease in (await store.lease(), held.holder.lease):
@@ -180,7 +181,7 @@ async def test_adopted_job_is_handed_to_nobody_else(store: Store) -> None:
     assert [claim.token for claim in await store.reclaim(held.holder.lease)] == [LATER_TOKEN]
 
 
-async def test_attempt_that_is_on_record_is_kept(store: Store) -> None:
+async def test_recorded_attempt_is_kept(store: Store) -> None:
     for held in (await store.running(), await store.in_state(JobState.IDLE)):
         before = await store.dump()
 
@@ -191,7 +192,7 @@ async def test_attempt_that_is_on_record_is_kept(store: Store) -> None:
 
 
 async def test_repeated_adoption_changes_nothing(store: Store) -> None:
-    held = await forgotten_claim(store)
+    held = await lost_claim(store)
     await adopt(store, held)
     before = await store.dump()
 
@@ -200,7 +201,7 @@ async def test_repeated_adoption_changes_nothing(store: Store) -> None:
     assert await store.dump() == before
 
 
-async def test_delayed_job_that_is_being_run_is_not_waited_for(store: Store) -> None:
+async def test_adopted_delayed_job_leaves_the_delayed_set(store: Store) -> None:
     job_id = await store.enqueue(when=When(delay_s=60.0, expires_s=90.0))
     held = Held(job_id, Holder(LATER_TOKEN, await store.lease(), "worker"))
 
@@ -212,7 +213,7 @@ async def test_delayed_job_that_is_being_run_is_not_waited_for(store: Store) -> 
     assert (await promote(store)).count == 0
 
 
-async def test_job_that_somebody_else_holds_is_not_adopted(store: Store) -> None:
+async def test_job_that_another_lease_holds_is_not_adopted(store: Store) -> None:
     other = await store.running()
     held = Held(other.id, Holder(LATER_TOKEN, await store.lease(), "worker"))
     before = await store.dump()
@@ -223,7 +224,7 @@ async def test_job_that_somebody_else_holds_is_not_adopted(store: Store) -> None
     assert await store.finish(held) == Fenced()
 
 
-async def test_ended_unknown_and_later_jobs_are_not_adopted(store: Store) -> None:
+async def test_finished_unknown_and_later_jobs_are_not_adopted(store: Store) -> None:
     ended = await store.finished()
     retried = await store.running(a_retried_spec())
     await store.finish(retried, FAILED, retry_after_s=0.0)
@@ -237,8 +238,8 @@ async def test_ended_unknown_and_later_jobs_are_not_adopted(store: Store) -> Non
     assert await store.dump() == before
 
 
-async def test_end_is_written_where_the_claim_was_forgotten(store: Store) -> None:
-    held = await forgotten_claim(store)
+async def test_result_is_recorded_after_adoption(store: Store) -> None:
+    held = await lost_claim(store)
     assert await store.finish(held) == Fenced()
 
     assert await adopt(store, held)
@@ -247,7 +248,7 @@ async def test_end_is_written_where_the_claim_was_forgotten(store: Store) -> Non
     assert await rows(store, held.id) == [(1, "CREATED", None), (1, "RUNNING", "adopted"), (1, "COMPLETED", "exit")]
 
 
-async def test_end_that_was_forgotten_is_written_again(store: Store) -> None:
+async def test_lost_result_is_recorded_again(store: Store) -> None:
     held = await store.running()
 
     assert await adopt(store, held)
@@ -256,7 +257,7 @@ async def test_end_that_was_forgotten_is_written_again(store: Store) -> None:
     assert await store.finish(held) == Recorded()
 
 
-async def test_next_attempt_is_adopted_once_the_end_of_the_last_is_on_record(store: Store) -> None:
+async def test_next_attempt_is_adopted_once_the_last_result_is_recorded(store: Store) -> None:
     first = await store.running(a_retried_spec())
     second = Held(first.id, Holder(LATER_TOKEN, await store.lease(), "worker"), attempt=2)
     assert not await adopt(store, second)
@@ -267,8 +268,8 @@ async def test_next_attempt_is_adopted_once_the_end_of_the_last_is_on_record(sto
     assert await store.finish(second) == Recorded(JobState.COMPLETED)
 
 
-async def test_adopted_job_is_adopted_even_from_a_stream_that_nobody_claimed_from(store: Store) -> None:
-    held = await forgotten_claim(store)
+async def test_job_is_adopted_from_a_stream_without_a_group(store: Store) -> None:
+    held = await lost_claim(store)
     await store.redis.delete(store.keys.ready(Priority.NORMAL))
 
     assert await adopt(store, held)
@@ -276,8 +277,8 @@ async def test_adopted_job_is_adopted_even_from_a_stream_that_nobody_claimed_fro
     assert await store.pending() == [(held.id, held.holder.lease)]
 
 
-async def test_adopted_job_is_decided_with_its_lease(store: Store) -> None:
-    held = await forgotten_claim(store)
+async def test_adopted_job_is_settled_with_its_lease(store: Store) -> None:
+    held = await lost_claim(store)
     await adopt(store, held)
 
     await sweep(store, held.holder.lease)
@@ -285,8 +286,8 @@ async def test_adopted_job_is_decided_with_its_lease(store: Store) -> None:
     assert await store.state_of(held.id) == "FAILED"
 
 
-async def test_adopted_job_whose_lease_is_not_there_is_reported(store: Store) -> None:
-    held = await forgotten_claim(store)
+async def test_adopted_job_without_a_registered_lease_is_reported(store: Store) -> None:
+    held = await lost_claim(store)
     await store.redis.zrem(store.keys.workers, held.holder.lease)
     await adopt(store, held)
 
@@ -294,7 +295,7 @@ async def test_adopted_job_whose_lease_is_not_there_is_reported(store: Store) ->
 
 
 async def test_interrupt_reaches_an_adopted_job(store: Store) -> None:
-    held = await forgotten_claim(store)
+    held = await lost_claim(store)
     await adopt(store, held)
 
     await store.interrupt(held.id)

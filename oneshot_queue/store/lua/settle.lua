@@ -12,7 +12,7 @@
 -- Uses  recovering
 -- Builds  workers, ready:, delayed, expiring, job:, spec:, stdin:, text:, output:, state:, intents:, events:, bell,
 -- kept, counters
--- Returns {"decided"}, or {"unchanged"} if the job has ended, has another lease, or its lease is registered
+-- Returns {"settled"}, or {"unchanged"} if the job has ended, has another lease, or its lease is registered
 
 local job = read_job_to_settle(ARGV[1])
 local is_lost = job and (job.state == 'RUNNING' or job.state == 'IDLE') and (job.lease or '') == ARGV[2]
@@ -23,4 +23,4 @@ end
 begin_writing()
 settle_lost_job(ARGV[1], job, { by = ARGV[3], error = ARGV[4], spread = tonumber(ARGV[5]), confirmed = '0',
   keep_ms = tonumber(ARGV[6]) })
-return { 'decided' }
+return { 'settled' }
