@@ -1,6 +1,7 @@
 # Every task for developers and CI, by name. Requires Linux, Python 3.11 or newer, make, sh and the coreutils. Uses uv if
 # installed, otherwise pip.
 
+# The interpreter. Naming another one than that of .venv creates .venv again: make test PYTHON=python3.13
 PYTHON ?= python3
 # Extra arguments for pytest: make test ARGS='tests/store -k claim'
 ARGS ?=
@@ -10,20 +11,27 @@ python := $(bin)/python
 local := .venv/installed-local
 dev := .venv/installed-dev
 
+interpreter := import os, sys; print(os.path.realpath(sys._base_executable))
+
 # Both stamps name the folder they were created in: a virtual environment that was moved, or whose Python is gone, is
 # created again.
 ifneq ($(shell $(python) -c 'print(open("$(local)").read())' 2>/dev/null),$(CURDIR))
 again := again
+else ifneq ($(origin PYTHON),file)
+ifneq ($(shell $(PYTHON) -c '$(interpreter)' 2>/dev/null),$(shell $(python) -c '$(interpreter)' 2>/dev/null))
+again := again
+endif
 endif
 
 # Two installs must not run at the same time.
 .NOTPARALLEL:
-.PHONY: help demo test test-all faults soak check format format-check lint types imports bench bench-peers outdated clean again
+.PHONY: help demo test thorough test-all faults soak check format format-check lint types imports bench bench-peers outdated clean again
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo      run a command through a local broker, show its output and state, leave nothing running'
 	@echo 'make test      run the fast tests; ARGS="..." is passed to pytest, PYTHON=... selects the interpreter'
+	@echo 'make thorough  run the tests that make test leaves out because they take long'
 	@echo 'make test-all  run every test on every Redis found, including the long tests'
 	@echo 'make faults    run all fault-injection tests, including the long ones'
 	@echo 'make soak      inject random faults for SOAK_S=600 seconds, chosen by SEED; print the invariants that held'
@@ -41,8 +49,11 @@ demo: $(local)
 test: $(dev)
 	$(python) -m pytest -n auto $(ARGS)
 
+thorough: $(dev)
+	$(python) -m pytest -m thorough -n auto $(ARGS)
+
 test-all: $(dev)
-	$(python) -m pytest -n auto --all-servers $(ARGS)
+	$(python) -m pytest -m '' -n auto --all-servers $(ARGS)
 
 faults: $(dev)
 	$(python) -m pytest -m '' -n 4 tests/faults $(ARGS)

@@ -1,12 +1,12 @@
 """Fixtures for every test: servers, fresh names, and the check that nothing is left running.
 
 ============== ======================================================================================================
-server         A running server, shared by many tests. Tests below ``tests/store`` run once on each kind, below
-               ``tests/integration`` and ``tests/properties`` on fakeredis and Redis 8.2, the others on Redis 8.2;
-               with ``--all-servers`` every test runs on each kind.
-fresh_server   The same kinds, but a server of the test's own: it may be stopped, paused, filled and reconfigured.
-namespace      A key prefix of the test's own, so that tests share a server without FLUSHALL.
-queue_name     A queue name of the test's own.
+server         A running server, shared by many tests. Tests below ``tests/store`` run on each kind, on the kinds other
+               than fakeredis and Redis 8.2 as thorough tests; below ``tests/integration`` and ``tests/properties`` on
+               fakeredis and Redis 8.2; the others on Redis 8.2. With ``--all-servers`` every test runs on each kind.
+fresh_server   The same kinds, but a server for this test alone: it may be stopped, paused, filled and reconfigured.
+namespace      A key prefix for this test alone, so that tests share a server without FLUSHALL.
+queue_name     A queue name for this test alone.
 ============== ======================================================================================================
 """
 
@@ -22,12 +22,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support import commands, leftovers
+from tests.support.limits import limit_s
 from tests.support.servers import FAKE, GATE, Server, ServerKind, ServerProcess, kinds_for, known_kinds
 
-# How fast examples come is a matter of the machine's load, and no promise of ours.
+# How fast examples are drawn depends on the load of the machine and is no promise of ours.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# Stories about the store: the same ones every time, few enough for every run; by ``--hypothesis-profile=long`` new
-# ones, for as long as one has patience.
+# Stories about the store: the same few in every run. ``--hypothesis-profile=long`` draws 2,000 new ones.
 _stories = settings(settings.get_profile("house"), stateful_step_count=50, print_blob=True)
 settings.register_profile("stories", _stories, max_examples=25, derandomize=True, database=None)
 settings.register_profile("long", _stories, max_examples=2_000)
@@ -35,6 +35,7 @@ settings.load_profile("house")
 
 _HERE = Path(__file__).parent
 _ON_EVERY_KIND = _HERE / "store"
+_BOTH_SORTS = {FAKE, GATE}
 _ON_BOTH_SORTS = (_HERE / "integration", _HERE / "properties")
 
 
@@ -49,12 +50,27 @@ def pytest_report_header() -> list[str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server_kind" in metafunc.fixturenames:
-        everywhere = bool(metafunc.config.getoption("--all-servers"))
         path = metafunc.definition.path
-        kinds = kinds_for(crossed=everywhere or path.is_relative_to(_ON_EVERY_KIND))
-        if not everywhere and any(path.is_relative_to(folder) for folder in _ON_BOTH_SORTS):
-            kinds = [kind for kind in kinds_for(crossed=True) if kind.name in {FAKE, GATE}]
+        if metafunc.config.getoption("--all-servers"):
+            kinds: list[object] = list(kinds_for(crossed=True))
+        elif path.is_relative_to(_ON_EVERY_KIND):
+            kinds = [
+                kind if kind.name in _BOTH_SORTS else pytest.param(kind, marks=pytest.mark.thorough)
+                for kind in kinds_for(crossed=True)
+            ]
+        elif any(path.is_relative_to(folder) for folder in _ON_BOTH_SORTS):
+            kinds = [kind for kind in kinds_for(crossed=True) if kind.name in _BOTH_SORTS]
+        else:
+            kinds = list(kinds_for(crossed=False))
         metafunc.parametrize("server_kind", kinds, ids=lambda kind: kind.name, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    usual_s = float(config.getini("timeout"))
+    for item in items:
+        own = item.get_closest_marker("timeout")
+        seconds = float(own.args[0]) if own and own.args else usual_s
+        item.add_marker(pytest.mark.timeout(limit_s(seconds)), append=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -72,7 +88,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _signals_are_heard() -> None:
-    """A test run in the background of a script has Ctrl-C ignored, and every program it starts would inherit that."""
+    """Restore Ctrl-C: a script's background job ignores it, and every program that a test starts would inherit that."""
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
@@ -85,7 +101,7 @@ def _commands_of_a_bare_machine(tmp_path_factory: pytest.TempPathFactory) -> Non
 
 @pytest.fixture(scope="session", autouse=True)
 def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
-    # Whoever runs the tests may have workers, and a broker, of their own.
+    # The person who runs the tests may have workers and a local broker running.
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
@@ -126,7 +142,7 @@ def _started(kind: ServerKind) -> ServerProcess:
 @pytest.fixture(autouse=True)
 def _nothing_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
     if "server" in request.fixturenames:
-        # The shared server outlives this test, which may be the first to need it: it must be there before the count.
+        # The shared server outlives this test, which may be the first to need it: start it before the count.
         request.getfixturevalue("server")
     before = leftovers.children()
     yield

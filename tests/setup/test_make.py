@@ -177,6 +177,26 @@ def test_environment_whose_python_is_gone_is_made_again(machine_with_uv: Machine
     assert (machine_with_uv.project / ".venv/bin/python").exists()
 
 
+def test_naming_another_interpreter_replaces_the_environment(machine_with_uv: Machine) -> None:
+    machine_with_uv.make(LOCAL)
+    machine_with_uv.add("other-python", _python_that(""))
+
+    done = machine_with_uv.make(LOCAL, "PYTHON=other-python")
+
+    assert done.returncode == 0, done.stderr
+    assert sum(line.startswith("venv ") for line in machine_with_uv.asked_of_uv()) == 2
+
+
+def test_naming_the_same_interpreter_installs_nothing(machine_with_uv: Machine) -> None:
+    machine_with_uv.make(LOCAL)
+    before = machine_with_uv.asked_of_uv()
+
+    done = machine_with_uv.make(LOCAL, "PYTHON=python3")
+
+    assert done.returncode == 0, done.stderr
+    assert machine_with_uv.asked_of_uv() == before
+
+
 def test_python_without_ensurepip_is_told_what_to_install(machine: Machine) -> None:
     machine.add("python3", _python_that("*ensurepip*) exit 1 ;;"))
 

@@ -1,7 +1,9 @@
-"""The one way to wait in a test for something that tells nobody: a file, an entry in /proc, a key in Redis.
+"""Waits for what announces nothing: a file, an entry in /proc, a key in Redis.
 
-Whoever can wait for an event does that instead. There is one limit for all, far above what anything takes, so that a
-slow machine never makes a test red; and what was seen last stands in the failure.
+Tests wait for events where there are any.
+
+All waits share one limit, far above what anything takes, so that a slow machine fails no test. A failure shows the last
+value seen.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import Final, TypeVar
 
 import anyio
 
+from tests.support.limits import limit_s as scaled_s
+
 LIMIT_S: Final = 20.0
 _INTERVAL_S: Final = 0.005
 
@@ -22,17 +26,18 @@ T = TypeVar("T")
 def wait_until(
     observe: Callable[[], T], until: Callable[[T], object] = bool, *, what: str = "", limit_s: float = LIMIT_S
 ) -> T:
-    """Observe until it is so, and return what was observed then.
+    """Observe until a value satisfies ``until``, and return that value.
 
     Args:
         observe: Looks once; cheap.
-        until: Says whether this is it; the default asks for anything true.
-        what: What is waited for, for the failure.
-        limit_s: Another limit, where how long it may take is a promise.
+        until: Accepts a value; by default any true one.
+        what: What the test waits for; shown in the failure.
+        limit_s: Another limit in seconds, where the time it takes is a promise; scaled like every limit.
 
     Raises:
-        AssertionError: It did not come to pass within the limit.
+        AssertionError: No value was accepted within the limit.
     """
+    limit_s = scaled_s(limit_s)
     deadline = time.monotonic() + limit_s
     while True:
         seen = observe()
@@ -48,17 +53,18 @@ async def eventually(
     """Do the same in an event loop; ``observe`` may be a plain or an async function.
 
     Raises:
-        AssertionError: It did not come to pass within the limit.
+        AssertionError: No value was accepted within the limit.
     """
-    deadline = time.monotonic() + LIMIT_S
+    limit_s = scaled_s(LIMIT_S)
+    deadline = time.monotonic() + limit_s
     while True:
         answer = observe()
         seen: T = await answer if inspect.isawaitable(answer) else answer
         if until(seen):
             return seen
-        assert time.monotonic() < deadline, _failure(observe, what, seen)
+        assert time.monotonic() < deadline, _failure(observe, what, seen, limit_s)
         await anyio.sleep(_INTERVAL_S)
 
 
-def _failure(observe: Callable[[], object], what: str, seen: object, limit_s: float = LIMIT_S) -> str:
+def _failure(observe: Callable[[], object], what: str, seen: object, limit_s: float) -> str:
     return f"waited {limit_s:g} s for {what or getattr(observe, '__qualname__', observe)}; last seen: {seen!r}"
