@@ -14,6 +14,7 @@ from oneshot_queue.store.claims import Claim
 from tests.cli.pretend_worker import PretendWorker
 from tests.support.command_line import PROGRAM, Cli
 from tests.support.leftovers import is_alive
+from tests.support.limits import limit_s
 from tests.support.servers import Server
 from tests.support.waiting import LIMIT_S, wait_until
 
@@ -137,5 +138,5 @@ def test_a_signal_ignored_at_the_start_stays_ignored(served: Cli, tmp_path: Path
     shell.send_signal(signal.SIGHUP)
     (tmp_path / "go").touch()
 
-    assert shell.wait(LIMIT_S) == 0
+    assert shell.wait(limit_s(LIMIT_S)) == 0
     shell.stdout.close()

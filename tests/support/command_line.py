@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.support.limits import limit_s
 from tests.support.waiting import LIMIT_S
 
+_LIMIT_S: Final = limit_s(LIMIT_S)
 PROGRAM: Final = (sys.executable, "-P", "-m", "oneshot_queue")
 # The new process makes its stdin the controlling terminal of its session, as a login shell does.
 _ON_TERMINAL: Final = (
@@ -93,7 +95,7 @@ class Cli:
             capture_output=True,
             env={**self.env, **(env or {})},
             cwd=cwd,
-            timeout=2 * LIMIT_S,
+            timeout=2 * _LIMIT_S,
             check=False,
         )
         return _checked(Done(done.returncode, done.stdout, done.stderr.decode(errors="backslashreplace")))
@@ -145,7 +147,7 @@ class Running:
         """Wait until it has written a text."""
         wanted = text.encode() if isinstance(text, str) else text
         with self._changed:
-            found = self._changed.wait_for(lambda: wanted in self._received[on], timeout=LIMIT_S)
+            found = self._changed.wait_for(lambda: wanted in self._received[on], timeout=_LIMIT_S)
         assert found, f"waited for {wanted!r} on {on}; received {self._received}"
 
     def signal(self, number: signal.Signals) -> None:
@@ -155,11 +157,11 @@ class Running:
     def done(self) -> Done:
         """Wait until it exits."""
         try:
-            code = self.process.wait(LIMIT_S)
+            code = self.process.wait(_LIMIT_S)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it still runs; received {self._received}") from None
         for reader in self._readers:
-            reader.join(LIMIT_S)
+            reader.join(_LIMIT_S)
         return _checked(
             Done(code, bytes(self._received["out"]), self._received["err"].decode(errors="backslashreplace"))
         )
@@ -170,7 +172,7 @@ class Running:
             self.process.kill()
             self.process.wait()
         for reader in self._readers:
-            reader.join(LIMIT_S)
+            reader.join(_LIMIT_S)
 
     def _read(self, name: str, stream: Any) -> None:
         with stream:
@@ -204,13 +206,13 @@ class Terminal:
     def until(self, text: str | bytes) -> None:
         """Wait until it has written a text."""
         wanted = text.encode() if isinstance(text, str) else text
-        deadline = time.monotonic() + LIMIT_S
+        deadline = time.monotonic() + _LIMIT_S
         while wanted not in self.seen:
             assert self._read(deadline), f"waited for {wanted!r}; seen {self.seen!r}"
 
     def done(self) -> Done:
         """Wait until it exits; everything it wrote is in ``out``."""
-        deadline = time.monotonic() + LIMIT_S
+        deadline = time.monotonic() + _LIMIT_S
         while self._read(deadline):
             pass
         try:

@@ -52,7 +52,7 @@ class OutputPrinter:
         if chunk.stream not in self._streams:
             return
         if chunk.missing:
-            print_message(f"[{chunk.missing} bytes of {_NAMES[chunk.stream]} omitted here: over the size limit]")
+            print_message(f"[{chunk.missing} bytes of {_NAMES[chunk.stream]} omitted here: not stored]")
         data = self._with_times(chunk) if self._has_times else chunk.data
         escaper = self._escapers.get(chunk.stream)
         self._write(chunk.stream, data if escaper is None else _encoded(escaper.feed(data)))
@@ -67,7 +67,7 @@ class OutputPrinter:
             self._write(stream, _encoded(escaper.end()))
         if record is not None and record.output.bytes > self._accounted:
             missing = record.output.bytes - self._accounted
-            print_message(f"[{missing} bytes of output omitted at the end: over the size limit]")
+            print_message(f"[{missing} bytes of output omitted at the end: not stored]")
 
     def _begin(self, attempt: int) -> None:
         if self._attempt is not None:

@@ -28,5 +28,5 @@ def command_text(record: JobRecord) -> str:
 
     if record.spec is None:
         return "(unreadable)"
-    # Escape first: text that was escaped after quoting could need quotes that it does not have.
+    # Escape before quoting: the quotes must suit the text that is shown.
     return " ".join(shlex.quote(escaped(text_of(word))) for word in record.spec.command)

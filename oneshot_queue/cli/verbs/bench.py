@@ -45,8 +45,8 @@ def bench(
 ) -> int:
     """Measure oneshot-queue on this broker and this machine.
 
-    It uses workers and keys of its own, and removes them at the end. It loads the broker fully: do not run it in
-    production.
+    It starts separate workers, uses separate keys, and removes both at the end. It loads the broker fully: do not run
+    it in production.
 
     Names for --only: throughput, enqueueing, latency, interrupts, recovery, output, memory.
 

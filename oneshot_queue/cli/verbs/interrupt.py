@@ -76,8 +76,8 @@ def interrupt(
         oneshot-queue interrupt --now --reason 'wrong branch' 7kq2
         oneshot-queue interrupt -q builds --all --yes
 
-    Exit code: 0 interrupted; 1 some of several failed; 3 no such job; 4 already ended, or ended by
-    itself first; 6 recorded, end not confirmed in time.
+    Exit code: 0 success; 1 some of several failed; 3 no such job; 4 already ended, or ended by itself
+    first; 6 recorded, end not confirmed in time.
     """
     if now and grace is not None:
         raise UsageProblem("--now means --grace 0; give only one of them")

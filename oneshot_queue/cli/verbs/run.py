@@ -68,9 +68,9 @@ def run(request: JobRequest) -> int:
     return exit_code_of_job(record)
 
 
-def _follow(job: SyncJob, unattended: OnUnattended) -> JobRecord:
+def _follow(job: SyncJob, on_unattended: OnUnattended) -> JobRecord:
     printer = OutputPrinter()
-    for chunk in job.output(follow=True, on_unattended=unattended):
+    for chunk in job.output(follow=True, on_unattended=on_unattended):
         printer.show(chunk)
     record = job.refresh().record
     assert record is not None

@@ -45,8 +45,8 @@ def test_omitted_bytes_are_reported_on_stderr_where_they_are_missing(cli: Cli, p
     done = cli("logs", job_id)
 
     assert done.out == b"head\ntail\n"
-    assert "[100 bytes of stdout omitted here: over the size limit]" in done.err
-    assert "[20 bytes of output omitted at the end: over the size limit]" in done.err
+    assert "[100 bytes of stdout omitted here: not stored]" in done.err
+    assert "[20 bytes of output omitted at the end: not stored]" in done.err
     assert cli.job(job_id)["output"] == {"bytes": 130, "dropped": 120}
 
 

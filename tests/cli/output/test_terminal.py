@@ -6,6 +6,7 @@ import os
 import subprocess
 
 from tests.support.command_line import PROGRAM, Cli
+from tests.support.limits import limit_s
 from tests.support.waiting import LIMIT_S
 
 
@@ -32,7 +33,7 @@ def test_closed_descriptors_are_tolerated(served: Cli) -> None:
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *PROGRAM, "run", "echo", "hello"],
         env=served.env,
-        timeout=2 * LIMIT_S,
+        timeout=limit_s(2 * LIMIT_S),
         check=False,
     )
 
