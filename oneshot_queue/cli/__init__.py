@@ -1,20 +1,18 @@
 """The command line: ``oneshot-queue`` and ``osq``.
 
-A verb is quick because it imports late: the modules here import the standard library, typer and errors at the top, and
-everything that leads to a Redis client inside the function that needs it. ``--help`` and ``--version`` load neither.
+Verbs start fast because they import late. At the top, modules import the standard library, typer and the errors. What
+leads to a Redis client is imported inside the function that needs it, so ``--help`` and ``--version`` never load one.
 
 ::
 
-    app           the verbs by name, --url before the verb, suggestions for verbs that do not exist
-      submitting  enqueue, retry        running   run           waiting  wait       following  logs
-      stopping    interrupt             showing   ls, show      fleet    queues, workers
-      serving     worker, up            brokering broker status, start, stop              doctor     doctor
-    options       what several verbs take        spec_options   what enqueue and run take
-    connecting    which broker                   last           what `last` stands for
-    forms         what --json prints             tables         what people see
-    output        a job's output, to where it belongs
-    exits         exit codes                     escape, terminal   what may be written where
-    logged        what the library warns of
+    app               the tree of verbs, and the options before the verb
+    commands          typer commands and groups: unconverted values, suggestions for unknown verbs
+    verbs/            one module per verb
+    arguments/        from words to values: options, job requests, destinations, `last`
+    output/           from values to text: JSON, tables, job output, messages
+    exit_codes        exit codes of the verbs, of errors and of jobs
+    acknowledgement   what enqueue and retry print      waiting_notices    why a job is not making progress
+    ctrl_c            signals during run                on_demand_worker   a worker for one job of run
 """
 
 from __future__ import annotations
@@ -25,18 +23,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
-from oneshot_queue.cli.exit_codes import Exit, exit_code_for
+from oneshot_queue.cli.exit_codes import ExitCode, exit_code_for
 from oneshot_queue.cli.output import terminal
 
 FOREGROUND_VERBS: Final = (["run"], ["wait"])
-"""Verbs whose exit code is the job's; whatever is not the job's own end is ``Exit.OURS``."""
+"""Verbs whose exit code is the job's; every error of oneshot-queue itself is ``ExitCode.OWN_ERROR``."""
 
 
 def program() -> NoReturn:
-    """Carry out the command line of this process, and end it with the exit code.
+    """Run the command line of this process, and exit with its exit code.
 
-    At once: whatever had to be closed is closed by now, and a thread that still waits for a broker could bring down an
-    interpreter that takes itself apart (SIGSEGV, seen with Python 3.11).
+    Skips the interpreter's shutdown: everything is closed by now, and a thread that still waits for a broker could
+    crash the interpreter while it shuts down (SIGSEGV, seen with Python 3.11).
     """
     code = main()
     for stream in (sys.stdout, sys.stderr):
@@ -44,43 +42,43 @@ def program() -> NoReturn:
             try:
                 stream.flush()
             except OSError:
-                code = code or Exit.SOME_FAILED
+                code = code or ExitCode.SOME_FAILED
     os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out one command line.
+    """Run one command line.
 
     Args:
-        argv: The words after the program's name; by default those of this process.
+        argv: The words after the program's name; defaults to those of this process.
 
     Returns:
         The exit code.
     """
-    terminal.prepare()
+    terminal.prepare_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     path: list[str] = []
     try:
         from oneshot_queue.cli.app import CommandLine
 
-        return CommandLine(path).carry_out(words or ["--help"])
+        return CommandLine(path).run(words or ["--help"])
     except KeyboardInterrupt:
-        return Exit.INTERRUPTED
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has had enough. What is still buffered must not fail again when Python ends.
+        # The reader of our output has closed it. Flushing the rest at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return Exit.BROKEN_PIPE
+        return ExitCode.BROKEN_PIPE
     except Exception as error:
         if sys.flags.dev_mode:
             raise
         while isinstance(error, ExceptionGroup):
             error = error.exceptions[0]
         code = exit_code_for(error)
-        if code is Exit.BUG:
-            terminal.say(
+        if code is ExitCode.BUG:
+            terminal.print_message(
                 f"internal error: {type(error).__name__}: {error}\n"
-                "this is a bug; `python -X dev -P -m oneshot_queue …` shows where"
+                "this is a bug; `python -X dev -P -m oneshot_queue …` shows a traceback"
             )
         else:
-            terminal.say(str(error))
-        return Exit.OURS if path[:1] in FOREGROUND_VERBS else code
+            terminal.print_message(str(error))
+        return ExitCode.OWN_ERROR if path[:1] in FOREGROUND_VERBS else code

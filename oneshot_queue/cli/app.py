@@ -1,4 +1,4 @@
-"""The verbs by name, and what stands before them."""
+"""The tree of verbs, the options before the verb, and the run of one command line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import typer
 
 from oneshot_queue._version import __version__
 from oneshot_queue.cli.commands import VerbGroup
-from oneshot_queue.cli.exit_codes import Exit, UsageProblem
-from oneshot_queue.cli.output.terminal import put
+from oneshot_queue.cli.exit_codes import ExitCode, UsageProblem
+from oneshot_queue.cli.output.terminal import print_line
 from oneshot_queue.cli.verbs import (
     bench,
     broker,
@@ -33,27 +33,27 @@ from oneshot_queue.cli.verbs import (
 
 
 class Verbs(VerbGroup):
-    """All verbs: to put jobs in, to follow them, to end them; then what runs them."""
+    """All verbs, in the order of the help: first for jobs, then for workers and queues."""
 
     order = ("run", "enqueue", "logs", "wait", "ls", "show", "interrupt", "retry", "worker", "workers", "queues", "up")
 
 
 class CommandLine:
-    """One command line on its way.
+    """One command line while it runs.
 
     Args:
-        path: Receives the verb as soon as it is known; two words for ``broker start``.
+        path: Receives the verb once it is known: two words for ``broker start``.
     """
 
     def __init__(self, path: list[str]) -> None:
         self.path = path
 
-    def carry_out(self, words: Sequence[str]) -> int:
+    def run(self, words: Sequence[str]) -> int:
         """Parse the words, call the verb, and return its exit code.
 
         Raises:
-            UsageProblem: The words make no sense.
-            OneshotQueueError: As the verb raises it.
+            UsageProblem: The words are not a valid command line.
+            OneshotQueueError: Raised by the verb.
         """
         root = typer.main.get_command(application())
         try:
@@ -62,14 +62,14 @@ class CommandLine:
         except typer.Exit as end:
             return end.exit_code
         except typer.Abort:
-            return Exit.INTERRUPTED
+            return ExitCode.INTERRUPTED
         except typer.TyperException as refusal:
             raise UsageProblem(f"{refusal.format_message()}\nsee: {' '.join([_program(), *self.path])} -h") from None
-        return result if isinstance(result, int) else Exit.DONE
+        return result if isinstance(result, int) else ExitCode.SUCCESS
 
 
 def application() -> typer.Typer:
-    """The whole tree of verbs."""
+    """The tree of all verbs."""
     app = typer.Typer(
         cls=Verbs,
         add_completion=False,
@@ -107,28 +107,28 @@ def _program() -> str:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        put(f"oneshot-queue {__version__}")
+        print_line(f"oneshot-queue {__version__}")
         raise typer.Exit
 
 
 def _before_the_verb(
     url: Annotated[
         str | None,
-        typer.Option("--url", metavar="URL", help="The broker: redis://, rediss:// or unix://.", show_default=False),
+        typer.Option("--url", metavar="URL", help="Broker to use: redis://, rediss:// or unix://.", show_default=False),
     ] = None,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Queue commands, run them on any machine, follow and interrupt them from anywhere.
+    """Queue commands, run them on any machine, and follow and interrupt them from anywhere.
 
-    The broker is a Redis server: --url, else ONESHOT_QUEUE_URL, else one of your own on this machine, started when it
-    is first needed.
+    The broker is a Redis server. Name it with --url or ONESHOT_QUEUE_URL. Without either, a local broker of your own
+    starts on demand.
 
-        oneshot-queue run -- make -j4          run a command through the queue, as if it ran here
-        id=$(oneshot-queue enqueue ./build)    only put it there; a worker runs it
-        oneshot-queue worker -c 4              be a worker
-        oneshot-queue logs -f $id              follow its output
-        oneshot-queue interrupt $id            end it, and return when it is gone
+        oneshot-queue run -- make -j4          run a command through the queue as if it ran here
+        id=$(oneshot-queue enqueue ./build)    enqueue a command; a worker runs it
+        oneshot-queue worker -c 4              run jobs, up to four at a time
+        oneshot-queue logs -f $id              follow a job's output
+        oneshot-queue interrupt $id            end a job, and return when it is gone
     """
-    del url, version  # read from the context by the verbs; printed by the callback
+    del url, version  # The verbs read the URL from the context; the callback prints the version.

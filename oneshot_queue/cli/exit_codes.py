@@ -1,4 +1,4 @@
-"""What a verb's exit code says, and which one follows from an error or from a job's end. Pure."""
+"""The exit codes of the verbs, and those that follow from an error or from a job's result. Pure."""
 
 from __future__ import annotations
 
@@ -23,20 +23,23 @@ if TYPE_CHECKING:
     from oneshot_queue.jobs import JobRecord
 
 
-class Exit(IntEnum):
-    """Exit codes of the verbs; ``run`` and ``wait`` pass a job's own on, and keep 75 and 124 to 130 for the rest."""
+class ExitCode(IntEnum):
+    """Exit codes of the verbs.
 
-    DONE = 0
+    ``run`` and ``wait`` pass on a job's own exit code; 75 and 124 to 130 report its other results.
+    """
+
+    SUCCESS = 0
     SOME_FAILED = 1
     USAGE = 2
     NO_SUCH_JOB = 3
     ALREADY_FINAL = 4
-    BROKER = 5
+    BROKER_ERROR = 5
     NOT_CONFIRMED = 6
     BUG = 70
     WORKER_LOST = 75
     LIMIT = 124
-    OURS = 125
+    OWN_ERROR = 125
     CANNOT_RUN = 126
     NOT_FOUND = 127
     INTERRUPTED = 130
@@ -44,74 +47,74 @@ class Exit(IntEnum):
 
 
 class UsageProblem(Exception):
-    """The words of a command line make no sense together; the message says which and why."""
+    """A command line is not valid; the message says which part, and why."""
 
 
-def exit_code_for(error: Exception) -> Exit:
-    """Which exit code an error means."""
+def exit_code_for(error: Exception) -> ExitCode:
+    """The exit code of an error."""
     match error:
         case UsageProblem() | InvalidJob() | InvalidSetting() | AmbiguousJobId():
-            return Exit.USAGE
+            return ExitCode.USAGE
         case JobNotFound():
-            return Exit.NO_SUCH_JOB
+            return ExitCode.NO_SUCH_JOB
         case JobAlreadyFinal():
-            return Exit.ALREADY_FINAL
+            return ExitCode.ALREADY_FINAL
         case InterruptNotConfirmed() | WaitTimedOut():
-            return Exit.NOT_CONFIRMED
+            return ExitCode.NOT_CONFIRMED
         case BrokerError() | MalformedData():
-            return Exit.BROKER
+            return ExitCode.BROKER_ERROR
         case OneshotQueueError() | OSError():
-            # Our own output cannot be written, or a file of ours cannot be read: nobody's mistake, and no bug.
-            return Exit.SOME_FAILED
+            # For example, our output cannot be written: neither a usage error nor a bug.
+            return ExitCode.SOME_FAILED
         case _:
-            return Exit.BUG
+            return ExitCode.BUG
 
 
-def exit_code_of(record: JobRecord) -> int:
-    """The exit code that stands for a job's end, as a shell would have it."""
-    # Compared as texts: the enums live in a module that takes long to import, and both are StrEnums.
+def exit_code_of_job(record: JobRecord) -> int:
+    """The exit code that reports a job's result, by the conventions of a shell."""
+    # Compared as strings, which StrEnums are: importing the enums takes too long.
     match str(record.state), str(record.cause):
         case "COMPLETED", _:
-            return Exit.DONE
+            return ExitCode.SUCCESS
         case "INTERRUPTED", _:
-            return Exit.INTERRUPTED
+            return ExitCode.INTERRUPTED
         case _, "exit":
-            # Only a job whose success codes leave 0 out can fail with it; to its caller it failed all the same.
-            return record.exit_code or Exit.SOME_FAILED
+            # A job fails with 0 only if 0 is not one of its success codes; the caller must still see a failure.
+            return record.exit_code or ExitCode.SOME_FAILED
         case _, "signal":
             return 128 + (record.signal or 0)
         case _, "time_limit" | "idle_timeout":
-            return Exit.LIMIT
+            return ExitCode.LIMIT
         case _, "spawn_error":
-            return Exit.NOT_FOUND if record.exit_code == Exit.NOT_FOUND else Exit.CANNOT_RUN
+            return ExitCode.NOT_FOUND if record.exit_code == ExitCode.NOT_FOUND else ExitCode.CANNOT_RUN
         case _, "worker_lost":
-            return Exit.WORKER_LOST
+            return ExitCode.WORKER_LOST
         case _:
-            return Exit.OURS
+            return ExitCode.OWN_ERROR
 
 
-def ending(record: JobRecord) -> str:
-    """Say in a few words how a job ended."""
+def result_text(record: JobRecord) -> str:
+    """A job's result in a few words."""
     spec = record.spec
-    words = f"failed ({record.cause})"
+    text = f"failed ({record.cause})"
     match str(record.state), str(record.cause):
         case "COMPLETED", _:
-            words = "completed" if not record.exit_code else f"completed with exit code {record.exit_code}"
+            text = "completed" if not record.exit_code else f"completed with exit code {record.exit_code}"
         case "INTERRUPTED", _:
-            words = "was interrupted" + (f": {record.reason}" if record.reason else "")
+            text = "was interrupted" + (f": {record.reason}" if record.reason else "")
         case _, "exit":
-            words = f"failed with exit code {record.exit_code}"
+            text = f"failed with exit code {record.exit_code}"
         case _, "signal":
-            words = f"was ended by {signal_name(record.signal)}"
+            text = f"was killed by {signal_name(record.signal)}"
         case _, "time_limit":
-            words = "reached its time limit" + (f" of {spec.time_limit:g} s" if spec and spec.time_limit else "")
+            text = "reached its time limit" + (f" of {spec.time_limit:g} s" if spec and spec.time_limit else "")
         case _, "idle_timeout":
-            words = "was silent for too long" + (f" ({spec.idle_timeout:g} s)" if spec and spec.idle_timeout else "")
+            text = "was idle for too long" + (f" ({spec.idle_timeout:g} s)" if spec and spec.idle_timeout else "")
         case _, "spawn_error":
-            words = "could not be started"
+            text = "could not be started"
         case _, "worker_lost":
-            words = "was lost with its worker"
-    return words + (f": {record.error}" if record.error else "")
+            text = "was lost with its worker"
+    return text + (f": {record.error}" if record.error else "")
 
 
 def signal_name(number: int | None) -> str:

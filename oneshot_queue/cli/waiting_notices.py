@@ -1,28 +1,28 @@
-"""What is said to somebody who would otherwise wait in silence."""
+"""Notices about a job that makes no progress because no live worker runs it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from oneshot_queue.cli.arguments.destination import Destination
-from oneshot_queue.cli.output.terminal import say
+from oneshot_queue.cli.output.terminal import print_message
 
 if TYPE_CHECKING:
     from oneshot_queue.client.attention import OnUnattended, Unattended
 
 
-def nobody_works_on_it(broker: Destination) -> OnUnattended:
-    """The callback that says why a job that is waited for does not go on."""
+def unattended_notice(destination: Destination) -> OnUnattended:
+    """A callback that prints why a job that the user waits for makes no progress."""
 
-    def tell(news: Unattended) -> None:
+    def print_notice(news: Unattended) -> None:
         if news.worker is None:
-            no_worker(broker, news.queue)
+            print_no_worker_notice(destination, news.queue)
         else:
-            say(f"job {news.job_id}: worker {news.worker} holds it and gives no sign of life")
+            print_message(f"job {news.job_id}: its worker {news.worker} is not responding")
 
-    return tell
+    return print_notice
 
 
-def no_worker(broker: Destination, queue: str) -> None:
-    """Say that a queue has no live worker, and how to start one."""
-    say(f"no live worker on queue {queue}, so the job waits; start one with: {broker.how_to_start_a_worker(queue)}")
+def print_no_worker_notice(destination: Destination, queue: str) -> None:
+    """Print that a queue has no live worker, and how to start one."""
+    print_message(f"no live worker on queue {queue}; start one with: {destination.worker_command(queue)}")

@@ -1,10 +1,10 @@
-"""Fixtures for the command line as users meet it.
+"""Fixtures for tests of the command line.
 
 ============== ======================================================================================================
-cli            A user whose broker is the shared server; nothing is queued and no worker lives.
-served         The same, with a worker of four slots, which many tests share, on the queue ``default``.
-local_cli      A user with no URL at all: the verbs start a local broker, which ends with the test.
-pretender      A worker on the queue ``default`` of ``cli`` that only keeps the books.
+cli            A user of the shared server, with no jobs and no workers.
+served         The same, with a worker of four slots on the queue ``default``, shared by many tests.
+local_cli      A user without a URL: verbs start a local broker, which is stopped after the test.
+pretender      A fake worker on the queue ``default`` of ``cli``; see ``pretend_worker``.
 ============== ======================================================================================================
 """
 
@@ -54,7 +54,7 @@ def served(_shared_worker: tuple[str, WorkerProcess], server: Server, tmp_path: 
 
 @pytest.fixture
 def local_cli(namespace: str) -> Iterator[Cli]:
-    # A short path: the broker's socket lies in it.
+    # A short path: it holds the broker's socket.
     state = Path(tempfile.mkdtemp(prefix="oq-cli-"))
     user = Cli(None, namespace, state)
     yield user

@@ -1,6 +1,6 @@
-"""A worker that only keeps the books: it holds a lease, claims, records and ends jobs as a test says.
+"""A fake worker that runs nothing: it holds a lease, and claims and ends jobs when a test tells it to.
 
-For what no real worker does on request: to fall silent, to lose a job, to store output with gaps.
+It does what no real worker does on request: it stops responding, loses a job, or stores output with gaps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class PretendWorker:
-    """Holds a lease on one queue; ``is_seen`` says whether it gives a sign of life."""
+    """Holds a lease on one queue; if ``is_seen``, it is also listed as a live worker."""
 
     def __init__(self, url: str, namespace: str, queue: str = "default", *, is_seen: bool = True) -> None:
         self.keys = QueueKeys(namespace, queue)
@@ -44,7 +44,7 @@ class PretendWorker:
         if self._is_seen:
             shown = self._presence()
             self.ask(presence.show_presence(self._namespace, shown))
-            # Nobody renews it here, and a test may take its time.
+            # Nothing renews it here, and a test may take long.
             self.ask(plain("PERSIST", presence_key(self._namespace, shown.id), read=int))
         return self
 
@@ -52,14 +52,14 @@ class PretendWorker:
         self._connection.close()
 
     def ask(self, call: Call[T]) -> T:
-        """Carry out one call."""
+        """Run one call."""
         (answer,) = self._connection.run_many([call])
         assert not isinstance(answer, Exception), answer
         result: T = answer
         return result
 
     def claim(self, job_id: str) -> Claim:
-        """Take a job that waits."""
+        """Claim a waiting job."""
         call = claims.claim_one(
             self.keys, job_id, lease=self.lease, worker=self.name, host="elsewhere", settings=Settings()
         )
@@ -69,7 +69,12 @@ class PretendWorker:
         return claim
 
     def write(self, claim: Claim, chunks: Sequence[tuple[int, OutputStream, int, bytes]], *, total: int) -> None:
-        """Store output: ordinal, stream, offset and data of each chunk, and how much was written in all."""
+        """Store output.
+
+        Args:
+            chunks: Ordinal, stream, offset and data of each chunk.
+            total: Bytes that the job has written so far.
+        """
         now_ms = SystemClock().now_ms()
         rows = [(Chunk(ordinal, stream, offset, now_ms, data), True) for ordinal, stream, offset, data in chunks]
         kept = sum(len(data) for _, _, _, data in chunks)
@@ -92,7 +97,7 @@ class PretendWorker:
         self._finish(claim, Outcome(state, cause, usage=Usage(0.25, 0.125, 1_048_576), **fields))
 
     def retry(self, claim: Claim, *, kept: int) -> None:
-        """End an attempt that left so many bytes of output, and let the next one begin at once."""
+        """End an attempt with ``kept`` bytes of output, and let the next one start at once."""
         self._finish(claim, Outcome(JobState.FAILED, Cause.EXIT, exit_code=1), kept=kept, retry_after_s=0.0)
 
     def _finish(self, claim: Claim, outcome: Outcome, *, kept: int = 0, retry_after_s: float | None = None) -> None:

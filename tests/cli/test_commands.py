@@ -1,4 +1,4 @@
-"""The command line as a whole: help, versions, suggestions, and how little a verb loads."""
+"""The command line as a whole: help, version, suggestions, and which modules a verb loads."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ VERBS = "enqueue run worker interrupt ls show logs wait retry queues workers bro
 
 
 @pytest.fixture
-def nobody(cli: Cli) -> Cli:
-    """A user whose broker is nowhere: these verbs must not want one."""
+def offline(cli: Cli) -> Cli:
+    """A user whose broker does not exist: these commands must not need one."""
     cli.env["ONESHOT_QUEUE_URL"] = "redis://127.0.0.1:1"
     return cli
 
 
-def test_no_arguments_is_help(nobody: Cli) -> None:
-    done = nobody()
+def test_no_arguments_prints_the_help(offline: Cli) -> None:
+    done = offline()
 
     assert done.code == 0
-    assert done.text == nobody("--help").text == nobody("-h").text
+    assert done.text == offline("--help").text == offline("-h").text
     for verb in VERBS:
         assert f"\n  {verb} " in done.text
 
@@ -35,8 +35,8 @@ def test_no_arguments_is_help(nobody: Cli) -> None:
 @pytest.mark.parametrize(
     "verb", [[verb] for verb in VERBS] + [["broker", each] for each in ("status", "start", "stop")]
 )
-def test_every_verb_has_help_that_fits_a_screen(nobody: Cli, verb: list[str]) -> None:
-    done = nobody(*verb, "-h")
+def test_every_verb_has_help_that_fits_a_screen(offline: Cli, verb: list[str]) -> None:
+    done = offline(*verb, "-h")
 
     assert done.code == 0
     lines = done.text.splitlines()
@@ -46,8 +46,8 @@ def test_every_verb_has_help_that_fits_a_screen(nobody: Cli, verb: list[str]) ->
     assert "--only-job" not in done.text
 
 
-def test_version_is_one_line(nobody: Cli) -> None:
-    assert nobody("--version").text == f"oneshot-queue {__version__}\n"
+def test_version_is_one_line(offline: Cli) -> None:
+    assert offline("--version").text == f"oneshot-queue {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -63,22 +63,22 @@ def test_version_is_one_line(nobody: Cli) -> None:
         ("interupt", "interrupt"),
     ],
 )
-def test_an_unknown_verb_suggests_one(nobody: Cli, wrong: str, right: str) -> None:
-    done = nobody(wrong, "something")
+def test_an_unknown_verb_suggests_one(offline: Cli, wrong: str, right: str) -> None:
+    done = offline(wrong, "something")
 
     assert done.code == 2
-    assert f"no verb '{wrong}'; did you mean {right}" in done.err
+    assert f"unknown command '{wrong}'; did you mean {right}" in done.err
 
 
-def test_a_verb_like_none_other_lists_them_all(nobody: Cli) -> None:
-    done = nobody("xyzzy")
+def test_an_unknown_verb_without_a_match_lists_all_verbs(offline: Cli) -> None:
+    done = offline("xyzzy")
 
     assert done.code == 2
     assert all(verb in done.err for verb in VERBS)
 
 
-def test_a_misused_option_says_where_its_help_is(nobody: Cli) -> None:
-    assert "see: oneshot-queue show -h" in nobody("show", "--bogus").err
+def test_a_wrong_option_points_to_the_help(offline: Cli) -> None:
+    assert "see: oneshot-queue show -h" in offline("show", "--bogus").err
 
 
 def test_help_and_version_load_no_redis_and_no_verb_loads_pydantic_or_rich(cli: Cli) -> None:
@@ -110,7 +110,7 @@ def test_python_m_and_the_console_scripts_are_the_same(cli: Cli) -> None:
         assert done.stdout == f"oneshot-queue {__version__}\n"
 
 
-def test_ctrl_c_while_the_broker_is_silent_ends_quietly_with_130(cli: Cli) -> None:
+def test_ctrl_c_while_the_broker_does_not_answer_exits_quietly_with_130(cli: Cli) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -125,7 +125,7 @@ def test_ctrl_c_while_the_broker_is_silent_ends_quietly_with_130(cli: Cli) -> No
     assert done.text == "^C"
 
 
-def test_a_reader_that_had_enough_ends_any_verb_quietly(cli: Cli) -> None:
+def test_a_closed_reader_ends_any_verb_quietly(cli: Cli) -> None:
     cli("enqueue", "true")
     reader, writer = os.pipe()
     os.close(reader)
@@ -139,7 +139,7 @@ def test_a_reader_that_had_enough_ends_any_verb_quietly(cli: Cli) -> None:
 @pytest.mark.parametrize(
     "verb", ["enqueue", "run", "worker", "interrupt", "ls", "show", "logs", "wait", "retry", "doctor"]
 )
-def test_each_example_of_a_help_stands_on_a_line_of_its_own(cli: Cli, verb: str) -> None:
+def test_each_example_in_a_help_has_its_own_line(cli: Cli, verb: str) -> None:
     examples = [line.strip() for line in cli(verb, "-h").text.splitlines() if "oneshot-queue " in line]
 
     assert [line.split()[:2] for line in examples if not line.startswith("Usage")] != []

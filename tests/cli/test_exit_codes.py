@@ -1,11 +1,11 @@
-"""Which exit code an error means: every class of the error tree has one."""
+"""The exit code of every class of the error tree."""
 
 from __future__ import annotations
 
 import pytest
 
 from oneshot_queue import errors
-from oneshot_queue.cli.exit_codes import Exit, UsageProblem, exit_code_for, signal_name
+from oneshot_queue.cli.exit_codes import ExitCode, UsageProblem, exit_code_for, signal_name
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,13 @@ def test_every_error_has_its_exit_code(error: Exception, code: int) -> None:
     assert exit_code_for(error) == code
 
 
-def test_no_error_of_ours_passes_for_a_bug() -> None:
+def test_no_error_of_the_tree_is_reported_as_a_bug() -> None:
     def leaves(kind: type[Exception]) -> set[type[Exception]]:
         return {kind}.union(*(leaves(each) for each in kind.__subclasses__()))
 
     for kind in leaves(errors.OneshotQueueError):
-        assert exit_code_for(kind.__new__(kind)) is not Exit.BUG, kind
+        assert exit_code_for(kind.__new__(kind)) is not ExitCode.BUG, kind
 
 
-def test_a_signal_is_called_by_its_name() -> None:
+def test_signals_have_names() -> None:
     assert (signal_name(9), signal_name(64), signal_name(None)) == ("SIGKILL", "SIGRTMAX", "signal None")

@@ -1,4 +1,4 @@
-"""The real command line as a subprocess: with pipes, or on a terminal of its own."""
+"""The real command line as a subprocess, with pipes or on its own terminal."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.support.limits import limit_s
 from tests.support.waiting import LIMIT_S
 
+_LIMIT_S: Final = limit_s(LIMIT_S)
 PROGRAM: Final = (sys.executable, "-P", "-m", "oneshot_queue")
-# The new process makes its input the terminal that controls its session, as a shell's login does.
+# The new process makes its stdin the controlling terminal of its session, as a login shell does.
 _ON_TERMINAL: Final = (
     sys.executable,
     *("-I", "-S", "-c"),
@@ -32,7 +34,7 @@ _ON_TERMINAL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A command line that has ended."""
+    """A finished command line."""
 
     code: int
     out: bytes
@@ -40,18 +42,18 @@ class Done:
 
     @property
     def text(self) -> str:
-        """Its data as text."""
+        """Its standard output as text."""
         return self.out.decode()
 
     @property
     def line(self) -> str:
-        """Its data, which must be one line."""
+        """Its standard output, which must be one line."""
         assert self.text.count("\n") == 1, self
         return self.text.rstrip("\n")
 
     @property
-    def form(self) -> Any:
-        """Its data as JSON."""
+    def json(self) -> Any:
+        """Its standard output as JSON."""
         return json.loads(self.out)
 
 
@@ -59,7 +61,7 @@ class Cli:
     """A user at a shell.
 
     Args:
-        url: The broker's, or ``None`` for the local one.
+        url: URL of the broker, or ``None`` for the local broker.
         state: The user's state folder.
     """
 
@@ -86,42 +88,42 @@ class Cli:
         env: Mapping[str, str] | None = None,
         cwd: Path | str | None = None,
     ) -> Done:
-        """Run it to its end."""
+        """Run a command line until it exits."""
         done = subprocess.run(
             [*PROGRAM, *words],
             input=stdin,
             capture_output=True,
             env={**self.env, **(env or {})},
             cwd=cwd,
-            timeout=2 * LIMIT_S,
+            timeout=2 * _LIMIT_S,
             check=False,
         )
         return _checked(Done(done.returncode, done.stdout, done.stderr.decode(errors="backslashreplace")))
 
     def start(self, *words: str | bytes, **options: Any) -> Running:
-        """Start it; it ends by itself, or with the test."""
+        """Start a command line; it is killed at the end of the test if it still runs."""
         running = Running([*PROGRAM, *words], env=self.env, **options)
         self._started.append(running)
         return running
 
     def on_terminal(self, *words: str, columns: int = 80, env: Mapping[str, str] | None = None) -> Terminal:
-        """Start it on a terminal of its own."""
+        """Start a command line on its own terminal."""
         terminal = Terminal([*PROGRAM, *words], env={**self.env, **(env or {})}, columns=columns)
         self._started.append(terminal)
         return terminal
 
     def job(self, job_id: str) -> Any:
-        """What ``show`` says of a job."""
-        return self("show", "--json", job_id).form
+        """The JSON that ``show`` prints for a job."""
+        return self("show", "--json", job_id).json
 
     def close(self) -> None:
-        """End what still runs."""
+        """Kill the command lines that still run."""
         for each in self._started:
             each.close()
 
 
 class Running:
-    """A command line that runs, with a pipe at each end."""
+    """A running command line with pipes."""
 
     def __init__(self, argv: Sequence[str | bytes], *, env: Mapping[str, str], **options: Any) -> None:
         settings: dict[str, Any] = {
@@ -131,7 +133,7 @@ class Running:
             **options,
         }
         self.process = subprocess.Popen(argv, env=dict(env), start_new_session=True, **settings)
-        self._heard = {"out": bytearray(), "err": bytearray()}
+        self._received = {"out": bytearray(), "err": bytearray()}
         self._changed = threading.Condition()
         self._readers = [
             threading.Thread(target=self._read, args=(name, stream), daemon=True)
@@ -142,44 +144,46 @@ class Running:
             reader.start()
 
     def until(self, text: str | bytes, *, on: str = "err") -> None:
-        """Wait until it has written this."""
+        """Wait until it has written a text."""
         wanted = text.encode() if isinstance(text, str) else text
         with self._changed:
-            found = self._changed.wait_for(lambda: wanted in self._heard[on], timeout=LIMIT_S)
-        assert found, f"waited for {wanted!r} on {on}; heard {self._heard}"
+            found = self._changed.wait_for(lambda: wanted in self._received[on], timeout=_LIMIT_S)
+        assert found, f"waited for {wanted!r} on {on}; received {self._received}"
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal it."""
+        """Send it a signal."""
         self.process.send_signal(number)
 
     def done(self) -> Done:
-        """Wait for its end."""
+        """Wait until it exits."""
         try:
-            code = self.process.wait(LIMIT_S)
+            code = self.process.wait(_LIMIT_S)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"it still runs; heard {self._heard}") from None
+            raise AssertionError(f"it still runs; received {self._received}") from None
         for reader in self._readers:
-            reader.join(LIMIT_S)
-        return _checked(Done(code, bytes(self._heard["out"]), self._heard["err"].decode(errors="backslashreplace")))
+            reader.join(_LIMIT_S)
+        return _checked(
+            Done(code, bytes(self._received["out"]), self._received["err"].decode(errors="backslashreplace"))
+        )
 
     def close(self) -> None:
-        """End it if it still runs."""
+        """Kill it if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
         for reader in self._readers:
-            reader.join(LIMIT_S)
+            reader.join(_LIMIT_S)
 
     def _read(self, name: str, stream: Any) -> None:
         with stream:
             while piece := os.read(stream.fileno(), 65_536):
                 with self._changed:
-                    self._heard[name] += piece
+                    self._received[name] += piece
                     self._changed.notify_all()
 
 
 class Terminal:
-    """A command line that runs on a terminal of its own: what it writes and what is typed go through the kernel's."""
+    """A command line that runs on its own pseudo-terminal."""
 
     def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], columns: int) -> None:
         self._ours, theirs = pty.openpty()
@@ -196,19 +200,19 @@ class Terminal:
         self.seen = b""
 
     def type(self, keys: bytes) -> None:
-        r"""Press keys; ``b"\\x03"`` is Ctrl-C."""
+        r"""Type keys; ``b"\\x03"`` is Ctrl-C."""
         os.write(self._ours, keys)
 
     def until(self, text: str | bytes) -> None:
-        """Wait until it has written this."""
+        """Wait until it has written a text."""
         wanted = text.encode() if isinstance(text, str) else text
-        deadline = time.monotonic() + LIMIT_S
+        deadline = time.monotonic() + _LIMIT_S
         while wanted not in self.seen:
             assert self._read(deadline), f"waited for {wanted!r}; seen {self.seen!r}"
 
     def done(self) -> Done:
-        """Wait for its end; all it wrote counts as data."""
-        deadline = time.monotonic() + LIMIT_S
+        """Wait until it exits; everything it wrote is in ``out``."""
+        deadline = time.monotonic() + _LIMIT_S
         while self._read(deadline):
             pass
         try:
@@ -219,7 +223,7 @@ class Terminal:
         return Done(code, self.seen.replace(b"\r\n", b"\n"), "")
 
     def close(self) -> None:
-        """End it if it still runs."""
+        """Kill it if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -230,7 +234,7 @@ class Terminal:
         try:
             piece = os.read(self._ours, 65_536) if ready else b""
         except OSError:
-            piece = b""  # EIO: the last process has closed it
+            piece = b""  # EIO: the last process has closed it.
         self.seen += piece
         return bool(piece)
 

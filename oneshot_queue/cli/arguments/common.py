@@ -1,4 +1,4 @@
-"""Options that several verbs take, and how their words are read."""
+"""Options that several verbs share, and how to read their values."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ MAX_WAIT_S: Final = 366 * 86_400.0
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="The broker, instead of ONESHOT_QUEUE_URL.", show_default=False),
+    typer.Option("--url", metavar="URL", help="Broker to use, instead of ONESHOT_QUEUE_URL.", show_default=False),
 ]
 InQueue = Annotated[
-    str | None, typer.Option("-q", "--queue", metavar="QUEUE", help="Look in this queue first.", show_default=False)
+    str | None, typer.Option("-q", "--queue", metavar="QUEUE", help="Search this queue first.", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JobId = Annotated[str, typer.Argument(metavar="ID", help="An id, 4 or more of its first characters, or `last`.")]
-JobIds = Annotated[list[str], typer.Argument(metavar="ID", help="Ids, 4 or more of their first characters, or `last`.")]
+JobId = Annotated[
+    str, typer.Argument(metavar="ID", help="Job id, a unique prefix of at least 4 characters, or `last`.")
+]
+JobIds = Annotated[
+    list[str], typer.Argument(metavar="ID", help="Job ids, unique prefixes of at least 4 characters, or `last`.")
+]
 
 
 def broker_url(context: typer.Context, after_the_verb: str | None) -> str | None:
-    """What ``--url`` said, before or after the verb."""
+    """The value of ``--url``; after the verb wins over before it."""
     before: str | None = context.find_root().params.get("url")
     return before if after_the_verb is None else after_the_verb
 
 
 def seconds(option: str, written: str | None) -> float | None:
-    """Read a duration.
+    """Read a duration, in seconds.
 
     Raises:
-        UsageProblem: It is none.
+        UsageProblem: Not a duration, or longer than ``MAX_WAIT_S``.
     """
     if written is None:
         return None
@@ -48,10 +52,10 @@ def seconds(option: str, written: str | None) -> float | None:
 
 
 def whole_number(option: str, written: str, *, least: int, most: int) -> int:
-    """Read a number.
+    """Read a whole number.
 
     Raises:
-        UsageProblem: It is none, or out of bounds.
+        UsageProblem: Not a whole number, or out of bounds.
     """
     if not (written.isascii() and written.isdigit()) or len(written) > 9 or not least <= int(written) <= most:
         raise UsageProblem(f"{option}: {written!r} must be a whole number from {least} to {most}")
@@ -62,7 +66,7 @@ def pairs(option: str, written: Sequence[str]) -> dict[str, str]:
     """Read ``key=value`` words.
 
     Raises:
-        UsageProblem: One has no ``=``.
+        UsageProblem: A word has no ``=``, or no key.
     """
     found: dict[str, str] = {}
     for word in written:

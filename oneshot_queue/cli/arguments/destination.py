@@ -1,6 +1,6 @@
-"""Which broker a verb talks to, and the first contact with it.
+"""Which broker a verb talks to, and the connection to it.
 
-``--url`` before or after the verb, else ``ONESHOT_QUEUE_URL``, else this user's own local broker, started on demand.
+The broker is the one of ``--url``, else of ``ONESHOT_QUEUE_URL``, else this user's local broker, started on demand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oneshot_queue.settings import Settings
 
 DEFAULT_QUEUE: Final = "default"
-FIRST_CONTACT_S: Final = 4.0
+FIRST_ANSWER_S: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Destination:
     """The broker of one verb.
 
     Attributes:
-        settings: All limits and names; ``settings.url`` is the broker's.
-        is_local: Whether it is the user's own, with nobody but this user to start workers for it.
-        is_named: Whether the command line named it, and another command line has to.
+        settings: All settings; ``settings.url`` is the broker's URL.
+        is_local: Whether it is the user's local broker, for which only this user can start workers.
+        is_named: Whether ``--url`` named it, so that other command lines need ``--url`` too.
     """
 
     settings: Settings
@@ -38,28 +38,28 @@ class Destination:
 
     @property
     def url(self) -> str:
-        """Its address, with the password if there is one."""
+        """The broker's URL, including any password."""
         return self.settings.url or ""
 
     @property
-    def option(self) -> str:
-        """What a command line needs to reach the same broker, password hidden; empty where nothing is needed."""
+    def url_option(self) -> str:
+        """The ``--url`` option that other command lines need, without the password; empty if none is needed."""
         if not self.is_named:
             return ""
         from oneshot_queue.urls import shown_url
 
         return f"--url {shlex.quote(shown_url(self.url))} "
 
-    def how_to_start_a_worker(self, queue: str) -> str:
-        """The command that a person can start."""
-        return f"oneshot-queue {self.option}worker -q {shlex.quote(queue)}"
+    def worker_command(self, queue: str) -> str:
+        """A command line that starts a worker for a queue of this broker."""
+        return f"oneshot-queue {self.url_option}worker -q {shlex.quote(queue)}"
 
 
-def broker_for(url: str | None) -> Destination:
-    """Find the broker, and start the local one if no other was named.
+def destination_for(url: str | None) -> Destination:
+    """Choose the broker; start the local broker if no URL is given.
 
     Raises:
-        InvalidSetting: An environment variable ``ONESHOT_QUEUE_…`` makes no sense.
+        InvalidSetting: An environment variable ``ONESHOT_QUEUE_…`` is invalid.
         BrokerError: The local broker cannot be started.
     """
     from oneshot_queue.settings import Settings
@@ -75,25 +75,25 @@ def broker_for(url: str | None) -> Destination:
 
 
 @contextmanager
-def connected(broker: Destination, queue: str | None = None) -> Iterator[SyncQueue]:
-    """A queue of this broker, after the broker has shown that it answers.
+def open_queue(destination: Destination, queue: str | None = None) -> Iterator[SyncQueue]:
+    """Open a queue once the broker has answered.
 
     Raises:
-        BrokerError: It does not answer within ``FIRST_CONTACT_S``, or refuses.
+        BrokerError: The broker does not answer within ``FIRST_ANSWER_S``, or refuses.
     """
-    from oneshot_queue.cli.output.library_log import say_what_is_logged
+    from oneshot_queue.cli.output.library_log import print_library_warnings
     from oneshot_queue.client.sync_queue import SyncQueue
 
-    say_what_is_logged()
-    with SyncQueue(queue=queue or DEFAULT_QUEUE, settings=broker.settings) as opened:
-        # A local broker has just answered.
-        if not broker.is_local:
-            _make_first_contact(opened, broker.url)
+    print_library_warnings()
+    with SyncQueue(queue=queue or DEFAULT_QUEUE, settings=destination.settings) as opened:
+        # The local broker answered when it was looked up.
+        if not destination.is_local:
+            _check_that_it_answers(opened, destination.url)
         yield opened
 
 
-def _make_first_contact(queue: SyncQueue, url: str) -> None:
-    # In a thread: looking a name up takes as long as it likes, and neither a time limit nor a signal ends it.
+def _check_that_it_answers(queue: SyncQueue, url: str) -> None:
+    # In a thread: a DNS lookup can take any time, and neither a timeout nor a signal ends it.
     problems: list[OneshotQueueError] = []
 
     def ask() -> None:
@@ -102,12 +102,12 @@ def _make_first_contact(queue: SyncQueue, url: str) -> None:
         except OneshotQueueError as problem:
             problems.append(problem)
 
-    contact = threading.Thread(target=ask, daemon=True)
-    contact.start()
-    contact.join(FIRST_CONTACT_S)
+    check = threading.Thread(target=ask, daemon=True)
+    check.start()
+    check.join(FIRST_ANSWER_S)
     if problems:
         raise problems[0]
-    if contact.is_alive():
+    if check.is_alive():
         from oneshot_queue.urls import shown_url
 
-        raise BrokerUnreachable(shown_url(url), f"no answer within {FIRST_CONTACT_S:g} s")
+        raise BrokerUnreachable(shown_url(url), f"no answer within {FIRST_ANSWER_S:g} s")

@@ -1,9 +1,9 @@
-r"""Text from strangers, made harmless for a terminal. Pure: no I/O.
+r"""Escapes untrusted text for a terminal. Pure: no I/O.
 
-A job's name, command, error and output are anybody's bytes, and a terminal obeys bytes: it can be made to retitle
-windows, hide or forge lines, or type. Whatever acts or hides is shown as ``\xNN`` or ``\uNNNN`` instead: C0 and C1
-controls (also the raw byte 0x9b, which is ``ESC [`` in one), what turns the direction of text, what has no width, line
-separators, surrogates, and bytes that are no UTF-8.
+A job's name, command, error and output can hold any bytes, and a terminal acts on some of them: it retitles windows,
+hides or forges lines, or types. Such characters are shown as ``\xNN`` or ``\uNNNN`` instead: C0 and C1 controls (also
+the raw byte 0x9b, a one-byte ``ESC [``), characters that change the text direction or have no width, line separators,
+surrogates, and bytes that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -12,50 +12,50 @@ import codecs
 import re
 from typing import Final
 
-# Every character of the Unicode categories Cc, Cf, Cs, Zl and Zp; a test holds it against unicodedata. Unassigned ones
-# between them are included: a later Unicode may give them a meaning.
-_HOSTILE: Final = (
+# Every character of the Unicode categories Cc, Cf, Cs, Zl and Zp; a test compares it with unicodedata. Unassigned
+# characters between them are included: a later version of Unicode may assign them.
+_UNSAFE: Final = (
     "\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001345f\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-_IN_LINES: Final = re.compile(f"[{_HOSTILE}]")
-# In output, a colour (SGR) and the three characters that lay out lines pass.
+_IN_LINES: Final = re.compile(f"[{_UNSAFE}]")
+# Colours (SGR) and the three layout characters pass in output.
 _MAX_SGR_CHARS: Final = 48
-_IN_OUTPUT: Final = re.compile(rf"(\x1b\[[0-9;:]{{0,{_MAX_SGR_CHARS}}}m)|([{_HOSTILE}])")
+_IN_OUTPUT: Final = re.compile(rf"(\x1b\[[0-9;:]{{0,{_MAX_SGR_CHARS}}}m)|([{_UNSAFE}])")
 _UNFINISHED_SGR: Final = re.compile(rf"\x1b(?:\[[0-9;:]{{0,{_MAX_SGR_CHARS}}})?\Z")
 _LAYOUT: Final = frozenset("\n\t\r")
 _RESET: Final = "\x1b[0m"
 
 
 def escaped(text: str) -> str:
-    """Make a text fit for one line of a table or a message."""
+    """Escape a text for one line of a table or a message."""
     return _IN_LINES.sub(lambda match: _shown(match[0]), text)
 
 
-class TerminalOutput:
-    """Makes a stream of output bytes harmless, chunk by chunk; colours and line layout stay.
+class OutputEscaper:
+    """Escapes a stream of output bytes chunk by chunk; colours and line layout stay.
 
-    A character or a colour that a chunk cuts in two is kept back until the rest of it comes.
+    A character or colour that is split across chunks is held back until the rest arrives.
     """
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        self._kept = ""
+        self._held = ""
         self._is_coloured = False
 
     def feed(self, data: bytes) -> str:
-        """The next chunk, made harmless."""
-        text = self._kept + self._decoder.decode(data)
+        """Escape the next chunk."""
+        text = self._held + self._decoder.decode(data)
         unfinished = _UNFINISHED_SGR.search(text)
-        begins = unfinished.start() if unfinished else len(text)
-        self._kept = text[begins:]
-        return _IN_OUTPUT.sub(self._passed, text[:begins])
+        start = unfinished.start() if unfinished else len(text)
+        self._held = text[start:]
+        return _IN_OUTPUT.sub(self._passed, text[:start])
 
     def end(self) -> str:
-        """What was kept back; and the end of any colour, which would otherwise run on into the prompt."""
-        text = self._kept + self._decoder.decode(b"", final=True)
-        self._kept = ""
+        """Return what was held back, and a reset if a colour would otherwise leak into the prompt."""
+        text = self._held + self._decoder.decode(b"", final=True)
+        self._held = ""
         rest = _IN_OUTPUT.sub(self._passed, text)
         if self._is_coloured:
             self._is_coloured = False
@@ -73,7 +73,7 @@ class TerminalOutput:
 def _shown(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"  # os.fsdecode's stand-in for a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"  # os.fsdecode's stand-in for a byte that is not UTF-8
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

@@ -1,4 +1,4 @@
-"""A job's output, chunk by chunk, to where it belongs: stdout to stdout, stderr to stderr."""
+"""Prints a job's output: its stdout to our stdout, its stderr to our stderr."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
-from oneshot_queue.cli.output.escape import TerminalOutput
-from oneshot_queue.cli.output.terminal import is_terminal, say, write_all
+from oneshot_queue.cli.output.escape import OutputEscaper
+from oneshot_queue.cli.output.terminal import is_terminal, print_message, write_all
 from oneshot_queue.clock import rfc3339
 from oneshot_queue.task_events import OutputStream
 
@@ -22,12 +22,12 @@ _NAMES: Final[Mapping[OutputStream, str]] = {OutputStream.STDOUT: "stdout", Outp
 
 
 class OutputPrinter:
-    """Prints chunks unbuffered: byte for byte into files and pipes, made harmless on a terminal.
+    """Prints chunks unbuffered: byte for byte to files and pipes, escaped on a terminal.
 
     Args:
         streams: The streams to print; others are only counted.
-        is_raw: Byte for byte on a terminal too.
-        has_times: Begin each line with the time at which its first byte was read.
+        is_raw: Do not escape on a terminal either.
+        has_times: Begin each line with the time at which the worker read its first byte.
     """
 
     def __init__(
@@ -36,15 +36,15 @@ class OutputPrinter:
         self._streams = streams
         self._has_times = has_times
         self._at_line_start = dict.fromkeys(BOTH, True)
-        self._harmless = {stream: TerminalOutput() for stream in streams if is_terminal(int(stream)) and not is_raw}
+        self._escapers = {stream: OutputEscaper() for stream in streams if is_terminal(int(stream)) and not is_raw}
         self._accounted = 0
         self._attempt: int | None = None
 
     def show(self, chunk: OutputChunk) -> None:
-        """Print a chunk, and say first if bytes are missing in front of it.
+        """Print a chunk, after a message if bytes before it are missing.
 
         Raises:
-            BrokenPipeError: Nobody reads it any more.
+            BrokenPipeError: The reader has closed the pipe.
         """
         if chunk.attempt != self._attempt:
             self._begin(chunk.attempt)
@@ -52,25 +52,26 @@ class OutputPrinter:
         if chunk.stream not in self._streams:
             return
         if chunk.missing:
-            say(f"{chunk.missing} bytes of {_NAMES[chunk.stream]} are missing here: they were not kept")
+            print_message(f"[{chunk.missing} bytes of {_NAMES[chunk.stream]} omitted here: not stored]")
         data = self._with_times(chunk) if self._has_times else chunk.data
-        harmless = self._harmless.get(chunk.stream)
-        self._write(chunk.stream, data if harmless is None else _encoded(harmless.feed(data)))
+        escaper = self._escapers.get(chunk.stream)
+        self._write(chunk.stream, data if escaper is None else _encoded(escaper.feed(data)))
 
     def end(self, record: JobRecord | None = None) -> None:
-        """Print what was kept back; given the record of an ended job, say if bytes are missing at the end.
+        """Print what was held back; given the record of an ended job, report bytes missing at the end.
 
         Raises:
-            BrokenPipeError: Nobody reads it any more.
+            BrokenPipeError: The reader has closed the pipe.
         """
-        for stream, harmless in self._harmless.items():
-            self._write(stream, _encoded(harmless.end()))
+        for stream, escaper in self._escapers.items():
+            self._write(stream, _encoded(escaper.end()))
         if record is not None and record.output.bytes > self._accounted:
-            say(f"{record.output.bytes - self._accounted} bytes of output are missing at the end: they were not kept")
+            missing = record.output.bytes - self._accounted
+            print_message(f"[{missing} bytes of output omitted at the end: not stored]")
 
     def _begin(self, attempt: int) -> None:
         if self._attempt is not None:
-            say(f"attempt {attempt} begins here")
+            print_message(f"[attempt {attempt} starts here]")
         self._attempt, self._accounted = attempt, 0
 
     def _with_times(self, chunk: OutputChunk) -> bytes:

@@ -1,4 +1,4 @@
-"""``ls`` and ``show``: what is known of jobs."""
+"""How ``ls`` and ``show`` print a job's command and state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from oneshot_queue.jobs import JobRecord
 
 
-NONE: Final = "-"
+NO_VALUE: Final = "-"
 STATE_COLOURS: Final = {
     "CREATED": "blue",
     "RUNNING": "cyan",
@@ -22,10 +22,11 @@ STATE_COLOURS: Final = {
 }
 
 
-def _command(record: JobRecord) -> str:
+def command_text(record: JobRecord) -> str:
+    """A job's command, quoted for a shell and escaped for a terminal."""
     from oneshot_queue.jobs import text_of
 
     if record.spec is None:
         return "(unreadable)"
-    # Escaped before it is quoted: a quote sign must not vanish behind what is shown instead of a control character.
+    # Escape before quoting: the quotes must suit the text that is shown.
     return " ".join(shlex.quote(escaped(text_of(word))) for word in record.spec.command)

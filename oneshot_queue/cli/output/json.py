@@ -1,7 +1,7 @@
-r"""What ``--json`` prints: the forms of jobs, queues, workers and findings. Pure.
+r"""The objects that ``--json`` prints: jobs, queues, workers, findings and interrupts. Pure.
 
-Times are RFC 3339 in UTC with milliseconds, and ``null`` where there is none. Words of a command that are no UTF-8 show
-their bytes as ``\xNN``.
+Times are RFC 3339 in UTC with milliseconds, or ``null`` if absent. Bytes of a command that are not UTF-8 appear as
+``\xNN``.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from oneshot_queue.clock import rfc3339
 if TYPE_CHECKING:
     from oneshot_queue import QueueCounts
     from oneshot_queue.client.doctor.findings import Finding
+    from oneshot_queue.client.verbs.interrupt import InterruptReport
     from oneshot_queue.jobs import HistoryRow, JobRecord
     from oneshot_queue.wire.presences import WorkerPresence
 
-Form = dict[str, Any]
+Json = dict[str, Any]
 
 
-def instant(at_ms: int | None) -> str | None:
-    """An instant, or none."""
+def _timestamp(at_ms: int | None) -> str | None:
     return None if at_ms is None else rfc3339(at_ms)
 
 
-def job_form(record: JobRecord) -> Form:
-    """A job without its history, as ``ls`` lists it."""
+def job_json(record: JobRecord) -> Json:
+    """A job without its history, as ``ls --json`` prints it."""
     from oneshot_queue.jobs import text_of
 
     spec, usage = record.spec, record.usage
@@ -46,12 +46,12 @@ def job_form(record: JobRecord) -> Form:
         "worker": record.worker,
         "host": record.host,
         "pid": record.pid,
-        "created_at": instant(record.created_ms),
-        "due_at": instant(record.due_ms),
-        "expires_at": instant(record.expires_ms),
-        "started_at": instant(record.started_ms),
-        "ended_at": instant(record.ended_ms),
-        "last_output_at": instant(record.last_output_ms),
+        "created_at": _timestamp(record.created_ms),
+        "due_at": _timestamp(record.due_ms),
+        "expires_at": _timestamp(record.expires_ms),
+        "started_at": _timestamp(record.started_ms),
+        "ended_at": _timestamp(record.ended_ms),
+        "last_output_at": _timestamp(record.last_output_ms),
         "exit_code": record.exit_code,
         "signal": record.signal,
         "time_limit_s": spec.time_limit if spec else None,
@@ -61,7 +61,7 @@ def job_form(record: JobRecord) -> Form:
         "exclusive": spec.is_exclusive if spec else None,
         "confirmed": record.is_confirmed,
         "interrupting": record.interrupting,
-        "interrupt_requested_at": instant(record.interrupt_requested_ms),
+        "interrupt_requested_at": _timestamp(record.interrupt_requested_ms),
         "output": {"bytes": record.output.bytes, "dropped": record.output.dropped},
         "outputs_dropped": record.outputs_dropped,
         "usage": {
@@ -72,19 +72,19 @@ def job_form(record: JobRecord) -> Form:
     }
 
 
-def whole_job_form(record: JobRecord) -> Form:
-    """A job with its history, as ``show`` shows it."""
-    return job_form(record) | {"history": [_row_form(row) for row in record.history]}
+def job_with_history_json(record: JobRecord) -> Json:
+    """A job with its history, as ``show --json`` prints it."""
+    return job_json(record) | {"history": [_history_row_json(row) for row in record.history]}
 
 
-def queue_form(counts: QueueCounts) -> Form:
-    """A queue's counts."""
+def queue_json(counts: QueueCounts) -> Json:
+    """The counts of one queue."""
     states = {str(state): count for state, count in counts.states.items()}
     return {"queue": counts.queue, "states": states, "ready": counts.ready, "delayed": counts.delayed}
 
 
-def worker_form(worker: WorkerPresence) -> Form:
-    """A live worker."""
+def worker_json(worker: WorkerPresence) -> Json:
+    """One live worker."""
     return {
         "name": worker.name,
         "id": worker.id,
@@ -93,8 +93,8 @@ def worker_form(worker: WorkerPresence) -> Form:
         "queues": list(worker.queues),
         "concurrency": worker.concurrency,
         "running": list(worker.running),
-        "started_at": instant(worker.started_ms),
-        "seen_at": instant(worker.seen_ms),
+        "started_at": _timestamp(worker.started_ms),
+        "seen_at": _timestamp(worker.seen_ms),
         "supervisor": worker.supervisor or None,
         "process": worker.process,
         "processes": worker.processes,
@@ -102,8 +102,8 @@ def worker_form(worker: WorkerPresence) -> Form:
     }
 
 
-def finding_form(finding: Finding) -> Form:
-    """What the doctor found."""
+def finding_json(finding: Finding) -> Json:
+    """One finding of the doctor."""
     return {
         "code": finding.code,
         "severity": str(finding.severity),
@@ -112,16 +112,27 @@ def finding_form(finding: Finding) -> Form:
         "what": finding.what,
         "meaning": finding.meaning,
         "advice": finding.advice,
-        "mendable": finding.is_repairable,
-        "mended": finding.is_repaired,
+        "repairable": finding.is_repairable,
+        "repaired": finding.is_repaired,
         "count": finding.count,
     }
 
 
-def _row_form(row: HistoryRow) -> Form:
+def interrupt_json(report: InterruptReport) -> Json:
+    """The outcome of one interrupt."""
+    return {
+        "id": report.job_id,
+        "state": None if report.state is None else str(report.state),
+        "ended_at": _timestamp(report.ended_ms),
+        "result": str(report.result),
+        "confirmed": report.is_confirmed,
+    }
+
+
+def _history_row_json(row: HistoryRow) -> Json:
     return {
         "state": str(row.state),
-        "at": instant(row.at_ms),
+        "at": _timestamp(row.at_ms),
         "attempt": row.attempt,
         "cause": row.cause,
         "by": row.by,

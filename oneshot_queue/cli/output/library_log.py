@@ -1,20 +1,20 @@
-"""What the library logs, said as this program says all it has to say."""
+"""Prints the library's warnings as messages of this program."""
 
 from __future__ import annotations
 
 import logging
 
-from oneshot_queue.cli.output.terminal import say
+from oneshot_queue.cli.output.terminal import print_message
 
 
-class _Sayer(logging.Handler):
+class _MessageHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say(record.getMessage())
+        print_message(record.getMessage())
 
 
-_SAYER = _Sayer(logging.WARNING)
+_HANDLER = _MessageHandler(logging.WARNING)
 
 
-def say_what_is_logged() -> None:
-    """From now on, say the library's warnings; asked again, nothing changes."""
-    logging.getLogger("oneshot_queue").addHandler(_SAYER)
+def print_library_warnings() -> None:
+    """Print the library's warnings from now on; calling it again changes nothing."""
+    logging.getLogger("oneshot_queue").addHandler(_HANDLER)

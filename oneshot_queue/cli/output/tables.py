@@ -1,4 +1,4 @@
-"""Jobs, queues and workers as people see them: a table that fits the terminal, plain columns into a pipe. Pure."""
+"""Lays out rows: a table that fits the terminal, or plain columns for a pipe. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 GAP: Final = "  "
-NARROWEST_LAST: Final = 12
-"""Columns that the last, flexible cell should have; before it has less, columns that can be spared go."""
+MIN_LAST_WIDTH: Final = 12
+"""Width that the last, flexible cell should keep; below it, optional columns are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Column:
     """One column.
 
     Attributes:
-        spare: In which order it is left out where there is no room; 0 is never.
+        spare: Rank in which the column is dropped when space is short, lowest first; 0 keeps it always.
     """
 
     title: str
@@ -30,7 +30,7 @@ Paint = Callable[[str, str], str]
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, paint: Paint) -> list[str]:
-    """Lay out cells, already harmless, in ``width`` columns: titles first, the last cell cut where it must be."""
+    """Lay out escaped cells in ``width`` columns: titles first, the last cell cut to fit."""
     shown = list(range(len(columns)))
     widths = [max([len(column.title), *(text_width(row[i]) for row in rows)]) for i, column in enumerate(columns)]
     last = len(columns) - 1
@@ -39,7 +39,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, 
         return width - sum(widths[i] + len(GAP) for i in shown if i != last)
 
     for i in sorted((i for i in shown if columns[i].spare), key=lambda i: columns[i].spare):
-        if room() >= min(NARROWEST_LAST, widths[last]):
+        if room() >= min(MIN_LAST_WIDTH, widths[last]):
             break
         shown.remove(i)
     widths[last] = max(1, min(widths[last], room()))
@@ -56,7 +56,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, 
 
 
 def plain_columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The same without titles, cut or colour, for other programs: every cell but the last is one word."""
+    """Lay out rows for programs, without titles, cuts or colours; every cell but the last must be one word."""
     widths = [max((text_width(cell) for cell in cells), default=0) for cells in zip(*rows, strict=True)]
     return [
         GAP.join(cell + " " * (width - text_width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -65,14 +65,14 @@ def plain_columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def text_width(text: str) -> int:
-    """How many columns a harmless text takes."""
+    """How many columns an escaped text takes."""
     if text.isascii():
         return len(text)
     return sum(_character_width(each) for each in text)
 
 
 def cut(text: str, width: int) -> str:
-    """Shorten a text to ``width`` columns, and show it by an ellipsis."""
+    """Shorten a text to ``width`` columns; a shortened text ends in an ellipsis."""
     if text_width(text) <= width:
         return text
     kept, used = [], 1
@@ -85,7 +85,7 @@ def cut(text: str, width: int) -> str:
 
 
 def short_ids(ids: Sequence[str], least: int = 8) -> dict[str, str]:
-    """For each id, the shortest beginning of at least ``least`` characters that none of the others has."""
+    """For each id, the shortest prefix of at least ``least`` characters that no other id shares."""
     found = {}
     for each in ids:
         length = least

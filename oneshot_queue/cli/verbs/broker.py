@@ -1,4 +1,4 @@
-"""``broker``: this user's own local broker."""
+"""``broker``: show, start and stop this user's local broker."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from oneshot_queue.cli.commands import Verb, VerbGroup
-from oneshot_queue.cli.exit_codes import Exit
-from oneshot_queue.cli.output.terminal import put, say
+from oneshot_queue.cli.exit_codes import ExitCode
+from oneshot_queue.cli.output.terminal import print_line, print_message
 
 if TYPE_CHECKING:
     from oneshot_queue.local_broker import LocalBroker
@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
         cls=VerbGroup,
         rich_markup_mode=None,
         subcommand_metavar="VERB",
-        help="See, start and stop your own local broker. Verbs that need it start it by themselves.",
+        help="Show, start and stop your local broker. Commands that need it start it on demand.",
     )
     for verb in (status, start, stop):
         broker.command(cls=Verb)(verb)
@@ -29,45 +29,48 @@ def add_to(app: typer.Typer) -> None:
 
 
 def status() -> int:
-    """Say whether it runs, and where; exit code 5 if it does not."""
+    """Show the local broker.
+
+    Exit code: 0 if it is running, 5 if not.
+    """
     from oneshot_queue.local_broker import status as look
     from oneshot_queue.urls import shown_url
 
     if url := os.environ.get("ONESHOT_QUEUE_URL"):
-        say(f"note: this is about the local broker; ONESHOT_QUEUE_URL lets the other verbs use {shown_url(url)}")
+        print_message(f"other commands use {shown_url(url)} (ONESHOT_QUEUE_URL), not the local broker")
     found = look()
     if found is None:
-        say("the local broker does not run; a verb that needs it starts it")
-        return Exit.BROKER
+        print_message("the local broker is not running; commands that need it start it")
+        return ExitCode.BROKER_ERROR
     _describe(found)
-    return Exit.DONE
+    return ExitCode.SUCCESS
 
 
 def start() -> int:
-    """Start it, unless it runs."""
+    """Start the local broker, unless it is already running."""
     from oneshot_queue.local_broker import ensure_running
 
     _describe(ensure_running())
-    return Exit.DONE
+    return ExitCode.SUCCESS
 
 
 def stop() -> int:
-    """Stop it; its jobs are kept, and so are those that wait."""
+    """Stop the local broker; its jobs are kept, including waiting ones."""
     from oneshot_queue.local_broker import status as look
     from oneshot_queue.local_broker import stop as end
 
     found = look()
     if not end():
-        say("the local broker did not run")
+        print_message("the local broker was not running")
     elif found is not None and not found.persistent:
-        say("the local broker was stopped; it kept its jobs in memory only, and they are gone")
+        print_message("the local broker was stopped; its jobs were only in memory and are lost")
     else:
-        say("the local broker was stopped; its jobs are kept")
-    return Exit.DONE
+        print_message("the local broker was stopped; its jobs are kept")
+    return ExitCode.SUCCESS
 
 
 def _describe(broker: LocalBroker) -> None:
-    put(f"url      {broker.url}")
-    put(f"server   {broker.kind} {broker.version}, process {broker.pid}")
-    put(f"folder   {broker.folder}")
-    put(f"data     {'kept on disk' if broker.persistent else 'in memory only: lost when it ends'}")
+    print_line(f"url      {broker.url}")
+    print_line(f"server   {broker.kind} {broker.version}, pid {broker.pid}")
+    print_line(f"folder   {broker.folder}")
+    print_line(f"data     {'on disk' if broker.persistent else 'in memory only; lost when it stops'}")

@@ -1,4 +1,4 @@
-"""``doctor``: what is wrong with the broker and its queues, and what to do about it."""
+"""``doctor``: check the broker and its queues, report problems, and repair what is safe to repair."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from oneshot_queue.cli.arguments.common import AsJson, Url, broker_url
-from oneshot_queue.cli.arguments.destination import broker_for, connected
+from oneshot_queue.cli.arguments.destination import destination_for, open_queue
 from oneshot_queue.cli.commands import Verb
-from oneshot_queue.cli.exit_codes import Exit
+from oneshot_queue.cli.exit_codes import ExitCode
 from oneshot_queue.cli.output.escape import escaped
-from oneshot_queue.cli.output.json import finding_form
+from oneshot_queue.cli.output.json import finding_json
 from oneshot_queue.cli.output.tables import plain_columns
-from oneshot_queue.cli.output.terminal import coloured, put
+from oneshot_queue.cli.output.terminal import coloured, print_line
 
 if TYPE_CHECKING:
     from oneshot_queue.client.doctor.findings import Finding
 
-_COLOURS: Final = {"problem": "red", "warning": "yellow", "info": "dim", "mended": "green"}
+_COLOURS: Final = {"problem": "red", "warning": "yellow", "info": "dim", "repaired": "green"}
 
-_NUMBERS: Final = {
+_NOUNS: Final = {
     "problem": ("problem", "problems"),
     "warning": ("warning", "warnings"),
     "info": ("note", "notes"),
-    "mended": ("mended", "mended"),
+    "repaired": ("repaired", "repaired"),
 }
 
 
@@ -38,34 +38,35 @@ def add_to(app: typer.Typer) -> None:
 
 def doctor(
     context: typer.Context,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended without a guess.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Fix what is safe to fix automatically.")] = False,
     queue: Annotated[
-        str | None, typer.Option("-q", "--queue", metavar="QUEUE", help="Only this queue.", show_default=False)
+        str | None, typer.Option("-q", "--queue", metavar="QUEUE", help="Check only this queue.", show_default=False)
     ] = None,
     as_json: AsJson = False,
     url: Url = None,
 ) -> int:
-    """Examine the broker and its queues: what is wrong, what it means, what to do.
+    """Check the broker and its queues for problems.
 
-    Nothing is written without --repair. The exit code is 0 if nothing is wrong, or nothing any more, and 1 otherwise;
-    what is told as info is not wrong.
+    Each finding says what is wrong, what it means, and how to fix it. Without --repair, nothing is written.
 
-        oneshot-queue doctor                    look at everything
-        oneshot-queue doctor --repair           mend it; a second time there is nothing left to mend
-        oneshot-queue doctor -q builds --json   one queue, for a program
+        oneshot-queue doctor                    check the server and all queues
+        oneshot-queue doctor --repair           fix what is safe to fix automatically
+        oneshot-queue doctor -q builds --json   check the server and one queue, for a program
+
+    Exit code: 0 if no problem or warning remains, else 1; info does not count.
     """
-    with connected(broker_for(broker_url(context, url)), queue) as opened:
-        found = [*_left_on_this_machine(), *opened.doctor(repair=repair, everywhere=queue is None)]
+    with open_queue(destination_for(broker_url(context, url)), queue) as opened:
+        found = [*_leftovers_on_this_machine(), *opened.doctor(repair=repair, everywhere=queue is None)]
     if as_json:
-        put(json.dumps([finding_form(each) for each in found]))
+        print_line(json.dumps([finding_json(each) for each in found]))
     else:
         for line in _lines(found):
-            put(line)
-    return Exit.SOME_FAILED if any(each.is_open for each in found) else Exit.DONE
+            print_line(line)
+    return ExitCode.SOME_FAILED if any(each.is_open for each in found) else ExitCode.SUCCESS
 
 
-def _left_on_this_machine() -> list[Finding]:
-    """What dead workers of this user left here."""
+def _leftovers_on_this_machine() -> list[Finding]:
+    """What dead workers of this user left on this machine."""
     from oneshot_queue.client.doctor.findings import Report
     from oneshot_queue.workers.main import find_leftovers
 
@@ -81,33 +82,33 @@ def _lines(found: Sequence[Finding]) -> list[str]:
     for queue, group in groupby(found, key=lambda each: each.queue):
         lines.append(coloured("server" if queue is None else f"queue {escaped(queue)}", "bold"))
         for each in group:
-            mark = _mark(each)
-            lines.append(f"  {coloured(mark, _COLOURS[mark])}{next(rows)[len(mark) :]}")
-    return [*lines, _sum(found)]
+            label = _label(each)
+            lines.append(f"  {coloured(label, _COLOURS[label])}{next(rows)[len(label) :]}")
+    return [*lines, _summary(found)]
 
 
 def _row(finding: Finding) -> list[str]:
     advice = "" if finding.is_repaired else f" -> {finding.advice}"
     return [
-        _mark(finding),
+        _label(finding),
         finding.code,
         escaped(finding.subject),
         escaped(f"{finding.what}; {finding.meaning}{advice}"),
     ]
 
 
-def _mark(finding: Finding) -> str:
-    return "mended" if finding.is_repaired else str(finding.severity)
+def _label(finding: Finding) -> str:
+    return "repaired" if finding.is_repaired else str(finding.severity)
 
 
-def _sum(found: Sequence[Finding]) -> str:
-    """Say in one line how many there are of each."""
-    counts = dict.fromkeys(_NUMBERS, 0)
+def _summary(found: Sequence[Finding]) -> str:
+    """How many findings there are of each kind, in one line."""
+    counts = dict.fromkeys(_NOUNS, 0)
     for each in found:
-        counts[_mark(each)] += each.count
-    said = [f"{count} {_NUMBERS[mark][count != 1]}" for mark, count in counts.items() if count]
+        counts[_label(each)] += each.count
+    parts = [f"{count} {_NOUNS[label][count != 1]}" for label, count in counts.items() if count]
     if not any(each.is_open for each in found):
-        said.insert(0, "nothing is wrong any more" if counts["mended"] else "nothing is wrong")
-    if mendable := sum(each.count for each in found if each.is_repairable and not each.is_repaired):
-        said.append(f"--repair mends {mendable}")
-    return "; ".join(said)
+        parts.insert(0, "no problems left" if counts["repaired"] else "no problems found")
+    if repairable := sum(each.count for each in found if each.is_repairable and not each.is_repaired):
+        parts.append(f"--repair can fix {repairable}")
+    return "; ".join(parts)

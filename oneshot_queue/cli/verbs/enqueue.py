@@ -1,22 +1,18 @@
-"""``enqueue`` and ``retry``: put a job into a queue and print its id."""
+"""``enqueue``: store a job and print its id."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from oneshot_queue.cli.arguments.common import AsJson, seconds
-from oneshot_queue.cli.arguments.destination import broker_for, connected
-from oneshot_queue.cli.arguments.job import JobRequest, takes_a_job
-from oneshot_queue.cli.commands import Verb
-from oneshot_queue.cli.exit_codes import Exit, UsageProblem
-
-if TYPE_CHECKING:
-    pass
 from oneshot_queue.cli.acknowledgement import acknowledge
-from oneshot_queue.cli.arguments.job import WORDS_OF_A_COMMAND
+from oneshot_queue.cli.arguments.common import AsJson, seconds
+from oneshot_queue.cli.arguments.destination import destination_for, open_queue
+from oneshot_queue.cli.arguments.job import WORDS_OF_A_COMMAND, JobRequest, takes_a_job
+from oneshot_queue.cli.commands import Verb
+from oneshot_queue.cli.exit_codes import ExitCode, UsageProblem
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,21 +23,23 @@ def add_to(app: typer.Typer) -> None:
 def enqueue(
     request: JobRequest,
     delay: Annotated[
-        str | None, typer.Option("--delay", metavar="TIME", help="Do not start it before this long from now.")
+        str | None, typer.Option("--delay", metavar="TIME", help="Start no sooner than this long from now.")
     ] = None,
     at: Annotated[
         str | None,
         typer.Option(
-            "--at", metavar="WHEN", help="Nor before then: 2026-12-24T18:00, here, or with a zone: …Z, …+01:00."
+            "--at",
+            metavar="WHEN",
+            help="Start no sooner than this local time, 2026-12-24T18:00, or with a zone: …Z, …+01:00.",
         ),
     ] = None,
     expires: Annotated[
         str | None,
-        typer.Option("--expires", metavar="TIME", help="It FAILS if no worker has started it by then."),
+        typer.Option("--expires", metavar="TIME", help="Fail the job if it has not started within this time."),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Put a command into a queue and print its id.
+    """Enqueue a command and print the job's id.
 
     For example:
 
@@ -51,11 +49,11 @@ def enqueue(
         oneshot-queue enqueue --retries 3 --retry-on exit,worker_lost --delay 5m -- ./fetch
     """
     delay_s, expires_s, instant = seconds("--delay", delay), seconds("--expires", expires), _instant(at)
-    broker = broker_for(request.url)
-    with connected(broker, request.queue) as queue:
+    destination = destination_for(request.url)
+    with open_queue(destination, request.queue) as queue:
         job = queue.enqueue(request.spec, id=request.id, delay=delay_s, at=instant, expires=expires_s)
-        acknowledge(broker, queue, job, as_json=as_json)
-    return Exit.DONE
+        acknowledge(destination, queue, job, as_json=as_json)
+    return ExitCode.SUCCESS
 
 
 def _instant(written: str | None) -> datetime | None:
@@ -64,4 +62,6 @@ def _instant(written: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(written).astimezone()
     except (ValueError, OverflowError, OSError):
-        raise UsageProblem(f"--at: {written!r} is no time; write 2026-12-24T18:00 or 2026-12-24T18:00:00Z") from None
+        raise UsageProblem(
+            f"--at: {written!r} is not a valid time; write 2026-12-24T18:00 or 2026-12-24T18:00:00Z"
+        ) from None

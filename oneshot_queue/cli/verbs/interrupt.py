@@ -11,11 +11,11 @@ import typer
 
 from oneshot_queue.cli.arguments import last_job
 from oneshot_queue.cli.arguments.common import AsJson, Url, broker_url, seconds
-from oneshot_queue.cli.arguments.destination import Destination, broker_for, connected
+from oneshot_queue.cli.arguments.destination import Destination, destination_for, open_queue
 from oneshot_queue.cli.commands import Verb
-from oneshot_queue.cli.exit_codes import Exit, UsageProblem
-from oneshot_queue.cli.output.json import instant
-from oneshot_queue.cli.output.terminal import is_terminal, put, say
+from oneshot_queue.cli.exit_codes import ExitCode, UsageProblem
+from oneshot_queue.cli.output.json import interrupt_json
+from oneshot_queue.cli.output.terminal import is_terminal, print_line, print_message
 from oneshot_queue.errors import JobNotFound, holder_of_unconfirmed
 
 if TYPE_CHECKING:
@@ -23,16 +23,14 @@ if TYPE_CHECKING:
     from oneshot_queue.client.verbs.interrupt import InterruptReport
 
 _CODES: Final = {
-    "interrupted": Exit.DONE,
-    "recorded": Exit.DONE,
-    "already_final": Exit.ALREADY_FINAL,
-    "ended_by_itself": Exit.ALREADY_FINAL,
-    "not_confirmed": Exit.NOT_CONFIRMED,
-    "not_found": Exit.NO_SUCH_JOB,
+    "interrupted": ExitCode.SUCCESS,
+    "recorded": ExitCode.SUCCESS,
+    "already_final": ExitCode.ALREADY_FINAL,
+    "ended_by_itself": ExitCode.ALREADY_FINAL,
+    "not_confirmed": ExitCode.NOT_CONFIRMED,
+    "not_found": ExitCode.NO_SUCH_JOB,
 }
-
-
-UNSEEN: Final = "its worker is gone, and nobody saw whether its processes are"
+NOT_CONFIRMED: Final = "not confirmed: its worker vanished, so its processes may still run"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,165 +41,163 @@ def add_to(app: typer.Typer) -> None:
 def interrupt(
     context: typer.Context,
     job_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID", help="Ids, 4 or more of their first characters, or `last`.")
+        list[str] | None,
+        typer.Argument(metavar="ID", help="Job ids, unique prefixes of at least 4 characters, or `last`."),
     ] = None,
     queue: Annotated[
         str | None,
-        typer.Option("-q", "--queue", metavar="QUEUE", help="Look in this queue first; or the queue of --all."),
+        typer.Option("-q", "--queue", metavar="QUEUE", help="Search this queue first; with --all, interrupt its jobs."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every job of the queue that waits or runs.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --all.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Interrupt all waiting and running jobs of the queue.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     grace: Annotated[
-        str | None, typer.Option("--grace", metavar="TIME", help="From SIGTERM to SIGKILL.  [default: the job's own]")
+        str | None,
+        typer.Option("--grace", metavar="TIME", help="Time between SIGTERM and SIGKILL.  [default: the job's --grace]"),
     ] = None,
-    now: Annotated[bool, typer.Option("--now", help="SIGKILL at once: --grace 0.")] = False,
-    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Kept with the job.")] = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the end of a running job.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Send SIGKILL at once; same as --grace 0.")] = False,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Reason to record with the job.")
+    ] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for running jobs to end.")] = False,
     timeout: Annotated[
-        str | None, typer.Option("--timeout", metavar="TIME", help="Wait no longer.  [default: the grace + 20s]")
+        str | None,
+        typer.Option("--timeout", metavar="TIME", help="Stop waiting after this long.  [default: the grace + 20s]"),
     ] = None,
     as_json: AsJson = False,
     url: Url = None,
 ) -> int:
     """End jobs, with all their processes.
 
-    A job that waits ends at once; for one that runs, this returns when no process of it is left.
+    A waiting job ends at once. For a running job, return when none of its processes is left.
 
         oneshot-queue interrupt last
         oneshot-queue interrupt --now --reason 'wrong branch' 7kq2
         oneshot-queue interrupt -q builds --all --yes
 
-    Exit code: 0 done, 1 some of several failed, 3 no such job, 4 it had ended, or ended by itself
-    first, 6 on record but not confirmed in time.
+    Exit code: 0 success; 1 some of several failed; 3 no such job; 4 already ended, or ended by itself
+    first; 6 recorded, end not confirmed in time.
     """
     if now and grace is not None:
-        raise UsageProblem("--now is --grace 0; give one of them")
+        raise UsageProblem("--now means --grace 0; give only one of them")
     if everything == bool(job_ids):
-        raise UsageProblem("name jobs, or a queue with -q QUEUE --all" + (", not both" if job_ids else ""))
+        raise UsageProblem("give job ids, or -q QUEUE --all" + (", not both" if job_ids else ""))
     if everything and queue is None:
-        raise UsageProblem("--all needs to know of which queue: -q QUEUE")
+        raise UsageProblem("--all needs a queue; add -q QUEUE")
     if everything and not yes and not (is_terminal(0) and is_terminal(2)):
-        raise UsageProblem("--all would ask on a terminal, and this is none; add --yes")
-    wishes: dict[str, Any] = {
+        raise UsageProblem("--all needs confirmation, but this is not a terminal; add --yes")
+    options: dict[str, Any] = {
         "grace": 0.0 if now else seconds("--grace", grace),
         "reason": reason,
         "timeout": seconds("--timeout", timeout),
     }
-    broker = broker_for(broker_url(context, url))
-    with connected(broker, queue) as opened:
+    destination = destination_for(broker_url(context, url))
+    with open_queue(destination, queue) as opened:
         if everything:
             ids = opened.unfinished()
             if ids and not yes and not _confirmed(len(ids), opened.name):
-                say("nothing was interrupted")
-                return Exit.INTERRUPTED
-            reports = opened.interrupt(ids, confirm=not no_wait, **wishes) if ids else []
+                print_message("nothing was interrupted")
+                return ExitCode.INTERRUPTED
+            reports = opened.interrupt(ids, confirm=not no_wait, **options) if ids else []
         else:
-            reports = _interrupt_named(opened, broker, job_ids or [], queue, confirm=not no_wait, wishes=wishes)
+            reports = _interrupt_by_id(opened, destination, job_ids or [], queue, confirm=not no_wait, options=options)
     if as_json:
-        put(json.dumps([_form(each) for each in reports]))
+        print_line(json.dumps([interrupt_json(each) for each in reports]))
     else:
         for each in reports:
-            put(_line(each))
+            print_line(_line(each))
         if everything and not reports:
-            say(f"no job of queue {queue} waits or runs")
-    # Of a whole queue it was asked that nothing is left, not who ended it.
+            print_message(f"queue {queue} has no waiting or running jobs")
+    # With --all, a job that has ended is a success, however it ended.
     codes = [
-        Exit.DONE if everything and _CODES[each.result] is Exit.ALREADY_FINAL else _CODES[each.result]
+        ExitCode.SUCCESS if everything and _CODES[each.result] is ExitCode.ALREADY_FINAL else _CODES[each.result]
         for each in reports
     ]
     if not any(codes):
-        return Exit.DONE
-    return codes[0] if len(codes) == 1 else Exit.SOME_FAILED
+        return ExitCode.SUCCESS
+    return codes[0] if len(codes) == 1 else ExitCode.SOME_FAILED
 
 
 def _confirmed(count: int, queue: str) -> bool:
     return typer.confirm(f"Interrupt {count} job{'s' * (count != 1)} of queue {queue}?", err=True)
 
 
-def _interrupt_named(
+def _interrupt_by_id(
     opened: SyncQueue,
-    broker: Destination,
+    destination: Destination,
     words: Sequence[str],
     queue: str | None,
     *,
     confirm: bool,
-    wishes: dict[str, Any],
+    options: dict[str, Any],
 ) -> list[InterruptReport]:
-    """Interrupt jobs of any queues; every word is looked up before the first job is touched."""
-    found: dict[str, tuple[str, str] | None] = {}
+    """Interrupt jobs of any queue; look up every word before interrupting the first job."""
+    places: dict[str, tuple[str, str] | None] = {}
     for word in dict.fromkeys(words):
         try:
-            job = last_job.named(opened, broker, word, queue)
-            found[word] = (job.queue, job.id)
+            job = last_job.find_job(opened, destination, word, queue)
+            places[word] = (job.queue, job.id)
         except JobNotFound as problem:
-            say(str(problem))
-            found[word] = None
+            print_message(str(problem))
+            places[word] = None
     by_queue: dict[str, list[str]] = {}
-    for place in found.values():
+    for place in places.values():
         if place is not None and place[1] not in by_queue.setdefault(place[0], []):
             by_queue[place[0]].append(place[1])
-    # Of several queues, all are told before the first is waited for.
-    at_once = confirm and len(by_queue) <= 1
+    # With several queues, record the interrupts in all of them before waiting for the first.
+    in_one_step = confirm and len(by_queue) <= 1
     reports: dict[tuple[str, str], InterruptReport] = {}
     for name, ids in by_queue.items():
-        for each in _interrupt_in(broker, name, ids, confirm=at_once, wishes=wishes):
+        for each in _interrupt_in(destination, name, ids, confirm=in_one_step, options=options):
             reports[name, each.job_id] = each
-    if confirm and not at_once:
+    if confirm and not in_one_step:
         for name in by_queue:
-            told = [job_id for (where, job_id), each in reports.items() if where == name and each.result == "recorded"]
-            for each in _interrupt_in(broker, name, told, confirm=True, wishes=wishes) if told else ():
-                reports[name, each.job_id] = _as_first_told(each)
-    return [_unknown(word) if place is None else reports[place] for word, place in found.items()]
+            recorded = [
+                job_id for (where, job_id), each in reports.items() if where == name and each.result == "recorded"
+            ]
+            for each in _interrupt_in(destination, name, recorded, confirm=True, options=options) if recorded else ():
+                reports[name, each.job_id] = _as_first_interrupted(each)
+    return [_not_found(word) if place is None else reports[place] for word, place in places.items()]
 
 
-def _as_first_told(report: InterruptReport) -> InterruptReport:
-    """What became of a job that was told twice and ended in between."""
+def _as_first_interrupted(report: InterruptReport) -> InterruptReport:
+    """Correct the report of a job that ended between its two interrupts."""
     from oneshot_queue.client.verbs.interrupt import InterruptResult
     from oneshot_queue.states import JobState
 
     if report.result is not InterruptResult.ALREADY_FINAL:
         return report
-    is_own = report.state is JobState.INTERRUPTED
-    return replace(report, result=InterruptResult.INTERRUPTED if is_own else InterruptResult.ENDED_BY_ITSELF)
+    is_interrupted = report.state is JobState.INTERRUPTED
+    return replace(report, result=InterruptResult.INTERRUPTED if is_interrupted else InterruptResult.ENDED_BY_ITSELF)
 
 
 def _interrupt_in(
-    broker: Destination, queue: str, ids: list[str], *, confirm: bool, wishes: dict[str, Any]
+    destination: Destination, queue: str, ids: list[str], *, confirm: bool, options: dict[str, Any]
 ) -> list[InterruptReport]:
-    with connected(broker, queue) as opened:
-        return opened.interrupt(ids, confirm=confirm, **wishes)
+    with open_queue(destination, queue) as opened:
+        return opened.interrupt(ids, confirm=confirm, **options)
 
 
-def _unknown(word: str) -> InterruptReport:
+def _not_found(word: str) -> InterruptReport:
     from oneshot_queue.client.verbs.interrupt import InterruptReport, InterruptResult
 
     return InterruptReport(word, None, None, InterruptResult.NOT_FOUND)
 
 
-def _form(report: InterruptReport) -> dict[str, Any]:
-    state = None if report.state is None else str(report.state)
-    return {
-        "id": report.job_id,
-        "state": state,
-        "ended_at": instant(report.ended_ms),
-        "result": str(report.result),
-        "confirmed": report.is_confirmed,
-    }
-
-
 def _line(report: InterruptReport) -> str:
     match str(report.result):
         case "interrupted":
-            words = "interrupted" if report.is_confirmed else f"interrupted; {UNSEEN}"
+            text = "interrupted" if report.is_confirmed else f"interrupted; {NOT_CONFIRMED}"
         case "recorded":
-            words = f"interrupt on record; still {report.state}"
+            text = f"interrupt recorded; still {report.state}"
         case "already_final":
-            words = f"had already ended: {report.state}"
+            text = f"already ended: {report.state}"
         case "ended_by_itself":
-            words = f"ended by itself first: {report.state}"
+            text = f"ended by itself first: {report.state}"
         case "not_confirmed":
             holder = holder_of_unconfirmed(report.worker)
-            words = f"on record, but not confirmed: still {report.state}; {holder}"
+            text = f"interrupt recorded, end not confirmed; still {report.state}; {holder}"
         case _:
-            words = "no such job"
-    return f"{report.job_id}  {words}"
+            text = "no such job"
+    return f"{report.job_id}  {text}"

@@ -1,4 +1,4 @@
-"""``ls`` and ``show``: what is known of jobs."""
+"""``ls``: list jobs, most recently changed first."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from oneshot_queue.cli.arguments.common import AsJson, Url, broker_url, pairs, whole_number
-from oneshot_queue.cli.arguments.destination import broker_for, connected
+from oneshot_queue.cli.arguments.destination import destination_for, open_queue
 from oneshot_queue.cli.commands import Verb
-from oneshot_queue.cli.exit_codes import Exit, UsageProblem
-from oneshot_queue.cli.output.json import job_form
+from oneshot_queue.cli.exit_codes import ExitCode, UsageProblem
+from oneshot_queue.cli.output.job_text import NO_VALUE, STATE_COLOURS, command_text
+from oneshot_queue.cli.output.json import job_json
 from oneshot_queue.cli.output.tables import Column, plain_columns, short_ids, table
-from oneshot_queue.cli.output.terminal import coloured, is_terminal, put, say, width
+from oneshot_queue.cli.output.terminal import coloured, is_terminal, print_line, print_message, width
 from oneshot_queue.clock import SystemClock
 from oneshot_queue.durations import brief_duration
 
 if TYPE_CHECKING:
     from oneshot_queue.jobs import JobRecord
-from oneshot_queue.cli.output.job_text import NONE, STATE_COLOURS, _command
 
-MOST_JOBS: Final = 10_000
+MAX_JOBS: Final = 10_000
 _STATES: Final = ("CREATED", "RUNNING", "IDLE", "INTERRUPTED", "COMPLETED", "FAILED")
 
 
@@ -33,43 +33,45 @@ def add_to(app: typer.Typer) -> None:
 def ls(
     context: typer.Context,
     queue: Annotated[
-        str | None, typer.Option("-q", "--queue", metavar="QUEUE", help="Only this queue.  [default: all]")
+        str | None, typer.Option("-q", "--queue", metavar="QUEUE", help="List only this queue.  [default: all queues]")
     ] = None,
     state: Annotated[
-        list[str] | None, typer.Option("-s", "--state", metavar="STATE", help="Only these states; several times.")
+        list[str] | None,
+        typer.Option("-s", "--state", metavar="STATE", help="List only jobs in this state; repeatable."),
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option("-l", "--label", metavar="K=V", help="Only jobs with this label; several times.")
+        list[str] | None,
+        typer.Option("-l", "--label", metavar="K=V", help="List only jobs with this label; repeatable."),
     ] = None,
-    limit: Annotated[str, typer.Option("--limit", metavar="N", help="At most this many.")] = "50",
+    limit: Annotated[str, typer.Option("--limit", metavar="N", help="List at most N jobs.")] = "50",
     as_json: AsJson = False,
     url: Url = None,
 ) -> int:
-    """List jobs, newest change first.
+    """List jobs, most recently changed first.
 
     For example:
 
         oneshot-queue ls -s RUNNING -s IDLE
         oneshot-queue ls -q builds -l team=web --json
     """
-    states = [_state(each) for each in state or []]
+    states = [_checked_state(each) for each in state or []]
     labels = pairs("--label", label or [])
-    most = whole_number("--limit", limit, least=1, most=MOST_JOBS)
-    broker = broker_for(broker_url(context, url))
-    with connected(broker, queue) as opened:
+    most = whole_number("--limit", limit, least=1, most=MAX_JOBS)
+    destination = destination_for(broker_url(context, url))
+    with open_queue(destination, queue) as opened:
         jobs = opened.list(state=states, labels=labels, limit=most, everywhere=queue is None)
     records = [job.record for job in jobs if job.record is not None]
     if as_json:
-        put(json.dumps([job_form(each) for each in records]))
+        print_line(json.dumps([job_json(each) for each in records]))
     elif is_terminal(1):
         _print_table(records)
     else:
         for line in plain_columns([_cells(each, each.id) for each in records]):
-            put(line)
-    return Exit.DONE
+            print_line(line)
+    return ExitCode.SUCCESS
 
 
-def _state(written: str) -> str:
+def _checked_state(written: str) -> str:
     if written.upper() not in _STATES:
         raise UsageProblem(f"--state: {written!r} must be one of {', '.join(_STATES)}")
     return written.upper()
@@ -77,7 +79,7 @@ def _state(written: str) -> str:
 
 def _print_table(records: list[JobRecord]) -> None:
     if not records:
-        say("no jobs")
+        print_message("no jobs found")
         return
     columns = [
         Column("ID"),
@@ -91,8 +93,8 @@ def _print_table(records: list[JobRecord]) -> None:
     ]
     ids = short_ids([each.id for each in records])
     rows = [_cells(each, ids[each.id]) for each in records]
-    # A column that says the same of every job says nothing.
-    for title, nothing in (("QUEUE", {"default"}), ("NAME", {NONE})):
+    # Drop a column that has no information: the same value for every job.
+    for title, nothing in (("QUEUE", {"default"}), ("NAME", {NO_VALUE})):
         position = [column.title for column in columns].index(title)
         if {row[position] for row in rows} <= nothing:
             del columns[position]
@@ -105,13 +107,13 @@ def _print_table(records: list[JobRecord]) -> None:
         return coloured(cell, STATE_COLOURS[cell.strip().rstrip("!")]) if title == "STATE" else cell
 
     for line in table(columns, rows, width(), paint):
-        put(line)
+        print_line(line)
 
 
 def _cells(record: JobRecord, shown_id: str) -> list[str]:
     now_ms = SystemClock().now_ms()
     spec = record.spec
-    ran = NONE
+    ran = NO_VALUE
     if record.started_ms is not None:
         ran = brief_duration(((record.ended_ms or now_ms) - record.started_ms) / 1000)
     return [
@@ -120,21 +122,21 @@ def _cells(record: JobRecord, shown_id: str) -> list[str]:
         str(record.state),
         brief_duration((now_ms - record.created_ms) / 1000),
         ran,
-        _how(record),
-        (spec.name if spec else None) or NONE,
-        _command(record),
+        _exit_cell(record),
+        (spec.name if spec else None) or NO_VALUE,
+        command_text(record),
     ]
 
 
-def _how(record: JobRecord) -> str:
-    """In one word how a job ended, or what is going on with it."""
+def _exit_cell(record: JobRecord) -> str:
+    """The EXIT cell: how the job ended, or ``ending`` while an interrupt is pending."""
     if record.interrupting:
         return "ending"
     if not record.state.is_final:
-        return NONE
+        return NO_VALUE
     match str(record.cause):
         case "interrupted":
-            return NONE  # the state says it
+            return NO_VALUE  # The state shows it.
         case "exit":
             return str(record.exit_code)
         case "signal":

@@ -1,20 +1,15 @@
-"""``enqueue`` and ``retry``: put a job into a queue and print its id."""
+"""``retry``: enqueue a copy of a job and print its id."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
+from oneshot_queue.cli.acknowledgement import acknowledge
 from oneshot_queue.cli.arguments import last_job
 from oneshot_queue.cli.arguments.common import InQueue, JobId, Url, broker_url
-from oneshot_queue.cli.arguments.destination import broker_for, connected
+from oneshot_queue.cli.arguments.destination import destination_for, open_queue
 from oneshot_queue.cli.commands import Verb
-from oneshot_queue.cli.exit_codes import Exit
-
-if TYPE_CHECKING:
-    pass
-from oneshot_queue.cli.acknowledgement import acknowledge
+from oneshot_queue.cli.exit_codes import ExitCode
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,15 +18,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 def retry(context: typer.Context, job_id: JobId, queue: InQueue = None, url: Url = None) -> int:
-    """Enqueue a job once more, as a new one, and print its id.
+    """Enqueue a new job with the same spec, and print its id.
 
     For example:
 
         oneshot-queue retry last
     """
-    broker = broker_for(broker_url(context, url))
-    with connected(broker, queue) as opened:
-        earlier = last_job.named(opened, broker, job_id, queue)
-        with connected(broker, earlier.queue) as home:
-            acknowledge(broker, home, home.retry(earlier.id))
-    return Exit.DONE
+    destination = destination_for(broker_url(context, url))
+    with open_queue(destination, queue) as opened:
+        earlier = last_job.find_job(opened, destination, job_id, queue)
+        with open_queue(destination, earlier.queue) as home:
+            acknowledge(destination, home, home.retry(earlier.id))
+    return ExitCode.SUCCESS

@@ -1,4 +1,4 @@
-"""``run``: a command through the queue, as if it ran here."""
+"""``run``: enqueue a command, follow its output, and exit as it did."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from oneshot_queue.cli.arguments import last_job
-from oneshot_queue.cli.arguments.destination import Destination, broker_for, connected
+from oneshot_queue.cli.arguments.destination import Destination, destination_for, open_queue
 from oneshot_queue.cli.arguments.job import WORDS_OF_A_COMMAND, JobRequest, takes_a_job
 from oneshot_queue.cli.commands import Verb
 from oneshot_queue.cli.ctrl_c import CtrlC
-from oneshot_queue.cli.exit_codes import ending, exit_code_of
+from oneshot_queue.cli.exit_codes import exit_code_of_job, result_text
 from oneshot_queue.cli.on_demand_worker import OnDemandWorker
 from oneshot_queue.cli.output.job_output import OutputPrinter
-from oneshot_queue.cli.output.terminal import say
-from oneshot_queue.cli.waiting_notices import nobody_works_on_it
+from oneshot_queue.cli.output.terminal import print_message
+from oneshot_queue.cli.waiting_notices import unattended_notice
 from oneshot_queue.errors import OneshotQueueError
 
 if TYPE_CHECKING:
@@ -32,45 +32,45 @@ def add_to(app: typer.Typer) -> None:
 def run(request: JobRequest) -> int:
     """Run a command through the queue as if it ran here.
 
-    Prints what it prints, and exits as it exits. Ctrl-C interrupts it, a second one kills it, a third stops waiting
-    for it. On the local broker no worker is needed.
+    Print the command's output and exit with its exit code. Ctrl-C interrupts the job, a second Ctrl-C kills it, and a
+    third stops waiting. On the local broker, no worker is needed.
 
         oneshot-queue run -- make -j4
         oneshot-queue run -q gpu --time-limit 2h python train.py
 
-    Exit code: the command's; 128+N for signal N; 124 time limit or idle timeout; 126 or 127 not
-    started; 130 interrupted; 75 its worker was lost; 125 anything of ours.
+    Exit code: the command's; 128+N signal N; 124 time limit or idle timeout; 126 or 127 could not
+    be started; 130 interrupted; 75 worker lost; 125 oneshot-queue's own errors.
     """
     from oneshot_queue.jobs import new_job_id
 
-    broker = broker_for(request.url)
-    # Our own id, known before the job is: whatever happens while it is being stored, it can be interrupted.
+    destination = destination_for(request.url)
+    # Choose the id here, so that the job can be interrupted even while it is being stored.
     job_id = request.id or new_job_id()
-    with connected(broker, request.queue) as queue, CtrlC(broker, queue.name, job_id) as presses:
+    with open_queue(destination, request.queue) as queue, CtrlC(destination, queue.name, job_id) as ctrl_c:
         job = queue.enqueue(request.spec, id=job_id)
-        presses.job_is_stored()
-        last_job.remember(broker, job.id, job.queue)
+        ctrl_c.job_is_stored()
+        last_job.remember(destination, job.id, job.queue)
         if not job.created:
-            say(f"job {job.id} was there already; following it")
+            print_message(f"job {job.id} already exists; following it")
         try:
-            record = _follow(job, _helper(broker, job))
+            record = _follow(job, _on_unattended(destination, job))
         except BrokenPipeError:
-            # As in a shell's pipeline: whose output nobody reads any more has no reason to go on.
-            _give_up(queue, job_id)
+            # As in a shell pipeline: a job whose output has no reader any more is ended.
+            _interrupt_unread(queue, job_id)
             raise
         except KeyboardInterrupt:
-            if presses.silence is not None:
-                raise presses.silence from None
-            say(f"no longer waiting for job {job_id}, whose interrupt is on record")
+            if ctrl_c.unconfirmed is not None:
+                raise ctrl_c.unconfirmed from None
+            print_message(f"no longer waiting for job {job_id}; its interrupt is recorded")
             raise
     if record.exit_code is None or str(record.cause) != "exit":
-        say(f"job {job_id} {ending(record)}")
-    return exit_code_of(record)
+        print_message(f"job {job_id} {result_text(record)}")
+    return exit_code_of_job(record)
 
 
-def _follow(job: SyncJob, unattended: OnUnattended) -> JobRecord:
+def _follow(job: SyncJob, on_unattended: OnUnattended) -> JobRecord:
     printer = OutputPrinter()
-    for chunk in job.output(follow=True, on_unattended=unattended):
+    for chunk in job.output(follow=True, on_unattended=on_unattended):
         printer.show(chunk)
     record = job.refresh().record
     assert record is not None
@@ -78,22 +78,22 @@ def _follow(job: SyncJob, unattended: OnUnattended) -> JobRecord:
     return record
 
 
-def _helper(broker: Destination, job: SyncJob) -> OnUnattended:
-    """What to do when nobody works on the job: start a worker for it where that is ours to do, else say so."""
-    tell = nobody_works_on_it(broker)
-    own_worker = OnDemandWorker(broker, job.queue, job.id)
+def _on_unattended(destination: Destination, job: SyncJob) -> OnUnattended:
+    """What to do if no live worker runs the job: start one on a local broker, else print a notice."""
+    print_notice = unattended_notice(destination)
+    worker = OnDemandWorker(destination, job.queue, job.id)
 
-    def help_out(news: Unattended) -> None:
-        if broker.is_local and news.worker is None:
-            own_worker.start()
+    def react(news: Unattended) -> None:
+        if destination.is_local and news.worker is None:
+            worker.start()
         else:
-            tell(news)
+            print_notice(news)
 
-    return help_out
+    return react
 
 
-def _give_up(queue: SyncQueue, job_id: str) -> None:
+def _interrupt_unread(queue: SyncQueue, job_id: str) -> None:
     try:
-        queue.interrupt([job_id], reason="nobody reads its output any more", confirm=False)
+        queue.interrupt([job_id], reason="the reader of its output closed it", confirm=False)
     except OneshotQueueError as problem:
-        say(f"job {job_id} could not be interrupted: {problem}")
+        print_message(f"cannot interrupt job {job_id}: {problem}")

@@ -20,7 +20,7 @@ from oneshot_queue.cli.arguments.worker import (
 )
 from oneshot_queue.cli.commands import Verb
 from oneshot_queue.cli.exit_codes import UsageProblem
-from oneshot_queue.cli.output.terminal import say
+from oneshot_queue.cli.output.terminal import print_message
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,7 +50,7 @@ def up(
     settings = Settings.from_env()
     found = ensure_running()
     if settings.url is not None:
-        say("up uses the local broker, not the one that ONESHOT_QUEUE_URL names")
+        print_message("up uses the local broker, not the one that ONESHOT_QUEUE_URL names")
     if not quiet:
-        say(f"local broker: {found.kind} {found.version} at {found.url}")
+        print_message(f"local broker: {found.kind} {found.version} at {found.url}")
     return run_worker(Destination(replace(settings, url=found.url), is_local=True), options)

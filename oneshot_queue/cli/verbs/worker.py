@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from oneshot_queue.cli.arguments.common import Url, broker_url, seconds, whole_number
-from oneshot_queue.cli.arguments.destination import broker_for
+from oneshot_queue.cli.arguments.destination import destination_for
 from oneshot_queue.cli.arguments.worker import (
     Concurrency,
     DrainTimeout,
@@ -74,7 +74,7 @@ def worker(
         options["max_jobs"] = whole_number("--max-jobs", max_jobs, least=1, most=MOST_JOBS)
     lease_s = _lease_s(lease)
     return run_worker(
-        broker_for(broker_url(context, url)),
+        destination_for(broker_url(context, url)),
         options | {"only_job": only_job, "allows_eviction": allow_eviction},
         lease_s,
     )

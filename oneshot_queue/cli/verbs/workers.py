@@ -1,4 +1,4 @@
-"""``queues`` and ``workers``: what waits, and who works."""
+"""``workers``: list live workers and how many jobs each runs."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import typer
 
 from oneshot_queue.cli.arguments.common import AsJson, Url, broker_url
-from oneshot_queue.cli.arguments.destination import broker_for, connected
+from oneshot_queue.cli.arguments.destination import destination_for, open_queue
 from oneshot_queue.cli.commands import Verb
-from oneshot_queue.cli.exit_codes import Exit
+from oneshot_queue.cli.exit_codes import ExitCode
 from oneshot_queue.cli.output.escape import escaped
-from oneshot_queue.cli.output.json import worker_form
+from oneshot_queue.cli.output.json import worker_json
+from oneshot_queue.cli.output.listing import print_listing
 from oneshot_queue.cli.output.tables import Column
-from oneshot_queue.cli.output.terminal import is_terminal, put
+from oneshot_queue.cli.output.terminal import is_terminal, print_line
 from oneshot_queue.clock import SystemClock
 from oneshot_queue.durations import brief_duration
 
 if TYPE_CHECKING:
     from oneshot_queue.wire.presences import WorkerPresence
-from oneshot_queue.cli.output.listing import print_listing
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,14 +30,17 @@ def add_to(app: typer.Typer) -> None:
 
 
 def workers(context: typer.Context, as_json: AsJson = False, url: Url = None) -> int:
-    """List live workers, the processes of one supervisor together, and how many jobs each runs."""
-    with connected(broker_for(broker_url(context, url))) as opened:
+    """List live workers and how many jobs each runs.
+
+    Worker processes of one supervisor are listed together.
+    """
+    with open_queue(destination_for(broker_url(context, url))) as opened:
         found = sorted(opened.workers(), key=lambda each: (each.host, each.supervisor, each.process, each.name))
     if as_json:
-        put(json.dumps([worker_form(each) for each in found]))
-        return Exit.DONE
+        print_line(json.dumps([worker_json(each) for each in found]))
+        return ExitCode.SUCCESS
     now_ms = SystemClock().now_ms()
-    names = _in_families(found) if is_terminal(1) else [each.name for each in found]
+    names = _grouped_names(found) if is_terminal(1) else [each.name for each in found]
     rows = [
         [
             escaped(name),
@@ -57,15 +60,15 @@ def workers(context: typer.Context, as_json: AsJson = False, url: Url = None) ->
         Column("HOST:PID", spare=1),
         Column("QUEUES"),
     ]
-    print_listing(columns, rows, "no live worker; start one with: oneshot-queue worker")
-    return Exit.DONE
+    print_listing(columns, rows, "no live workers; start one with: oneshot-queue worker")
+    return ExitCode.SUCCESS
 
 
-def _in_families(found: Sequence[WorkerPresence]) -> list[str]:
-    """Their names, with lines that join the processes of one supervisor."""
-    families = [each.supervisor or each.id for each in found]
+def _grouped_names(found: Sequence[WorkerPresence]) -> list[str]:
+    """The workers' names, with lines that join the processes of one supervisor."""
+    groups = [each.supervisor or each.id for each in found]
     names = []
-    for before, own, each, after in zip([None, *families], families, found, [*families[1:], None], strict=False):
+    for before, own, each, after in zip([None, *groups], groups, found, [*groups[1:], None], strict=False):
         is_first, is_last = before != own, after != own
         line = "" if is_first and is_last else "┌ " if is_first else "└ " if is_last else "├ "
         names.append(line + each.name)

@@ -1,4 +1,4 @@
-"""Tables fit; plain columns can be taken apart again."""
+"""Tables fit the terminal; plain columns can be split again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_table_fits_its_width(rows: list[tuple[str, ...]], width: int) -> None
     assert all(text_width(line) <= width for line in table(_COLUMNS, rows, width, _unpainted))
 
 
-def test_columns_that_can_be_spared_go_in_their_order() -> None:
+def test_optional_columns_are_dropped_in_order() -> None:
     rows = [("12345678", "RUNNING", "5m00s", "nightly", "make -j4 all of it")]
 
     titles = [table(_COLUMNS, rows, width, _unpainted)[0].split() for width in (80, 45, 36)]
@@ -35,7 +35,7 @@ def test_columns_that_can_be_spared_go_in_their_order() -> None:
     assert titles == [["ID", "STATE", "AGE", "NAME", "LAST"], ["ID", "STATE", "AGE", "LAST"], ["ID", "STATE", "LAST"]]
 
 
-def test_cells_are_painted_with_their_columns_title_and_titles_without() -> None:
+def test_cells_are_painted_with_the_title_of_their_column_and_titles_without() -> None:
     painted = table([Column("ID"), Column("LAST")], [("a", "b")], 40, lambda cell, title: f"<{title}:{cell}>")
 
     assert painted == ["<:ID>  <:LAST>", "<ID:a >  <LAST:b   >"]
@@ -47,7 +47,7 @@ def test_a_row_that_equals_the_titles_is_painted_as_a_row() -> None:
     assert painted == [":ID  :LAST", "ID:ID  LAST:LAST"]
 
 
-def test_plain_columns_keep_every_cell_whole() -> None:
+def test_plain_columns_do_not_cut_cells() -> None:
     rows = [("a", "日本", "x y"), ("abc", "b", "z" * 300)]
 
     assert plain_columns(rows) == ["a    日本  x y", f"abc  b     {'z' * 300}"]
@@ -55,7 +55,7 @@ def test_plain_columns_keep_every_cell_whole() -> None:
 
 
 @given(st.text("ab日é\u0301", max_size=30), st.integers(min_value=1, max_value=40))
-def test_a_text_is_cut_to_its_width_and_shows_it(text: str, width: int) -> None:
+def test_a_cut_text_fits_and_ends_in_an_ellipsis(text: str, width: int) -> None:
     shown = cut(text, width)
 
     assert text_width(shown) <= width

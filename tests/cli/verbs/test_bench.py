@@ -1,4 +1,4 @@
-"""``bench``: it measures with real workers, and nothing of it is left, however it ends."""
+"""``bench``: measures with real workers and removes all of its keys and workers, however it ends."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ def bare(server: Server) -> Iterator[Any]:
         yield client
 
 
-def keys_of_benches(bare: Any) -> list[bytes]:
+def bench_keys(bare: Any) -> list[bytes]:
     return list(bare.scan_iter(match="{bench-*", count=1000))
 
 
-def test_near_and_far_are_measured_and_only_what_is_others_is_left(cli: Cli, bare: Any) -> None:
+def test_added_latency_is_measured_and_only_keys_of_others_remain(cli: Cli, bare: Any) -> None:
     cli("enqueue", "true")
     before = sorted(bare.scan_iter(match=f"{{{cli.namespace}*"))
 
     done = cli("bench", "--quick", "--only", "interrupts", "--only", "recovery", "--rtt", "0,20", "--json")
 
     assert done.code == 0
-    assert done.form["quick"] is True
-    assert int(done.form["machine"]["CPUs"]) >= 1
-    lines = {(line["family"], line["rtt_ms"], line["name"]): line for line in done.form["lines"]}
+    assert done.json["quick"] is True
+    assert int(done.json["machine"]["CPUs"]) >= 1
+    lines = {(line["family"], line["rtt_ms"], line["name"]): line for line in done.json["lines"]}
     name = "interrupt to its confirmation, p50 of 50"
     near, far = lines["interrupts", 0.0, name], lines["interrupts", 20.0, name]
     assert 0 < near["value"] < 20 < far["value"]
     assert {rtt for family, rtt, _ in lines if family == "recovery"} == {0.0, 20.0}
-    assert keys_of_benches(bare) == []
+    assert bench_keys(bare) == []
     assert sorted(bare.scan_iter(match=f"{{{cli.namespace}*")) == before
 
 
-def test_people_see_a_table_and_bars_on_a_terminal(cli: Cli) -> None:
+def test_a_terminal_gets_a_table_with_bars(cli: Cli) -> None:
     words = ("bench", "--quick", "--only", "interrupts", "--rtt", "0")
 
     piped, shown = cli(*words).text, cli.on_terminal(*words, columns=120).done().text
@@ -57,16 +57,16 @@ def test_people_see_a_table_and_bars_on_a_terminal(cli: Cli) -> None:
 def test_a_signal_leaves_neither_keys_nor_workers(cli: Cli, bare: Any, number: signal.Signals) -> None:
     running = cli.start("bench", "--only", "latency", "--rtt", "0")
     running.until("Redis", on="out")
-    wait_until(lambda: [name for name in keys_of_benches(bare) if b":worker:" in name], what="its worker")
+    wait_until(lambda: [name for name in bench_keys(bare) if b":worker:" in name], what="the worker of the benchmark")
 
     running.signal(number)
 
     assert running.done().code == 130
-    assert keys_of_benches(bare) == []
-    # That no process is left is asked after every test.
+    assert bench_keys(bare) == []
+    # A fixture checks after every test that no process is left.
 
 
-def test_a_broker_that_is_not_there_is_said(cli: Cli) -> None:
+def test_an_unreachable_broker_is_reported(cli: Cli) -> None:
     done = cli("--url", "redis://127.0.0.1:1", "bench", "--quick")
 
     assert done.code == 5
@@ -74,20 +74,20 @@ def test_a_broker_that_is_not_there_is_said(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        (("--only", "speed"), "--only: there is no 'speed'; there are throughput, enqueueing"),
-        (("--rtt", "0,far"), "--rtt: 'far' must be milliseconds, from 0 to 1000"),
+        (("--only", "speed"), "--only: unknown benchmark 'speed'; benchmarks: throughput, enqueueing"),
+        (("--rtt", "0,far"), "--rtt: 'far' must be milliseconds from 0 to 1000"),
         (("--rtt", "-1"), "--rtt: '-1' must be"),
         (("--rtt", "nan"), "--rtt: 'nan' must be"),
         (("--rounds", "0"), "--rounds: '0' must be a whole number from 1 to 100"),
     ],
 )
-def test_words_that_make_no_sense_are_refused(cli: Cli, words: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_rejected(cli: Cli, words: tuple[str, ...], message: str) -> None:
     done = cli("bench", *words)
 
     assert done.code == 2
-    assert said in done.err
+    assert message in done.err
 
 
 def test_json_is_one_object(cli: Cli) -> None:
