@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from oneshot_queue.outcomes import Captured
+from oneshot_queue.outcomes import HEAD_BYTES, TAIL_BYTES, Captured
 from oneshot_queue.task_events import OutputStream
-
-HEAD_BYTES: Final = 256 * 1024
-TAIL_BYTES: Final = 4 * 1024 * 1024
 
 
 class OutputCapture:
