@@ -279,7 +279,7 @@ def test_one_signal_is_enough_where_the_worker_gives_no_sign_of_life(cli: Cli, s
 
         done = running.done()
     assert done.code == 125
-    assert "the interrupt of job lost is on record, but the job is still RUNNING" in done.err
+    assert "the interrupt of job lost is recorded, but the job is still RUNNING" in done.err
     assert "its worker gives no sign of life" in done.err
 
 
