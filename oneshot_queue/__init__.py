@@ -1,5 +1,7 @@
 """A distributed queue for commands: enqueue an argv, run it on any machine, follow it, interrupt it.
 
+The names in ``__all__`` are the public interface. Each is loaded on first use, and none by importing the package.
+
 ::
 
     from oneshot_queue import Queue
@@ -105,56 +107,51 @@ __all__ = [
     "run_commands",
 ]
 
-_HOMES: Final = {
-    "QueueCounts": "oneshot_queue.store.queues",
-    "JobOptions": "oneshot_queue.client.options",
-    "WorkerPresence": "oneshot_queue.wire.presences",
-    "AsyncOrchestrator": "oneshot_queue.workers.orchestrator",
-    "run_commands": "oneshot_queue.workers.orchestrator",
-    "OneshotTask": "oneshot_queue.workers.task",
-    "Captured": "oneshot_queue.outcomes",
-    "Job": "oneshot_queue.client.async_queue",
-    "Queue": "oneshot_queue.client.async_queue",
-    "SyncJob": "oneshot_queue.client.sync_queue",
-    "SyncQueue": "oneshot_queue.client.sync_queue",
-    "Finding": "oneshot_queue.client.doctor.findings",
-    "Severity": "oneshot_queue.client.doctor.findings",
-    "OutputChunk": "oneshot_queue.client.verbs.logs",
-    "InterruptReport": "oneshot_queue.client.verbs.interrupt",
-    "InterruptResult": "oneshot_queue.client.verbs.interrupt",
-    "Unattended": "oneshot_queue.client.attention",
-    "AmbiguousJobId": "oneshot_queue.errors",
-    "BrokerError": "oneshot_queue.errors",
-    "BrokerNotConfigured": "oneshot_queue.errors",
-    "BrokerRefused": "oneshot_queue.errors",
-    "BrokerUnreachable": "oneshot_queue.errors",
-    "InterruptNotConfirmed": "oneshot_queue.errors",
-    "InvalidBrokerUrl": "oneshot_queue.errors",
-    "InvalidJob": "oneshot_queue.errors",
-    "InvalidSetting": "oneshot_queue.errors",
-    "JobAlreadyFinal": "oneshot_queue.errors",
-    "JobError": "oneshot_queue.errors",
-    "JobNotFound": "oneshot_queue.errors",
-    "LoopAlreadyRunning": "oneshot_queue.errors",
-    "MalformedData": "oneshot_queue.errors",
-    "OneshotQueueError": "oneshot_queue.errors",
-    "QueueClosed": "oneshot_queue.errors",
-    "QueueFull": "oneshot_queue.errors",
-    "WaitTimedOut": "oneshot_queue.errors",
-    "OutputStream": "oneshot_queue.task_events",
-    "Cause": "oneshot_queue.outcomes",
-    "JobRecord": "oneshot_queue.jobs",
-    "JobSpec": "oneshot_queue.spec",
-    "Outcome": "oneshot_queue.outcomes",
-    "Priority": "oneshot_queue.spec",
-    "Usage": "oneshot_queue.outcomes",
-    "Settings": "oneshot_queue.settings",
-    "JobState": "oneshot_queue.states",
+_EXPORTS: Final = {
+    "oneshot_queue.client.async_queue": ("Job", "Queue"),
+    "oneshot_queue.client.attention": ("Unattended",),
+    "oneshot_queue.client.doctor.findings": ("Finding", "Severity"),
+    "oneshot_queue.client.options": ("JobOptions",),
+    "oneshot_queue.client.sync_queue": ("SyncJob", "SyncQueue"),
+    "oneshot_queue.client.verbs.interrupt": ("InterruptReport", "InterruptResult"),
+    "oneshot_queue.client.verbs.logs": ("OutputChunk",),
+    "oneshot_queue.errors": (
+        "AmbiguousJobId",
+        "BrokerError",
+        "BrokerNotConfigured",
+        "BrokerRefused",
+        "BrokerUnreachable",
+        "InterruptNotConfirmed",
+        "InvalidBrokerUrl",
+        "InvalidJob",
+        "InvalidSetting",
+        "JobAlreadyFinal",
+        "JobError",
+        "JobNotFound",
+        "LoopAlreadyRunning",
+        "MalformedData",
+        "OneshotQueueError",
+        "QueueClosed",
+        "QueueFull",
+        "WaitTimedOut",
+    ),
+    "oneshot_queue.jobs": ("JobRecord",),
+    "oneshot_queue.outcomes": ("Captured", "Cause", "Outcome", "Usage"),
+    "oneshot_queue.settings": ("Settings",),
+    "oneshot_queue.spec": ("JobSpec", "Priority"),
+    "oneshot_queue.states": ("JobState",),
+    "oneshot_queue.store.queues": ("QueueCounts",),
+    "oneshot_queue.task_events": ("OutputStream",),
+    "oneshot_queue.wire.presences": ("WorkerPresence",),
+    "oneshot_queue.workers.orchestrator": ("AsyncOrchestrator", "run_commands"),
+    "oneshot_queue.workers.task": ("OneshotTask",),
 }
+"""The public names of each module. A type checker sees the imports above instead; a test compares the two."""
+_HOMES: Final = {name: module for module, names in _EXPORTS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when first asked for: the command line must not wait for a Redis client to say its version.
+    # Imported on first use: `oneshot-queue --version` must not wait for a Redis client to load.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return globals().setdefault(name, getattr(import_module(_HOMES[name]), name))

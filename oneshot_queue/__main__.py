@@ -1,4 +1,4 @@
-"""``python -P -m oneshot_queue``: the same as the command ``oneshot-queue``."""
+"""``python -P -m oneshot_queue``: the same as ``oneshot-queue``."""
 
 from __future__ import annotations
 

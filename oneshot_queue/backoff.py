@@ -1,4 +1,4 @@
-"""How long to wait before trying again. Pure: the caller draws the chance and does the waiting."""
+"""How long to wait before a retry. Pure: the caller draws the random number and waits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ def retry_delay(attempt: int, *, base_s: float, cap_s: float, spread: float) -> 
     """Double the wait after every failed attempt, up to a cap.
 
     Args:
-        attempt: Number of the attempt that just failed; the first is 1. base_s: Seconds to wait after the first
-        failure. cap_s: Seconds never to exceed. spread: Where in ``[0.5, 1.0]`` of the full wait to land, so that
-        many who failed together do not return together.
+        attempt: Number of the attempt that just failed; the first is 1.
+        base_s: Seconds to wait after the first failure.
+        cap_s: Seconds never to exceed.
+        spread: The share of the full wait, drawn from ``[0.5, 1.0]``, so that clients that failed at the same time do
+            not retry at the same time.
 
     Raises:
         ValueError: ``attempt`` is below 1.

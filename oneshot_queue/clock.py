@@ -1,6 +1,6 @@
-"""Time, in one place: what measures spans, what names instants, and how both are written.
+"""The only module that reads the time: clocks for durations, a clock for timestamps, and their text form.
 
-Everything that waits or judges takes a ``Clock``, so that tests move time instead of waiting for it.
+Code that depends on time takes a ``Clock``, so that tests can move time instead of waiting.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """A source of spans and of instants; never mix the two."""
+    """Measures durations and names instants; never mix the two."""
 
     def monotonic(self) -> float:
-        """Seconds since an arbitrary start; never goes back. For spans."""
+        """Seconds since an arbitrary start; never goes back. For durations."""
 
     def boottime(self) -> float:
-        """The same, going on while the machine sleeps. For leases, which others count meanwhile."""
+        """The same, but it includes time in suspend. For leases, whose time other machines measure too."""
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970 UTC; may jump. For stamps that people read."""
+        """Milliseconds since 1970 UTC; may jump. For timestamps that people read."""
 
 
 class SystemClock:
@@ -40,6 +40,6 @@ class SystemClock:
 
 
 def rfc3339(at_ms: int) -> str:
-    """Write an instant as RFC 3339 in UTC with milliseconds: ``2026-01-02T03:04:05.678Z``."""
+    """Format a timestamp as RFC 3339 in UTC with milliseconds: ``2026-01-02T03:04:05.678Z``."""
     instant = datetime.fromtimestamp(at_ms / 1000, tz=UTC)
     return instant.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

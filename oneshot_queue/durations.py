@@ -1,4 +1,4 @@
-"""Durations as people write and read them: ``90s``, ``5m``, ``1h30m``."""
+"""Durations as people write and read them: ``90s``, ``5m``, ``1h30m``. Pure."""
 
 from __future__ import annotations
 
@@ -17,25 +17,33 @@ def parse_duration(written: str) -> float:
     """Read ``90s``, ``5m``, ``1h30m``, ``1d`` or plain seconds such as ``1.5``.
 
     Returns:
-        Seconds; 0 is what switches a limit off.
+        Seconds.
 
     Raises:
-        ValueError: It is none of these; the message says what a duration looks like.
+        ValueError: The text is none of these; the message shows valid ones.
     """
     if _PLAIN.fullmatch(written):
         seconds = float(written)
     else:
         match = _WRITTEN.fullmatch(written)
         if match is None or not written:
-            raise ValueError(f"{written!r} is no duration; write 90s, 5m, 1h30m or plain seconds such as 0.5")
+            raise ValueError(f"{written!r} is not a valid duration; write 90s, 5m, 1h30m or plain seconds such as 0.5")
         seconds = math.fsum(float(value) * _SECONDS[unit] for unit, value in match.groupdict().items() if value)
     if not math.isfinite(seconds):
-        raise ValueError("is longer than any number of seconds")
+        raise ValueError(f"{written[:20]}… is too long for a duration")
     return seconds
 
 
+def format_duration(seconds: float) -> str:
+    """Write a duration as ``parse_duration`` reads it, in one unit if that is exact: ``60s``, ``5m``, ``1.5s``."""
+    for unit, size in _SECONDS.items():
+        if seconds >= 2 * size and seconds % size == 0:
+            return f"{seconds // size:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
 def brief_duration(seconds: float) -> str:
-    """Write a span in at most six characters, with the two units that matter: ``0.3s`` ``42s`` ``5m07s`` ``3h20m``."""
+    """Write a duration in at most six characters, in its two largest units: ``0.3s``, ``42s``, ``5m07s``, ``3h20m``."""
     if seconds < 10:
         return f"{max(seconds, 0):.1f}s"
     whole = int(seconds)

@@ -3,26 +3,25 @@
 ::
 
     OneshotQueueError
-    ├── InvalidJob (ValueError)            a job that was refused; nothing of it reached Redis
-    ├── InvalidSetting (ValueError)        a setting or an argument that makes no sense
-    ├── LoopAlreadyRunning (RuntimeError)  a blocking call inside a running event loop
-    ├── MalformedData (ValueError)         bytes that are not what they claim to be
-    ├── QueueClosed (RuntimeError)         a call of a queue that is not open, or was closed meanwhile
+    ├── InvalidJob (ValueError)            a job has an invalid field; nothing was stored
+    ├── InvalidSetting (ValueError)        a setting or an argument is invalid
+    ├── LoopAlreadyRunning (RuntimeError)  a blocking call in a thread that runs an event loop
+    ├── MalformedData (ValueError)         stored bytes cannot be read
+    ├── QueueClosed (RuntimeError)         the queue is not open, or was closed during the call
     ├── JobError
     │   ├── JobNotFound (LookupError)      no such job in the queues that were searched
-    │   ├── AmbiguousJobId (LookupError)   a prefix that fits several jobs
-    │   ├── JobAlreadyFinal                an interrupt of a job that had ended
-    │   ├── WaitTimedOut (TimeoutError)    the job had not ended in time
-    │   └── InterruptNotConfirmed (TimeoutError)   recorded, but the job's processes were not seen to end in time
+    │   ├── AmbiguousJobId (LookupError)   a prefix matches several jobs
+    │   ├── JobAlreadyFinal                the job to interrupt had already ended
+    │   ├── WaitTimedOut (TimeoutError)    the job did not end in time
+    │   └── InterruptNotConfirmed (TimeoutError)   recorded, but the end of the job was not confirmed in time
     └── BrokerError
-        ├── BrokerNotConfigured            no URL was given
-        ├── InvalidBrokerUrl (ValueError)  what was given is no URL of a broker
-        ├── BrokerUnreachable (ConnectionError)   nobody answered, or nobody is served just now
-        ├── BrokerRefused                  it answered, and said no (login, permission, version, wrong type)
-        └── QueueFull                      the queue or the server's memory is at its limit
+        ├── BrokerNotConfigured            no broker URL is configured
+        ├── InvalidBrokerUrl (ValueError)  the URL is not a valid broker URL
+        ├── BrokerUnreachable (ConnectionError)   no answer, or the server cannot serve anyone now
+        ├── BrokerRefused                  the server refused (login, permission, version, wrong type)
+        └── QueueFull                      the queue, or the server's memory, is full
 
-An error carries its facts as attributes and builds its own message: what was tried, on what, what was found, what to
-do.
+Each error has its facts as attributes and builds its own message: what failed, on what, why, and what to do.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ from collections.abc import Sequence
 
 
 class OneshotQueueError(Exception):
-    """Anything this project raises on purpose."""
+    """The base of all errors that this project raises on purpose."""
 
 
 class InvalidJob(OneshotQueueError, ValueError):
-    """A job was refused because one of its fields makes no sense.
+    """A field of a job is invalid. Nothing was stored.
 
-    In the list that ``enqueue_many`` returns it stands, unraised, in the place of the job it refused.
+    ``enqueue_many`` does not raise it, but returns it in the place of the job.
     """
 
     def __init__(self, field: str, problem: str) -> None:
@@ -47,7 +46,7 @@ class InvalidJob(OneshotQueueError, ValueError):
 
 
 class InvalidSetting(OneshotQueueError, ValueError):
-    """A setting or an argument makes no sense."""
+    """A setting or an argument is invalid."""
 
     def __init__(self, name: str, problem: str) -> None:
         self.name = name
@@ -56,16 +55,16 @@ class InvalidSetting(OneshotQueueError, ValueError):
 
 
 class LoopAlreadyRunning(OneshotQueueError, RuntimeError):
-    """A blocking call was made where an event loop runs, which it would have stopped."""
+    """A blocking call was made in a thread that runs an event loop, which it would have blocked."""
 
     def __init__(self, call: str, instead: str) -> None:
         self.call = call
         self.instead = instead
-        super().__init__(f"{call} blocks, and an event loop is running in this thread; {instead}")
+        super().__init__(f"{call} would block the event loop that runs in this thread; {instead}")
 
 
 class MalformedData(OneshotQueueError, ValueError):
-    """Bytes from Redis are not what they claim to be. They are set aside, never guessed at."""
+    """Bytes from Redis cannot be read. Readers set them aside and guess nothing."""
 
     def __init__(self, what: str, problem: str) -> None:
         self.what = what
@@ -77,15 +76,15 @@ class QueueClosed(OneshotQueueError, RuntimeError):
     """A queue was used before it was opened, or after it was closed."""
 
     def __init__(self) -> None:
-        super().__init__("the queue is not open; use it inside its `with` block")
+        super().__init__("the queue is not open; use it inside a `with` block")
 
 
 class JobError(OneshotQueueError):
-    """Something about one job."""
+    """The base of errors about one job."""
 
 
 class JobNotFound(JobError, LookupError):
-    """No job has this id, or this prefix, in the queues that were searched."""
+    """No job in the searched queues has this id or prefix."""
 
     def __init__(self, job_id: str, queues: Sequence[str], *, least: int = 0) -> None:
         self.job_id = job_id
@@ -93,23 +92,23 @@ class JobNotFound(JobError, LookupError):
         plural = "s" if len(self.queues) > 1 else ""
         where = f"queue{plural} {', '.join(self.queues)}" if self.queues else "any queue"
         short = len(job_id) < least
-        why = f"the beginning of an id needs {least} characters" if short else "it never was, or its record has expired"
+        why = f"a prefix needs at least {least} characters" if short else "it never existed, or has expired"
         super().__init__(f"no job {job_id!r} in {where}; {why}")
 
 
 class AmbiguousJobId(JobError, LookupError):
-    """A prefix fits several jobs."""
+    """A prefix matches several jobs."""
 
     def __init__(self, prefix: str, candidates: Sequence[str]) -> None:
         self.prefix = prefix
         self.candidates = tuple(candidates)
         super().__init__(
-            f"{prefix!r} fits {len(self.candidates)} jobs: {', '.join(self.candidates)}; give more of the id"
+            f"{prefix!r} matches {len(self.candidates)} jobs: {', '.join(self.candidates)}; give more characters"
         )
 
 
 class JobAlreadyFinal(JobError):
-    """An interrupt came after the job's end; the job keeps the state it had."""
+    """The job to interrupt had already ended. Its state did not change."""
 
     def __init__(self, job_id: str, state: str) -> None:
         self.job_id = job_id
@@ -118,23 +117,23 @@ class JobAlreadyFinal(JobError):
 
 
 class WaitTimedOut(JobError, TimeoutError):
-    """A job had not ended when the caller's patience did. The job goes on."""
+    """A job did not end within the caller's timeout. The job is not affected."""
 
     def __init__(self, job_id: str, state: str, timeout_s: float) -> None:
         self.job_id = job_id
         self.state = state
         self.timeout_s = timeout_s
-        going = "waits" if state == "CREATED" else "goes on"
-        super().__init__(f"job {job_id} is still {state} after {timeout_s:g} s; it {going}")
+        status = "waits to be started" if state == "CREATED" else "continues to run"
+        super().__init__(f"job {job_id} is still {state} after {timeout_s:g} s; it {status}")
 
 
 def holder_of_unconfirmed(worker: str | None) -> str:
-    """Say who would have to confirm an interrupt; ``worker`` is ``None`` if it is not alive."""
+    """Describe the worker that has to confirm an interrupt; ``worker`` is ``None`` if it is not alive."""
     return f"worker {worker} is alive and has not confirmed it yet" if worker else "its worker gives no sign of life"
 
 
 class InterruptNotConfirmed(JobError, TimeoutError):
-    """An interrupt is on record, but the job was not seen to end in time."""
+    """An interrupt was recorded, but the end of the job was not confirmed in time."""
 
     def __init__(self, job_id: str, state: str, timeout_s: float | None, worker: str | None) -> None:
         self.job_id = job_id
@@ -143,15 +142,15 @@ class InterruptNotConfirmed(JobError, TimeoutError):
         self.worker = worker
         holder = holder_of_unconfirmed(worker)
         after = "" if timeout_s is None else f" after {timeout_s:g} s"
-        super().__init__(f"the interrupt of job {job_id} is on record, but the job is still {state}{after}: {holder}")
+        super().__init__(f"the interrupt of job {job_id} is recorded, but the job is still {state}{after}: {holder}")
 
 
 class BrokerError(OneshotQueueError):
-    """Something about the Redis server itself.
+    """The base of errors about the Redis server.
 
     Attributes:
-        is_passing: It goes by itself, or with time: worth trying again after a while.
-        needs_person: It stays until a person changes something: an address, a password, a permission, a version.
+        is_passing: The problem is temporary; retrying later may succeed.
+        needs_person: The problem remains until a person changes an address, a password, a permission or a version.
     """
 
     is_passing = False
@@ -159,33 +158,33 @@ class BrokerError(OneshotQueueError):
 
 
 class BrokerNotConfigured(BrokerError):
-    """No broker was named."""
+    """No broker URL is configured."""
 
     needs_person = True
 
     def __init__(self) -> None:
         super().__init__(
-            "no broker: pass a URL such as redis://host:6379/0, set ONESHOT_QUEUE_URL, or use Queue.local() "
-            "for this user's own local broker"
+            "no broker is configured; pass a URL such as redis://host:6379/0, set ONESHOT_QUEUE_URL, or use "
+            "Queue.local() for a local broker of this user"
         )
 
 
 class InvalidBrokerUrl(BrokerError, ValueError):
-    """What was given is no URL of a Redis server; nobody was asked."""
+    """The URL is not a valid broker URL. No connection was attempted."""
 
     needs_person = True
 
     def __init__(self, url: str) -> None:
         self.url = url
         super().__init__(
-            f"{url!r} is no broker's URL: write redis://HOST:PORT, rediss://HOST:PORT (TLS) or unix:///PATH, "
-            "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+cluster://HOST:PORT,HOST:PORT; "
-            "special characters in a password are written %2F"
+            f"{url!r} is not a valid broker URL; write redis://HOST:PORT, rediss://HOST:PORT (TLS), unix:///PATH, "
+            "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+cluster://HOST:PORT,HOST:PORT, "
+            "and percent-encode special characters in the password"
         )
 
 
 class BrokerUnreachable(BrokerError, ConnectionError):
-    """Nobody answered at the broker's address, or not in time, or what answered can serve nobody at the moment."""
+    """The broker did not answer in time, or answered that it cannot serve anyone at the moment."""
 
     is_passing = True
 
@@ -197,7 +196,7 @@ class BrokerUnreachable(BrokerError, ConnectionError):
 
 
 class BrokerRefused(BrokerError):
-    """The broker answered, and said no."""
+    """The broker refused a command or a login."""
 
     def __init__(
         self, url: str, problem: str, advice: str, *, is_passing: bool = False, needs_person: bool = False
@@ -211,11 +210,11 @@ class BrokerRefused(BrokerError):
 
 
 class QueueFull(BrokerError):
-    """The queue, or the memory of the server, is at its limit; nothing was stored."""
+    """The queue, or the memory of the server, is full. Nothing was stored."""
 
     is_passing = True
 
     def __init__(self, queue: str, problem: str) -> None:
         self.queue = queue
         self.problem = problem
-        super().__init__(f"queue {queue} is full: {problem}; wait for workers to catch up, or raise the limit")
+        super().__init__(f"queue {queue} is full: {problem}; wait until workers catch up, or raise the limit")

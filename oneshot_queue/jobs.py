@@ -1,7 +1,4 @@
-"""What was asked for (``JobSpec``), what became of it (``JobRecord``), and how an attempt ended (``Outcome``).
-
-Values only: nothing here does I/O. A ``JobSpec`` that exists is valid; whatever made no sense was refused by name.
-"""
+"""What Redis knows of a job: ``JobRecord``, with its history and output totals; and new job ids. Pure."""
 
 from __future__ import annotations
 
@@ -14,35 +11,39 @@ from oneshot_queue.spec import JobSpec
 from oneshot_queue.states import JobState
 
 MAX_TEXT_CHARS: Final = 2_000
-"""Longest error or reason text that is kept."""
-
+"""Longer error and reason texts are cut."""
 
 _LETTER_OF_BYTE: Final = b"abcdefghijklmnopqrstuvwxyz234567" * 8
-"""Each of the 32 stands for as many bytes as every other."""
+"""Every letter maps to exactly eight byte values, so ids are uniform."""
 
 
 def new_job_id() -> str:
-    """Draw an id: 16 random characters of lower-case base32 (80 bits)."""
+    """Draw a random id: 16 characters of lower-case base32 (80 bits)."""
     return new_job_ids(1)[0]
 
 
 def new_job_ids(count: int) -> list[str]:
-    """Draw many ids, which costs little more than one."""
+    """Draw many ids at once, which costs little more than one."""
     drawn = secrets.token_bytes(16 * count).translate(_LETTER_OF_BYTE).decode("ascii")
     return [drawn[start : start + 16] for start in range(0, 16 * count, 16)]
 
 
 def text_of(word: str | bytes) -> str:
-    r"""Show a word of a command: UTF-8 as text, every other byte as ``\xNN``."""
+    r"""Return a word of a command as text; bytes that are not UTF-8 become ``\xNN``."""
     return word if isinstance(word, str) else word.decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One entry into a state: when (ms since 1970, Redis' clock), in which attempt, why, and by whom.
+    """One change of state.
 
-    An attempt that is followed by another ends with a row FAILED of its own, which says in ``detail`` how (``exit 3``),
-    and the next one begins with a row CREATED.
+    An attempt that is retried has a row FAILED, whose ``detail`` says how it ended, such as ``exit 3``. A row CREATED
+    for the next attempt follows.
+
+    Attributes:
+        at_ms: When it changed, in ms since 1970 by Redis' clock.
+        attempt: The number of the attempt; the first is 1.
+        by: The name of the worker, or the user and host, that changed it.
     """
 
     state: JobState
@@ -55,7 +56,7 @@ class HistoryRow:
 
 @dataclass(frozen=True, slots=True)
 class OutputTotals:
-    """How much a job wrote, and how much of that was not kept, in bytes over both streams."""
+    """How many bytes a job wrote on both streams together, and how many of them were not kept."""
 
     bytes: int = 0
     dropped: int = 0
@@ -63,16 +64,16 @@ class OutputTotals:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """All that Redis knows of a job. Instants are ms since 1970 by Redis' clock; ``None`` where there is none.
+    """Everything that Redis knows of a job. Times are in ms since 1970 by Redis' clock.
 
     Attributes:
-        spec: What was asked for, or ``None`` if the stored bytes are malformed. Its ``stdin`` is not read back.
-        interrupting: Whether an interrupt is on record that has not ended the job yet.
-        history_dropped: Rows left out between the first 20 and the last 200 of ``history``.
-        outputs_dropped: Up to which attempt, from the first on, no output is kept any more.
-        due_ms: When a job that waits for its time may be started.
-        expires_ms: When a job that nobody has started ends by itself.
-        is_confirmed: Whether its worker itself saw that no process was left; false if others had to decide its end.
+        spec: What the job was asked to do; ``None`` if the stored bytes are malformed. Its ``stdin`` is not read.
+        interrupting: Whether an interrupt is recorded that has not ended the job yet.
+        history_dropped: How many rows were dropped between the first 20 and the last 200 of ``history``.
+        outputs_dropped: The last attempt whose output was deleted, as was that of all before it; 0 if there is none.
+        due_ms: The earliest start of a delayed job.
+        expires_ms: When the job fails if no worker has started it.
+        is_confirmed: Whether its own worker saw that no process was left; false if others settled the job.
     """
 
     id: str
@@ -106,7 +107,7 @@ class JobRecord:
     is_confirmed: bool = True
 
     def outcome(self) -> Outcome:
-        """How the newest attempt ended; only for a job whose state is final."""
+        """How the latest attempt ended; only for a job in a final state."""
         return Outcome(
             state=self.state,
             cause=self.cause or Cause.EXIT,

@@ -1,14 +1,19 @@
-"""What was asked for (``JobSpec``), what became of it (``JobRecord``), and how an attempt ended (``Outcome``).
-
-Values only: nothing here does I/O. A ``JobSpec`` that exists is valid; whatever made no sense was refused by name.
-"""
+"""How an attempt ended: ``Outcome``, with its cause, resource usage and captured output. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, Final
 
-from oneshot_queue.states import JobState
+if TYPE_CHECKING:
+    # Its module loads a state machine, which most users of this one do not need.
+    from oneshot_queue.states import JobState
+
+HEAD_BYTES: Final = 256 * 1024
+"""How much of the beginning of each stream is kept, of a queued job and by ``run_commands`` alike."""
+TAIL_BYTES: Final = 4 * 1024 * 1024
+"""How much of the end of each stream is kept."""
 
 
 class Cause(StrEnum):
@@ -29,13 +34,13 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an attempt's processes used, by ``wait4``: the command and those of its children that it waited for.
+    """Resources that an attempt's processes used, by ``wait4``: the command and all children that it waited for.
 
     Attributes:
         cpu_user_s: Seconds of CPU in user mode.
         cpu_system_s: Seconds of CPU in the kernel.
-        max_rss_bytes: Peak memory of the largest of them. Linux counts from before ``exec``, so it is never below the
-            size of the worker that started the command.
+        max_rss_bytes: Peak memory of the largest process. Linux counts from before ``exec``, so the value is never
+            below the size of the worker that started the command.
     """
 
     cpu_user_s: float = 0.0
@@ -45,10 +50,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """Output that was kept in memory: the beginning and the end of each stream.
+    """Output kept in memory: the beginning and the end of each stream.
 
     Attributes:
-        dropped: Bytes that were read but not kept, both streams together; they are missing from the middle.
+        dropped: Bytes that were read but not kept, of both streams together. They are missing from the middle.
     """
 
     stdout: bytes = b""
@@ -62,13 +67,13 @@ class Outcome:
 
     Attributes:
         state: COMPLETED, FAILED or INTERRUPTED.
-        cause: Why.
-        exit_code: The status it exited with; ``None`` if it did not exit by itself.
+        cause: Why it ended.
+        exit_code: Its exit code; ``None`` if it did not exit by itself.
         signal: The number of the signal that ended it.
-        attempt: Which run of the job this was, from 1.
-        error: A text for people where the cause needs one: host, path and reason of a spawn error, for example.
-        survivors: Process ids that were still alive 30 s after SIGKILL.
-        output: What ``run_commands`` captured; ``None`` for a queued job, whose output is read from its queue.
+        attempt: The number of the attempt; the first is 1.
+        error: An explanation where the cause needs one; of a spawn error, for example, host, path and reason.
+        survivors: Ids of processes that were still alive 30 s after SIGKILL.
+        output: The output that ``run_commands`` captured; ``None`` for a queued job, whose output is in its queue.
     """
 
     state: JobState

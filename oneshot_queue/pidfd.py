@@ -1,7 +1,7 @@
-"""Descriptors that stand for one process and never for another that got its number later (Linux 5.4).
+"""File descriptors that refer to one process, and never to a later process with the same pid (Linux 5.4).
 
-Some builds of Python, made against old kernel headers, lack the two functions although the kernel has them; the system
-calls have the same numbers on every architecture.
+Python builds made against old kernel headers lack both functions, even on kernels that have them. The system calls have
+the same numbers on every architecture.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def pidfd_open(pid: int) -> int:
     """Open a descriptor that becomes readable when the process has exited.
 
     Raises:
-        ProcessLookupError: There is no such process.
-        OSError: No descriptor to spare, or a kernel before 5.3.
+        ProcessLookupError: The process does not exist.
+        OSError: The limit of open files is reached, or the kernel is older than 5.3.
     """
     if hasattr(os, "pidfd_open"):
         return os.pidfd_open(pid)
@@ -29,11 +29,11 @@ def pidfd_open(pid: int) -> int:
 
 
 def pidfd_send_signal(pidfd: int, number: int) -> None:
-    """Send a signal to exactly this process.
+    """Send a signal to this process, and never to another that reuses its pid.
 
     Raises:
-        ProcessLookupError: It is gone.
-        PermissionError: It belongs to somebody else.
+        ProcessLookupError: The process has exited.
+        PermissionError: The process belongs to another user.
     """
     if hasattr(signal, "pidfd_send_signal"):
         signal.pidfd_send_signal(pidfd, number)

@@ -1,4 +1,4 @@
-"""What can be set from outside, by environment variables named ``ONESHOT_QUEUE_<FIELD>``."""
+"""The settings, read from environment variables named ``ONESHOT_QUEUE_<FIELD>``."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from oneshot_queue.errors import InvalidSetting
 
 PREFIX: Final = "ONESHOT_QUEUE_"
 _OF_A_SERVICE: Final = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\w+)?)")
-"""Kubernetes sets these in every container when a service is called ``oneshot-queue``; they are no settings."""
+"""Kubernetes sets these in every container when a service is named ``oneshot-queue``; they are not settings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Limits and names that all parties of one broker should agree on.
+    """Limits and names on which all clients and workers of one broker should agree.
 
     Attributes:
-        url: The broker: ``redis://``, ``rediss://`` or ``unix://``; ``None`` where none was set.
-        namespace: Prefix of every key, so that several systems can share a server.
-        max_queue_length: Jobs that may wait or run in one queue; more are refused.
-        keep_completed_s: Seconds a COMPLETED job stays readable.
-        keep_failed_s: Seconds a FAILED or INTERRUPTED job stays readable.
-        max_finished_jobs: Finished jobs kept in one queue; the oldest go first.
-        max_finished_output_bytes: Bytes of output kept of all finished jobs of one queue.
-        lease_s: Seconds a worker may be silent before others may decide its jobs.
+        url: URL of the broker, such as ``redis://``, ``rediss://`` or ``unix://``; ``None`` if not set.
+        namespace: Prefix of every key, which lets several systems share a server.
+        max_queue_length: How many jobs may wait or run in one queue; more are refused.
+        keep_completed_s: How many seconds a COMPLETED job stays readable.
+        keep_failed_s: How many seconds a FAILED or INTERRUPTED job stays readable.
+        max_finished_jobs: How many finished jobs are kept in one queue; the oldest are deleted first.
+        max_finished_output_bytes: How many bytes of output are kept for all finished jobs of one queue together.
+        lease_s: How many seconds a worker may be silent before other workers mark its jobs lost.
     """
 
-    url: str | None = field(default=None, repr=False)  # it may hold a password, and a repr ends up in logs
+    url: str | None = field(default=None, repr=False)  # it may contain a password, and a repr ends up in logs
     namespace: str = "oq"
     max_queue_length: int = 1_000_000
     keep_completed_s: float = 24 * 3600.0
@@ -44,19 +44,19 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.namespace):
-            raise InvalidSetting("namespace", f"{self.namespace!r} must be 1 to 64 characters out of A-Z a-z 0-9 . _ -")
+            raise InvalidSetting("namespace", f"{self.namespace!r} must be 1 to 64 of the characters A-Z a-z 0-9 . _ -")
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, int | float) and not (math.isfinite(value) and value > 0):
-                raise InvalidSetting(each.name, f"{value!r} must be a number above 0")
+                raise InvalidSetting(each.name, f"{value!r} must be a number greater than 0")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read every ``ONESHOT_QUEUE_…`` variable; what is not set keeps its default.
+        """Read all ``ONESHOT_QUEUE_…`` variables; a setting without a variable keeps its default.
 
         Raises:
-            InvalidSetting: A variable that is no setting (a misspelt limit must not be silently ignored), or a value of
-                the wrong kind.
+            InvalidSetting: A variable is not a setting (a misspelt limit must not be ignored silently), or its value
+                is invalid.
         """
         kinds = {each.name: each.type for each in fields(cls)}
         found: dict[str, object] = {}
@@ -66,10 +66,10 @@ class Settings:
             name = variable.removeprefix(PREFIX).lower()
             if name not in kinds:
                 close = difflib.get_close_matches(name, kinds, n=1)
-                hint = f"did you mean {PREFIX}{close[0].upper()}?" if close else f"known: {_variables(kinds)}"
+                hint = f"did you mean {PREFIX}{close[0].upper()}?" if close else f"the settings are {_variables(kinds)}"
                 raise InvalidSetting(variable, f"unknown setting; {hint}")
             found[name] = _parsed(variable, str(kinds[name]), text)
-        return cls(**found)  # type: ignore[arg-type]  # each value was parsed by its field's own kind
+        return cls(**found)  # type: ignore[arg-type]  # _parsed returns the type of the field
 
 
 def _variables(names: Iterable[str]) -> str:
@@ -88,4 +88,4 @@ def _parsed(variable: str, kind: str, text: str) -> str | int | float | None:
             case _:
                 return text or None
     except ValueError:
-        raise InvalidSetting(variable, f"{text!r} is no number") from None
+        raise InvalidSetting(variable, f"{text!r} is not {'a whole number' if kind == 'int' else 'a number'}") from None

@@ -1,4 +1,4 @@
-"""The life of a job: six states, six events, and nothing else.
+"""The life of a job: six states and six events.
 
 ::
 
@@ -8,17 +8,17 @@
        +------------------+-- fail -------> FAILED      (final) <-------+
                           +-- finish -----> COMPLETED   (final) <-------+
 
-``OneshotStateMachine`` is the only source. The table other modules read, the guards inside the Lua scripts and the
-diagrams in the docs are derived from it; a test holds all three equal on all 36 (state, event) pairs.
+``OneshotStateMachine`` is the only source. The table that other modules read, the guards in the Lua scripts and the
+diagrams in the docs are derived from it; a test compares all three on all 36 (state, event) pairs.
 
 States, and who moves a job out of them:
 
 ``CREATED``
-    Accepted and waiting. A worker's claim starts it; an interrupt ends it at once, without a worker.
+    Enqueued and waiting. A worker's claim starts it; an interrupt ends it at once, without a worker.
 ``RUNNING``
     A worker holds it, and its process has written something within ``idle_after``.
 ``IDLE``
-    Its process lives but has been silent for ``idle_after``. An observation, not a sentence: output brings it back.
+    Its process lives but has written nothing for ``idle_after``. Output makes it RUNNING again.
 ``INTERRUPTED``, ``COMPLETED``, ``FAILED``
     Final. A job never leaves these.
 """
@@ -34,7 +34,7 @@ from statemachine import State, StateMachine
 
 
 class JobState(StrEnum):
-    """Where a job stands. The values are what Redis stores and what every command prints."""
+    """Where a job is in its life. Redis stores the values, and every command prints them."""
 
     CREATED = "CREATED"
     RUNNING = "RUNNING"
@@ -50,23 +50,23 @@ class JobState(StrEnum):
 
 
 class Terminable(Protocol):
-    """What the machine needs of the task it is bound to: a way to begin ending its process."""
+    """The task of an attempt, as the state machine needs it: its process can be terminated."""
 
     def terminate(self) -> None:
-        """Begin ending the process group; must not block."""
+        """Begin to terminate the process group; must not block."""
 
 
 class OneshotStateMachine(StateMachine):
     """The states of one attempt, bound to the task that runs it.
 
-    Entering INTERRUPTED *is* the interrupt: the handler begins to terminate the task's process. Callbacks stay
-    synchronous and do no I/O of their own, so that an event either happened or raised.
+    Entering INTERRUPTED *is* the interrupt: the handler begins to terminate the task's process. Callbacks are
+    synchronous and do no I/O of their own, so that an event either happens completely or raises.
 
     Args:
-        task: Whose process ``on_enter_INTERRUPTED`` terminates; without one, the machine only keeps the books.
+        task: The task whose process ``on_enter_INTERRUPTED`` terminates; ``None`` to track the state only.
 
     Raises:
-        statemachine.exceptions.TransitionNotAllowed: An event that its state does not allow; nothing changed.
+        statemachine.exceptions.TransitionNotAllowed: The event is not allowed in this state, which did not change.
     """
 
     CREATED = State(value="CREATED", initial=True)
@@ -88,18 +88,18 @@ class OneshotStateMachine(StateMachine):
         super().__init__(**kwargs)
 
     def begin_anew(self, task: Terminable) -> None:
-        """Be the machine of a new attempt: back in CREATED, bound to its task, and cheaper than a new one."""
+        """Serve a new attempt: return to CREATED and bind its task. This costs less than a new machine."""
         self.current_state = type(self).CREATED
         self.task = task
 
     def on_enter_INTERRUPTED(self) -> None:  # noqa: N802 - python-statemachine finds the handler by the state's name
-        """Terminate the process of the task this machine is bound to."""
+        """Terminate the process of the bound task."""
         if self.task is not None:
             self.task.terminate()
 
     @property
     def state(self) -> JobState:
-        """The one state the machine is in."""
+        """The state that the machine is in."""
         return JobState(self.current_state_value)
 
 
@@ -111,11 +111,23 @@ TRANSITIONS: Final[Mapping[tuple[JobState, str], JobState]] = MappingProxyType(
         for event in transition.events
     }
 )
-"""``(state, event) -> next state``; a pair that is absent is not allowed."""
+"""``(state, event) -> next state``; an absent pair is not allowed."""
 
 EVENTS: Final[tuple[str, ...]] = tuple(dict.fromkeys(event for _, event in TRANSITIONS))
-"""Names of the six events."""
+"""The names of the six events."""
 
 FINAL_STATES: Final[frozenset[JobState]] = frozenset(
     JobState(state.value) for state in OneshotStateMachine.states if state.final
 )
+
+STATES_BY_LETTER: Final[Mapping[str, JobState]] = MappingProxyType(
+    {
+        "c": JobState.CREATED,
+        "r": JobState.RUNNING,
+        "i": JobState.IDLE,
+        "I": JobState.INTERRUPTED,
+        "C": JobState.COMPLETED,
+        "F": JobState.FAILED,
+    }
+)
+"""The letters that stand for the states in a short history; ``STATE_LETTERS`` of the Lua scripts is the inverse."""

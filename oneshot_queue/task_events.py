@@ -1,10 +1,11 @@
-"""What happens to a task, as values. The one source for logs, for what is persisted, and for tests.
+"""The events of a task, as values: the only source for logs, for stored data and for tests.
 
-An observer is any callable that takes one event. It is called synchronously, in the order things happened, in the
-thread of the event loop; it must not block and must not raise.
+An observer is any callable that takes one event. The engine calls it synchronously, in the order of the events, in the
+thread of the event loop. It must not block and must not raise.
 
-Of one task: any ``SpawnDelayed``, then ``TaskStarted``, then output, silence, activity and ``InterruptStarted`` as they
-come, and ``TaskEnded``. A task that never got a process has no ``TaskStarted``; nothing follows ``TaskEnded``.
+The order for one task: any number of ``SpawnDelayed``, ``TaskStarted``, then ``OutputReceived``, ``SilenceDetected``,
+``ActivityDetected`` and ``InterruptStarted`` as they happen, and ``TaskEnded``. A task whose process could not be
+started has no ``TaskStarted``. No event follows ``TaskEnded``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class OutputStream(IntEnum):
-    """Which of a command's two outputs; the values are the numbers of its file descriptors."""
+    """One of a command's two output streams; the values are its file descriptors."""
 
     STDOUT = 1
     STDERR = 2
@@ -27,9 +28,9 @@ class OutputStream(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SpawnDelayed:
-    """This machine, not the command, could not start a process (no descriptor, process or memory to spare).
+    """The machine lacks the descriptors, processes or memory to start a process; the command is not at fault.
 
-    The start is tried again, at growing intervals, until it succeeds or the task is interrupted.
+    The engine retries the start with growing delays, until it succeeds or the task is interrupted.
     """
 
     task_id: str
@@ -38,7 +39,7 @@ class SpawnDelayed:
 
 @dataclass(frozen=True, slots=True)
 class TaskStarted:
-    """The command's process exists."""
+    """The process of the command has started."""
 
     task_id: str
     pid: int
@@ -46,10 +47,10 @@ class TaskStarted:
 
 @dataclass(frozen=True, slots=True)
 class OutputReceived:
-    """The command wrote ``data``.
+    """The command wrote ``data`` to a stream.
 
     Attributes:
-        offset: Bytes this stream had written before ``data``.
+        offset: How many bytes of this stream came before ``data``.
     """
 
     task_id: str
@@ -60,7 +61,7 @@ class OutputReceived:
 
 @dataclass(frozen=True, slots=True)
 class SilenceDetected:
-    """Nothing was written for ``silent_s`` seconds: RUNNING became IDLE."""
+    """The command wrote nothing for ``silent_s`` seconds: RUNNING became IDLE."""
 
     task_id: str
     silent_s: float
@@ -68,17 +69,18 @@ class SilenceDetected:
 
 @dataclass(frozen=True, slots=True)
 class ActivityDetected:
-    """Output after silence: IDLE became RUNNING."""
+    """The command wrote again: IDLE became RUNNING."""
 
     task_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class InterruptStarted:
-    """Termination of the command's processes has begun, for the cause and the reason given.
+    """The engine has begun to terminate the processes of the command.
 
     Attributes:
         cause: ``interrupted``, ``time_limit``, ``idle_timeout`` or ``worker_lost``.
+        reason: The text that came with an interrupt, if any.
     """
 
     task_id: str
@@ -88,7 +90,7 @@ class InterruptStarted:
 
 @dataclass(frozen=True, slots=True)
 class TaskEnded:
-    """No process of the task is left (or ``outcome.survivors`` says which are), and its outcome is known."""
+    """The outcome is known, and no process of the task is left except ``outcome.survivors``."""
 
     task_id: str
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""Broker URLs, as messages may show them. Pure."""
+"""How messages show broker URLs. Pure."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ _QUERY_PASSWORD: Final = re.compile(r"(password=)[^&]*", re.IGNORECASE)
 
 
 def shown_url(url: str) -> str:
-    """A broker's URL without its password, fit for messages; even one that a password made invalid."""
+    """Hide the password in a broker URL, even if special characters in it made the URL invalid."""
     return _QUERY_PASSWORD.sub(r"\1***", _URL_LOGIN.sub(r"\1:***@", url))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneshot_queue.durations import brief_duration, parse_duration
+from oneshot_queue.durations import brief_duration, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_durations_are_read(written: str, seconds: float) -> None:
         "9" * 400,
     ],
 )
-def test_what_is_no_duration_is_refused_and_said(written: str) -> None:
-    with pytest.raises(ValueError, match=r"duration|longer"):
+def test_invalid_duration_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match="duration"):
         parse_duration(written)
 
 
 @given(st.text(max_size=12))
-def test_nothing_but_a_finite_duration_ever_comes_out(written: str) -> None:
+def test_any_text_is_a_finite_duration_or_refused(written: str) -> None:
     try:
         seconds = parse_duration(written)
     except ValueError:
@@ -80,3 +80,12 @@ def test_nothing_but_a_finite_duration_ever_comes_out(written: str) -> None:
 )
 def test_durations_are_written_briefly(seconds: float, written: str) -> None:
     assert brief_duration(seconds) == written
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0, "0s"), (1.5, "1.5s"), (60, "60s"), (90, "90s"), (300, "5m"), (7200, "2h"), (5400, "90m"), (86400, "24h")],
+)
+def test_duration_is_written_as_it_is_read(seconds: float, written: str) -> None:
+    assert format_duration(seconds) == written
+    assert parse_duration(written) == seconds

@@ -1,4 +1,4 @@
-"""Settings come from the environment, whole and checked, or not at all."""
+"""Settings are read from the environment; an invalid one is refused by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oneshot_queue.settings import Settings
 NUMBERS = [each.name for each in fields(Settings) if each.type in ("int", "float")]
 
 
-def test_nothing_set_is_the_defaults() -> None:
+def test_without_variables_all_settings_have_their_defaults() -> None:
     assert Settings.from_env({}) == Settings()
     assert Settings.from_env({"HOME": "/", "ONESHOT_JOB_ID": "x", "oneshot_queue_url": "x"}) == Settings()
 
@@ -43,13 +43,13 @@ def test_empty_url_is_none() -> None:
 
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("text", ["", "x", "0", "-1", "nan", "inf", "1e999", "0x10", "1 2"])
-def test_number_that_makes_no_sense_is_refused_by_name(name: str, text: str) -> None:
+def test_invalid_number_is_refused_by_name(name: str, text: str) -> None:
     with pytest.raises(InvalidSetting, match=f"(?i){name}"):
         Settings.from_env({f"ONESHOT_QUEUE_{name.upper()}": text})
 
 
-def test_whole_number_may_not_be_a_fraction() -> None:
-    with pytest.raises(InvalidSetting, match=r"MAX_FINISHED_JOBS: '1\.5' is no number"):
+def test_fraction_is_refused_where_a_whole_number_is_needed() -> None:
+    with pytest.raises(InvalidSetting, match=r"MAX_FINISHED_JOBS: '1\.5' is not a whole number"):
         Settings.from_env({"ONESHOT_QUEUE_MAX_FINISHED_JOBS": "1.5"})
 
 
@@ -63,25 +63,25 @@ def test_namespace_that_could_forge_a_key_is_refused(namespace: str) -> None:
         Settings(namespace=namespace)
 
 
-def test_namespace_that_is_empty_in_the_environment_is_refused() -> None:
+def test_empty_namespace_in_the_environment_is_refused() -> None:
     with pytest.raises(InvalidSetting, match="namespace"):
         Settings.from_env({"ONESHOT_QUEUE_NAMESPACE": ""})
 
 
-def test_misspelt_setting_is_refused_and_the_right_one_suggested() -> None:
+def test_misspelt_setting_is_refused_and_the_right_one_is_suggested() -> None:
     with pytest.raises(
         InvalidSetting, match="ONESHOT_QUEUE_LEASE_SEC: unknown setting; did you mean ONESHOT_QUEUE_LEASE_S"
     ):
         Settings.from_env({"ONESHOT_QUEUE_LEASE_SEC": "5"})
 
 
-def test_unknown_setting_is_refused_and_the_known_ones_named() -> None:
-    with pytest.raises(InvalidSetting, match=r"unknown setting; known: .*ONESHOT_QUEUE_NAMESPACE, "):
+def test_unknown_setting_is_refused_and_all_settings_are_named() -> None:
+    with pytest.raises(InvalidSetting, match=r"unknown setting; the settings are .*ONESHOT_QUEUE_NAMESPACE, "):
         Settings.from_env({"ONESHOT_QUEUE_XYZZY": "5"})
 
 
 @pytest.mark.parametrize("name", ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_METRICS", "PORT", "PORT_6379_TCP_ADDR"])
-def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting(name: str) -> None:
+def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_ignored(name: str) -> None:
     assert Settings.from_env({f"ONESHOT_QUEUE_{name}": "tcp://10.0.0.1:6379"}) == Settings()
 
 

@@ -1,4 +1,4 @@
-"""What both queues are made from: their settings, and the options a job may be given."""
+"""The arguments of ``Queue`` and ``SyncQueue`` and of their ``enqueue``: how each is checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from oneshot_queue.store.enqueue import When
 
 
 class JobOptions(TypedDict, total=False):
-    """How to run a command; see ``JobSpec`` for what each one means."""
+    """The keyword arguments of ``enqueue`` that say how to run a command; ``JobSpec`` documents each.
+
+    They repeat the fields of ``JobSpec``, because type checkers need them written out. A test compares both.
+    """
 
     name: str | None
     cwd: str | None
@@ -42,25 +45,28 @@ class JobOptions(TypedDict, total=False):
 
 
 def spec_of(command: Sequence[str | bytes] | JobSpec, options: JobOptions) -> JobSpec:
-    """Make a spec out of a command and its options.
+    """Make a spec of a command and its options. If the command is a spec, the options replace its fields.
 
     Raises:
-        InvalidJob: One of them makes no sense.
+        InvalidJob: The command or an option is invalid.
     """
     return replace(command, **options) if isinstance(command, JobSpec) else JobSpec(command, **options)
 
 
 def checked_when(delay: float | None, at: datetime | None, expires: float | None, *, now_ms: int) -> When:
-    """Put together when a job may be started.
+    """Check when a job may be started.
 
     Args:
-        now_ms: The time here, ms since 1970.
+        delay: Seconds to wait before the start.
+        at: The earliest start.
+        expires: Seconds after which the job fails if no worker has started it.
+        now_ms: The time on this machine, in ms since 1970.
 
     Raises:
-        InvalidJob: One of them makes no sense.
+        InvalidJob: One is invalid, ``delay`` and ``at`` are both given, or the job would expire before it is due.
     """
     if delay is not None and at is not None:
-        raise InvalidJob("at", "a job is delayed by a time or until an instant, not both")
+        raise InvalidJob("at", "cannot be combined with delay; give one of them")
     delay_s, expires_s = checked_duration("delay", delay), checked_duration("expires", expires)
     at_ms, waits_s = None, delay_s or 0
     if at is not None:
@@ -69,16 +75,21 @@ def checked_when(delay: float | None, at: datetime | None, expires: float | None
         at_ms = max(0, round(at.timestamp() * 1000))
         waits_s = (at_ms - now_ms) / 1000
     if expires_s is not None and expires_s <= max(0, waits_s):
-        raise InvalidJob("expires", f"{expires_s:g} s from now the job has not been due yet; it would never start")
+        raise InvalidJob("expires", f"the job would expire {expires_s:g} s from now, before it is due")
     return When(delay_s or None, at_ms, expires_s)
 
 
 def context_for(url: str | None, queue: str, settings: Settings | None) -> Context:
-    """Put together what every verb needs to know.
+    """Build the context that every verb needs.
+
+    Args:
+        url: URL of the broker; ``None`` for that of the settings.
+        queue: Name of the queue.
+        settings: Limits and names; ``None`` to read them from the environment.
 
     Raises:
-        BrokerNotConfigured: There is no URL, neither given nor in ``ONESHOT_QUEUE_URL``.
-        InvalidSetting: The queue's name, or a setting, makes no sense.
+        BrokerNotConfigured: No URL is given, and ``ONESHOT_QUEUE_URL`` is not set.
+        InvalidSetting: The queue's name or a setting is invalid.
     """
     settings = Settings.from_env(os.environ) if settings is None else settings
     settings = settings if url is None else replace(settings, url=url)
@@ -88,10 +99,10 @@ def context_for(url: str | None, queue: str, settings: Settings | None) -> Conte
 
 
 def checked_queue(queue: str) -> str:
-    """Return ``queue`` if a queue may have this name.
+    """Return ``queue`` if it is a valid name of a queue.
 
     Raises:
-        InvalidSetting: It may not.
+        InvalidSetting: It is not.
     """
     try:
         return checked_name("queue", queue)
@@ -103,4 +114,4 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        return str(os.getuid())  # a container's user may have no name
+        return str(os.getuid())  # in a container, the user may have no name

@@ -15,7 +15,7 @@ from oneshot_queue.errors import MalformedData
 from oneshot_queue.jobs import HistoryRow, JobRecord, OutputTotals
 from oneshot_queue.outcomes import Cause, Usage
 from oneshot_queue.spec import JobSpec
-from oneshot_queue.states import JobState
+from oneshot_queue.states import STATES_BY_LETTER, JobState
 from oneshot_queue.store.calls import Call, pairs, plain, text
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.wire.specs import unpack_spec
@@ -25,16 +25,6 @@ NEWEST: Final = 1_000
 
 _LAST_MS: Final = 253_402_300_799_999
 """End of the year 9999: ``datetime`` cannot represent a later time."""
-
-STATES_BY_LETTER: Final = {
-    "c": JobState.CREATED,
-    "r": JobState.RUNNING,
-    "i": JobState.IDLE,
-    "I": JobState.INTERRUPTED,
-    "C": JobState.COMPLETED,
-    "F": JobState.FAILED,
-}
-"""The states by their letters in the field ``log``, as in ``base.lua``."""
 
 _ESCAPE: Final = re.compile(r"\\([\\ntr])")
 _ESCAPED: Final = {"\\": "\\", "n": "\n", "t": "\t", "r": "\r"}

@@ -1,10 +1,4 @@
-"""The bytes that cross Redis: one version byte, then msgpack, read with suspicion.
-
-Whoever can write to Redis can write these bytes. Their size is checked before they are unpacked (1 MB of msgpack can
-become 64 MB of objects), every length inside is limited, and what comes out must fit its schema exactly: a field that
-is unknown, missing or of another kind makes the whole message malformed. Only a worker's sign of life may have fields
-that are newer than its reader, or lack those that are newer than its writer: fleets are upgraded one by one.
-"""
+"""How the whole output of a job that wrote little is stored together with its outcome: a list of chunks."""
 
 from __future__ import annotations
 
@@ -15,8 +9,10 @@ from oneshot_queue.errors import MalformedData
 from oneshot_queue.task_events import OutputStream
 from oneshot_queue.wire.packing import as_bytes, as_int, pack, unpack_any
 
-MAX_INLINE_BYTES: Final = 8_192
-"""Longest packed output that travels with the end of a job (4 KiB of data and what describes it)."""
+INLINE_BYTES: Final = 4_096
+"""The most output that is stored together with an outcome; a job that wrote more has an output stream."""
+MAX_INLINE_BYTES: Final = 2 * INLINE_BYTES
+"""The largest size of that output when packed: the data, and what describes each chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +20,9 @@ class Chunk:
     """A piece of a job's output.
 
     Attributes:
-        ordinal: Place among all chunks of the attempt, from 1.
+        ordinal: Position among all chunks of the attempt; the first is 1.
         offset: Bytes that its stream had written before.
-        at_ms: When the worker read it, ms since 1970 by Redis' clock.
+        at_ms: When the worker read it, in ms since 1970 by Redis' clock.
     """
 
     ordinal: int
@@ -37,15 +33,15 @@ class Chunk:
 
 
 def pack_chunks(chunks: list[Chunk]) -> bytes:
-    """Pack the whole output of a job that wrote little."""
+    """Pack the whole output of a job."""
     return pack([[each.ordinal, int(each.stream), each.offset, each.at_ms, each.data] for each in chunks])
 
 
 def unpack_chunks(raw: bytes) -> list[Chunk]:
-    """Read a small output back.
+    """Unpack the whole output of a job.
 
     Raises:
-        MalformedData: The bytes are none of this version.
+        MalformedData: The bytes are not chunks of this version.
     """
     rows = unpack_any("inline output", raw, MAX_INLINE_BYTES)
     try:

@@ -1,36 +1,31 @@
-"""The bytes that cross Redis: one version byte, then msgpack, read with suspicion.
-
-Whoever can write to Redis can write these bytes. Their size is checked before they are unpacked (1 MB of msgpack can
-become 64 MB of objects), every length inside is limited, and what comes out must fit its schema exactly: a field that
-is unknown, missing or of another kind makes the whole message malformed. Only a worker's sign of life may have fields
-that are newer than its reader, or lack those that are newer than its writer: fleets are upgraded one by one.
-"""
+"""How a worker's sign of life is stored: a map of all fields of ``WorkerPresence``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from oneshot_queue.errors import MalformedData
-from oneshot_queue.wire.packing import is_a, list_of, pack, unpack
+from oneshot_queue.wire.packing import fits, pack, unpack
 
 MAX_PRESENCE_BYTES: Final = 262_144
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerPresence:
-    """A worker's sign of life, as it publishes it every few seconds.
+    """A worker's sign of life, which it publishes every few seconds.
 
     Attributes:
         id: Unique for this process.
-        queues: The queues it takes jobs from.
-        concurrency: Most jobs it runs at once; 0 once it takes no more.
-        running: Ids of the jobs it runs now.
-        only_job: The one job it exists for, if it takes no other.
-        supervisor: An id that all worker processes of one supervisor share; empty if it has none.
-        process: Its number among the ``processes`` of that supervisor, from 1.
-        layer: What ends its jobs when it is killed: ``cgroup`` or ``subreaper``; empty if nothing does.
+        queues: The queues that it takes jobs from.
+        concurrency: How many jobs it runs at most; 0 when it accepts no more jobs.
+        running: Ids of the jobs that it runs now.
+        started_ms: When it started, in ms since 1970.
+        seen_ms: When it published this, in ms since 1970.
+        only_job: The id of the one job that it accepts; ``None`` if it accepts any.
+        supervisor: An id that all worker processes of one supervisor share; empty without a supervisor.
+        process: Its number among the ``processes`` of its supervisor; the first is 1.
+        layer: What terminates its jobs when it is killed: ``cgroup`` or ``subreaper``; empty if nothing does.
     """
 
     id: str
@@ -49,47 +44,47 @@ class WorkerPresence:
     layer: str = ""
 
     def may_take(self, job_id: str | None = None) -> bool:
-        """Whether it takes jobs, or at least this one."""
+        """Whether it accepts jobs; with an id, whether it accepts this one."""
         return self.concurrency > 0 and self.only_job in (None, job_id)
 
 
 def pack_presence(presence: WorkerPresence) -> bytes:
     """Pack a worker's sign of life."""
-    return pack({name: getattr(presence, name) for name in _PRESENCE_KINDS})
+    return pack({name: getattr(presence, name) for name in _FITS})
 
 
 def unpack_presence(raw: bytes) -> WorkerPresence:
-    """Read a worker's sign of life back. Of a newer worker, fields that are not known here are ignored.
+    """Unpack a worker's sign of life. Unknown fields, which newer workers may publish, are ignored.
 
     Raises:
-        MalformedData: The bytes are none of this version.
+        MalformedData: The bytes are not a presence of this version, or a field is missing or has the wrong type.
     """
     fields = unpack("worker presence", raw, MAX_PRESENCE_BYTES)
-    fields = {name: value for name, value in fields.items() if name in _PRESENCE_KINDS}
-    if _PRESENCE_KINDS.keys() - _NEWER_PRESENCE - fields.keys():
-        raise MalformedData("worker presence", f"has the fields {sorted(fields)}")
+    fields = {name: value for name, value in fields.items() if name in _FITS}
+    if missing := _FITS.keys() - _NEWER - fields.keys():
+        raise MalformedData("worker presence", f"lacks the fields {sorted(missing)}")
     for name, value in fields.items():
-        if not _PRESENCE_KINDS[name](value):
-            raise MalformedData("worker presence", f"field {name} is a {type(value).__name__}")
+        if not _FITS[name](value):
+            raise MalformedData("worker presence", f"field {name} has the wrong type {type(value).__name__}")
     fields["queues"], fields["running"] = tuple(fields["queues"]), tuple(fields["running"])
     return WorkerPresence(**fields)
 
 
-_PRESENCE_KINDS: Final[Mapping[str, Callable[[object], bool]]] = {
-    "id": is_a(str),
-    "name": is_a(str),
-    "host": is_a(str),
-    "pid": is_a(int),
-    "queues": list_of(str),
-    "concurrency": is_a(int),
-    "running": list_of(str),
-    "started_ms": is_a(int),
-    "seen_ms": is_a(int),
-    "only_job": is_a(str, type(None)),
-    "supervisor": is_a(str),
-    "process": is_a(int),
-    "processes": is_a(int),
-    "layer": is_a(str),
+_FITS: Final = {
+    "id": fits(str),
+    "name": fits(str),
+    "host": fits(str),
+    "pid": fits(int),
+    "queues": fits(list[str]),
+    "concurrency": fits(int),
+    "running": fits(list[str]),
+    "started_ms": fits(int),
+    "seen_ms": fits(int),
+    "only_job": fits(str | None),
+    "supervisor": fits(str),
+    "process": fits(int),
+    "processes": fits(int),
+    "layer": fits(str),
 }
-_NEWER_PRESENCE: Final = frozenset({"supervisor", "process", "processes", "layer"})
-"""What a worker of an older version does not say."""
+_NEWER: Final = frozenset({"supervisor", "process", "processes", "layer"})
+"""Fields that workers of older versions do not publish."""

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from oneshot_queue.outcomes import Captured
+from oneshot_queue.outcomes import HEAD_BYTES, TAIL_BYTES, Captured
 from oneshot_queue.task_events import OutputStream
-
-HEAD_BYTES: Final = 256 * 1024
-"""Kept from the start of each stream."""
-
-TAIL_BYTES: Final = 4 * 1024 * 1024
-"""Kept from the end of each stream. Between head and tail, bytes are dropped and counted.
-
-These two limits are documented for users, and are the same wherever output is kept: in memory by ``OutputCapture``
-for ``run_commands``, in Redis by a worker's output buffer for queued jobs.
-"""
 
 
 class OutputCapture:

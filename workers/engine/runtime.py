@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from oneshot_queue.clock import Clock, SystemClock
+from oneshot_queue.outcomes import HEAD_BYTES, TAIL_BYTES
 from oneshot_queue.states import OneshotStateMachine, Terminable
 from oneshot_queue.task_events import Event, Observer
-from oneshot_queue.workers.engine.capture import HEAD_BYTES, TAIL_BYTES, OutputCapture
+from oneshot_queue.workers.engine.capture import OutputCapture
 from oneshot_queue.workers.processes.process_tree import ProcessTree
 from oneshot_queue.workers.processes.readiness import Readiness
 

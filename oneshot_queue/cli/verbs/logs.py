@@ -56,7 +56,7 @@ def logs(
         oneshot-queue logs --stdout 7kq2 > result
         oneshot-queue logs --attempt 1 7kq2
     """
-    from oneshot_queue.spec import MAX_RETRIES
+    from oneshot_queue.checks import MAX_RETRIES
 
     lines = None if tail is None else whole_number("--tail", tail, least=0, most=MAX_LINES)
     number = None if attempt is None else whole_number("--attempt", attempt, least=1, most=MAX_RETRIES + 1)

@@ -12,18 +12,16 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from oneshot_queue.outcomes import HEAD_BYTES, TAIL_BYTES
 from oneshot_queue.task_events import OutputStream
-from oneshot_queue.wire.chunks import Chunk
+from oneshot_queue.wire.chunks import INLINE_BYTES, Chunk
 
-HEAD_BYTES: Final = 262_144
-TAIL_BYTES: Final = 4_194_304
 TAIL_CHUNKS: Final = 16_384
 CHUNK_BYTES: Final = 65_536
 BATCH_BYTES: Final = 524_288
 BATCH_CHUNKS: Final = 1_000
 WAITING_PIECES: Final = 4_096
 """So many pieces wait in the order in which they came; beyond, each stream is put together on its own."""
-INLINE_BYTES: Final = 4_096
 ALL_WAITING_BYTES: Final = 33_554_432
 """Of the tails of all jobs of a worker together, about."""
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oneshot_queue.task_events import OutputStream
-from oneshot_queue.wire.chunks import Chunk
+from oneshot_queue.wire.chunks import INLINE_BYTES, Chunk
 from oneshot_queue.workers.worker.state import output_buffer
 from oneshot_queue.workers.worker.state.output_buffer import Allowance, Batch, OutputBuffer
 
@@ -250,7 +250,7 @@ def test_an_output_that_is_in_flight_or_large_cannot() -> None:
     in_flight, large = Job(), Job()
     in_flight.write(OUT, 5)
     in_flight.out.take()
-    large.write(OUT, output_buffer.INLINE_BYTES + 1)
+    large.write(OUT, INLINE_BYTES + 1)
 
     assert in_flight.out.take_inline() is None
     assert large.out.take_inline() is None
