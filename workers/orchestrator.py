@@ -153,6 +153,16 @@ class AsyncOrchestrator:
             await self._group.__aexit__(None, None, None)
             return None
 
+    def subscribe(self, observer: Observer) -> None:
+        """Call this observer with every event too, after those before it.
+
+        Raises:
+            RuntimeError: The orchestrator was entered before.
+        """
+        if self._is_open:
+            raise RuntimeError("subscribe observers before the orchestrator is entered")
+        self._observers = (*self._observers, observer)
+
     # ------------------------------------------------------------------------------------------------------- commands
 
     @property

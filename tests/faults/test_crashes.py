@@ -159,7 +159,7 @@ def test_a_job_whose_pending_entry_an_operator_dropped_is_found_though_its_worke
 
     ids = [running.id, waiting.id]
     assert_invariants(check_invariants(own_deployment, acknowledged=ids, ends=ends, strays=mark.alive, limit_s=70))
-    worker.wait_for(f"decided job {running.id}, which nobody held")
+    worker.wait_for(f"marked job {running.id} lost: no worker held it")
     record = record_of(running)
     assert (record.state, record.cause, record.is_confirmed) == (JobState.FAILED, Cause.WORKER_LOST, False)
     assert record_of(waiting).state is JobState.COMPLETED

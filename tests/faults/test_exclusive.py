@@ -94,7 +94,7 @@ def test_an_exclusive_job_ends_before_its_lease_while_its_server_is_away_and_the
 
     fresh_server.stop()
     wait_until(mark.alive, lambda left: not left, what="the exclusive job to end", limit_s=LEASE_S)
-    worker.wait_for(f"job {job.id}: its lease was not renewed")
+    assert f"job={job.id}" in worker.wait_for("its lease was not renewed")
     fresh_server.start()
     gate.touch()
 

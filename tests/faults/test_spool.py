@@ -90,7 +90,7 @@ def test_a_disk_without_room_for_ends_is_told_and_costs_no_job(
 
     fresh_server.stop()
     gate.touch()
-    worker.wait_for("cannot be kept on disk until the broker takes them")
+    worker.wait_for("cannot be spooled to disk until the broker accepts them")
     assert spooled(real_deployment) == []
     worker.wait_for("end ", times=3)
     fresh_server.start()

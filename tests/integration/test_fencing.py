@@ -82,7 +82,7 @@ def test_a_job_that_is_handed_over_once_more_is_not_started_twice_and_no_other_s
     deployment.witness.until_count("start", 2)
 
     lose_claim(deployment, job)
-    worker.wait_for("the broker forgot that it is ours")
+    worker.wait_for("the broker forgot that this worker runs the job")
     (tmp_path / "gate").touch()
 
     assert {each.wait(timeout=20).state for each in (bystander, job)} == {JobState.COMPLETED}
@@ -107,7 +107,7 @@ def test_a_job_that_was_handed_over_once_more_is_lost_with_its_worker_and_not_st
     job = deployment.enqueue(mark.sleep)
     deployment.witness.until("start", job.id)
     lose_claim(deployment, job)
-    worker.wait_for("the broker forgot that it is ours")
+    worker.wait_for("the broker forgot that this worker runs the job")
 
     os.kill(worker.worker_pid, signal.SIGKILL)
 
@@ -129,7 +129,7 @@ def test_an_end_that_a_worker_saw_before_it_died_counts_though_the_job_was_hande
     )
     deployment.witness.until("start", job.id)
     lose_claim(deployment, job)
-    worker.wait_for("the broker forgot that it is ours")
+    worker.wait_for("the broker forgot that this worker runs the job")
 
     (tmp_path / "gate").touch()
 

@@ -95,14 +95,14 @@ def test_an_end_that_a_damaged_key_holds_up_is_written_once_that_is_mended(
     deployment.redis.rename(stream, f"{stream}-saved")
     deployment.redis.set(stream, "oops")
     (tmp_path / "gate").touch()
-    worker.wait_for(f"job {job.id}: its end cannot be written")
+    assert f"job={job.id}" in worker.wait_for("its result cannot be recorded")
     deployment.redis.delete(stream)
     deployment.redis.rename(f"{stream}-saved", stream)
 
     assert job.wait(timeout=20).state is JobState.COMPLETED
     assert output_of(job)[0] == b"done\n"
-    assert sum("its end cannot be written" in line for line in worker.lines) == 1
-    worker.wait_for(f"job {job.id}: its end is written now")
+    assert sum("its result cannot be recorded" in line for line in worker.lines) == 1
+    assert f"job={job.id}" in worker.wait_for("its result has now been recorded")
     worker.stop()
     assert deployment.entries() == 0
 
@@ -114,11 +114,11 @@ def test_a_worker_does_not_wait_for_ever_for_a_damaged_key_when_it_is_stopped(de
     stream = deployment.keys.ready(Priority.NORMAL)
     deployment.redis.delete(stream)
     deployment.redis.set(stream, "oops")
-    worker.wait_for(f"job {job.id}: its end cannot be written")
+    assert f"job={job.id}" in worker.wait_for("its result cannot be recorded")
 
     worker.stop()
 
-    assert f"job {job.id}: its end could not be written to the broker" in "\n".join(worker.lines)
+    assert f"job {job.id}: its result could not be recorded" in "\n".join(worker.lines)
 
 
 def request(deployment: Deployment, job_id: str, spec: bytes) -> list[tuple[Any, ...]]:

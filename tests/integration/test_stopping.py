@@ -165,7 +165,7 @@ def test_a_worker_stops_while_its_server_is_away(
     assert code == 0
     assert mark.alive() == []
     assert took_s < 10, "it waited for its server"
-    worker.wait_for(f"job {job.id}: its end could not be written to the broker")
+    worker.wait_for(f"job {job.id}: its result could not be recorded")
 
 
 def test_a_worker_that_is_killed_is_seen_to_be_gone_and_its_job_is_left_running_on_record(
