@@ -163,7 +163,7 @@ def test_job_of_a_dead_worker_is_settled_even_without_its_pending_entry(
     assert_invariants(
         check_invariants(own_deployment, acknowledged=ids, watcher=watcher, strays=marker.alive, limit_s=70)
     )
-    worker.wait_for(f"decided job {running.id}, which nobody held")
+    worker.wait_for(f"marked job {running.id} lost: no worker held it")
     record = record_of(running)
     assert (record.state, record.cause, record.is_confirmed) == (JobState.FAILED, Cause.WORKER_LOST, False)
     assert record_of(waiting).state is JobState.COMPLETED

@@ -94,7 +94,7 @@ def test_only_exclusive_jobs_end_while_the_server_is_away(
 
     fresh_server.stop()
     wait_until(marker.alive, lambda left: not left, what="the exclusive job to end", limit_s=LEASE_S)
-    worker.wait_for(f"job {job.id}: its lease was not renewed")
+    assert f"job={job.id}" in worker.wait_for("its lease was not renewed")
     fresh_server.start()
     gate.touch()
 

@@ -80,7 +80,7 @@ def test_jobs_run_on_while_the_primary_is_killed_and_replaced(
     new = sentinels.wait_for_failover_from(old)
     watched.use_server(new.url)
     wait_until(lambda: is_reached(watched), what="a client to find the new primary")
-    worker.wait_for("is on another run of its server")
+    worker.wait_for("Redis restarted or failed over")
     gate.touch()
 
     ids = [job.id for job in (*through, *waiting)]
@@ -156,7 +156,7 @@ def test_no_job_starts_again_when_a_replica_without_the_last_claims_and_results_
             forgotten = real_deployment.entries()
             wire.redirect_to(replica.socket_path)
             fresh_server.kill()
-            worker.wait_for("is on another run of its server")
+            worker.wait_for("Redis restarted or failed over")
             gate.touch()
 
             jobs += [claimed_before, claimed_after]

@@ -90,7 +90,7 @@ def test_full_disk_is_reported_and_loses_no_job(
 
     fresh_server.stop()
     gate.touch()
-    worker.wait_for("cannot be kept on disk until the broker takes them")
+    worker.wait_for("cannot be spooled to disk until the broker accepts them")
     assert spooled(real_deployment) == []
     worker.wait_for("end ", times=3)
     fresh_server.start()

@@ -93,14 +93,14 @@ def test_result_that_a_damaged_key_delays_is_recorded_after_its_repair(deploymen
     deployment.redis.rename(stream, f"{stream}-saved")
     deployment.redis.set(stream, "oops")
     (tmp_path / "gate").touch()
-    worker.wait_for(f"job {job.id}: its end cannot be written")
+    assert f"job={job.id}" in worker.wait_for("its result cannot be recorded")
     deployment.redis.delete(stream)
     deployment.redis.rename(f"{stream}-saved", stream)
 
     assert job.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
     assert output_of(job)[0] == b"done\n"
-    assert sum("its end cannot be written" in line for line in worker.lines) == 1
-    worker.wait_for(f"job {job.id}: its end is written now")
+    assert sum("its result cannot be recorded" in line for line in worker.lines) == 1
+    assert f"job={job.id}" in worker.wait_for("its result has now been recorded")
     worker.stop()
     assert deployment.entries() == 0
 
@@ -112,11 +112,11 @@ def test_stopping_worker_does_not_wait_forever_for_a_damaged_key(deployment: Dep
     stream = deployment.keys.ready(Priority.NORMAL)
     deployment.redis.delete(stream)
     deployment.redis.set(stream, "oops")
-    worker.wait_for(f"job {job.id}: its end cannot be written")
+    assert f"job={job.id}" in worker.wait_for("its result cannot be recorded")
 
     worker.stop()
 
-    assert f"job {job.id}: its end could not be written to the broker" in "\n".join(worker.lines)
+    assert f"job {job.id}: its result could not be recorded" in "\n".join(worker.lines)
 
 
 def request(deployment: Deployment, job_id: str, spec: bytes) -> list[tuple[Any, ...]]:

@@ -10,6 +10,7 @@ from oneshot_queue.workers.worker.services.pruner import Pruner
 from tests.support.deployment import Deployment, record_of, until_state
 from tests.support.markers import ProcessMarker
 from tests.support.waiting import TIMEOUT_S, wait_until
+from tests.workers.worker.builders import a_session
 
 
 def run_one_by_one(deployment: Deployment, count: int, script: str) -> list[SyncJob]:
@@ -90,7 +91,7 @@ def stable_keys(deployment: Deployment) -> set[str]:
 async def forget_finished(deployment: Deployment) -> None:
     """Prune as every worker does once a minute, until no finished job is left."""
     connection = AsyncConnection(deployment.url)
-    pruner = Pruner(connection=connection, queues=[deployment.keys], settings=deployment.settings)
+    pruner = Pruner(a_session(connection, queues=[deployment.keys.queue], settings=deployment.settings))
 
     def finished() -> int:
         finals = [state for state in JobState if state.is_final]

@@ -167,7 +167,7 @@ def test_worker_stops_while_its_server_is_away(
     assert code == 0
     assert marker.alive() == []
     assert took_s < 10, "it waited for its server"
-    worker.wait_for(f"job {job.id}: its end could not be written to the broker")
+    worker.wait_for(f"job {job.id}: its result could not be recorded")
 
 
 def test_killed_worker_is_not_listed_and_its_job_stays_running_on_record(

@@ -16,53 +16,59 @@ import anyio
 
 import oneshot_queue.workers.main
 from oneshot_queue.cli import main
+from oneshot_queue.store.leases import Intent
 from oneshot_queue.store.transport.pubsub import Announcements
 from oneshot_queue.workers.ipc.channel import Channel
-from oneshot_queue.workers.worker import worker as worker_module
+from oneshot_queue.workers.worker import wiring
 from oneshot_queue.workers.worker.__main__ import run_worker_process
 from oneshot_queue.workers.worker.orders import Orders
+from oneshot_queue.workers.worker.services.interrupt_listener import InterruptListener
+from oneshot_queue.workers.worker.services.lease_keeper import LeaseKeeper
 from oneshot_queue.workers.worker.state.leases import Lease
+
+listeners: list[InterruptListener] = []
+brought: list[Intent] = []
 
 
 class CountedOrders:
-    """Counts the orders of renewals, and carries them out only if ``may_act``."""
+    """The interrupts that renewals bring: counted, and carried out unless renewals are disabled."""
 
     def __init__(self, orders: Orders, *, may_act: bool) -> None:
         self._orders = orders
         self._may_act = may_act
-        self.brought = 0
 
-    def stale(self, lease: Lease) -> list[Any]:
+    def stale(self, lease: Lease) -> list[Intent]:
         """As ``Orders.stale``."""
         return self._orders.stale(lease)
 
-    def carry_out(self, lease: Lease, intents: Iterable[Any]) -> int:
+    def carry_out(self, lease: Lease, intents: Iterable[Intent]) -> int:
         """As ``Orders.carry_out``."""
         listed = list(intents)
-        self.brought += len(listed)
+        brought.extend(listed)
         return self._orders.carry_out(lease, listed) if self._may_act else 0
 
 
-def cripple(how: str, made: list[worker_module.Worker]) -> None:
-    """Disable one of the two ways in every worker that is created from now on."""
-    original = worker_module.Worker.__init__
+def cripple(how: str) -> None:
+    """Take one of the two ways from every worker that is built from now on."""
 
-    def init(self: worker_module.Worker, *args: Any, **options: Any) -> None:
-        original(self, *args, **options)
-        orders = CountedOrders(self.lease_keeper._orders, may_act=how == "without-announcements")
-        self.lease_keeper._orders = orders  # type: ignore[assignment]
-        made.append(self)
+    def lease_keeper(*arguments: Any, orders: Orders, **options: Any) -> LeaseKeeper:
+        return LeaseKeeper(*arguments, orders=CountedOrders(orders, may_act=how == "without-announcements"), **options)
+
+    def listener(*arguments: Any) -> InterruptListener:
+        listeners.append(InterruptListener(*arguments))
+        return listeners[-1]
 
     async def hear_nothing(_: Announcements) -> None:
         await anyio.sleep_forever()
 
-    worker_module.Worker.__init__ = init  # type: ignore[method-assign]
+    wiring.LeaseKeeper = lease_keeper  # type: ignore[attr-defined, assignment]
+    wiring.InterruptListener = listener  # type: ignore[attr-defined, assignment]
     if how == "without-announcements":
         Announcements.run = hear_nothing  # type: ignore[method-assign, assignment]
 
 
 def run(how: str, words: list[str]) -> int:
-    """Run the worker, and print at its end how interrupts reached it."""
+    """Run the worker, and print at its end which way the interrupts came."""
     if words[0] != "oneshot_queue.workers.worker":
         oneshot_queue.workers.main.WORKER_PROGRAM = (
             sys.executable,
@@ -72,12 +78,10 @@ def run(how: str, words: list[str]) -> int:
             "oneshot_queue.workers.worker",
         )
         return main(["worker", *words])
-    made: list[worker_module.Worker] = []
-    cripple(how, made)
+    cripple(how)
     code = run_worker_process(Channel.inherited(int(words[1])))
-    for each in made:
-        orders: Any = each.lease_keeper._orders
-        print(f"announced {each.interrupts.heard}, renewals brought {orders.brought}", file=sys.stderr)  # noqa: T201
+    for each in listeners:
+        print(f"announced {each.heard}, renewals brought {len(brought)}", file=sys.stderr)  # noqa: T201
     return code
 
 

@@ -1,6 +1,6 @@
-"""One worker process: ``python -P -m oneshot_queue.workers.worker N``, told what to be over the channel that is fd N.
+"""One worker process: ``python -P -m oneshot_queue.workers.worker N``, where N is the descriptor of the channel to it.
 
-Only a supervisor starts it; people start ``oneshot-queue worker``.
+Only a supervisor starts it, and sends it an ``Assignment``; people start ``oneshot-queue worker``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import gc
 import logging
 import os
 import sys
-from typing import Final
+from typing import Final, Literal
 
 import anyio
 
@@ -21,24 +21,29 @@ from oneshot_queue.workers.ipc.messages import Assignment
 from oneshot_queue.workers.processes import cgroup
 from oneshot_queue.workers.processes.procfs import status_of
 from oneshot_queue.workers.worker.supervisor_link import SupervisorLink
-from oneshot_queue.workers.worker.worker import Worker
+from oneshot_queue.workers.worker.wiring import build_worker
 
 BROKER_EXIT_CODE: Final = 5
 USAGE_EXIT_CODE: Final = 2
 
+_FIELDS: Final = ("job", "queue", "attempt", "worker", "cause")
+"""What a log record may carry besides its text."""
+
 
 class _SafeFormatter(logging.Formatter):
-    """What is logged may quote a job, and its words are anybody's: a terminal must not act on them."""
+    """Escapes what a terminal would act on: log records may quote a job, whose words cannot be trusted."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        return printable(super().formatMessage(record))
+        values = {name: getattr(record, name, None) for name in _FIELDS}
+        fields = [f"{name}={value}" for name, value in values.items() if value is not None]
+        return printable(" ".join([super().formatMessage(record), *fields]))
 
 
 def run_worker_process(channel: Channel) -> int:
     """Be a worker until stopped, or until there is nothing left to do.
 
     Returns:
-        0 when it stopped as it was asked to, 5 if the broker is out of reach or refuses, 2 if an option makes no sense.
+        0 if it stopped as asked, 5 if the broker cannot be reached or refuses, 2 if an option is invalid.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_SafeFormatter("%(asctime)s %(levelname)s %(message)s"))
@@ -51,15 +56,17 @@ def run_worker_process(channel: Channel) -> int:
     assignment, files = received
     assert isinstance(assignment, Assignment)
     # The lock of the folder, if there is one, stays open as long as this process lives; it needs no name.
-    notes = Journal.open(files[0])
+    journal = Journal.open(files[0])
     own = status_of(os.getpid())
-    notes.set_process(os.getpid(), own.started if own else 0)
-    layer = "cgroup" if assignment.cgroup is not None and cgroup.enter(assignment.cgroup) else "subreaper"
+    journal.set_process(os.getpid(), own.started if own else 0)
+    is_contained = assignment.cgroup is not None and cgroup.enter(assignment.cgroup)
+    containment: Literal["cgroup", "subreaper"] = "cgroup" if is_contained else "subreaper"
     link = SupervisorLink(channel)
-    # What is loaded by now stays; looking through it again and again for garbage would cost every job.
+    # What is loaded by now stays: scanning it for garbage again and again would cost every job.
     gc.freeze()
     try:
-        anyio.run(Worker(assignment, link=link, notes=notes, layer=layer).run, backend="asyncio")
+        worker = build_worker(assignment, link=link, journal=journal, containment=containment)
+        anyio.run(worker.run, backend="asyncio")
     except BaseExceptionGroup as group:
         return _exit_code(group, link)
     except OneshotQueueError as problem:
@@ -81,7 +88,7 @@ def _fail(link: SupervisorLink, problem: BaseException) -> int:
     code, needs_person = USAGE_EXIT_CODE, True
     if isinstance(problem, BrokerError):
         code, needs_person = BROKER_EXIT_CODE, problem.needs_person
-    # The supervisor says it once for all its workers.
+    # The supervisor reports it once for all its workers.
     if not link.failed(code, str(problem), needs_person=needs_person):
         Console(is_quiet=False).warn(f"worker: {problem}")
     return code

@@ -1,73 +1,119 @@
-"""Letting jobs go before they end by themselves: every way in which this worker ends or returns one."""
+"""Every way this worker ends a job early or returns it to its queue."""
 
 from __future__ import annotations
 
 import logging
+from typing import assert_never
 
 from oneshot_queue.outcomes import Cause, Outcome
 from oneshot_queue.states import JobState
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
+from oneshot_queue.workers.worker.session import Identity
+from oneshot_queue.workers.worker.state.held_jobs import (
+    FENCED,
+    Ended,
+    Fenced,
+    GoingBack,
+    HeldJob,
+    HeldJobs,
+    Running,
+    Stop,
+    Waiting,
+    log_fields,
+)
 from oneshot_queue.workers.worker.state.slots import Slots
 
 logger = logging.getLogger(__name__)
 
 
 class JobControl:
-    """Acts on held jobs and their tasks alike; what has to be written follows from how the task ends.
+    """Acts on held jobs and their tasks. How a task then ends decides what is recorded, see ``JobObserver``."""
 
-    Args:
-        worker: This worker's name, for people.
-    """
-
-    def __init__(self, held_jobs: HeldJobs, orchestrator: AsyncOrchestrator, slots: Slots, *, worker: str) -> None:
+    def __init__(self, held_jobs: HeldJobs, engine: AsyncOrchestrator, slots: Slots, identity: Identity) -> None:
         self._held_jobs = held_jobs
-        self._orchestrator = orchestrator
+        self._engine = engine
         self._slots = slots
-        self._worker = worker
+        self._worker = identity.name
 
-    def interrupt(self, task_id: str, grace_s: float | None, reason: str) -> bool:
-        """Interrupt a task; whether it ends for that."""
-        return self._orchestrator.interrupt(task_id, grace=grace_s, reason=reason)
+    def interrupt(self, held: HeldJob, grace_s: float | None, reason: str) -> bool:
+        """Interrupt a job.
 
-    def fence(self, held: HeldJob, why: str = "it is not this worker's any more") -> None:
-        """End the processes of a job that is not ours any more, and write nothing."""
-        logger.error("job %s: %s; ending its processes", held.job_id, why)
-        held.is_fenced = True
-        self.interrupt(held.task_id, 0.0, "fenced")
-        if held.ended is not None:
-            self._held_jobs.remove(held)
+        Args:
+            grace_s: Seconds between SIGTERM and SIGKILL; ``None`` for the job's own.
 
-    def give_up(self, held: HeldJob, grace_s: float | None) -> None:
-        """End a job that may go on elsewhere, or return it if it has not begun."""
-        task = self._orchestrator.tasks.get(held.task_id)
-        if task is None or task.give_up(Cause.WORKER_LOST, grace=grace_s, reason=held.stop_reason):
+        Returns:
+            Whether it ends INTERRUPTED; false if it has no task, or has just ended by itself.
+        """
+        return self._engine.interrupt(held.task_id, grace=grace_s, reason=reason)
+
+    def fence(self, held: HeldJob, why: str) -> None:
+        """Kill the processes of a job that is not this worker's any more, and record nothing about it.
+
+        Without grace: the job may already run elsewhere.
+        """
+        logger.error("%s; killing its processes", why, extra=log_fields(held))
+        phase, held.phase = held.phase, FENCED
+        match phase:
+            case Ended() | GoingBack():
+                self._held_jobs.remove(held)
+            case Waiting() | Running() | Fenced():
+                self.interrupt(held, 0.0, "fenced")
+            case _:
+                assert_never(phase)
+
+    def give_up(self, held: HeldJob, grace_s: float | None, reason: str) -> None:
+        """End a running job FAILED as ``worker_lost``; return it to its queue if it has not started."""
+        self._give_up(held, grace_s, Stop(reason, is_given_up=True))
+
+    def stop(self, held: HeldJob, because: str, *, is_lost: bool) -> None:
+        """This worker waits for the job no longer.
+
+        It ends INTERRUPTED, unless it asked to be retried when its worker is lost: then it ends FAILED, and the next
+        attempt may begin at once. An interrupt that is on record for it wins.
+
+        Args:
+            because: What has happened to this worker, in words that follow its name.
+            is_lost: End it FAILED as ``worker_lost`` in any case.
+        """
+        reason = f"worker {self._worker} {because}"
+        if held.intent is not None:
+            self.interrupt(held, None, reason)
             return
-        if task.pid is None:
-            self._give_back(held, "unstarted")
+        lost = Outcome(JobState.FAILED, Cause.WORKER_LOST, attempt=held.attempt)
+        is_handed_on = held.spec is not None and held.spec.begins_again(lost)
+        if is_handed_on or is_lost:
+            self._give_up(held, None, Stop(reason, is_given_up=True, is_handed_on=is_handed_on))
+            return
+        if isinstance(held.phase, Running):
+            held.phase.stop = held.phase.stop or Stop(reason)
+        self.interrupt(held, None, reason)
 
     def postpone(self, held: HeldJob) -> None:
-        """The host has no process to spare: let another worker, or this one later, start the job."""
+        """The host cannot start a process now: let another worker, or this one later, start the job."""
         self._slots.pause()
         self._give_back(held, "postponed")
 
     def return_unstarted(self) -> None:
-        """Return every job whose process does not exist yet."""
+        """Return every job that has no process yet."""
         for held in self._held_jobs:
-            task = self._orchestrator.tasks.get(held.task_id)
-            if task is not None and task.pid is None:
+            if held.task_id in self._engine.tasks and isinstance(held.phase, Waiting):
                 self._give_back(held, "drained")
 
-    def stop(self, held: HeldJob, because: str) -> None:
-        """This worker does not wait for the job any longer: hand it on if it asked for that, else interrupt it."""
-        held.stop_reason = f"worker {self._worker} {because}"
-        lost = Outcome(JobState.FAILED, Cause.WORKER_LOST, attempt=held.attempt)
-        if held.intent is None and held.spec is not None and held.spec.begins_again(lost):
-            held.is_handed_on = True
-            self.give_up(held, None)
-        else:
-            self.interrupt(held.task_id, None, held.stop_reason)
+    def _give_up(self, held: HeldJob, grace_s: float | None, stop: Stop) -> None:
+        task = self._engine.tasks.get(held.task_id)
+        match held.phase:
+            case Waiting():
+                if task is not None:
+                    self._give_back(held, "unstarted")
+            case Running() as running:
+                running.stop = running.stop or stop
+                if task is not None:
+                    task.give_up(Cause.WORKER_LOST, grace=grace_s, reason=stop.reason)
+            case Ended() | GoingBack() | Fenced():
+                pass
+            case _:
+                assert_never(held.phase)
 
     def _give_back(self, held: HeldJob, why: str) -> None:
-        held.goes_back = why
-        self.interrupt(held.task_id, 0.0, why)
+        held.phase = GoingBack(why)
+        self.interrupt(held, 0.0, why)

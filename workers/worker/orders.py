@@ -1,46 +1,46 @@
-"""A worker's leases, one for each of its queues, and what follows from an interrupt on record."""
+"""Carries out interrupts: the one place where an interrupt on record becomes an interrupt of a task."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
-from oneshot_queue.clock import Clock
 from oneshot_queue.store.keys import QueueKeys
-from oneshot_queue.store.leases import Intent
-from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
+from oneshot_queue.store.leases import Intent, read_intents
+from oneshot_queue.workers.worker.session import Session
+from oneshot_queue.workers.worker.state.early_interrupts import EarlyInterrupts
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 
 MAX_UNMATCHED: Final = 10_000
 
-Interrupt = Callable[[str, float | None, str], bool]
-"""Ends a task: its id, the grace in seconds or ``None`` for the job's own, and a reason for people."""
 
-Remember = Callable[[str, str, int], None]
-"""Keeps in mind that an interrupt is on record for a job that is not held yet: its queue, its id and the attempt."""
+class Control(Protocol):
+    """Ends jobs."""
+
+    def interrupt(self, held: HeldJob, grace_s: float | None, reason: str) -> bool:
+        """Interrupt a job; returns whether it ends for that."""
 
 
 class Orders:
-    """Carries out intents: the one place where an interrupt on record becomes an interrupt of a task.
+    """Carries out the interrupts that a renewal brings or that are read after an announcement.
 
-    Args:
-        patience_s: Seconds for which an intent may fit no job yet: the length of a lease.
-
-    Attributes:
-        remember: Told of intents for jobs that are not held: the reply that hands them over may still be on its way.
+    An interrupt for a job that is not held is remembered as early: the reply that hands the job over may be on its way.
+    If it still matches no held job after the length of a lease, it is stale, and the next renewal has it removed.
     """
 
-    def __init__(self, held_jobs: HeldJobs, interrupt: Interrupt, clock: Clock, *, patience_s: float) -> None:
+    def __init__(self, session: Session, held_jobs: HeldJobs, control: Control, early: EarlyInterrupts) -> None:
+        self._connection = session.connection
         self._held_jobs = held_jobs
-        self._interrupt = interrupt
-        self._clock = clock
-        self._patience_s = patience_s
+        self._control = control
+        self._early = early
+        self._clock = session.clock
+        self._patience_s = session.settings.lease_s
         self._unmatched: OrderedDict[tuple[QueueKeys, str, Intent], float] = OrderedDict()
-        self.remember: Remember | None = None
 
     def stale(self, lease: Lease) -> list[Intent]:
-        """Intents that came again and again for longer than a claim's reply can take, and fit no job held."""
+        """Interrupts that were brought for longer than a lease and match no held job; forgets them."""
         now = self._clock.monotonic()
         found = [
             intent
@@ -51,23 +51,31 @@ class Orders:
             del self._unmatched[lease.keys, lease.id, intent]
         return found
 
+    async def fetch(self, lease: Lease) -> int:
+        """Read the interrupts on record for one lease and carry them out; returns how many were new.
+
+        Raises:
+            BrokerError: The broker cannot be reached or refuses.
+        """
+        intents, _ = await self._connection.run(read_intents(lease.keys, lease.id))
+        return self.carry_out(lease, intents)
+
     def carry_out(self, lease: Lease, intents: Iterable[Intent]) -> int:
-        """Interrupt the held jobs these intents speak of; returns how many were not being interrupted before."""
+        """Interrupt the held jobs that these intents name; returns how many were not being interrupted before."""
         count = 0
         for intent in intents:
             held = self._held_jobs.find(lease.keys.queue, intent.job_id)
             if held is None or held.attempt != intent.attempt:
                 self._note_unmatched(lease, intent)
             if held is None:
-                if self.remember is not None:
-                    self.remember(lease.keys.queue, intent.job_id, intent.attempt)
+                self._early.remember(lease.keys.queue, intent.job_id, intent.attempt)
                 continue
             # Bound to the attempt: an old interrupt must not end a new attempt of the same job.
             if held.attempt != intent.attempt or held.holder.lease != lease.id:
                 continue
             self._unmatched.pop((lease.keys, lease.id, intent), None)
             held.intent = intent
-            count += self._interrupt(held.task_id, intent.grace_s, "asked for")
+            count += self._control.interrupt(held, intent.grace_s, "asked for")
         return count
 
     def _note_unmatched(self, lease: Lease, intent: Intent) -> None:

@@ -1,4 +1,4 @@
-"""Whether the broker can be reached, as people are told: once when it cannot, once when it can again."""
+"""Logs an outage of the broker once when it begins and once when it is over."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from oneshot_queue.clock import Clock
 from oneshot_queue.errors import BrokerError, BrokerUnreachable
 from oneshot_queue.store.transport.refusals import is_damage
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
 class OutageLog:
-    """Hears of every exchange, and speaks only when something changes."""
+    """Is told of every exchange with the broker, and logs only when its reachability changes."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lost_s: float | None = None
 
     def note(self, problem: BrokerUnreachable | None) -> None:
-        """An exchange has failed, or has not."""
+        """An exchange has failed, or succeeded (``None``)."""
         if problem is None:
             if self._lost_s is not None:
                 logger.warning("the broker answers again, after %.1f s", self._clock.monotonic() - self._lost_s)
@@ -32,24 +33,23 @@ class OutageLog:
 
 
 def level_of(problem: Exception, failures: int) -> int:
-    """How loud a duty that fails again and again has to be: that the broker is away need not be said by each."""
+    """The log level for a service's failure: a warning if it is the first in a row and no mere outage, else debug.
+
+    ``OutageLog`` logs outages once for all services.
+    """
     return logging.DEBUG if failures > 1 or isinstance(problem, BrokerUnreachable) else logging.WARNING
 
 
-T = TypeVar("T")
-logger = logging.getLogger(__name__)
-
-
 async def skip_damaged(step: Awaitable[T], *, otherwise: T) -> T:
-    """Take a step, or say what is damaged and answer ``otherwise``.
+    """Take a step; if a damaged key prevents it, log that and return ``otherwise``.
 
     Raises:
-        BrokerError: The broker is out of reach, or refuses for another reason.
+        BrokerError: The broker cannot be reached, or refuses for another reason.
     """
     try:
         return await step
     except BrokerError as problem:
         if not is_damage(problem):
             raise
-        logger.error("stepping over what is damaged: %s", problem)
+        logger.error("skipping a damaged key: %s", problem)
         return otherwise

@@ -1,4 +1,4 @@
-"""What a worker tells the person who started it: one line for each thing that happened, on standard error."""
+"""The lines that a worker prints on standard error for the person who started it, one for each thing that happened."""
 
 from __future__ import annotations
 
@@ -27,27 +27,29 @@ class Report(Console):
     def started(self, held: HeldJob) -> None:
         """A job's process exists."""
         if self.is_quiet:
-            return  # the words alone would cost every job something
+            return  # Building the line would cost something for every job.
         self.say(f"{_now()} start {held.job_id} · {held.keys.queue} · {_command(held)}")
 
-    def completion(self, held: HeldJob, cause: str) -> None:
+    def stopping(self, held: HeldJob, cause: str) -> None:
         """The termination of a job's processes has begun."""
         self.say(f"{_now()} stop  {held.job_id} · {cause.replace('_', ' ')}")
 
     def ended(self, held: HeldJob, outcome: Outcome, seconds: float | None) -> None:
-        """A job's end."""
+        """A job has ended."""
         if outcome.survivors:
-            self.warn(f"{_now()} job {held.job_id}: SIGKILL did not end {', '.join(map(str, outcome.survivors))}")
+            self.warn(
+                f"{_now()} job {held.job_id}: still alive after SIGKILL: {', '.join(map(str, outcome.survivors))}"
+            )
         if self.is_quiet:
             return
         took = "" if seconds is None else f" after {seconds:.2f} s"
         error = f" · {outcome.error}" if outcome.error else ""
-        again = " · to be retried" if held.spec is not None and held.spec.begins_again(outcome) else ""
+        again = " · will be retried" if held.spec is not None and held.spec.begins_again(outcome) else ""
         self.say(f"{_now()} end   {held.job_id} · {outcome.state} · {_how(outcome)}{took}{error}{again}")
 
     def let_go(self, held: HeldJob) -> None:
-        """The processes are gone of a job that is not this worker's any more."""
-        self.say(f"{_now()} gone  {held.job_id} · its processes have ended; how it ends is decided elsewhere")
+        """The processes of a job that is not this worker's any more are gone."""
+        self.say(f"{_now()} gone  {held.job_id} · its processes have ended; another worker settles it")
 
 
 def _how(outcome: Outcome) -> str:

@@ -1,8 +1,8 @@
-"""How a worker leaves: its jobs end, what happened to them is written down, and its leases end."""
+"""How a worker stops: its jobs end, their results are recorded, and its leases end."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 
@@ -13,37 +13,46 @@ from oneshot_queue.workers.ipc.messages import Stage
 from oneshot_queue.workers.orchestrator import AsyncOrchestrator
 from oneshot_queue.workers.worker.job_control import JobControl
 from oneshot_queue.workers.worker.report import Report
-from oneshot_queue.workers.worker.services.lease_keeper import LeaseKeeper
-from oneshot_queue.workers.worker.services.presence import Presence
 from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
 from oneshot_queue.workers.worker.stop_state import StopState
 
 FLUSH_S: Final = 30.0
-"""How long a worker that ends tries to write down the ends of its jobs."""
+"""How long a stopping worker tries to record the results of its jobs."""
 
 LAST_WORD_S: Final = 0.5
 """The same once it was told to kill."""
 
 
+class Registration(Protocol):
+    """Something of this worker that Redis shows until it is ended."""
+
+    async def end(self) -> None:
+        """End it.
+
+        Raises:
+            BrokerError: The broker cannot be reached or refuses.
+        """
+
+
 class Shutdown:
-    """The last steps of a worker, in this order; each is shortened by a more urgent request to stop."""
+    """The last steps of a worker, in this order; a more urgent request to stop shortens each of them."""
 
     def __init__(
         self,
         *,
         stopping: StopState,
         held_jobs: HeldJobs,
-        orchestrator: AsyncOrchestrator,
+        engine: AsyncOrchestrator,
         control: JobControl,
-        lease_keeper: LeaseKeeper,
-        presence: Presence,
+        leases: Registration,
+        presence: Registration,
         report: Report,
     ) -> None:
         self._stopping = stopping
         self._held_jobs = held_jobs
-        self._orchestrator = orchestrator
+        self._engine = engine
         self._control = control
-        self._lease_keeper = lease_keeper
+        self._leases = leases
         self._presence = presence
         self._report = report
 
@@ -51,17 +60,17 @@ class Shutdown:
         """Let the jobs end; then interrupt, then kill them, as urgently as was asked.
 
         Args:
-            drain_timeout_s: What the jobs get when the worker is to drain; ``None`` is as long as they need.
+            drain_timeout_s: Seconds that the jobs get when the worker is to drain; ``None`` is as long as they need.
         """
         async with anyio.create_task_group() as urging:
             if self._stopping.stage:
                 self._control.return_unstarted()
             urging.start_soon(self._urge, drain_timeout_s)
-            await self._orchestrator.wait_until_idle()
+            await self._engine.wait_until_idle()
             urging.cancel_scope.cancel()
 
     async def flush(self) -> None:
-        """Write down what is left; not for long once the worker was told to kill."""
+        """Record the results that are left; give up soon once the worker was told to kill."""
         with anyio.move_on_after(FLUSH_S):
             async with anyio.create_task_group() as flushing:
 
@@ -71,40 +80,40 @@ class Shutdown:
                     flushing.cancel_scope.cancel()
 
                 flushing.start_soon(give_up_when_told)
-                await self._held_jobs.wait_until_written()
+                await self._held_jobs.wait_until_recorded()
                 flushing.cancel_scope.cancel()
         for held in self._held_jobs:
-            self._report.warn(f"job {held.job_id}: its end could not be written to the broker")
+            self._report.warn(f"job {held.job_id}: its result could not be recorded")
 
     async def deregister(self) -> None:
-        """End the leases and the sign of life."""
+        """End the leases and the presence."""
         patience_s = LAST_WORD_S if self._stopping.stage is Stage.KILLING else REPLY_TIMEOUT_S
         with anyio.move_on_after(patience_s, shield=True):
             try:
-                await self._lease_keeper.end()
+                await self._leases.end()
                 await self._presence.end()
             except BrokerError as problem:
-                self._report.warn(f"could not say goodbye to the broker: {problem}")
+                self._report.warn(f"could not deregister: {problem}")
 
     async def _urge(self, drain_timeout_s: float | None) -> None:
         if self._stopping.stage is Stage.FINISHING:
-            self._say_it_waits(None)
+            self._announce_wait(None)
         await self._stopping.wait_for(Stage.DRAINING)
         if self._stopping.stage is Stage.DRAINING:
-            self._say_it_waits(drain_timeout_s)
+            self._announce_wait(drain_timeout_s)
         with anyio.move_on_after(drain_timeout_s):
             await self._stopping.wait_for(Stage.INTERRUPTING)
-        if self._orchestrator.tasks:
+        if self._engine.tasks:
             self._report.say(f"interrupting {self._jobs()}")
         for held in self._held_jobs:
-            self._control.stop(held, self._stopping.because)
+            self._control.stop(held, self._stopping.because, is_lost=self._stopping.is_orphaned)
         await self._stopping.wait_for(Stage.KILLING)
-        self._orchestrator.kill()
+        self._engine.kill()
 
-    def _say_it_waits(self, patience_s: float | None) -> None:
-        if self._orchestrator.tasks:
+    def _announce_wait(self, patience_s: float | None) -> None:
+        if self._engine.tasks:
             until = "waiting for " if patience_s is None else f"{patience_s:g} s for "
             self._report.say(f"stopping: {until}{self._jobs()} to end")
 
     def _jobs(self) -> str:
-        return describe_jobs(len(self._orchestrator.tasks))
+        return describe_jobs(len(self._engine.tasks))

@@ -1,7 +1,7 @@
-"""Ends of jobs that Redis has not taken yet, on disk: they outlive this process, and the machine's next start.
+"""Results that Redis has not accepted yet, on disk: they survive this process, and a restart of the machine.
 
-A file of records, each a length and a packed map, appended with one write and one ``fsync``. A record that is cut short
-or makes no sense ends the reading: what stands before it counts.
+A file of records, each a length and a packed map, appended with one write and one ``fsync``. Reading stops at the first
+record that is cut short or malformed; the records before it count.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CL
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """An ending as it lay on disk.
+    """A result as it was read from disk.
 
     Attributes:
-        ended_ms: When, ms since 1970 by Redis' clock as the writer knew it.
+        ended_ms: When the attempt ended, in ms since 1970 by Redis' clock as the writer knew it.
     """
 
     ended_ms: int
@@ -44,21 +44,21 @@ class Spooled:
 
 
 Record = tuple[Completion, int]
-"""An ending, and its instant in ms since 1970 by Redis' clock."""
+"""A result, and when it came about in ms since 1970 by Redis' clock."""
 
 
 class Spool:
-    """Writes down endings while Redis cannot take them. Its methods block on the disk: call them in a thread.
+    """Keeps results while Redis cannot accept them. Its methods block on the disk: call them in a thread.
 
     Args:
-        path: Its file, in a folder that is this user's alone; ``None`` if there is none: then nothing is kept.
+        path: Its file, in a folder that only this user can open; ``None`` to keep nothing.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
     def keep(self, records: Sequence[Record]) -> None:
-        """Append endings, and return when they are on the disk.
+        """Append results, and return when they are on disk.
 
         Raises:
             OSError: They are not.
@@ -67,10 +67,10 @@ class Spool:
             _append(self._path, records)
 
     def replace(self, records: Sequence[Record]) -> None:
-        """Keep these and no others: Redis has taken the rest.
+        """Keep these results and no others: Redis has accepted the rest.
 
         Raises:
-            OSError: What was there before is there still.
+            OSError: The file is unchanged.
         """
         if self._path is None:
             return
@@ -89,7 +89,7 @@ def _append(path: Path, records: Sequence[Record]) -> None:
     try:
         before = os.fstat(file).st_size
         if os.write(file, packed) < len(packed):
-            # The disk is full: half a record would hide whatever comes after it.
+            # The disk is full: half a record would hide all records after it.
             os.ftruncate(file, before)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(file)
@@ -98,10 +98,10 @@ def _append(path: Path, records: Sequence[Record]) -> None:
 
 
 def read_spool(path: Path, keys_of: Callable[[str], QueueKeys]) -> Iterator[Spooled]:
-    """Read what a spool holds, up to the first record that makes no sense.
+    """Read a spool, up to the first record that is cut short or malformed.
 
     Args:
-        keys_of: Makes the keys of a queue out of its name.
+        keys_of: Returns the keys of a queue by its name.
     """
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
@@ -143,16 +143,16 @@ def _packed(record: Record) -> bytes:
 
 def _unpacked(record: bytes, keys_of: Callable[[str], QueueKeys]) -> Spooled:
     form = msgpack.unpackb(record, raw=False)
-    said = form["outcome"]
+    fields = form["outcome"]
     outcome = Outcome(
-        JobState(said["state"]),
-        Cause(said["cause"]),
-        said["exit_code"],
-        said["signal"],
-        int(said["attempt"]),
-        Usage(**said["usage"]),
-        said["error"] or None,
-        tuple(said["survivors"]),
+        JobState(fields["state"]),
+        Cause(fields["cause"]),
+        fields["exit_code"],
+        fields["signal"],
+        int(fields["attempt"]),
+        Usage(**fields["usage"]),
+        fields["error"] or None,
+        tuple(fields["survivors"]),
     )
     token, lease, worker = form["holder"]
     ran_s = form["ran_s"]

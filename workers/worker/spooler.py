@@ -1,4 +1,4 @@
-"""Which endings lie on disk because Redis cannot take them now."""
+"""Which results are on disk because Redis cannot accept them now."""
 
 from __future__ import annotations
 
@@ -8,38 +8,37 @@ from typing import Final
 
 import anyio
 
-from oneshot_queue.clock import Clock
+from oneshot_queue.workers.worker.session import Session
 from oneshot_queue.workers.worker.spool import Record, Spool
 from oneshot_queue.workers.worker.state.completions import Completion
 from oneshot_queue.workers.worker.state.held_jobs import HeldJob
-from oneshot_queue.workers.worker.state.server_clock import ServerClock
 from oneshot_queue.workers.worker.threads import run_blocking
 
 logger = logging.getLogger(__name__)
 
 MAX_STALE: Final = 1_000
-"""Endings that may lie there although Redis has taken them, while others still wait."""
+"""Results that may stay in the spool although Redis has accepted them, while others still wait."""
 
 
 class Spooler:
-    """Brings each ending to the disk once, and removes them when Redis has taken them.
+    """Writes each result to disk once, and removes the results that Redis has accepted.
 
-    A disk that is full or broken is told and outlived: the endings are still in memory.
+    A disk that is full or broken is logged and survived: the results are still in memory.
     """
 
-    def __init__(self, spool: Spool, clock: Clock, server_clock: ServerClock) -> None:
+    def __init__(self, session: Session, spool: Spool) -> None:
+        self._clock = session.clock
+        self._server_clock = session.server_clock
         self._spool = spool
-        self._clock = clock
-        self._server_clock = server_clock
         self._kept: dict[HeldJob, Record] = {}
         self._stale = 0
         self._has_failed = False
         self._writing = anyio.Lock()
 
-    async def keep(self, endings: Iterable[tuple[HeldJob, Completion]]) -> None:
-        """Return when these endings are on the disk, or cannot be."""
+    async def keep(self, completions: Iterable[tuple[HeldJob, Completion]]) -> None:
+        """Return when these results are on disk, or cannot be."""
         async with self._writing:
-            await self._keep([(held, completion) for held, completion in endings if held not in self._kept])
+            await self._keep([(held, completion) for held, completion in completions if held not in self._kept])
 
     async def _keep(self, new: list[tuple[HeldJob, Completion]]) -> None:
         if not new:
@@ -50,13 +49,13 @@ class Spooler:
             await run_blocking(lambda: self._spool.keep(list(records.values())))
         except OSError as problem:
             if not self._has_failed:
-                logger.error("ends of jobs cannot be kept on disk until the broker takes them: %s", problem)
+                logger.error("results cannot be spooled to disk until the broker accepts them: %s", problem)
             self._has_failed = True
             return
         self._kept |= records
 
     async def release(self, waiting: Iterable[HeldJob]) -> None:
-        """Only these still wait for Redis."""
+        """Keep only the results of these jobs: Redis has accepted all others."""
         if not self._kept:
             return
         async with self._writing:
@@ -71,6 +70,6 @@ class Spooler:
         try:
             await run_blocking(lambda: self._spool.replace(list(self._kept.values())))
         except OSError as problem:
-            # What lies there counts once, however often it is read.
+            # A result counts once, however often it is read from the spool.
             logger.warning("the spool cannot be cleared: %s", problem)
         self._stale = 0

@@ -1,28 +1,37 @@
-"""How a worker is asked to stop: to drain, then to interrupt its jobs, then to kill them."""
+"""How urgently this worker has to stop: drain, then interrupt its jobs, then kill them."""
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import anyio
 
+from oneshot_queue.errors import BrokerError
 from oneshot_queue.workers.ipc.messages import Stage
+
+logger = logging.getLogger(__name__)
 
 
 class StopState:
-    """How urgently this worker was asked to stop, by its supervisor or by signals of its own.
+    """How urgently this worker has to stop, and why.
 
-    SIGTERM, SIGINT and SIGHUP (a closed terminal) go one stage further each.
+    The supervisor asks for a stage. Each SIGTERM, SIGINT or SIGHUP (a closed terminal) goes one stage further. A broker
+    that refuses for good, and the loss of the supervisor, stop the worker too.
 
     Attributes:
         because: What has happened to the worker, in words that follow its name.
+        is_orphaned: Whether the supervisor is gone: the running jobs are lost with it.
+        refusal: Why the broker refuses this worker, if it does so for good.
     """
 
     def __init__(self) -> None:
         self.stage = Stage.RUNNING
         self.because = "was stopped"
+        self.is_orphaned = False
+        self.refusal: BrokerError | None = None
         self._reached = {stage: anyio.Event() for stage in Stage}
 
     def ask(self) -> Stage:
@@ -37,13 +46,27 @@ class StopState:
             if each <= self.stage:
                 self._reached[each].set()
 
+    def refuse(self, error: BrokerError) -> None:
+        """The broker refuses until a person changes that: claim no more, and stop when the running jobs have ended."""
+        if self.refusal is None:
+            logger.error("claiming no more jobs: %s", error)
+            self.refusal = error
+            self.reach(Stage.FINISHING)
+
+    def lose_supervisor(self) -> None:
+        """The supervisor is gone: end all jobs, since nobody would end them if this process died too."""
+        logger.error("the supervisor is gone; ending all jobs and this worker")
+        self.because = "lost its supervisor"
+        self.is_orphaned = True
+        self.reach(Stage.INTERRUPTING)
+
     async def wait_for(self, stage: Stage) -> None:
         """Wait until it is at least this urgent."""
         await self._reached[stage].wait()
 
     @contextmanager
     def catching_signals(self) -> Iterator[None]:
-        """Let no signal end this process; ``count_signals`` counts them. To be entered in a running loop.
+        """Let no signal end this process; ``count_signals`` counts them. Enter it in a running loop.
 
         Handlers, never SIG_IGN or a blocked mask: jobs would inherit those.
         """
@@ -51,6 +74,6 @@ class StopState:
             yield
 
     async def count_signals(self) -> None:
-        """Count those that are caught, for ever."""
+        """Go one stage further for every signal, until cancelled."""
         async for _ in self._signals:
             self.ask()

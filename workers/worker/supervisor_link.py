@@ -6,32 +6,44 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 
 from oneshot_queue.errors import MalformedData
 from oneshot_queue.workers.ipc.channel import Channel
-from oneshot_queue.workers.ipc.dead_worker import DeadWorker, OnDeadWorker, read_dead_worker
+from oneshot_queue.workers.ipc.dead_worker import DeadWorker, read_dead_worker
 from oneshot_queue.workers.ipc.messages import Decided, Declined, Failed, Opened, Recover, Stage, Stop
-from oneshot_queue.workers.worker.stop_state import StopState
 
 logger: Final = logging.getLogger(__name__)
 
+MAX_DEAD_WORKERS: Final = 1_000
+"""Dead workers that may wait for recovery here; the supervisor keeps any others."""
+
+
+class Stoppable(Protocol):
+    """What stops this worker."""
+
+    def reach(self, stage: Stage) -> None:
+        """Stop at least as urgently as this."""
+
+    def lose_supervisor(self) -> None:
+        """The supervisor is gone."""
+
 
 class SupervisorLink:
-    """Hears what the supervisor wants, and tells it what it has to know.
+    """Receives the supervisor's messages, and sends it this worker's.
 
     Attributes:
-        on_estate: Takes on the estates of workers that died; what it does not take is tried again later.
+        dead_workers: The dead workers to recover, in the order in which the supervisor named them.
     """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self.on_dead_worker: OnDeadWorker | None = None
+        self._received, self.dead_workers = anyio.create_memory_object_stream[DeadWorker](MAX_DEAD_WORKERS)
 
-    async def run(self, stopping: StopState) -> None:
-        """Listen until the supervisor is gone. Then no job may go on: nobody would end it if this process died too."""
+    async def run(self, stopping: Stoppable) -> None:
+        """Receive until the supervisor is gone."""
         while True:
             await anyio.wait_readable(self._channel.fileno())
             try:
@@ -39,9 +51,7 @@ class SupervisorLink:
             except BlockingIOError:
                 continue
             if received is None:
-                logger.error("the supervisor is gone; ending all jobs and this worker")
-                stopping.because = "lost its supervisor"
-                stopping.reach(Stage.INTERRUPTING)
+                stopping.lose_supervisor()
                 return
             message, files = received
             try:
@@ -49,33 +59,49 @@ class SupervisorLink:
                     case Stop(stage):
                         stopping.reach(stage)
                     case Recover(worker_id):
-                        dead_worker = _dead_worker_of(message, files)
-                        if dead_worker is None or self.on_dead_worker is None or not self.on_dead_worker(dead_worker):
+                        if not self._accept(message, files):
                             self._channel.send(Declined(worker_id))
             finally:
                 for file in files:
                     os.close(file)
 
+    def close(self) -> None:
+        """Offer no more dead workers."""
+        self._received.close()
+        self.dead_workers.close()
+
     def opened(self) -> None:
-        """Say that the worker is registered, and takes jobs."""
+        """Report that this worker is registered and claims jobs."""
         self._channel.send(Opened())
 
     def failed(self, code: int, text: str, *, needs_person: bool) -> bool:
-        """Say why the worker gives up; whether anybody heard it."""
+        """Report why this worker gives up; returns whether the supervisor got it."""
         return self._channel.send(Failed(code, text, needs_person))
 
-    def decided(self, worker_id: str) -> None:
-        """Say that an estate is no more: all its jobs are decided, and that is on record."""
+    def recovered(self, worker_id: str) -> None:
+        """Report that all jobs of a dead worker are settled and recorded."""
         self._channel.send(Decided(worker_id))
+
+    def _accept(self, message: Recover, files: Sequence[int]) -> bool:
+        """Queue a dead worker for recovery; one that cannot be read or queued stays with the supervisor."""
+        dead_worker = _dead_worker_of(message, files)
+        if dead_worker is None:
+            return False
+        try:
+            self._received.send_nowait(dead_worker)
+        except anyio.WouldBlock:
+            logger.error("too many dead workers to recover; worker %s waits", dead_worker.worker_id)
+            return False
+        return True
 
 
 def _dead_worker_of(message: Recover, files: Sequence[int]) -> DeadWorker | None:
     if not files:
-        logger.error("no descriptor is free for the estate of worker %s", message.worker_id)
+        logger.error("no file descriptor is free to recover worker %s", message.worker_id)
         return None
     try:
         folder = None if message.folder is None else Path(message.folder)
         return read_dead_worker(files[0], folder, message.survivors)
     except (MalformedData, OSError) as problem:
-        logger.error("the estate of worker %s cannot be read: %s", message.worker_id, problem)
+        logger.error("cannot read the journal of dead worker %s: %s", message.worker_id, problem)
         return None

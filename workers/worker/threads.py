@@ -1,4 +1,4 @@
-"""Work that waits for a disk, without the event loop waiting too."""
+"""Blocking work, such as an ``fsync``, that must not hold up the event loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 async def run_blocking(work: Callable[[], Result]) -> Result:
-    """Do it in a thread; in the loop itself where the host allows no further thread: late is better than never.
+    """Do it in a thread; in the event loop itself where the host allows no further thread: late is better than never.
 
     Raises:
         Exception: What the work raised.

@@ -1,4 +1,4 @@
-"""A worker that decides estates by saying what is in them; not a test, but what tests run as a process.
+"""A worker that recovers dead workers by printing what they left; not a test, but what tests run as a process.
 
 Usage: ``recovering_worker.py WORD…`` is the real worker. With the word ``oneshot_queue.workers.worker`` and a number
 it is the worker process that the supervisor starts.
@@ -8,41 +8,33 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 import oneshot_queue.workers.main
 from oneshot_queue.cli import main
 from oneshot_queue.workers.ipc.channel import Channel
 from oneshot_queue.workers.ipc.dead_worker import DeadWorker
-from oneshot_queue.workers.worker import worker as worker_module
 from oneshot_queue.workers.worker.__main__ import run_worker_process
+from oneshot_queue.workers.worker.services.crash_recovery import CrashRecovery
 
 
-def inherit() -> None:
-    """Let every worker that is made from now on decide estates."""
-    original = worker_module.Worker.__init__
+def recover_by_printing() -> None:
+    """Let every worker that is built from now on print what dead workers left, instead of settling their jobs."""
 
-    def init(self: worker_module.Worker, *args: Any, **options: Any) -> None:
-        original(self, *args, **options)
+    async def recover(self: CrashRecovery, dead_worker: DeadWorker) -> int:
+        for slot in dead_worker.slots:
+            words = f"dead worker {dead_worker.worker_id}: {slot.job_id} {slot.state.name} {slot.exit_code}"
+            os.write(2, f"{words} in {dead_worker.folder}\n".encode())
+        if self._worker.endswith(".1"):
+            # Only the other worker finishes: this one dies before it has recovered anything.
+            os.kill(os.getpid(), 9)
+        return 0
 
-        def decide(dead_worker: DeadWorker) -> bool:
-            for slot in dead_worker.slots:
-                words = f"dead worker {dead_worker.worker_id}: {slot.job_id} {slot.state.name} {slot.exit_code}"
-                os.write(2, f"{words} in {dead_worker.folder}\n".encode())
-            if self.name.endswith(".1"):
-                # Decided by the other one only: this heir dies before it is done.
-                os.kill(os.getpid(), 9)
-            self.link.decided(dead_worker.worker_id)
-            return True
-
-        self.link.on_dead_worker = decide
-
-    worker_module.Worker.__init__ = init  # type: ignore[method-assign]
+    CrashRecovery.recover = recover  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "oneshot_queue.workers.worker":
-        inherit()
+        recover_by_printing()
         sys.exit(run_worker_process(Channel.inherited(int(sys.argv[2]))))
     oneshot_queue.workers.main.WORKER_PROGRAM = (
         sys.executable,

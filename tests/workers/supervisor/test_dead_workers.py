@@ -66,7 +66,7 @@ def test_status_that_a_worker_had_seen_before_it_died_is_the_end_of_its_job(depl
     outcome = deployment.enqueue("exit 7").wait(timeout=20)
 
     assert (outcome.state, outcome.cause, outcome.exit_code) == (JobState.FAILED, Cause.EXIT, 7)
-    assert "died before its end was on record" in str(outcome.error)
+    assert "died before its result was recorded" in str(outcome.error)
     worker.stop()
 
 
@@ -172,7 +172,7 @@ def test_estate_that_a_worker_has_no_descriptor_for_goes_to_another(
     # While the other is not replaced yet, the first is the only heir there is.
     with without_descriptors(shown[1].pid):
         os.kill(shown[2].pid, signal.SIGKILL)
-        worker.wait_for(f"no descriptor is free for the estate of worker {shown[2].id}")
+        worker.wait_for(f"no file descriptor is free to recover worker {shown[2].id}")
         ended = lost.wait(timeout=20)
 
     assert (ended.state, ended.cause) == (JobState.FAILED, Cause.WORKER_LOST)

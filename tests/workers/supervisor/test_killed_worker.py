@@ -16,7 +16,7 @@ from oneshot_queue.outcomes import Cause
 from oneshot_queue.pidfd import pidfd_open
 from tests.support import half_dead
 from tests.support.cases import case
-from tests.support.deployment import Deployment, record_of
+from tests.support.deployment import Deployment, record_of, until_state
 from tests.support.faults import states_of_threads, without_descriptors
 from tests.support.markers import ProcessMarker, words_of
 from tests.support.waiting import LIMIT_S, wait_until
@@ -222,13 +222,48 @@ def test_killed_supervisor_takes_its_workers_and_their_jobs_with_it(
 
     wait_until(marker.alive, lambda seen: not seen, what="the jobs to end")
     outcomes = [job.wait(timeout=20) for job in jobs]
-    assert [outcome.state for outcome in outcomes] == [JobState.INTERRUPTED] * 2
+    assert [(outcome.state, outcome.cause) for outcome in outcomes] == [(JobState.FAILED, Cause.WORKER_LOST)] * 2
     assert all("lost its supervisor" in (outcome.error or "") for outcome in outcomes)
-    wait_until(lambda: deployment.queue.workers() == [], what="the workers to say goodbye")
+    wait_until(lambda: deployment.queue.workers() == [], what="the workers to deregister")
     for pidfd in workers:
         assert select.select([pidfd], [], [], LIMIT_S)[0] == [pidfd]
         os.close(pidfd)
     assert deployment.leases() == set()
+
+
+def test_job_whose_worker_lost_its_supervisor_is_retried_if_it_asked_for_that(
+    deployment: Deployment, marker: ProcessMarker, other_marker: ProcessMarker
+) -> None:
+    worker = deployment.start_worker(concurrency=2)
+    retried = deployment.enqueue(marker.sleep, retries=1, retry_on=["worker_lost"], retry_delay=300)
+    plain = deployment.enqueue(other_marker.sleep, retries=1, retry_on=["exit"])
+    for each in (marker, other_marker):
+        wait_until(each.alive, what="a job's process")
+
+    worker.signal(signal.SIGKILL)
+    worker.wait()
+
+    outcome = plain.wait(timeout=20)
+    assert (outcome.state, outcome.cause, outcome.attempt) == (JobState.FAILED, Cause.WORKER_LOST, 1)
+    waiting = wait_until(lambda: record_of(retried), lambda record: record.attempt == 2, what="the retry")
+    assert waiting.state is JobState.CREATED
+    assert marker.alive() == other_marker.alive() == []
+
+
+def test_interrupt_on_record_wins_over_the_loss_of_the_supervisor(deployment: Deployment, tmp_path: Path) -> None:
+    trapped = tmp_path / "trapped"
+    worker = deployment.start_worker()
+    job = deployment.enqueue(f"trap 'touch {trapped}' TERM; while :; do sleep 0.05; done", grace=5.0)
+    until_state(job, JobState.RUNNING)
+    wait_until(lambda: deployment.witness.times("start")[job.id] == 1, what="the job to run")
+    deployment.queue.interrupt([job.id], confirm=False)
+    wait_until(trapped.exists, what="the job to be interrupted")
+
+    worker.signal(signal.SIGKILL)
+    worker.wait()
+
+    outcome = job.wait(timeout=20)
+    assert (outcome.state, outcome.cause) == (JobState.INTERRUPTED, Cause.INTERRUPTED)
 
 
 def test_worker_that_does_not_end_when_told_to_kill_is_killed_with_its_tree(

@@ -1,4 +1,4 @@
-"""An interrupt on record reaches the one attempt it was meant for; what fits nothing for long is of no use."""
+"""An interrupt on record reaches the one attempt that it names; one that matches no job for long is stale."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import pytest
 from oneshot_queue.store.attempts import Holder
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.leases import Intent
-from oneshot_queue.workers.worker import orders as leases_module
+from oneshot_queue.workers.worker import orders as orders_module
 from oneshot_queue.workers.worker.orders import Orders
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
+from oneshot_queue.workers.worker.state.early_interrupts import EarlyInterrupts
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob
 from oneshot_queue.workers.worker.state.leases import Lease
-from tests.workers.worker.state.test_held_jobs import ManualClock, a_held_job
+from tests.workers.worker.builders import ManualClock, RecordingControl, a_held_job, a_session, no_held_jobs
 
 PATIENCE_S = 30.0
 INTENT = Intent("job", 1, None)
@@ -22,23 +23,18 @@ class Place:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.held_jobs = HeldJobs()
-        self.lease = Lease(QueueKeys("oq", "queue"), "worker")
-        self.interrupted: list[tuple[str, float | None]] = []
-        self.remembered: list[tuple[str, str, int]] = []
-        self.orders = Orders(self.held_jobs, self._interrupt, self.clock, patience_s=PATIENCE_S)
-        self.orders.remember = lambda queue, job_id, attempt: self.remembered.append((queue, job_id, attempt))
+        self.held_jobs = no_held_jobs()
+        self.control = RecordingControl()
+        self.early = EarlyInterrupts(self.clock, remember_s=PATIENCE_S)
+        session = a_session(clock=self.clock, lease_s=PATIENCE_S)
+        (self.lease,) = session.leases
+        self.orders = Orders(session, self.held_jobs, self.control, self.early)
 
     def hold(self, *, attempt: int = 1, lease: str = "worker.1") -> HeldJob:
         held = a_held_job()
         held.attempt, held.holder = attempt, Holder("1", lease, "worker")
         self.held_jobs.add(held)
         return held
-
-    def _interrupt(self, task_id: str, grace_s: float | None, _: str) -> bool:
-        is_new = task_id not in [task for task, _ in self.interrupted]
-        self.interrupted.append((task_id, grace_s))
-        return is_new
 
 
 def test_interrupt_reaches_the_attempt_it_names() -> None:
@@ -48,7 +44,7 @@ def test_interrupt_reaches_the_attempt_it_names() -> None:
     assert place.orders.carry_out(place.lease, [Intent("job", 1, 2.5)]) == 1
     assert place.orders.carry_out(place.lease, [Intent("job", 1, 0.0)]) == 0
 
-    assert place.interrupted == [(held.task_id, 2.5), (held.task_id, 0.0)]
+    assert place.control.interrupted == [(held, 2.5), (held, 0.0)]
     assert held.intent == Intent("job", 1, 0.0)
 
 
@@ -59,7 +55,7 @@ def test_another_attempt_or_lease_is_left_alone(attempt: int, lease: str) -> Non
 
     assert place.orders.carry_out(place.lease, [INTENT]) == 0
 
-    assert (place.interrupted, held.intent) == ([], None)
+    assert (place.control.interrupted, held.intent) == ([], None)
 
 
 def test_interrupt_of_a_job_that_is_not_held_is_remembered() -> None:
@@ -67,10 +63,10 @@ def test_interrupt_of_a_job_that_is_not_held_is_remembered() -> None:
 
     assert place.orders.carry_out(place.lease, [INTENT]) == 0
 
-    assert place.remembered == [("queue", "job", 1)]
+    assert place.early.take("queue", "job", 1)
 
 
-def test_intent_that_fits_nothing_is_useless_once_patience_is_over() -> None:
+def test_intent_that_matches_no_job_for_a_whole_lease_is_stale() -> None:
     place = Place()
     place.orders.carry_out(place.lease, [INTENT])
 
@@ -83,7 +79,7 @@ def test_intent_that_fits_nothing_is_useless_once_patience_is_over() -> None:
     assert place.orders.stale(place.lease) == []
 
 
-def test_intent_of_an_older_attempt_is_useless_too() -> None:
+def test_intent_for_an_older_attempt_is_stale_too() -> None:
     place = Place()
     place.hold(attempt=2)
     place.orders.carry_out(place.lease, [INTENT])
@@ -93,7 +89,7 @@ def test_intent_of_an_older_attempt_is_useless_too() -> None:
     assert place.orders.stale(place.lease) == [INTENT]
 
 
-def test_intent_that_was_carried_out_is_never_useless() -> None:
+def test_intent_that_was_carried_out_is_never_stale() -> None:
     place = Place()
     place.hold()
     place.orders.carry_out(place.lease, [INTENT])
@@ -103,7 +99,7 @@ def test_intent_that_was_carried_out_is_never_useless() -> None:
     assert place.orders.stale(place.lease) == []
 
 
-def test_intent_whose_job_came_after_all_is_not_useless() -> None:
+def test_intent_whose_job_arrives_later_is_not_stale() -> None:
     place = Place()
     place.orders.carry_out(place.lease, [INTENT])
     place.hold()
@@ -114,7 +110,7 @@ def test_intent_whose_job_came_after_all_is_not_useless() -> None:
     assert place.orders.stale(place.lease) == []
 
 
-def test_useless_is_said_of_each_lease_for_itself() -> None:
+def test_stale_intents_are_kept_apart_by_lease() -> None:
     place = Place()
     other = Lease(QueueKeys("oq", "other"), "worker")
     place.orders.carry_out(other, [INTENT])
@@ -125,8 +121,8 @@ def test_useless_is_said_of_each_lease_for_itself() -> None:
     assert place.orders.stale(other) == [INTENT]
 
 
-def test_what_is_noted_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases_module, "MAX_UNMATCHED", 10)
+def test_the_number_of_unmatched_intents_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders_module, "MAX_UNMATCHED", 10)
     place = Place()
     place.orders.carry_out(place.lease, [Intent(f"job{number}", 1, None) for number in range(100)])
 

@@ -1,4 +1,4 @@
-"""That the broker is away is said once, and so is that it is back."""
+"""An outage of the broker is logged once when it begins and once when it is over."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import pytest
 
 from oneshot_queue.errors import BrokerRefused, BrokerUnreachable
 from oneshot_queue.workers.worker.outages import OutageLog, level_of
-from tests.workers.worker.state.test_held_jobs import ManualClock
+from tests.workers.worker.builders import ManualClock
 
 AWAY = BrokerUnreachable("redis://host", "nobody answers")
 
 
-def test_each_change_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
-    contact = OutageLog(clock)
+    outages = OutageLog(clock)
 
-    contact.note(None)
+    outages.note(None)
     for _ in range(3):
-        contact.note(AWAY)
+        outages.note(AWAY)
     clock.seconds += 12.5
     for _ in range(3):
-        contact.note(None)
+        outages.note(None)
 
     assert [record.getMessage() for record in caplog.records] == [
         f"running jobs go on without the broker: {AWAY}",
@@ -30,7 +30,7 @@ def test_each_change_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
-def test_a_duty_speaks_up_once_and_only_of_what_is_its_own() -> None:
+def test_a_service_warns_of_its_first_failure_and_leaves_outages_to_the_outage_log() -> None:
     refusal = BrokerRefused("redis://host", "it says no", "ask why")
 
     assert [level_of(refusal, failures) for failures in (1, 2)] == [logging.WARNING, logging.DEBUG]

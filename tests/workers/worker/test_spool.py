@@ -1,4 +1,4 @@
-"""Ends on disk: what is kept comes back, and what did not fit hides nothing."""
+"""Spooled results are read back in order, and one that did not fit hides none of the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from oneshot_queue.workers.worker.state.completions import Completion
 KEYS = QueueKeys("oq", "builds")
 
 
-def an_ending(job_id: str) -> Completion:
+def a_completion(job_id: str) -> Completion:
     return Completion(
         KEYS,
         job_id,
@@ -42,7 +42,7 @@ def kept(path: Path) -> list[Completion]:
 
 @contextmanager
 def room_for(count: int) -> Iterator[None]:
-    """No file may be longer: what a write finds no room for is not written, as on a full disk."""
+    """No file may become longer, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (count, before[1]))
@@ -53,32 +53,32 @@ def room_for(count: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_what_is_kept_comes_back_in_order(tmp_path: Path) -> None:
+def test_results_are_read_back_in_order(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
 
-    spool.keep([(an_ending("a"), 1_000), (an_ending("b"), 2_000)])
-    spool.keep([(an_ending("c"), 3_000)])
+    spool.keep([(a_completion("a"), 1_000), (a_completion("b"), 2_000)])
+    spool.keep([(a_completion("c"), 3_000)])
 
-    assert kept(tmp_path / "spool") == [an_ending(each) for each in "abc"]
+    assert kept(tmp_path / "spool") == [a_completion(each) for each in "abc"]
 
 
-def test_an_ending_that_does_not_fit_is_told_and_hides_no_later_one(tmp_path: Path) -> None:
+def test_a_result_that_does_not_fit_is_an_error_and_hides_no_later_one(tmp_path: Path) -> None:
     path = tmp_path / "spool"
     spool = Spool(path)
-    spool.keep([(an_ending("a"), 1_000)])
+    spool.keep([(a_completion("a"), 1_000)])
 
     with room_for(path.stat().st_size + 10), pytest.raises(OSError, match="No space left"):
-        spool.keep([(an_ending("b"), 2_000)])
-    spool.keep([(an_ending("c"), 3_000)])
+        spool.keep([(a_completion("b"), 2_000)])
+    spool.keep([(a_completion("c"), 3_000)])
 
-    assert kept(path) == [an_ending(each) for each in "ac"]
+    assert kept(path) == [a_completion(each) for each in "ac"]
 
 
-def test_a_spool_that_was_torn_off_gives_what_stands_before_that(tmp_path: Path) -> None:
+def test_a_truncated_spool_gives_the_results_before_the_cut(tmp_path: Path) -> None:
     path = tmp_path / "spool"
-    Spool(path).keep([(an_ending("a"), 1_000), (an_ending("b"), 2_000)])
+    Spool(path).keep([(a_completion("a"), 1_000), (a_completion("b"), 2_000)])
 
     with path.open("rb+") as file:
         file.truncate(path.stat().st_size - 1)
 
-    assert kept(path) == [an_ending("a")]
+    assert kept(path) == [a_completion("a")]

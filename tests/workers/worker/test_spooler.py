@@ -1,4 +1,4 @@
-"""The spool holds what Redis has not taken, and does not grow with what it has."""
+"""The spool holds the results that Redis has not accepted, and does not grow with those that it has."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from oneshot_queue.clock import SystemClock
 from oneshot_queue.workers.worker import spooler as spooler_module
 from oneshot_queue.workers.worker.spool import Spool
 from oneshot_queue.workers.worker.spooler import Spooler
-from oneshot_queue.workers.worker.state.server_clock import ServerClock
-from tests.workers.worker.state.test_held_jobs import a_held_job
-from tests.workers.worker.test_spool import an_ending, kept
+from tests.workers.worker.builders import a_held_job, a_session
+from tests.workers.worker.test_spool import a_completion, kept
 
 
-def a_safe(path: Path) -> Spooler:
-    return Spooler(Spool(path), SystemClock(), ServerClock(SystemClock()))
+def a_spooler(path: Path) -> Spooler:
+    return Spooler(a_session(clock=SystemClock()), Spool(path))
 
 
 @pytest.fixture
 def no_thread() -> Iterator[None]:
-    """No thread can be started, as where a host's or a container's limit of them is reached."""
+    """No thread can be started, as where the limit of a host or a container is reached."""
     # No address space has room for such a stack.
     before = threading.stack_size(1 << 47)
     try:
@@ -34,10 +33,10 @@ def no_thread() -> Iterator[None]:
         threading.stack_size(before)
 
 
-async def test_file_is_removed_once_nothing_in_it_waits(tmp_path: Path) -> None:
+async def test_file_is_removed_once_no_result_in_it_waits(tmp_path: Path) -> None:
     path, held = tmp_path / "spool", a_held_job("a")
-    spooler = a_safe(path)
-    await spooler.keep([(held, an_ending("a"))])
+    spooler = a_spooler(path)
+    await spooler.keep([(held, a_completion("a"))])
 
     await spooler.release([held])
     assert [each.job_id for each in kept(path)] == ["a"]
@@ -46,18 +45,18 @@ async def test_file_is_removed_once_nothing_in_it_waits(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-async def test_file_is_bounded_while_one_end_is_refused_for_ever(
+async def test_file_is_bounded_while_one_result_is_refused_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spooler_module, "MAX_STALE", 10)
     path, refused = tmp_path / "spool", a_held_job("refused")
-    spooler = a_safe(path)
-    await spooler.keep([(refused, an_ending("refused"))])
+    spooler = a_spooler(path)
+    await spooler.keep([(refused, a_completion("refused"))])
     lengths = []
 
     for number in range(50):
         taken = a_held_job(f"job-{number}")
-        await spooler.keep([(taken, an_ending(taken.job_id))])
+        await spooler.keep([(taken, a_completion(taken.job_id))])
         await spooler.release([refused])
         lengths.append(len(kept(path)))
 
@@ -65,13 +64,11 @@ async def test_file_is_bounded_while_one_end_is_refused_for_ever(
     assert kept(path)[0].job_id == "refused"
 
 
-async def test_ends_come_to_the_disk_and_leave_it_where_no_thread_can_be_started(
-    tmp_path: Path, no_thread: None
-) -> None:
+async def test_results_are_spooled_and_released_where_no_thread_can_be_started(tmp_path: Path, no_thread: None) -> None:
     path, held = tmp_path / "spool", a_held_job("a")
-    spooler = a_safe(path)
+    spooler = a_spooler(path)
 
-    await spooler.keep([(held, an_ending("a"))])
+    await spooler.keep([(held, a_completion("a"))])
     assert [each.job_id for each in kept(path)] == ["a"]
     await spooler.release([])
 

@@ -1,61 +1,74 @@
-"""Ends exclusive jobs before their lease could be given away."""
+"""Ends exclusive jobs before their lease can be given away."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 
-from oneshot_queue.clock import Clock
 from oneshot_queue.workers.ipc.lease_margin import margin_s
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
-from oneshot_queue.workers.worker.state.leases import Lease
+from oneshot_queue.workers.worker.repeating import repeat
+from oneshot_queue.workers.worker.session import Session
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs, Running, Waiting, log_fields
 
 logger = logging.getLogger(__name__)
 
 TICK_S: Final = 1.0
 
-GiveUp = Callable[[HeldJob, float], None]
-"""Ends a job as lost; the grace in seconds."""
+
+class Control(Protocol):
+    """Ends jobs."""
+
+    def give_up(self, held: HeldJob, grace_s: float | None, reason: str) -> None:
+        """End a job FAILED as ``worker_lost``."""
 
 
 class Fencer:
-    """Watches the clock, the one that goes on while the machine sleeps, and asks nobody.
+    """Watches the clock, the one that goes on while the machine sleeps, and needs no broker.
 
-    Without an acknowledged renewal for all of a lease but its margin, the jobs that must never overlap with another
-    attempt end, within what is left. All others run on, however long Redis is away.
+    When a lease was not renewed for its length less a margin, those of its jobs that must never overlap with another
+    attempt are ended within that margin. All other jobs run on, however long Redis is away.
     """
 
-    def __init__(
-        self, *, leases: Sequence[Lease], held_jobs: HeldJobs, clock: Clock, lease_s: float, give_up: GiveUp
-    ) -> None:
-        self._leases = leases
+    def __init__(self, session: Session, held_jobs: HeldJobs, control: Control) -> None:
+        lease_s = session.settings.lease_s
+        self._leases = session.leases
+        self._clock = session.clock
         self._held_jobs = held_jobs
-        self._clock = clock
+        self._control = control
         self._limit_s = lease_s - margin_s(lease_s)
         self._grace_s = margin_s(lease_s) / 2
-        self._give_up = give_up
 
     async def run(self) -> None:
-        """Watch for ever."""
-        while True:
-            self.run_once()
-            now = self._clock.boottime()
-            left_s = min(lease.renewed_s + self._limit_s - now for lease in self._leases)
-            await anyio.sleep(min(max(left_s, TICK_S / 10), TICK_S))
+        """Watch until cancelled."""
+        await repeat(self.run_once, self._wait_until_due, "end exclusive jobs")
 
-    def run_once(self) -> int:
-        """End what must not go on; returns how many jobs."""
+    async def _wait_until_due(self) -> None:
+        now = self._clock.boottime()
+        left_s = min(lease.renewed_s + self._limit_s - now for lease in self._leases)
+        # In short pieces: timers stand still while the machine sleeps, leases do not.
+        await anyio.sleep(min(max(left_s, TICK_S / 10), TICK_S))
+
+    async def run_once(self) -> int:
+        """End the exclusive jobs whose lease was not renewed in time; returns how many."""
         now = self._clock.boottime()
         overdue = {(lease.keys, lease.id) for lease in self._leases if now - lease.renewed_s >= self._limit_s}
         count = 0
         for held in self._held_jobs if overdue else ():
-            is_overdue = (held.keys, held.holder.lease) in overdue
-            if is_overdue and held.is_exclusive and held.ended is None and not held.is_given_up:
-                logger.error("job %s: its lease was not renewed for %g s; ending it", held.job_id, self._limit_s)
-                held.is_given_up = True
-                self._give_up(held, self._grace_s)
+            if (held.keys, held.holder.lease) in overdue and held.is_exclusive and _may_overlap(held):
+                reason = f"its lease was not renewed for {self._limit_s:g} s"
+                logger.error("%s; ending it", reason, extra=log_fields(held, cause="worker_lost"))
+                self._control.give_up(held, self._grace_s, reason)
                 count += 1
         return count
+
+
+def _may_overlap(held: HeldJob) -> bool:
+    match held.phase:
+        case Waiting():
+            return True
+        case Running(stop=stop):
+            return stop is None
+        case _:
+            return False

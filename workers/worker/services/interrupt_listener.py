@@ -1,74 +1,67 @@
-"""Hears of interrupts the moment they are asked for."""
+"""Receives interrupts the moment they are announced."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
-from oneshot_queue.clock import Clock
-from oneshot_queue.errors import OneshotQueueError
-from oneshot_queue.store.leases import count_malformed, read_intents
-from oneshot_queue.store.transport.connection import AsyncConnection
-from oneshot_queue.store.transport.pubsub import Announcements, Subscription
-from oneshot_queue.workers.worker.orders import Orders
-from oneshot_queue.workers.worker.outages import level_of
+from oneshot_queue.store.leases import count_malformed
+from oneshot_queue.store.transport.pubsub import Subscription
+from oneshot_queue.workers.worker.repeating import repeat
+from oneshot_queue.workers.worker.session import Session
+from oneshot_queue.workers.worker.state.early_interrupts import EarlyInterrupts
 from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 
 logger = logging.getLogger(__name__)
 
-MAX_EARLY: Final = 10_000
 _MESSAGE: Final = re.compile(rb"([A-Za-z0-9._-]{1,64}) ([0-9]{1,9})")
 
 
-class InterruptListener:
-    """Listens on the control channels; what it hears only says where to look, the order is what stands in the keys.
+class Orders(Protocol):
+    """Carries out the interrupts on record."""
 
-    An announcement, or a renewal that brings the order itself, may come before the reply of the claim that made its job
-    ours. Such a one is remembered for the length of a lease, and the job's intents are read before its process is
-    started.
+    async def fetch(self, lease: Lease) -> int:
+        """Read and carry out the interrupts on record for one lease; returns how many were new."""
+
+
+class InterruptListener:
+    """Listens on the control channels. A message only says where to look: the interrupt itself is read from the keys.
+
+    A message may arrive before the reply of the claim that hands its job to this worker. It is remembered then, and the
+    interrupt is read before the job's process is started.
+
+    Attributes:
+        heard: How many announced interrupts it received.
     """
 
-    def __init__(
-        self,
-        *,
-        connection: AsyncConnection,
-        announcements: Announcements,
-        leases: Sequence[Lease],
-        held_jobs: HeldJobs,
-        orders: Orders,
-        clock: Clock,
-        remember_s: float,
-    ) -> None:
-        self._connection = connection
-        self._announcements = announcements
-        self._leases = {lease.keys.control: lease for lease in leases}
+    def __init__(self, session: Session, held_jobs: HeldJobs, orders: Orders, early: EarlyInterrupts) -> None:
+        self._connection = session.connection
+        self._announcements = session.announcements
+        self._leases = {lease.keys.control: lease for lease in session.leases}
         self._held_jobs = held_jobs
         self._orders = orders
-        self._clock = clock
-        self._remember_s = remember_s
-        self._early: OrderedDict[tuple[str, str, int], float] = OrderedDict()
-        self._ear = Subscription()
+        self._early = early
+        self._subscription = Subscription()
         self.heard = 0
-        self._failures = 0
-        orders.remember = self._remember
 
     async def run(self) -> None:
-        """Listen for ever; every (re)subscription looks at everything."""
-        await self._announcements.subscribe(self._ear, self._leases)
-        while True:
-            await self._ear.wait()
-            await self.run_once()
+        """Listen until cancelled; every (re)subscription looks at all queues."""
+        await self._announcements.subscribe(self._subscription, self._leases)
+        # What a failed pass did not read is not lost: the next renewal or subscription brings it.
+        await repeat(self.run_once, self._subscription.wait, "read interrupts")
 
     async def run_once(self) -> int:
-        """Act on what was heard; returns how many jobs were interrupted for it."""
-        said, missed = self._ear.take()
+        """Act on the messages received since the last pass; returns how many jobs were interrupted for them.
+
+        Raises:
+            BrokerError: The broker cannot be reached or refuses.
+        """
+        messages, missed = self._subscription.take()
         look = list(self._leases.values()) if missed else []
         malformed: dict[str, int] = {}
-        for channel, message in said:
+        for channel, message in messages:
             lease = self._leases.get(channel)
             match = _MESSAGE.fullmatch(message)
             if lease is None or match is None:
@@ -78,46 +71,18 @@ class InterruptListener:
             queue, job_id, attempt = lease.keys.queue, match[1].decode(), int(match[2])
             held = self._held_jobs.find(queue, job_id)
             if held is None:
-                self._remember(queue, job_id, attempt)
+                self._early.remember(queue, job_id, attempt)
             elif held.attempt == attempt and lease not in look:
                 look.append(lease)
-        try:
-            interrupted = 0
-            for lease in look:
-                interrupted += await self.look(lease)
-            await self._count(malformed)
-            self._failures = 0
-            return interrupted
-        except OneshotQueueError as problem:
-            # Not lost: the next renewal, or the next subscription, brings the same intents.
-            self._failures += 1
-            logger.log(level_of(problem, self._failures), "cannot read interrupts: %s", problem)
-            return 0
-
-    async def look(self, lease: Lease) -> int:
-        """Read one queue's intents and carry them out; returns how many were new.
-
-        Raises:
-            BrokerError: The broker is out of reach or refuses.
-        """
-        intents, _ = await self._connection.run(read_intents(lease.keys, lease.id))
-        return self._orders.carry_out(lease, intents)
-
-    def was_announced(self, queue: str, job_id: str, attempt: int) -> bool:
-        """Whether an interrupt of this attempt was announced before it was known here; forgets it."""
-        return self._early.pop((queue, job_id, attempt), None) is not None
-
-    def _remember(self, queue: str, job_id: str, attempt: int) -> None:
-        now = self._clock.monotonic()
-        self._early[queue, job_id, attempt] = now
-        while self._early and (
-            len(self._early) > MAX_EARLY or next(iter(self._early.values())) < now - self._remember_s
-        ):
-            self._early.popitem(last=False)
+        interrupted = 0
+        for lease in look:
+            interrupted += await self._orders.fetch(lease)
+        await self._count(malformed)
+        return interrupted
 
     async def _count(self, malformed: dict[str, int]) -> None:
         for channel, count in malformed.items():
-            logger.error("%d messages on %s are no interrupts", count, channel)
+            logger.error("%d messages on %s are not interrupts", count, channel)
             lease = self._leases.get(channel)
             if lease is not None:
                 await self._connection.run(count_malformed(lease.keys, count))

@@ -1,25 +1,22 @@
-"""Keeps a worker's leases alive, and learns with every renewal of the interrupts on record."""
+"""Keeps this worker's leases alive; every renewal also brings the interrupts on record."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
 
-from oneshot_queue.clock import Clock
 from oneshot_queue.errors import BrokerError, OneshotQueueError
-from oneshot_queue.store.leases import LeaseLost, Renewed, register, renew, unregister
+from oneshot_queue.store.leases import Intent, LeaseLost, Renewed, register, renew, unregister
 from oneshot_queue.store.queues import add_queue
-from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.workers.engine.crash_points import crash_at
-from oneshot_queue.workers.worker.orders import Interrupt, Orders
-from oneshot_queue.workers.worker.outages import level_of
-from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
+from oneshot_queue.workers.worker.repeating import repeat
+from oneshot_queue.workers.worker.session import Session
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
-from oneshot_queue.workers.worker.state.server_clock import ServerClock
 
 logger = logging.getLogger(__name__)
 
@@ -27,44 +24,68 @@ RENEWALS_PER_LEASE: Final = 6
 PIECE_S: Final = 1.0
 
 
+class Orders(Protocol):
+    """Carries out interrupts."""
+
+    def stale(self, lease: Lease) -> list[Intent]:
+        """Interrupts that match no job and are to be removed."""
+
+    def carry_out(self, lease: Lease, intents: Iterable[Intent]) -> int:
+        """Interrupt the held jobs that these name; returns how many were not being interrupted before."""
+
+
+class Control(Protocol):
+    """Ends jobs."""
+
+    def fence(self, held: HeldJob, why: str) -> None:
+        """Kill the processes of a job that is not this worker's any more, and record nothing about it."""
+
+
+class LeaseLog(Protocol):
+    """Where the supervisor finds this worker's leases."""
+
+    def lease_renewed(self, lease: Lease) -> None:
+        """A lease has begun, or its renewal was acknowledged."""
+
+    def lease_ended(self, lease: Lease) -> None:
+        """A lease has ended, and holds no job."""
+
+
+class Stoppable(Protocol):
+    """What stops this worker."""
+
+    def refuse(self, error: BrokerError) -> None:
+        """The broker refuses until a person changes that."""
+
+
 class LeaseKeeper:
     """Registers, renews and ends the leases of all queues of one worker.
 
-    Args:
-        orders: Carries out the interrupts that a renewal brings.
-        interrupt: Ends the jobs of a lease that was lost.
-        on_renewed: Told of a lease when it has begun, or its renewal was acknowledged.
-        on_ended: Told of a lease that ended in order: nothing is left to decide about it.
-        on_refused: Told once the broker has refused for a whole lease what only a person can permit.
-        lease_s: Length of a lease; it is renewed six times as often.
+    A lease is renewed six times in its length. When the broker has refused for a whole lease what only a person can
+    permit, the worker stops.
     """
 
     def __init__(
         self,
-        *,
-        connection: AsyncConnection,
-        leases: Sequence[Lease],
+        session: Session,
         held_jobs: HeldJobs,
+        *,
         orders: Orders,
-        interrupt: Interrupt,
-        clock: Clock,
-        server_clock: ServerClock,
-        lease_s: float,
-        on_renewed: Callable[[Lease], None] = lambda _: None,
-        on_ended: Callable[[Lease], None] = lambda _: None,
-        on_refused: Callable[[BrokerError], None] = lambda _: None,
+        control: Control,
+        log: LeaseLog,
+        stopping: Stoppable,
     ) -> None:
-        self._connection = connection
-        self._leases = leases
+        self._connection = session.connection
+        self._leases = session.leases
+        self._clock = session.clock
+        self._server_clock = session.server_clock
+        self._lease_s = session.settings.lease_s
         self._held_jobs = held_jobs
         self._orders = orders
-        self._interrupt = interrupt
-        self._clock = clock
-        self._server_clock = server_clock
-        self._lease_s = lease_s
-        self._on_renewed = on_renewed
-        self._on_ended = on_ended
-        self._on_refused = on_refused
+        self._control = control
+        self._log = log
+        self._stopping = stopping
+        self._due_s = 0.0
         self._refused_s: float | None = None
         self._replacing = anyio.Lock()
 
@@ -72,38 +93,40 @@ class LeaseKeeper:
         """Begin all leases.
 
         Raises:
-            BrokerError: The broker is out of reach or refuses.
+            BrokerError: The broker cannot be reached or refuses.
         """
         for lease in self._leases:
             await self._begin(lease)
-            self._on_renewed(lease)
+            self._log.lease_renewed(lease)
 
     async def run(self) -> None:
-        """Renew for ever; after a failure twice as often, and at once when the machine has slept."""
-        period_s = self._lease_s / RENEWALS_PER_LEASE
-        failures = 0
-        due_s = self._clock.boottime() + period_s
+        """Renew until cancelled; after a failure twice as often, and at once when the machine has slept."""
+        self._due_s = self._clock.boottime() + self._lease_s / RENEWALS_PER_LEASE
+        await repeat(self._renew, self._wait_until_due, "renew the lease")
+
+    async def _wait_until_due(self) -> None:
+        # In short pieces: timers stand still while the machine sleeps, leases do not.
         while True:
-            # In short pieces: the clock that timers go by stands still while the machine sleeps, the lease does not.
-            await anyio.sleep(min(max(due_s - self._clock.boottime(), 0), PIECE_S))
-            if self._clock.boottime() < due_s:
-                continue
-            due_s = self._clock.boottime() + period_s / 2
-            try:
-                await self.run_once()
-                failures = 0
-                self._refused_s = None
-                due_s = self._clock.boottime() + period_s
-            except OneshotQueueError as problem:
-                self._note_refusal(problem)
-                failures += 1
-                logger.log(level_of(problem, failures), "cannot renew the lease: %s", problem)
+            await anyio.sleep(min(max(self._due_s - self._clock.boottime(), 0), PIECE_S))
+            if self._clock.boottime() >= self._due_s:
+                return
+
+    async def _renew(self) -> None:
+        period_s = self._lease_s / RENEWALS_PER_LEASE
+        self._due_s = self._clock.boottime() + period_s / 2
+        try:
+            await self.run_once()
+        except OneshotQueueError as problem:
+            self._note_refusal(problem)
+            raise
+        self._refused_s = None
+        self._due_s = self._clock.boottime() + period_s
 
     async def run_once(self) -> int:
-        """Renew all leases once; returns how many interrupts that brought.
+        """Renew all leases once; returns how many new interrupts that brought.
 
         Raises:
-            BrokerError: The broker is out of reach or refuses, for one lease at least; the others were renewed.
+            BrokerError: The broker cannot be reached or refuses, for at least one lease; the others were renewed.
         """
         calls = [renew(lease.keys, lease.id, self._lease_s, self._orders.stale(lease)) for lease in self._leases]
         held_ids = [lease.id for lease in self._leases]
@@ -115,9 +138,9 @@ class LeaseKeeper:
         for lease, lease_id, answer in zip(self._leases, held_ids, answers, strict=True):
             if isinstance(answer, Renewed) and lease.id == lease_id:
                 lease.renewed_s = sent_s
-                self._on_renewed(lease)
+                self._log.lease_renewed(lease)
             try:
-                brought += await self._take_in(lease, lease_id, answer)
+                brought += await self._act_on(lease, lease_id, answer)
             except BrokerError as problem:
                 refusal = refusal or problem
         if refusal is not None:
@@ -125,55 +148,52 @@ class LeaseKeeper:
         return brought
 
     def _note_refusal(self, problem: OneshotQueueError) -> None:
-        """A password that was changed for a moment must not end anything; one that stays changed must be said."""
+        """Stop the worker after a lease of refusals: a password that was changed for a moment must not end anything."""
         if not (isinstance(problem, BrokerError) and problem.needs_person):
             self._refused_s = None
             return
         now_s = self._clock.boottime()
         self._refused_s = now_s if self._refused_s is None else self._refused_s
         if now_s - self._refused_s >= self._lease_s:
-            self._on_refused(problem)
+            self._stopping.refuse(problem)
 
     async def replace(self, lease: Lease, lost_id: str) -> None:
-        """A lease is lost: end its jobs, write nothing for them, and begin the next lease.
+        """A lease is lost: fence its jobs, and begin the next lease.
 
         Args:
-            lost_id: What it was called when it was lost; it may have been replaced since.
+            lost_id: Its id when it was lost; it may have been replaced since.
 
         Raises:
-            BrokerError: The broker is out of reach or refuses; the next renewal finds the lease lost again.
+            BrokerError: The broker cannot be reached or refuses; the next renewal finds the lease lost again.
         """
         async with self._replacing:
             if lease.id == lost_id:
                 await self._replace(lease)
 
     async def _replace(self, lease: Lease) -> None:
-        logger.error("lease %s of queue %s is lost; ending its jobs", lease.id, lease.keys.queue)
+        logger.error("lease %s is lost; ending its jobs", lease.id, extra={"queue": lease.keys.queue})
         for held in self._held_jobs:
             if held.keys == lease.keys and held.holder.lease == lease.id:
-                held.is_fenced = True
-                self._interrupt(held.task_id, None, "lease lost")
-                if held.ended is not None:
-                    self._held_jobs.remove(held)
+                self._control.fence(held, "its lease is lost")
         # Registered before it is used: a claim in between must not find the next lease lost, too.
         following = replace(lease, number=lease.number + 1)
         await self._begin(following)
         lease.number, lease.renewed_s = following.number, following.renewed_s
-        self._on_renewed(lease)
+        self._log.lease_renewed(lease)
 
     async def end(self) -> None:
         """End all leases that hold no job any more.
 
         Raises:
-            BrokerError: The broker is out of reach or refuses.
+            BrokerError: The broker cannot be reached or refuses.
         """
         calls = [unregister(lease.keys, lease.id) for lease in self._leases]
         for lease, answer in zip(self._leases, await self._connection.run_many(calls), strict=True):
             if answer is True:
-                self._on_ended(lease)
+                self._log.lease_ended(lease)
 
     async def _begin(self, lease: Lease) -> None:
-        # The queue is made known, so that its workers are found before its first job; where memory is full, without.
+        # The queue is registered too, so that its workers are found before its first job; if memory is full, without.
         known = add_queue(lease.keys.namespace, lease.keys.queue)
         began = register(lease.keys, lease.id, self._lease_s)
         sent_s = self._clock.boottime()
@@ -183,12 +203,12 @@ class LeaseKeeper:
         self._server_clock.set(answer)
         lease.renewed_s = sent_s
 
-    async def _take_in(self, lease: Lease, lease_id: str, answer: Any) -> int:
+    async def _act_on(self, lease: Lease, lease_id: str, answer: Any) -> int:
         match answer:
             case Renewed(now_ms, intents, malformed):
                 self._server_clock.set(now_ms)
                 if malformed:
-                    logger.error("%d interrupts of queue %s cannot be read", malformed, lease.keys.queue)
+                    logger.error("%d interrupts cannot be read", malformed, extra={"queue": lease.keys.queue})
                 return self._orders.carry_out(lease, intents)
             case LeaseLost():
                 await self.replace(lease, lease_id)

@@ -1,49 +1,73 @@
-"""What this worker tells a server that may have forgotten its last writes: after a crash, or as the new primary.
+"""Tells a server that may have forgotten its last writes, after a crash or a failover, what this worker runs.
 
-It is said on the first connection to such a server, before that or any other connection carries a call: a renewal would
-find the lease lost, and output its job not running. Claims meanwhile wait (``T:settling``), so that nobody starts again
-what somebody runs.
+It does so on the first connection to such a server, before that or any other connection carries a call: a renewal would
+find the lease lost, and output its job not running. Claims wait meanwhile (``T:settling``), so that no worker starts
+again what another one runs.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 
-from oneshot_queue.clock import Clock
-from oneshot_queue.errors import BrokerError, OneshotQueueError
-from oneshot_queue.settings import Settings
+from oneshot_queue.errors import BrokerError
 from oneshot_queue.store import claims
 from oneshot_queue.store.attempts import Fenced
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.leases import restore
-from oneshot_queue.store.transport.connection import AsyncConnection, RunMany
+from oneshot_queue.store.transport.connection import RunMany
 from oneshot_queue.store.transport.server_facts import ServerFacts
+from oneshot_queue.workers.worker.repeating import repeat
+from oneshot_queue.workers.worker.session import Session
 from oneshot_queue.workers.worker.state.completions import Completion, Requeue
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
+from oneshot_queue.workers.worker.state.held_jobs import FENCED, HeldJob, HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 
 logger = logging.getLogger(__name__)
 
 
 SETTLING_S: Final = 4.5
-"""How long to go on telling: no longer than claims wait for it."""
+"""How long to repeat what a server has not accepted: no longer than claims wait for it."""
 
 ROUND_S: Final = 0.5
 
 
+class Recorder(Protocol):
+    """Records what happens to held jobs, and remembers what it recorded."""
+
+    def recent(self, keys: QueueKeys) -> Iterable[Completion | Requeue]:
+        """What was recorded of a queue's jobs a short while ago, and may be forgotten."""
+
+    def look_at(self, held: HeldJob) -> None:
+        """There may be something to record about this job."""
+
+
+class Shipper(Protocol):
+    """Sends output."""
+
+    def look_at(self, held: HeldJob) -> None:
+        """There may be output of this job to send."""
+
+
+class Control(Protocol):
+    """Ends jobs."""
+
+    def fence(self, held: HeldJob, why: str) -> None:
+        """Kill the processes of a job that is not this worker's any more, and record nothing about it."""
+
+
 @dataclass(slots=True)
-class _Untold:
-    """What a server has not taken yet: it may be waiting for what another worker has to say of an earlier attempt.
+class _Unconfirmed:
+    """What a server has not accepted yet: it may have to hear first what another worker knows of an earlier attempt.
 
     Attributes:
         until_s: When to believe the server, monotonic.
-        telling: Held while it is being told; one at a time.
+        telling: Held while it is told; one at a time.
     """
 
     held: list[HeldJob]
@@ -53,45 +77,30 @@ class _Untold:
 
 
 class Reasserter:
-    """Knows which run of its server each queue was last seen on, and meets a new one with all this worker knows.
+    """Detects that a queue's server has restarted or failed over, and tells it again what this worker runs.
 
-    What the server does not take at first is told again and again while claims wait; until then nothing else is written
-    about those jobs. What it refuses to the end is not this worker's.
-
-    Args:
-        recent: Ends and returns that were recorded a short while ago, and may be forgotten again.
-        on_settled: Called with a job that is on record as this worker's again.
-        on_fenced: Called with a job that the server gave to somebody else, or does not know.
+    What the server does not accept at first is repeated while claims wait; until then nothing else is recorded about
+    those jobs. What it refuses to the end is not this worker's, and is fenced.
     """
 
     def __init__(
-        self,
-        *,
-        connection: AsyncConnection,
-        leases: Sequence[Lease],
-        held_jobs: HeldJobs,
-        clock: Clock,
-        settings: Settings,
-        host: str,
-        recent: Callable[[QueueKeys], Iterable[Completion | Requeue]],
-        on_settled: Callable[[HeldJob], None],
-        on_fenced: Callable[[HeldJob], None],
+        self, session: Session, held_jobs: HeldJobs, *, recorder: Recorder, shipper: Shipper, control: Control
     ) -> None:
-        self._connection = connection
-        self._leases = leases
+        self._connection = session.connection
+        self._leases = session.leases
+        self._clock = session.clock
+        self._settings = session.settings
+        self._host = session.identity.host
         self._held_jobs = held_jobs
-        self._clock = clock
-        self._settings = settings
-        self._host = host
-        self._recent = recent
-        self._on_settled = on_settled
-        self._on_fenced = on_fenced
+        self._recorder = recorder
+        self._shipper = shipper
+        self._control = control
         self._runs: dict[str, str] = {}
-        self._untold: dict[str, _Untold] = {}
+        self._unconfirmed: dict[str, _Unconfirmed] = {}
         self._wanted = anyio.Event()
 
     def run_id_of(self, keys: QueueKeys) -> str:
-        """The run of the server that a queue lives on; '' if it does not say."""
+        """The run of the server that a queue is on; '' if the server does not report it."""
         return self._runs.get(keys.queue, "")
 
     async def meet_server(self, facts: ServerFacts, run_many: RunMany) -> None:
@@ -111,65 +120,65 @@ class Reasserter:
             self._runs[lease.keys.queue] = facts.run_id
 
     async def run(self) -> None:
-        """Go on telling, whenever a server has not taken everything at once."""
-        while True:
-            if not self._untold:
-                self._wanted = anyio.Event()
-                await self._wanted.wait()
-            await anyio.sleep(ROUND_S)
-            try:
-                await self.run_once()
-            except OneshotQueueError as problem:
-                logger.debug("cannot tell what runs here yet: %s", problem)
+        """Repeat what a server has not accepted at once, until cancelled."""
+        await repeat(self.run_once, self._wait_until_wanted, "tell the broker what runs here")
+
+    async def _wait_until_wanted(self) -> None:
+        if not self._unconfirmed:
+            self._wanted = anyio.Event()
+            await self._wanted.wait()
+        await anyio.sleep(ROUND_S)
 
     async def run_once(self) -> int:
-        """Tell once more what was not taken; returns how much is left.
+        """Repeat once what was not accepted; returns for how many queues something is left.
 
         Raises:
-            BrokerError: The broker is out of reach or refuses.
+            BrokerError: The broker cannot be reached or refuses.
         """
-        for queue, untold in list(self._untold.items()):
-            await self._tell(untold, self._connection.run_many)
-            if self._untold.get(queue) is not untold:
-                continue  # the server was restarted once more meanwhile, and is told from the beginning
-            if self._clock.monotonic() >= untold.until_s:
-                for held in untold.held:
+        for queue, unconfirmed in list(self._unconfirmed.items()):
+            await self._tell(unconfirmed, self._connection.run_many)
+            if self._unconfirmed.get(queue) is not unconfirmed:
+                continue  # The server was restarted once more meanwhile, and is told from the beginning.
+            if self._clock.monotonic() >= unconfirmed.until_s:
+                for held in unconfirmed.held:
                     held.is_unsettled = False
-                    self._on_fenced(held)
-                untold.held.clear()
-                untold.over.clear()
-            if not untold.held and not untold.over:
-                del self._untold[queue]
-        return len(self._untold)
+                    self._control.fence(held, "it is not this worker's any more: the broker does not confirm it")
+                unconfirmed.held.clear()
+                unconfirmed.over.clear()
+            if not unconfirmed.held and not unconfirmed.over:
+                del self._unconfirmed[queue]
+        return len(self._unconfirmed)
 
     async def _reassert(self, lease: Lease, run_many: RunMany) -> None:
-        held = [each for each in self._held_jobs if each.keys == lease.keys and not each.is_fenced]
-        untold = _Untold(held, list(self._recent(lease.keys)), self._clock.monotonic() + SETTLING_S)
+        held = [each for each in self._held_jobs if each.keys == lease.keys and each.phase is not FENCED]
+        over = list(self._recorder.recent(lease.keys))
+        unconfirmed = _Unconfirmed(held, over, self._clock.monotonic() + SETTLING_S)
         for each in held:
             each.is_unsettled = True
-        # First of all: should this server not take it, the next one is told.
-        self._untold[lease.keys.queue] = untold
+        # First of all: should this server not accept it, the next one is told.
+        self._unconfirmed[lease.keys.queue] = unconfirmed
         self._wanted.set()
-        counts = (len(untold.held), len(untold.over))
+        counts = (len(held), len(over))
         (answer,) = await run_many([restore(lease.keys, lease.id, self._settings.lease_s)])
         if isinstance(answer, Exception):
             raise answer
-        await self._tell(untold, run_many)
+        await self._tell(unconfirmed, run_many)
         logger.warning(
-            "queue %s is on another run of its server: told it of the jobs that run here (%d) "
-            "and that ended lately (%d); it hands out no jobs for a few seconds",
-            lease.keys.queue,
+            "Redis restarted or failed over: reported %d running and %d finished jobs again; "
+            "dispatch pauses for a few seconds",
             *counts,
+            extra={"queue": lease.keys.queue},
         )
 
-    async def _tell(self, untold: _Untold, run_many: RunMany) -> None:
-        """First what is over, then what runs: the next attempt can be taken only when the end of the former was."""
-        async with untold.telling:
-            await self._tell_alone(untold, run_many)
+    async def _tell(self, unconfirmed: _Unconfirmed, run_many: RunMany) -> None:
+        async with unconfirmed.telling:
+            # First what is over, then what runs: an attempt is accepted only after the result of the one before.
+            await self._tell_over(unconfirmed, run_many)
+            await self._tell_running(unconfirmed, run_many)
 
-    async def _tell_alone(self, untold: _Untold, run_many: RunMany) -> None:
+    async def _tell_over(self, unconfirmed: _Unconfirmed, run_many: RunMany) -> None:
         now_s = self._clock.monotonic()
-        over = untold.over
+        over = unconfirmed.over
         told = [each.again(now_s, self._host, self._settings) for each in over]
         answers = await run_many([call for calls in told for call in calls])
         left: list[Completion | Requeue] = []
@@ -177,16 +186,20 @@ class Reasserter:
             mine, answers = answers[: len(calls)], answers[len(calls) :]
             if isinstance(mine[-1], Fenced | BrokerError):
                 left.append(each)
-        untold.over = left
-        running = untold.held
+        unconfirmed.over = left
+
+    async def _tell_running(self, unconfirmed: _Unconfirmed, run_many: RunMany) -> None:
+        now_s = self._clock.monotonic()
+        running = unconfirmed.held
         answers = await run_many([self._adopt(held, now_s) for held in running])
-        untold.held = [held for held, answer in zip(running, answers, strict=True) if answer is not True]
+        unconfirmed.held = [held for held, answer in zip(running, answers, strict=True) if answer is not True]
         for held in running:
-            if held not in untold.held:
+            if held not in unconfirmed.held:
                 held.is_unsettled = False
-                self._on_settled(held)
+                self._shipper.look_at(held)
+                self._recorder.look_at(held)
 
     def _adopt(self, held: HeldJob, now_s: float) -> Call[bool]:
-        began_s = now_s if held.started_s is None else held.started_s
-        ago_ms = max(0, round((now_s - began_s) * 1000))
+        process = held.process
+        ago_ms = 0 if process is None else max(0, round((now_s - process.started_s) * 1000))
         return claims.adopt(held.keys, held.job_id, held.holder, attempt=held.attempt, host=self._host, ago_ms=ago_ms)

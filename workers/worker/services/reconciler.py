@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import anyio
 
 from oneshot_queue.errors import OneshotQueueError
-from oneshot_queue.settings import Settings
 from oneshot_queue.store.attempts import Holder
 from oneshot_queue.store.claims import Claim, Claimed, give_back, reclaim
-from oneshot_queue.store.transport.connection import AsyncConnection
-from oneshot_queue.workers.worker.outages import level_of
+from oneshot_queue.workers.worker.repeating import repeat
+from oneshot_queue.workers.worker.session import Session
 from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
 
 logger = logging.getLogger(__name__)
 
 PERIOD_S: Final = 10.0
-
-Admit = Callable[[Lease, str, Claim], Awaitable[None]]
 
 
 class Slots(Protocol):
@@ -32,55 +28,44 @@ class Slots(Protocol):
         """Jobs that would start at once."""
 
 
+class Admission(Protocol):
+    """Starts jobs."""
+
+    async def admit(self, lease: Lease, lease_id: str, claim: Claim) -> None:
+        """Start a job that was claimed under this lease id."""
+
+
 class Reconciler:
-    """Every ten seconds: a job whose token never came is started if there is room, else returned.
+    """Every ten seconds, starts the claimed jobs whose token never arrived if there is room, else returns them.
 
     It never goes by what this worker runs now, only by which tokens it ever received: a job that ended here a moment
-    ago must not begin again.
+    ago must not start again.
 
     Args:
-        turn: Held by whoever of this worker counts slots and claims: so no claim is under way meanwhile.
-        admit: Starts a job that was claimed under this lease id.
+        turn: Held while slots are counted and jobs claimed, so that no claim is under way meanwhile.
     """
 
     def __init__(
-        self,
-        *,
-        connection: AsyncConnection,
-        leases: Sequence[Lease],
-        held_jobs: HeldJobs,
-        slots: Slots,
-        turn: anyio.Lock,
-        worker: str,
-        settings: Settings,
-        admit: Admit,
+        self, session: Session, held_jobs: HeldJobs, *, slots: Slots, turn: anyio.Lock, admission: Admission
     ) -> None:
-        self._connection = connection
-        self._leases = leases
+        self._connection = session.connection
+        self._leases = session.leases
+        self._settings = session.settings
+        self._worker = session.identity.name
         self._held_jobs = held_jobs
         self._slots = slots
         self._turn = turn
-        self._worker = worker
-        self._settings = settings
-        self._admit = admit
+        self._admission = admission
 
     async def run(self) -> None:
-        """Reconcile for ever."""
-        failures = 0
-        while True:
-            await anyio.sleep(PERIOD_S)
-            try:
-                await self.run_once()
-                failures = 0
-            except OneshotQueueError as problem:
-                failures += 1
-                logger.log(level_of(problem, failures), "cannot reconcile: %s", problem)
+        """Reconcile until cancelled."""
+        await repeat(self.run_once, PERIOD_S, "reconcile")
 
     async def run_once(self) -> int:
         """Reconcile all queues once; returns how many jobs had never been received.
 
         Raises:
-            BrokerError: The broker is out of reach or refuses, for one queue at least; the others were looked at.
+            BrokerError: The broker cannot be reached or refuses, for at least one queue; the others were reconciled.
         """
         count = 0
         refusal: OneshotQueueError | None = None
@@ -102,11 +87,11 @@ class Reconciler:
         new = [each for each in claims if not self._held_jobs.has_received(queue, each.job_id, each.token)]
         for claim in new:
             if self._slots.free_slots:
-                await self._admit(lease, lease_id, claim)
+                await self._admission.admit(lease, lease_id, claim)
             else:
                 await self._return(lease, lease_id, claim)
         if new:
-            logger.warning("queue %s: %d claimed jobs had never been received", queue, len(new))
+            logger.warning("%d claimed jobs had never been received", len(new), extra={"queue": queue})
         return len(new)
 
     async def _return(self, lease: Lease, lease_id: str, claim: Claim) -> None:

@@ -3,62 +3,60 @@
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 
-from oneshot_queue.backoff import retry_delay
-from oneshot_queue.clock import Clock
 from oneshot_queue.errors import BrokerError, OneshotQueueError
 from oneshot_queue.store import attempts
 from oneshot_queue.store.attempts import Fenced, Holder, Recorded
 from oneshot_queue.store.calls import Call
-from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.store.transport.refusals import is_damage, is_out_of_memory
-from oneshot_queue.workers.worker.outages import level_of
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob
+from oneshot_queue.workers.worker.repeating import repeat
+from oneshot_queue.workers.worker.session import Session
+from oneshot_queue.workers.worker.state.held_jobs import FENCED, Ended, HeldJob, log_fields
 from oneshot_queue.workers.worker.state.output_buffer import BATCH_BYTES
-from oneshot_queue.workers.worker.state.server_clock import ServerClock
 
 logger = logging.getLogger(__name__)
 
 FIRST_DELAY_S: Final = 0.01
-"""How long the first output waits for more: a job that ends within it sends its output with its end."""
+"""How long the first output waits for more: a job that ends within this time sends its output with its result."""
 
 PERIOD_S: Final = 0.1
 """Time between two appends of one job: at most ten a second."""
 
 SHARED_ROUND_BYTES: Final = 131_072
-"""Most output in one round trip where several jobs have some, so that no flood holds up what others have to say."""
+"""Most output in one round trip when several jobs have some, so that one flood does not hold up the other jobs."""
+
+FIRST_RETRY_S: Final = 0.05
+
+
+class Recorder(Protocol):
+    """Records results once their output is sent."""
+
+    def look_at(self, held: HeldJob) -> None:
+        """A batch of this job's output has been dealt with: its result may be due."""
+
+    async def spool_results(self) -> None:
+        """The broker could not be reached: spool the results that wait for output."""
+
+
+class Control(Protocol):
+    """Ends jobs."""
+
+    def fence(self, held: HeldJob, why: str) -> None:
+        """Kill the processes of a job that is not this worker's any more, and record nothing about it."""
 
 
 class Shipper:
-    """Takes what jobs wrote in turns, a batch a job, and sends it; what is not acknowledged is sent again.
+    """Sends what jobs wrote, a batch for each job in turn; what is not acknowledged is sent again."""
 
-    Args:
-        on_sent: Called with a job when a batch of it has been dealt with.
-        on_fenced: Called with a job that turned out to be another's.
-        on_away: Called when the broker could not be reached: ends of jobs wait for this output.
-    """
-
-    def __init__(
-        self,
-        *,
-        connection: AsyncConnection,
-        clock: Clock,
-        server_clock: ServerClock,
-        on_sent: Callable[[HeldJob], None],
-        on_fenced: Callable[[HeldJob], None],
-        on_away: Callable[[], Awaitable[None]],
-    ) -> None:
-        self._connection = connection
-        self._clock = clock
-        self._server_clock = server_clock
-        self._on_sent = on_sent
-        self._on_fenced = on_fenced
-        self._on_away = on_away
+    def __init__(self, session: Session, *, recorder: Recorder, control: Control) -> None:
+        self._connection = session.connection
+        self._clock = session.clock
+        self._server_clock = session.server_clock
+        self._recorder = recorder
+        self._control = control
         self._due: dict[HeldJob, float] = {}
         self._wanted = anyio.Event()
 
@@ -76,46 +74,47 @@ class Shipper:
         self._due.pop(held, None)
 
     async def run(self) -> None:
-        """Send for ever, outlasting any absence of the broker."""
-        failures = 0
+        """Send until cancelled, through any outage of the broker."""
+        await repeat(self._send_or_spool, self._wait_until_due, "send output", retry_s=FIRST_RETRY_S)
+
+    async def _wait_until_due(self) -> None:
         while True:
             self._wanted = anyio.Event()
             wait_s = min(self._due.values(), default=float("inf")) - self._clock.monotonic()
-            if wait_s > 0:
-                with anyio.move_on_after(wait_s):
-                    await self._wanted.wait()
-                continue
-            try:
-                await self.run_once()
-                failures = 0
-            except OneshotQueueError as problem:
-                failures += 1
-                await self._on_away()
-                logger.log(level_of(problem, failures), "cannot send output: %s", problem)
-                await anyio.sleep(retry_delay(failures, base_s=0.05, cap_s=2.0, spread=random.uniform(0.5, 1.0)))
+            if wait_s <= 0:
+                return
+            with anyio.move_on_after(wait_s):
+                await self._wanted.wait()
+
+    async def _send_or_spool(self) -> None:
+        try:
+            await self.run_once()
+        except OneshotQueueError:
+            await self._recorder.spool_results()
+            raise
 
     async def run_once(self) -> int:
-        """Send one batch of each job whose turn it is; returns of how many jobs.
+        """Send one batch of each job whose turn it is; returns for how many jobs.
 
         Raises:
-            BrokerError: The broker is out of reach or refuses; the batches stay in flight, and are sent again.
+            BrokerError: The broker cannot be reached or refuses; the batches stay in flight, and are sent again.
         """
         now = self._clock.monotonic()
         turn: list[tuple[HeldJob, Holder]] = []
         calls: list[Call[Recorded | Fenced]] = []
         size = 0
-        # Whoever has waited longest comes first: a round may be full before it comes to all.
+        # The job that has waited longest comes first: a round may be full before it comes to all.
         waiting = sorted((held for held, due in self._due.items() if due <= now), key=self._due.__getitem__)
         most = BATCH_BYTES if len(waiting) == 1 else SHARED_ROUND_BYTES
         for held in waiting:
             if size >= most:
                 break
             if held.is_unsettled:
-                self.forget(held)  # whoever settles it has it looked at again
+                self.forget(held)  # The reasserter has it looked at again once it is settled.
                 continue
-            # The inline way is the recorder's, and still open while nothing was sent.
-            is_inline = held.ended is not None and held.output.take_inline() is not None
-            batch = None if held.is_fenced or is_inline else held.output.take(most)
+            # While nothing was sent, the output of a job that has ended can travel with its result.
+            is_inline = isinstance(held.phase, Ended) and held.output.take_inline() is not None
+            batch = None if held.phase is FENCED or is_inline else held.output.take(most)
             if batch is None:
                 self.forget(held)
                 continue
@@ -141,19 +140,18 @@ class Shipper:
                 case Recorded():
                     held.output.stored()
                 case Fenced() if holder != held.holder or held.is_unsettled:
-                    continue  # the same batch is sent again when it is settled whose the job is
+                    continue  # The same batch is sent again once it is settled whose the job is.
                 case Fenced():
                     held.output.refused()
-                    self._on_fenced(held)
+                    self._control.fence(held, "it is not this worker's any more")
                 case BrokerError() if not is_out_of_memory(answer) and not is_damage(answer):
                     refusal = answer
                     continue
                 case _:
-                    # Output is the first thing to give way when memory is short, or when somebody else has taken its
-                    # place: dropped, and counted.
+                    # Output is dropped first when memory is short, or when its key holds something else. It is counted.
                     if not held.is_told_of_loss:
                         held.is_told_of_loss = True
-                        logger.warning("job %s: output is dropped, and counted: %s", held.job_id, answer)
+                        logger.warning("output is dropped, and counted: %s", answer, extra=log_fields(held))
                     held.output.refused()
             self._go_on(held)
         if refusal is not None:
@@ -161,13 +159,13 @@ class Shipper:
         return len(turn)
 
     def _go_on(self, held: HeldJob) -> None:
-        """A batch has been dealt with: when is the next?"""
+        """A batch has been dealt with: schedule the next one."""
         now = self._clock.monotonic()
         if held.output.is_waiting:
-            held.next_append_s = self._due[held] = now if held.ended is not None else now + PERIOD_S
-        elif held.ended is not None:
+            held.next_append_s = self._due[held] = now if isinstance(held.phase, Ended) else now + PERIOD_S
+        elif isinstance(held.phase, Ended):
             self.forget(held)
         else:
             held.next_append_s = now + PERIOD_S
             self.forget(held)
-        self._on_sent(held)
+        self._recorder.look_at(held)

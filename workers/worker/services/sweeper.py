@@ -1,25 +1,21 @@
-"""Decides the jobs of workers that are gone."""
+"""Marks the jobs of workers lost that are gone, and repairs what a queue's keys contradict."""
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import anyio
-
-from oneshot_queue.clock import Clock
 from oneshot_queue.errors import OneshotQueueError
-from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store import sweep
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.sweep import AUDIT_BATCH, AUDITED, LeaseSeen, NotSwept
-from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.workers.ipc.console import describe_jobs
-from oneshot_queue.workers.worker.outages import level_of, skip_damaged
+from oneshot_queue.workers.worker.outages import skip_damaged
+from oneshot_queue.workers.worker.repeating import repeat
+from oneshot_queue.workers.worker.session import Session
 from oneshot_queue.workers.worker.state.leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -38,10 +34,10 @@ class _Watch:
     Attributes:
         leases: The end of each lease, and since when it has not moved.
         suspects: Running jobs of each state without a registered lease, as ``(id, lease)``, and since when.
-        found: Those of them that the present walk through the state's index came across.
-        offsets: Where the audit of each state's index goes on.
+        found: Those of them that the current walk through the state's index has found.
+        offsets: Where the audit of each state's index continues.
         looked_s: When this worker last looked.
-        is_others: Whether another worker sweeps this queue, as far as is known.
+        is_others: Whether another worker is known to sweep this queue.
     """
 
     leases: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -52,7 +48,7 @@ class _Watch:
     is_others: bool = False
 
     def forget(self) -> None:
-        """Begin anew: what was seen before proves nothing any more."""
+        """Start over: what was seen before proves nothing any more."""
         self.leases.clear()
         for state in AUDITED:
             self.suspects[state], self.found[state] = {}, {}
@@ -63,47 +59,34 @@ class Sweeper:
     """One worker sweeps a queue at a time; if it vanishes, another takes over.
 
     A lease is condemned only after its end has not moved for its whole length by this worker's own clock, while this
-    worker saw Redis answer all the time: so neither an outage, nor a full memory, nor a clock that jumps, nor a pause
-    of this worker itself condemns anybody. The same holds for a running job whose lease nobody has registered, and for
-    a lease that somebody else has condemned: whoever did has that long to decide its jobs, and may know more of them.
-
-    Args:
-        worker: This worker's name, for the history.
+    worker saw Redis answer all the time. So neither an outage, nor a full memory, nor a clock that jumps, nor a pause
+    of this worker itself condemns a worker. The same holds for a running job whose lease is not registered, and for a
+    lease that another worker has condemned: that worker has as long to settle its jobs, and may know more about them.
     """
 
-    def __init__(
-        self, *, connection: AsyncConnection, leases: Sequence[Lease], clock: Clock, settings: Settings, worker: str
-    ) -> None:
-        self._connection = connection
-        self._leases = leases
-        self._clock = clock
-        self._settings = settings
-        self._worker = worker
-        self._watches = {lease.keys.queue: _Watch() for lease in leases}
-        self._period_s = min(settings.lease_s / PASSES_PER_LEASE, LONGEST_PERIOD_S)
+    def __init__(self, session: Session) -> None:
+        self._connection = session.connection
+        self._leases = session.leases
+        self._clock = session.clock
+        self._settings = session.settings
+        self._worker = session.identity.name
+        self._watches = {lease.keys.queue: _Watch() for lease in session.leases}
+        self._period_s = min(session.settings.lease_s / PASSES_PER_LEASE, LONGEST_PERIOD_S)
 
     def is_in_charge(self, keys: QueueKeys) -> bool:
         """Whether no other worker is known to sweep this queue."""
         return not self._watches[keys.queue].is_others
 
     async def run(self) -> None:
-        """Sweep for ever."""
-        failures = 0
-        while True:
-            await anyio.sleep(self._period_s)
-            try:
-                await self.run_once()
-                failures = 0
-            except OneshotQueueError as problem:
-                failures += 1
-                logger.log(level_of(problem, failures), "cannot sweep: %s", problem)
+        """Sweep until cancelled."""
+        await repeat(self.run_once, self._period_s, "sweep")
 
     async def run_once(self) -> int:
-        """Look at every queue once; returns how many jobs were decided or mended.
+        """Look at every queue once; returns how many jobs were marked lost or repaired.
 
         Raises:
-            BrokerError: The broker is out of reach or refuses, for one queue at least; whatever was seen of that queue
-                so far proves nothing any more. The others were looked at.
+            BrokerError: The broker cannot be reached or refuses, for at least one queue; what was seen of that queue
+                before proves nothing any more. The others were looked at.
         """
         count = 0
         refusal: OneshotQueueError | None = None
@@ -128,7 +111,7 @@ class Sweeper:
         if seen is None:
             watch.forget()
             return 0
-        # What is new was read before now, what is old was still so when we asked: neither makes a wait look longer.
+        # What is new was read before now, and what is old still held when we asked: no wait looks longer than it was.
         read_s = self._clock.monotonic()
         watch.looked_s = asked_s
         watch.leases = {each.id: self._since(watch, each, read_s) for each in seen if each.id != own.id}
@@ -136,14 +119,14 @@ class Sweeper:
         for each in seen:
             length_s = each.length_s or self._settings.lease_s
             if each.id in watch.leases and asked_s - watch.leases[each.id][1] >= length_s:
-                count += await skip_damaged(self._decide_all(own.keys, each), otherwise=0)
+                count += await skip_damaged(self._settle_lease(own.keys, each), otherwise=0)
         return count + await self._audit(own.keys, watch)
 
     def _since(self, watch: _Watch, seen: LeaseSeen, now: float) -> tuple[str, float]:
         before = watch.leases.get(seen.id)
         return before if before is not None and before[0] == seen.ends else (seen.ends, now)
 
-    async def _decide_all(self, keys: QueueKeys, lease: LeaseSeen) -> int:
+    async def _settle_lease(self, keys: QueueKeys, lease: LeaseSeen) -> int:
         silent_s = lease.length_s or self._settings.lease_s
         count = 0
         while True:
@@ -163,8 +146,8 @@ class Sweeper:
                 return count
             count += answer.settled
             if answer.is_done:
-                decided = describe_jobs(count)
-                logger.warning("queue %s: lease %s is over; decided %s", keys.queue, lease.id, decided)
+                fields = {"queue": keys.queue}
+                logger.warning("lease %s is over; marked %s lost", lease.id, describe_jobs(count), extra=fields)
                 return count
 
     async def _audit(self, keys: QueueKeys, watch: _Watch) -> int:
@@ -175,22 +158,22 @@ class Sweeper:
         answer = await self._connection.run(sweep.audit(keys, state, watch.offsets[state]))
         read_s = self._clock.monotonic()
         if answer.repaired:
-            logger.warning("queue %s: mended %d of its %s jobs", keys.queue, answer.repaired, state)
+            logger.warning("repaired %d %s jobs", answer.repaired, state, extra={"queue": keys.queue})
         before, found = watch.suspects[state], watch.found[state]
         for each in answer.suspects[: MAX_SUSPECTS - len(found)]:
             found[each] = before.get(each, read_s)
         if answer.count < AUDIT_BATCH:
-            # The walk is over: whoever it did not come across is none any more, or begins anew.
+            # The walk is over: a job that it did not find is no longer suspected.
             watch.offsets[state], watch.suspects[state], watch.found[state] = 0, found, {}
         else:
             watch.offsets[state] += AUDIT_BATCH - answer.repaired
         count = answer.repaired
         for job_id, lease_id in answer.suspects:
             if asked_s - before.get((job_id, lease_id), asked_s) >= self._settings.lease_s:
-                count += await self._decide(keys, job_id, lease_id)
+                count += await self._settle_job(keys, job_id, lease_id)
         return count
 
-    async def _decide(self, keys: QueueKeys, job_id: str, lease_id: str) -> int:
+    async def _settle_job(self, keys: QueueKeys, job_id: str, lease_id: str) -> int:
         error = "its worker is not registered any more"
         spread = random.uniform(0.5, 1.0)
         call = sweep.settle(
@@ -198,5 +181,6 @@ class Sweeper:
         )
         is_decided = await self._connection.run(call)
         if is_decided:
-            logger.warning("queue %s: decided job %s, which nobody held", keys.queue, job_id)
+            fields = {"job": job_id, "queue": keys.queue, "cause": "worker_lost"}
+            logger.warning("marked job %s lost: no worker held it", job_id, extra=fields)
         return int(is_decided)

@@ -1,4 +1,4 @@
-"""How this worker's part in an attempt ended, with all that has to be written about it."""
+"""How an attempt on this worker came to its end, with all that has to be recorded about it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from oneshot_queue.wire.chunks import Chunk, pack_chunks
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """An attempt's end. It can be written as often as one likes: once it counts.
+    """The result of an attempt. Recording it is idempotent: it counts once.
 
     Attributes:
-        ended_s: When, monotonic.
-        started_s: When its process began, if it did.
-        inline: The whole output of an attempt that wrote little and sent nothing.
+        ended_s: When the attempt ended, monotonic.
+        started_s: When its process was started, monotonic; ``None`` if it was not.
+        inline: The whole output of an attempt that wrote little and sent nothing before.
         kept: Bytes of output that are kept.
-        fields: What else the job's record is to hold.
+        fields: More fields of the job's record.
         retry_after_s: Seconds until the next attempt may begin; ``None`` if this was the last.
     """
 
@@ -41,7 +41,7 @@ class Completion:
     retry_after_s: float | None
 
     def finish(self, now_s: float, settings: Settings) -> Call[Any]:
-        """The call that writes it."""
+        """The call that records it."""
         return attempts.finish(
             self.keys,
             self.job_id,
@@ -56,7 +56,7 @@ class Completion:
         )
 
     def again(self, now_s: float, host: str, settings: Settings) -> list[Call[Any]]:
-        """Tell it once more to a server that may have forgotten it, first that it was run here at all."""
+        """Record it again on a server that may have forgotten it, and first that the attempt ran here at all."""
         return [self._adopt(now_s, host), self.finish(now_s, settings)]
 
     def _adopt(self, now_s: float, host: str) -> Call[bool]:
@@ -66,7 +66,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """A job that went back to its queue, because it never began here.
+    """A job that returns to its queue because it never started here.
 
     Attributes:
         why: One word for the history.
@@ -78,11 +78,11 @@ class Requeue:
     why: str
 
     def give_back(self, settings: Settings) -> Call[Any]:
-        """The call that writes it."""
+        """The call that returns it."""
         return claims.give_back(self.keys, self.job_id, self.holder, why=self.why, is_counted=False, settings=settings)
 
-    def again(self, now_s: float, host: str, settings: Settings) -> list[Call[Any]]:  # noqa: ARG002 - as of an ending
-        """Tell it once more: where the claim was forgotten too, the job waits anyway."""
+    def again(self, now_s: float, host: str, settings: Settings) -> list[Call[Any]]:  # noqa: ARG002 - as of a completion
+        """Return it again: where the claim was forgotten too, the job is waiting anyway."""
         return [self.give_back(settings)]
 
 

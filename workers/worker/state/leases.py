@@ -1,4 +1,4 @@
-"""A worker's leases, one for each of its queues, and what follows from an interrupt on record."""
+"""A worker's leases, one for each of its queues."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Lease:
     """The right to hold jobs of one queue. A lost lease never returns: the next one has the next number.
 
     Attributes:
-        renewed_s: When the last renewal was sent that was acknowledged, by the clock that goes on during sleep.
+        renewed_s: When the last acknowledged renewal was sent, by the clock that goes on while the machine sleeps.
     """
 
     keys: QueueKeys

@@ -1,4 +1,4 @@
-"""Notes down which held jobs may have been started: the engine says when, the holdings say whose they are."""
+"""Records which held jobs may have been started, where the supervisor finds that when this process is dead."""
 
 from __future__ import annotations
 
@@ -9,46 +9,64 @@ from oneshot_queue.workers.engine.runtime import StartForbidden
 from oneshot_queue.workers.ipc.journal import Journal
 from oneshot_queue.workers.ipc.lease_margin import margin_s
 from oneshot_queue.workers.processes.procfs import ticks_now
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob
 from oneshot_queue.workers.worker.state.leases import Lease
 
 
 class JournalStartLog:
-    """The engine's ``StartLog``, written where the supervisor finds them when this process is dead.
+    """The engine's ``StartLog``, written to the journal that this process shares with its supervisor.
 
-    Nothing begins under a lease that may have been given away: a worker that stood still since the claim, or whose
-    claim was answered late, starts nothing that others have decided meanwhile. (One command may still begin: if the
-    standstill falls right between this look and the start itself. It is ended as soon as the loss is noticed. Where the
-    job is exclusive, the supervisor ends the worker first.)
+    No job starts under a lease that may have been given away. A worker that was frozen since the claim, or whose claim
+    was answered late, starts nothing that others have settled meanwhile. (One command may still start: if the freeze
+    falls right between this check and the start itself. It is ended as soon as the loss is noticed. Where the job is
+    exclusive, the supervisor ends the worker first.)
 
     Args:
-        lease_s: Length of a lease.
+        lease_s: Length of a lease, in seconds.
     """
 
-    def __init__(
-        self, notes: Journal, held_jobs: HeldJobs, *, leases: Sequence[Lease], clock: Clock, lease_s: float
-    ) -> None:
-        self._notes = notes
-        self._held_jobs = held_jobs
+    def __init__(self, journal: Journal, leases: Sequence[Lease], clock: Clock, *, lease_s: float) -> None:
+        self._journal = journal
         self._by_keys = {lease.keys: lease for lease in leases}
+        self._index_of = {lease.keys: index for index, lease in enumerate(leases)}
         self._clock = clock
+        self._lease_s = lease_s
         self._good_s = lease_s - margin_s(lease_s)
+        self._held: dict[str, HeldJob] = {}
         self._slots: dict[str, int] = {}
-        self._leases: dict[int, str] = {}
-        held_jobs.on_removed = self._forget
-        held_jobs.on_handed_over = self._handed_over
+        self._journaled: dict[int, str] = {}
+
+    # ----------------------------------------------------------------------------------------------- from the held jobs
+
+    def hold(self, held: HeldJob) -> None:
+        """The job is held from now on, and may be started."""
+        self._held[held.task_id] = held
+
+    def hand_over(self, held: HeldJob) -> None:
+        """The job is held under another token from now on."""
+        slot = self._slots.get(held.task_id)
+        if slot is not None:
+            self._journal.handed_over(slot, held.holder.token, held.holder.lease)
+
+    def let_go(self, held: HeldJob) -> None:
+        """The job is not held any more."""
+        del self._held[held.task_id]
+        self.withdraw(held.task_id)
+
+    # -------------------------------------------------------------------------------------------------- from the engine
 
     def begin(self, task_id: str) -> None:
         """A task's command is about to be started.
 
         Raises:
-            StartForbidden: The lease it was claimed under is over, or as good as.
+            StartForbidden: The lease under which it was claimed is over, or nearly.
         """
-        held = self._held_jobs.by_task(task_id)
-        if held is not None:
-            self._check_lease(held)
-        if held is not None and task_id not in self._slots:
-            self._slots[task_id] = self._notes.reserve(
+        held = self._held.get(task_id)
+        if held is None:
+            return
+        self._check_lease(held)
+        if task_id not in self._slots:
+            self._slots[task_id] = self._journal.reserve(
                 queue=held.keys.queue,
                 job_id=held.job_id,
                 attempt=held.attempt,
@@ -58,52 +76,48 @@ class JournalStartLog:
                 first_tick=ticks_now(),
             )
             if held.token != held.holder.token:
-                self._handed_over(held)
+                self.hand_over(held)
 
     def withdraw(self, task_id: str) -> None:
         """Nothing was started after all."""
         slot = self._slots.pop(task_id, None)
         if slot is not None:
-            self._notes.free(slot)
+            self._journal.free(slot)
 
     def started(self, task_id: str, pid: int, first_tick: int, last_tick: int) -> None:
-        """It was started."""
+        """It was started, between these clock ticks since boot."""
         slot = self._slots.get(task_id)
         if slot is not None:
-            self._notes.started(slot, pid, first_tick, last_tick)
+            self._journal.started(slot, pid, first_tick, last_tick)
 
     def exited(self, task_id: str, exit_code: int | None) -> None:
-        """Its process was reaped."""
+        """Its process was reaped: its code, the negative of its signal, or ``None`` if nobody knows."""
         slot = self._slots.get(task_id)
         if slot is not None:
-            self._notes.exited(slot, exit_code)
+            self._journal.exited(slot, exit_code)
 
-    def lease_renewed(self, index: int, lease: Lease, lease_s: float) -> None:
-        """The worker's lease of this number has begun, or was renewed."""
-        if self._leases.get(index) != lease.id:
-            self._leases[index] = lease.id
-            self._notes.set_lease(index, lease.keys.queue, lease.id, lease_s)
-        self._notes.renewed(index, lease.renewed_s)
+    # --------------------------------------------------------------------------------------- leases, and the supervisor
 
-    def lease_ended(self, index: int) -> None:
-        """The worker's lease of this number has ended, and holds no job."""
-        self._leases.pop(index, None)
-        self._notes.clear_lease(index)
+    def lease_renewed(self, lease: Lease) -> None:
+        """A lease has begun, or was renewed."""
+        index = self._index_of[lease.keys]
+        if self._journaled.get(index) != lease.id:
+            self._journaled[index] = lease.id
+            self._journal.set_lease(index, lease.keys.queue, lease.id, self._lease_s)
+        self._journal.renewed(index, lease.renewed_s)
+
+    def lease_ended(self, lease: Lease) -> None:
+        """A lease has ended, and holds no job."""
+        index = self._index_of[lease.keys]
+        self._journaled.pop(index, None)
+        self._journal.clear_lease(index)
 
     def was_fenced(self, held: HeldJob) -> bool:
         """Whether the supervisor ended this job because its lease was about to run out."""
         slot = self._slots.get(held.task_id)
-        return slot is not None and self._notes.was_fenced(slot)
+        return slot is not None and self._journal.was_fenced(slot)
 
     def _check_lease(self, held: HeldJob) -> None:
         lease = self._by_keys[held.keys]
         if lease.id != held.holder.lease or self._clock.boottime() - lease.renewed_s >= self._good_s:
             raise StartForbidden("its lease was not renewed in time")
-
-    def _handed_over(self, held: HeldJob) -> None:
-        slot = self._slots.get(held.task_id)
-        if slot is not None:
-            self._notes.handed_over(slot, held.holder.token, held.holder.lease)
-
-    def _forget(self, held: HeldJob) -> None:
-        self.withdraw(held.task_id)

@@ -1,17 +1,21 @@
-"""Exclusive jobs end before their lease could be given away, by the clock that goes on while the machine sleeps."""
+"""Exclusive jobs end before their lease can be given away, by the clock that goes on while the machine sleeps."""
 
 from __future__ import annotations
 
 import pytest
 
-from oneshot_queue.outcomes import Cause, Outcome
 from oneshot_queue.spec import JobSpec
-from oneshot_queue.states import JobState
-from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.workers.worker.services.fencer import Fencer
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
-from oneshot_queue.workers.worker.state.leases import Lease
-from tests.workers.worker.state.test_held_jobs import ManualClock, a_held_job
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob, Running, Stop
+from tests.workers.worker.builders import (
+    ManualClock,
+    RecordingControl,
+    a_held_job,
+    a_session,
+    ended,
+    no_held_jobs,
+    running,
+)
 
 EXCLUSIVE = JobSpec(["true"], exclusive=True)
 RETRIED = JobSpec(["true"], retries=1)
@@ -23,103 +27,101 @@ class Place:
 
     def __init__(self, *, lease_s: float = 30.0) -> None:
         self.clock = ManualClock()
-        self.held_jobs = HeldJobs()
-        now = self.clock.boottime()
-        self.leases = [Lease(QueueKeys("oq", queue), "worker", renewed_s=now) for queue in ("queue", "other")]
-        self.given_up: list[tuple[HeldJob, float]] = []
-        self.fencer = Fencer(
-            leases=self.leases,
-            held_jobs=self.held_jobs,
-            clock=self.clock,
-            lease_s=lease_s,
-            give_up=lambda held, grace_s: self.given_up.append((held, grace_s)),
-        )
+        self.held_jobs = no_held_jobs()
+        self.control = RecordingControl()
+        session = a_session(queues=("queue", "other"), clock=self.clock, lease_s=lease_s)
+        self.leases = session.leases
+        for lease in self.leases:
+            lease.renewed_s = self.clock.boottime()
+        self.fencer = Fencer(session, self.held_jobs, self.control)
 
     def hold(self, spec: JobSpec | None = EXCLUSIVE, *, queue: str = "queue", job_id: str = "job") -> HeldJob:
-        held = a_held_job(job_id, queue=queue)
-        held.spec = spec
+        held = a_held_job(job_id, queue=queue, spec=spec, phase=running())
         self.held_jobs.add(held)
         return held
 
 
 @pytest.mark.parametrize(("lease_s", "limit_s", "grace_s"), [(30.0, 25.0, 2.5), (60.0, 55.0, 2.5), (6.0, 5.0, 0.5)])
-def test_exclusive_job_ends_at_the_limit_with_half_of_the_rest_as_grace(
+async def test_exclusive_job_ends_at_the_limit_with_half_of_the_rest_as_grace(
     lease_s: float, limit_s: float, grace_s: float
 ) -> None:
     place = Place(lease_s=lease_s)
     held = place.hold()
 
     place.clock.seconds += limit_s - 0.01
-    assert place.fencer.run_once() == 0
+    assert await place.fencer.run_once() == 0
     place.clock.seconds += 0.01
-    assert place.fencer.run_once() == 1
+    assert await place.fencer.run_once() == 1
 
-    assert place.given_up == [(held, grace_s)]
-    assert held.is_given_up
+    assert place.control.given_up == [(held, grace_s)]
 
 
-def test_time_asleep_counts() -> None:
+async def test_time_asleep_counts() -> None:
     place = Place()
     place.hold()
 
     place.clock.slept_s += 25.0
 
-    assert place.fencer.run_once() == 1
+    assert await place.fencer.run_once() == 1
 
 
 @pytest.mark.parametrize(
     ("spec", "is_ended"),
     [(EXCLUSIVE, True), (RETRIED, True), (RETRIED_OTHERWISE, False), (JobSpec(["true"]), False), (None, False)],
 )
-def test_only_jobs_that_must_not_overlap_end(spec: JobSpec | None, is_ended: bool) -> None:
+async def test_only_jobs_that_must_not_overlap_end(spec: JobSpec | None, is_ended: bool) -> None:
     place = Place()
     place.hold(spec)
 
     place.clock.seconds += 10_000.0
 
-    assert place.fencer.run_once() == int(is_ended)
+    assert await place.fencer.run_once() == int(is_ended)
 
 
-def test_job_is_given_up_once() -> None:
+async def test_job_that_is_being_given_up_is_not_given_up_again() -> None:
     place = Place()
-    place.hold()
+    held = place.hold()
     place.clock.seconds += 30.0
+    assert await place.fencer.run_once() == 1
 
-    assert [place.fencer.run_once() for _ in range(3)] == [1, 0, 0]
+    assert isinstance(held.phase, Running)
+    held.phase.stop = Stop("its lease was not renewed", is_given_up=True)
+
+    assert await place.fencer.run_once() == 0
 
 
-def test_renewal_in_time_saves_it() -> None:
+async def test_renewal_in_time_saves_it() -> None:
     place = Place()
     place.hold()
     for _ in range(100):
         place.clock.seconds += 24.0
-        assert place.fencer.run_once() == 0
+        assert await place.fencer.run_once() == 0
         place.leases[0].renewed_s = place.clock.boottime()
 
 
-def test_jobs_of_a_lease_that_was_renewed_run_on() -> None:
+async def test_jobs_of_a_lease_that_was_renewed_run_on() -> None:
     place = Place()
     place.hold(queue="other", job_id="lost")
     place.hold(queue="queue", job_id="kept")
     place.clock.seconds += 25.0
     place.leases[0].renewed_s = place.clock.boottime()
 
-    place.fencer.run_once()
+    await place.fencer.run_once()
 
-    assert [held.job_id for held, _ in place.given_up] == ["lost"]
+    assert [held.job_id for held, _ in place.control.given_up] == ["lost"]
 
 
-def test_ended_job_is_left_to_its_recorder() -> None:
+async def test_job_that_has_ended_is_left_to_the_recorder() -> None:
     place = Place()
-    place.hold().ended = (Outcome(JobState.COMPLETED, Cause.EXIT, exit_code=0), 1.0)
+    place.hold().phase = ended()
     place.clock.seconds += 30.0
 
-    assert place.fencer.run_once() == 0
+    assert await place.fencer.run_once() == 0
 
 
-def test_lease_that_was_never_acknowledged_protects_nothing() -> None:
+async def test_lease_that_was_never_acknowledged_protects_nothing() -> None:
     place = Place()
     place.hold()
     place.leases[0].renewed_s = float("-inf")
 
-    assert place.fencer.run_once() == 1
+    assert await place.fencer.run_once() == 1

@@ -1,4 +1,4 @@
-"""A lease that is lost is replaced once, and takes exactly its own jobs with it."""
+"""A lost lease is replaced once, and exactly its own jobs are fenced."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ import pytest
 
 from oneshot_queue.clock import SystemClock
 from oneshot_queue.errors import BrokerRefused, BrokerUnreachable
-from oneshot_queue.outcomes import Cause, Outcome
-from oneshot_queue.states import JobState
-from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.leases import Renewed
+from oneshot_queue.workers.ipc.messages import Stage
 from oneshot_queue.workers.worker.orders import Orders
 from oneshot_queue.workers.worker.services.lease_keeper import LeaseKeeper
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
+from oneshot_queue.workers.worker.state.early_interrupts import EarlyInterrupts
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob
 from oneshot_queue.workers.worker.state.leases import Lease
-from oneshot_queue.workers.worker.state.server_clock import ServerClock
+from oneshot_queue.workers.worker.stop_state import StopState
 from tests.support.waiting import eventually
+from tests.workers.worker.builders import RecordingControl, a_held_job, a_session, no_held_jobs, running
 from tests.workers.worker.services.broker import ScriptedBroker
-from tests.workers.worker.state.test_held_jobs import a_held_job
 
 
 class Connection:
@@ -41,8 +40,21 @@ class Connection:
         if self.is_away:
             raise BrokerUnreachable("redis://", "it is away")
         if self.refuses:
-            raise BrokerRefused("redis://", "it says no", "ask why")
+            raise BrokerRefused("redis://", "it says no", "ask why", needs_person=True)
         return [1_000 for _ in calls]
+
+
+class LeaseLog:
+    """Remembers the queues whose lease was renewed."""
+
+    def __init__(self) -> None:
+        self.renewed: list[str] = []
+
+    def lease_renewed(self, lease: Lease) -> None:
+        self.renewed.append(lease.keys.queue)
+
+    def lease_ended(self, lease: Lease) -> None:
+        del lease
 
 
 class Place:
@@ -50,50 +62,41 @@ class Place:
 
     def __init__(self, *, lease_s: float = 30.0) -> None:
         self.connection = Connection()
-        self.held_jobs = HeldJobs()
-        self.lease = Lease(QueueKeys("oq", "queue"), "worker")
-        self.interrupted: list[str] = []
+        self.held_jobs = no_held_jobs()
+        self.control = RecordingControl()
+        self.log = LeaseLog()
+        self.stopping = StopState()
         self._lease_s = lease_s
-        self.keeper = self.keeper_of([self.lease], self.connection)
+        self.keeper = self.keeper_of(self.connection)
+        (self.lease,) = self.session.leases
 
-    def keeper_of(
-        self, leases: list[Lease], connection: Any, on_renewed: Callable[[Lease], None] = lambda _: None
-    ) -> LeaseKeeper:
+    def keeper_of(self, connection: Any, *, queues: tuple[str, ...] = ("queue",)) -> LeaseKeeper:
         clock = SystemClock()
+        self.session = a_session(connection, queues=queues, clock=clock, lease_s=self._lease_s)
+        early = EarlyInterrupts(clock, remember_s=self._lease_s)
         return LeaseKeeper(
-            connection=connection,
-            leases=leases,
-            held_jobs=self.held_jobs,
-            orders=Orders(self.held_jobs, self._interrupt, clock, patience_s=self._lease_s),
-            interrupt=self._interrupt,
-            clock=clock,
-            server_clock=ServerClock(clock),
-            lease_s=self._lease_s,
-            on_renewed=on_renewed,
+            self.session,
+            self.held_jobs,
+            orders=Orders(self.session, self.held_jobs, self.control, early),
+            control=self.control,
+            log=self.log,
+            stopping=self.stopping,
         )
 
-    def hold(self, job_id: str, *, queue: str = "queue", has_ended: bool = False) -> HeldJob:
-        held = a_held_job(job_id, queue=queue)
-        if has_ended:
-            held.ended = (Outcome(JobState.COMPLETED, Cause.EXIT, exit_code=0), 1.0)
+    def hold(self, job_id: str, *, queue: str = "queue") -> HeldJob:
+        held = a_held_job(job_id, queue=queue, phase=running())
         self.held_jobs.add(held)
         return held
 
-    def _interrupt(self, task_id: str, _: float | None, __: str) -> bool:
-        self.interrupted.append(task_id)
-        return True
 
-
-async def test_jobs_of_a_lost_lease_are_ended_and_those_that_had_ended_are_let_go() -> None:
+async def test_jobs_of_a_lost_lease_are_fenced_and_no_others() -> None:
     place = Place()
-    running, ended, elsewhere = place.hold("a"), place.hold("b", has_ended=True), place.hold("c", queue="other")
+    lost, _elsewhere = place.hold("a"), place.hold("b", queue="other")
 
     await place.keeper.replace(place.lease, "worker.1")
 
     assert place.lease.id == "worker.2"
-    assert (running.is_fenced, ended.is_fenced, elsewhere.is_fenced) == (True, True, False)
-    assert running.task_id in place.interrupted
-    assert list(place.held_jobs) == [running, elsewhere]
+    assert place.control.fenced == [lost]
 
 
 async def test_a_lease_that_was_replaced_meanwhile_is_not_replaced_again() -> None:
@@ -106,8 +109,7 @@ async def test_a_lease_that_was_replaced_meanwhile_is_not_replaced_again() -> No
     await place.keeper.replace(place.lease, "worker.1")
 
     assert place.lease.id == "worker.2"
-    assert not held.is_fenced
-    assert place.interrupted == []
+    assert place.control.fenced == []
 
 
 async def test_the_next_lease_is_registered_before_it_is_used_and_once_however_many_ask() -> None:
@@ -125,22 +127,22 @@ async def test_the_next_lease_is_registered_before_it_is_used_and_once_however_m
 
 async def test_one_lease_that_cannot_be_renewed_keeps_no_other_from_it() -> None:
     place = Place()
-    other = Lease(QueueKeys("oq", "other"), "worker")
-    renewed: list[Lease] = []
     broker = ScriptedBroker(
         renew=lambda call: (
             BrokerUnreachable("redis://", "it is away") if ":queue}" in str(call.words[1]) else Renewed(1_000, (), 0)
         )
     )
-    keeper = place.keeper_of([place.lease, other], broker, renewed.append)
+    keeper = place.keeper_of(broker, queues=("queue", "other"))
 
     with pytest.raises(BrokerUnreachable):
         await keeper.run_once()
 
-    assert renewed == [other]
+    assert place.log.renewed == ["other"]
 
 
-async def test_a_refusal_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refusal_is_logged_once_and_stops_the_worker_after_a_whole_lease(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     place = Place(lease_s=0.012)
     place.connection.refuses = True
 
@@ -150,4 +152,9 @@ async def test_a_refusal_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
             await eventually(lambda: place.connection.asked, lambda asked: asked > 20, what="twenty failures")
             group.cancel_scope.cancel()
 
-    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["cannot renew the lease"]
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "cannot renew the lease",
+        "claiming no more jobs",
+    ]
+    assert place.stopping.stage is Stage.FINISHING
+    assert isinstance(place.stopping.refusal, BrokerRefused)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from oneshot_queue.errors import BrokerRefused, BrokerUnreachable
-from oneshot_queue.settings import Settings
 from oneshot_queue.store.due import Promoted
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.workers.worker.services.promoter import PERIOD_S, Promoter
+from tests.workers.worker.builders import a_session
 from tests.workers.worker.services.broker import ScriptedBroker, damage
 
 
+class Sweeper:
+    """Is in charge of these queues."""
+
+    def __init__(self, queues: Iterable[str]) -> None:
+        self.queues = set(queues)
+
+    def is_in_charge(self, keys: QueueKeys) -> bool:
+        return keys.queue in self.queues
+
+
 def a_promoter(broker: ScriptedBroker, *, queues: int = 1) -> Promoter:
-    keys = [QueueKeys("oq", f"queue{number}") for number in range(queues)]
-    return Promoter(connection=broker, queues=keys, settings=Settings())  # type: ignore[arg-type]
+    queue_names = [f"queue{number}" for number in range(queues)]
+    return Promoter(a_session(broker, queues=queue_names), Sweeper(queue_names))
 
 
 async def test_every_queue_is_asked_and_what_was_promoted_is_counted() -> None:
@@ -47,7 +59,7 @@ async def test_next_look_is_when_the_first_job_is_due_and_never_later_than_a_per
     assert promoter._next_s == wait_s
 
 
-async def test_outage_is_told_and_what_was_to_come_is_forgotten() -> None:
+async def test_outage_is_an_error_and_the_next_pass_is_a_period_away() -> None:
     broker = ScriptedBroker(promote=Promoted(0, 0.0))
     promoter = a_promoter(broker)
     await promoter.run_once()
@@ -71,17 +83,11 @@ async def test_refusal_of_one_queue_keeps_no_other_waiting() -> None:
 
 async def test_queues_that_another_worker_is_in_charge_of_are_left_to_it() -> None:
     broker = ScriptedBroker(promote=lambda _: Promoted(1, None))
-    keys = [QueueKeys("oq", f"queue{number}") for number in range(3)]
-    in_charge = {keys[1]}
-    promoter = Promoter(
-        connection=broker,  # type: ignore[arg-type]
-        queues=keys,
-        settings=Settings(),
-        is_in_charge=in_charge.__contains__,
-    )
+    sweeper = Sweeper(["queue1"])
+    promoter = Promoter(a_session(broker, queues=["queue0", "queue1", "queue2"]), sweeper)
 
     assert await promoter.run_once() == 1
-    in_charge.clear()
+    sweeper.queues.clear()
     assert await promoter.run_once() == 0
 
     assert [words[1] for _, words in broker.asked] == ["{oq:queue1}"]

@@ -1,4 +1,4 @@
-"""A server that may have forgotten is told until it takes it, or claims go on."""
+"""A server that may have forgotten jobs is told about them until it accepts them, or claims continue."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from typing import Any
 import pytest
 
 from oneshot_queue.errors import BrokerUnreachable
-from oneshot_queue.settings import Settings
 from oneshot_queue.store.attempts import Recorded
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.transport.server_facts import ServerFacts
 from oneshot_queue.workers.worker.services import reasserter
 from oneshot_queue.workers.worker.services.reasserter import Reasserter
-from oneshot_queue.workers.worker.state.held_jobs import HeldJob, HeldJobs
-from oneshot_queue.workers.worker.state.leases import Lease
+from oneshot_queue.workers.worker.state.held_jobs import HeldJob
+from tests.workers.worker.builders import (
+    ManualClock,
+    RecordingControl,
+    RecordingRecorder,
+    a_held_job,
+    a_session,
+    no_held_jobs,
+)
 from tests.workers.worker.services.broker import ScriptedBroker
-from tests.workers.worker.state.test_held_jobs import ManualClock, a_held_job
 
 FIRST, SECOND, THIRD = (ServerFacts(run_id=each) for each in ("first", "second", "third"))
 
@@ -29,24 +34,27 @@ class Place:
     def __init__(self, **answers: Any) -> None:
         self.broker = ScriptedBroker(**{"restore": 1, "finish": Recorded(), **answers})
         self.clock = ManualClock()
-        self.held_jobs = HeldJobs()
+        self.held_jobs = no_held_jobs()
         self.held = a_held_job("a")
         self.held_jobs.add(self.held)
         self.facts = FIRST
-        self.settled: list[HeldJob] = []
-        self.fenced: list[HeldJob] = []
+        self.recorder, self.control = RecordingRecorder(), RecordingControl()
         self.broker.facts_of = lambda _: self.facts  # type: ignore[attr-defined]
         self.reasserter = Reasserter(
-            connection=self.broker,  # type: ignore[arg-type]
-            leases=[Lease(QueueKeys("oq", "queue"), "worker")],
-            held_jobs=self.held_jobs,
-            clock=self.clock,
-            settings=Settings(),
-            host="host",
-            recent=lambda _: (),
-            on_settled=self.settled.append,
-            on_fenced=self.fenced.append,
+            a_session(self.broker, clock=self.clock),
+            self.held_jobs,
+            recorder=self.recorder,
+            shipper=RecordingRecorder(),
+            control=self.control,
         )
+
+    @property
+    def settled(self) -> list[HeldJob]:
+        return self.recorder.looked_at
+
+    @property
+    def fenced(self) -> list[HeldJob]:
+        return self.control.fenced
 
     async def meet(self, facts: ServerFacts) -> None:
         self.facts = facts
@@ -72,7 +80,7 @@ async def test_another_run_is_told_of_the_lease_and_of_what_runs() -> None:
     assert (place.settled, place.fenced, place.held.is_unsettled) == ([place.held], [], False)
 
 
-async def test_a_job_that_is_not_taken_at_once_is_told_again_and_nothing_is_written_of_it() -> None:
+async def test_a_job_that_is_not_accepted_at_once_is_told_again_and_nothing_is_recorded_about_it() -> None:
     place = Place(adopt=False)
     await place.meet(FIRST)
 
@@ -85,7 +93,7 @@ async def test_a_job_that_is_not_taken_at_once_is_told_again_and_nothing_is_writ
     assert (place.held.is_unsettled, place.settled, place.fenced) == (False, [place.held], [])
 
 
-async def test_a_job_that_is_refused_until_claims_go_on_is_fenced() -> None:
+async def test_a_job_that_is_refused_until_claims_continue_is_fenced() -> None:
     place = Place(adopt=False)
     await place.meet(FIRST)
     await place.meet(SECOND)
@@ -96,7 +104,7 @@ async def test_a_job_that_is_refused_until_claims_go_on_is_fenced() -> None:
     assert (left, place.fenced, place.held.is_unsettled) == (0, [place.held], False)
 
 
-async def test_a_job_that_a_new_server_could_not_be_told_of_is_told_to_the_old_one_that_returns() -> None:
+async def test_a_job_that_the_new_server_could_not_be_told_about_is_told_to_the_old_one_when_it_returns() -> None:
     place = Place(adopt=True, restore=BrokerUnreachable("redis://", "it is away"))
     await place.meet(FIRST)
     with pytest.raises(BrokerUnreachable):

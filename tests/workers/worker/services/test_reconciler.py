@@ -1,4 +1,4 @@
-"""What Redis believes a worker holds is started or returned if its token never came, and otherwise left alone."""
+"""Jobs that Redis believes a worker holds are started or returned if their token never arrived, else left alone."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ import anyio
 import pytest
 
 from oneshot_queue.errors import BrokerUnreachable
-from oneshot_queue.settings import Settings
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.claims import Claim, Claimed, Returned
-from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.workers.worker.services.reconciler import Reconciler
-from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
 from oneshot_queue.workers.worker.state.leases import Lease
+from tests.workers.worker.builders import a_held_job, a_session, no_held_jobs
 from tests.workers.worker.services.broker import ScriptedBroker
-from tests.workers.worker.state.test_held_jobs import a_held_job
 
 
 class Place:
@@ -24,7 +21,7 @@ class Place:
 
     def __init__(self, *claims: Claim, free_slots: int = 9) -> None:
         self.free_slots = free_slots
-        self.held_jobs = HeldJobs()
+        self.held_jobs = no_held_jobs()
         self.turn = anyio.Lock()
         self.admitted: list[tuple[str, str, str]] = []
         self.believed = {"queue": claims, "other": ()}
@@ -33,17 +30,14 @@ class Place:
             give_back=Returned(),
         )
         self.reconciler = Reconciler(
-            connection=self.broker,  # type: ignore[arg-type]
-            leases=[Lease(QueueKeys("oq", queue), "worker") for queue in self.believed],
-            held_jobs=self.held_jobs,
+            a_session(self.broker, queues=tuple(self.believed)),
+            self.held_jobs,
             slots=self,
             turn=self.turn,
-            worker="name",
-            settings=Settings(),
-            admit=self._admit,
+            admission=self,
         )
 
-    async def _admit(self, lease: Lease, lease_id: str, claim: Claim) -> None:
+    async def admit(self, lease: Lease, lease_id: str, claim: Claim) -> None:
         self.admitted.append((lease.keys.queue, lease_id, claim.token))
         self.held_jobs.add(a_held_job(claim.job_id, queue=lease.keys.queue, token=claim.token))
         self.free_slots -= 1
@@ -53,7 +47,7 @@ def a_claim(job_id: str = "job", token: str = "7-a") -> Claim:
     return Claim(job_id, 1, token, b"", b"")
 
 
-async def test_job_that_never_came_is_started_where_there_is_room() -> None:
+async def test_job_that_never_arrived_is_started_if_there_is_room() -> None:
     place = Place(a_claim())
 
     assert await place.reconciler.run_once() == 1
@@ -62,7 +56,7 @@ async def test_job_that_never_came_is_started_where_there_is_room() -> None:
     assert place.broker.words("give_back") == []
 
 
-async def test_jobs_that_never_came_return_uncounted_where_there_is_no_room() -> None:
+async def test_jobs_that_never_arrived_return_uncounted_if_there_is_no_room() -> None:
     place = Place(a_claim("a", "1-a"), a_claim("b", "2-b"), free_slots=1)
 
     assert await place.reconciler.run_once() == 2
@@ -73,7 +67,7 @@ async def test_jobs_that_never_came_return_uncounted_where_there_is_no_room() ->
     ]
 
 
-async def test_job_that_came_and_ended_here_does_not_begin_again() -> None:
+async def test_job_that_arrived_and_ended_here_is_not_started_again() -> None:
     place = Place(a_claim())
     held = a_held_job("job", token="7-a")
     place.held_jobs.add(held)
@@ -84,7 +78,7 @@ async def test_job_that_came_and_ended_here_does_not_begin_again() -> None:
     assert (place.admitted, place.broker.words("give_back")) == ([], [])
 
 
-async def test_later_attempt_of_a_job_that_came_before_is_started() -> None:
+async def test_later_attempt_of_a_job_that_arrived_before_is_started() -> None:
     place = Place(a_claim(token="8-b"))
     held = a_held_job("job", token="7-a")
     place.held_jobs.add(held)
@@ -102,7 +96,7 @@ async def test_same_id_and_token_in_another_queue_is_another_job() -> None:
     assert await place.reconciler.run_once() == 1
 
 
-async def test_what_runs_is_named_to_redis_by_its_token_and_queue() -> None:
+async def test_running_jobs_are_named_to_redis_by_token_and_queue() -> None:
     place = Place()
     place.held_jobs.add(a_held_job("a", queue="queue", token="1-a"))
     place.held_jobs.add(a_held_job("b", queue="other", token="2-b"))
@@ -115,7 +109,7 @@ async def test_what_runs_is_named_to_redis_by_its_token_and_queue() -> None:
     ]
 
 
-async def test_queue_that_cannot_be_asked_keeps_nothing_from_the_others() -> None:
+async def test_queue_that_cannot_be_asked_does_not_hold_up_the_others() -> None:
     place = Place()
     place.believed["other"] = (a_claim(),)
     believed = place.broker.answers["reclaim"]
@@ -132,14 +126,14 @@ async def test_queue_that_cannot_be_asked_keeps_nothing_from_the_others() -> Non
     assert place.admitted == [("other", "worker.1", "7-a")]
 
 
-async def test_nothing_is_looked_at_while_a_claim_is_under_way() -> None:
+async def test_nothing_is_reconciled_while_a_claim_is_under_way() -> None:
     place = Place(a_claim())
 
     async with place.turn, anyio.create_task_group() as tasks:
         tasks.start_soon(place.reconciler.run_once)
         await anyio.wait_all_tasks_blocked()
         assert place.broker.asked == []
-        # The claim's reply came after all.
+        # The claim's reply arrives late.
         place.held_jobs.add(a_held_job("job", token="7-a"))
         place.turn.release()
         await anyio.wait_all_tasks_blocked()
@@ -148,7 +142,7 @@ async def test_nothing_is_looked_at_while_a_claim_is_under_way() -> None:
     assert place.admitted == []
 
 
-async def test_outage_is_told() -> None:
+async def test_outage_is_an_error() -> None:
     place = Place(a_claim())
     place.broker.is_away = True
 

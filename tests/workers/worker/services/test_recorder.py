@@ -1,28 +1,25 @@
-"""What the recorder owes to jobs that are not this worker's any more: nothing, and no attention."""
+"""The recorder records each result once, survives refusals, and forgets fenced jobs."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
 import pytest
 
 from oneshot_queue.clock import SystemClock
 from oneshot_queue.errors import BrokerRefused
-from oneshot_queue.outcomes import Cause, Outcome
-from oneshot_queue.settings import Settings
-from oneshot_queue.states import JobState
 from oneshot_queue.store.attempts import Recorded
 from oneshot_queue.workers.worker.services.recorder import Recorder
 from oneshot_queue.workers.worker.spool import Spool
 from oneshot_queue.workers.worker.spooler import Spooler
 from oneshot_queue.workers.worker.state.batch_window import BatchWindow
-from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
-from oneshot_queue.workers.worker.state.server_clock import ServerClock
+from oneshot_queue.workers.worker.state.held_jobs import FENCED, HeldJobs
 from tests.support.waiting import eventually
-from tests.workers.worker.state.test_held_jobs import a_held_job
+from tests.workers.worker.builders import RecordingControl, a_held_job, a_session, ended, no_held_jobs
 
 
 class Connection:
@@ -43,24 +40,23 @@ class Connection:
 
 
 def a_recorder(connection: Connection, held_jobs: HeldJobs) -> Recorder:
+    session = a_session(connection, clock=SystemClock())
     return Recorder(
-        connection=connection,  # type: ignore[arg-type]
-        held_jobs=held_jobs,
-        clock=SystemClock(),
-        settings=Settings(),
-        on_fenced=lambda _: None,
-        spooler=Spooler(Spool(None), SystemClock(), ServerClock(SystemClock())),
-        window=BatchWindow(lambda: False),
+        session,
+        held_jobs,
+        control=RecordingControl(),
+        spooler=Spooler(session, Spool(None)),
+        window=BatchWindow(Mock(is_rush=False)),
     )
 
 
-@pytest.mark.timeout(10)  # it goes round without ever waiting, if it fails
-async def test_changes_of_a_fenced_job_are_forgotten_not_looked_at_for_ever() -> None:
-    connection, held_jobs, held = Connection(), HeldJobs(), a_held_job()
+@pytest.mark.timeout(10)  # If it fails, it loops without ever waiting.
+async def test_changes_of_a_fenced_job_are_forgotten() -> None:
+    connection, held_jobs, held = Connection(), no_held_jobs(), a_held_job()
     held_jobs.add(held)
     recorder = a_recorder(connection, held_jobs)
     recorder.note(held, "detect_silence")
-    held.is_fenced = True
+    held.phase = FENCED
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as group:
@@ -73,9 +69,9 @@ async def test_changes_of_a_fenced_job_are_forgotten_not_looked_at_for_ever() ->
     assert connection.asked == []
 
 
-async def test_a_refused_login_ends_no_recorder() -> None:
+async def test_a_refused_login_does_not_end_the_recorder() -> None:
     connection = Connection(BrokerRefused("redis://", "WRONGPASS", "check it"))
-    held_jobs, held = HeldJobs(), a_held_job()
+    held_jobs, held = no_held_jobs(), a_held_job()
     held_jobs.add(held)
     recorder = a_recorder(connection, held_jobs)
     recorder.note(held, "detect_silence")
@@ -88,12 +84,12 @@ async def test_a_refused_login_ends_no_recorder() -> None:
     assert connection.asked == [1, 1]
 
 
-async def test_an_end_is_written_once_though_something_came_up_meanwhile() -> None:
-    connection, held_jobs, held = Connection(), HeldJobs(), a_held_job()
+async def test_a_result_is_recorded_once_though_the_job_is_looked_at_meanwhile() -> None:
+    connection, held_jobs, held = Connection(), no_held_jobs(), a_held_job()
     held_jobs.add(held)
     recorder = a_recorder(connection, held_jobs)
     connection.meanwhile = lambda: recorder.look_at(held)
-    held.ended = (Outcome(JobState.COMPLETED, Cause.EXIT, exit_code=0), 1.0)
+    held.phase = ended()
     recorder.look_at(held)
 
     assert [await recorder.run_once(), await recorder.run_once()] == [1, 0]
@@ -103,8 +99,8 @@ async def test_an_end_is_written_once_though_something_came_up_meanwhile() -> No
 
 
 @pytest.mark.parametrize("count", [51, 52, 200, 201])
-async def test_what_cannot_be_recorded_is_bounded_and_still_takes_turns(count: int) -> None:
-    held_jobs, held = HeldJobs(), a_held_job()
+async def test_unrecorded_changes_are_bounded_and_silence_and_activity_still_alternate(count: int) -> None:
+    held_jobs, held = no_held_jobs(), a_held_job()
     recorder = a_recorder(Connection(), held_jobs)
 
     recorder.note(held)

@@ -1,4 +1,4 @@
-"""What the shipper keeps of a job: nothing once it has sent what there was."""
+"""The shipper keeps nothing of a job once its output is sent, and lets jobs take turns."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from oneshot_queue.task_events import OutputStream
 from oneshot_queue.workers.worker.services import shipper as shipper_module
 from oneshot_queue.workers.worker.services.shipper import Shipper
 from oneshot_queue.workers.worker.state.held_jobs import HeldJob
-from oneshot_queue.workers.worker.state.server_clock import ServerClock
-from tests.workers.worker.state.test_held_jobs import a_held_job
+from tests.workers.worker.builders import RecordingControl, a_held_job, a_session
 
 
 class AClock:
@@ -39,25 +38,24 @@ class Connection:
         return [Recorded() for _ in calls]
 
 
-async def nothing_to_keep() -> None:
-    return
+class Forgetful:
+    """A recorder that keeps nothing."""
+
+    def look_at(self, held: HeldJob) -> None:
+        del held
+
+    async def spool_results(self) -> None:
+        return
 
 
 @pytest.fixture
 def shipper(monkeypatch: pytest.MonkeyPatch) -> Shipper:
     monkeypatch.setattr(shipper_module, "FIRST_DELAY_S", 0.0)
     clock = SystemClock()
-    return Shipper(
-        connection=Connection(),  # type: ignore[arg-type]
-        clock=clock,
-        server_clock=ServerClock(clock),
-        on_sent=lambda _: None,
-        on_fenced=lambda _: None,
-        on_away=nothing_to_keep,
-    )
+    return Shipper(a_session(Connection(), clock=clock), recorder=Forgetful(), control=RecordingControl())
 
 
-async def test_a_job_that_wrote_and_fell_silent_is_not_kept(shipper: Shipper) -> None:
+async def test_a_job_whose_output_was_sent_is_not_kept(shipper: Shipper) -> None:
     class Held(HeldJob):
         __slots__ = ("__weakref__",)
 
@@ -91,7 +89,7 @@ ROUND_S = 0.02
 PASTIME_S = 10.0
 
 
-async def test_floods_take_turns_and_whoever_writes_little_comes_to_speak() -> None:
+async def test_floods_take_turns_and_do_not_hold_up_a_job_that_writes_little() -> None:
     clock, sent = AClock(), Counter[str]()
 
     class SlowConnection:
@@ -100,14 +98,7 @@ async def test_floods_take_turns_and_whoever_writes_little_comes_to_speak() -> N
             sent.update(str(call.words[2]).rpartition(":")[2] for call in calls)
             return [Recorded() for _ in calls]
 
-    shipper = Shipper(
-        connection=SlowConnection(),  # type: ignore[arg-type]
-        clock=clock,
-        server_clock=ServerClock(clock),
-        on_sent=lambda _: None,
-        on_fenced=lambda _: None,
-        on_away=nothing_to_keep,
-    )
+    shipper = Shipper(a_session(SlowConnection(), clock=clock), recorder=Forgetful(), control=RecordingControl())
     jobs = [a_held_job(job_id) for job_id in ("talker", *(f"flood{number}" for number in range(FLOODS)))]
     written = Counter[str]()
 

@@ -1,4 +1,4 @@
-"""A sweeper judges by its own clock alone, and only what it has watched all the time."""
+"""A sweeper judges by its own clock alone, and only what it has watched without a gap."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from typing import Any
 import pytest
 
 from oneshot_queue.errors import BrokerError, BrokerUnreachable
-from oneshot_queue.settings import Settings
 from oneshot_queue.states import JobState
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.sweep import Audited, LeaseSeen, NotSwept, Swept
 from oneshot_queue.workers.worker.services.sweeper import Sweeper
-from oneshot_queue.workers.worker.state.leases import Lease
+from tests.workers.worker.builders import ManualClock, a_session
 from tests.workers.worker.services.broker import ScriptedBroker, damage
-from tests.workers.worker.state.test_held_jobs import ManualClock
 
 LEASE_S = 30.0
 STEP_S = 5.0
@@ -39,11 +37,13 @@ class Place:
             decide=True,
         )
         self.sweeper = Sweeper(
-            connection=self.broker,  # type: ignore[arg-type]
-            leases=[Lease(QueueKeys("oq", f"queue{number}"), "own") for number in range(queues)],
-            clock=self.clock,
-            settings=Settings(lease_s=LEASE_S),
-            worker="sweeper",
+            a_session(
+                self.broker,
+                queues=[f"queue{number}" for number in range(queues)],
+                clock=self.clock,
+                lease_s=LEASE_S,
+                worker_id="own",
+            )
         )
 
     async def look(self, *, times: int = 1, every_s: float = STEP_S) -> None:
@@ -90,7 +90,7 @@ async def test_lease_whose_end_moves_is_never_condemned() -> None:
 
 
 @pytest.mark.parametrize(("length_s", "looks"), [(10.0, 3), (60.0, 13), (0.0, 7)])
-async def test_length_is_the_leases_own_or_else_ours(length_s: float, looks: int) -> None:
+async def test_length_is_that_of_the_lease_or_else_of_the_settings(length_s: float, looks: int) -> None:
     place = Place(silent(length_s=length_s))
 
     await place.look(times=looks - 1)
@@ -126,7 +126,7 @@ async def test_own_lease_is_never_condemned() -> None:
     assert place.condemned == []
 
 
-async def test_lease_that_somebody_else_has_condemned_is_theirs_to_decide_for_its_whole_length() -> None:
+async def test_lease_that_another_worker_condemned_is_left_to_it_for_its_whole_length() -> None:
     place = Place(silent())
     await place.look(times=6)
     place.leases = [LeaseSeen("other.1", "0", LEASE_S)]
@@ -190,7 +190,7 @@ async def test_what_was_seen_before_a_gap_proves_nothing(what: Callable[[Place],
     assert (len(place.condemned), place.decided) == (1, [("job", "gone.1")])
 
 
-async def test_failure_in_one_queue_makes_nothing_seen_in_another_count() -> None:
+async def test_failure_in_one_queue_makes_the_sweeper_start_over_there() -> None:
     place = Place(silent(), queues=2)
     await place.look(times=6)
     place.broker.answers["audit"] = BrokerUnreachable("redis://", "it went away")
@@ -203,7 +203,7 @@ async def test_failure_in_one_queue_makes_nothing_seen_in_another_count() -> Non
     assert place.condemned == []
 
 
-async def test_damage_in_one_place_saves_nobody_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
+async def test_damage_in_one_place_does_not_protect_other_leases(caplog: pytest.LogCaptureFixture) -> None:
     place = Place(silent("first.1"), silent("second.1"))
     place.suspects = {JobState.IDLE: (("job", "gone.1"),)}
     place.broker.answers["sweep"] = lambda call: _raise(damage()) if "first.1" in call.words else Swept(1, is_done=True)
@@ -215,10 +215,10 @@ async def test_damage_in_one_place_saves_nobody_elsewhere(caplog: pytest.LogCapt
 
     assert [lease for lease, _ in place.condemned] == ["first.1", "second.1"]
     assert place.decided == [("job", "gone.1")]
-    assert "damaged" in caplog.text
+    assert "damaged key" in caplog.text
 
 
-async def test_queue_that_cannot_be_asked_saves_nobody_in_the_others() -> None:
+async def test_queue_that_cannot_be_asked_does_not_protect_leases_of_the_others() -> None:
     place = Place(silent(), queues=2)
 
     def watched(call: Call[Any]) -> tuple[LeaseSeen, ...]:
@@ -232,7 +232,7 @@ async def test_queue_that_cannot_be_asked_saves_nobody_in_the_others() -> None:
     assert place.condemned == [("other.1", "1700000000000")]
 
 
-async def test_refusal_that_is_no_damage_is_told() -> None:
+async def test_refusal_other_than_damage_is_an_error() -> None:
     place = Place(silent())
     place.broker.answers["audit"] = BrokerError("no")
 
@@ -240,7 +240,7 @@ async def test_refusal_that_is_no_damage_is_told() -> None:
         await place.look()
 
 
-async def test_running_job_without_a_lease_is_decided_once_it_was_so_for_a_whole_lease() -> None:
+async def test_running_job_without_a_lease_for_a_whole_lease_is_marked_lost() -> None:
     place = Place()
     place.suspects = {JobState.RUNNING: (("job", "gone.1"),), JobState.IDLE: (("other", ""),)}
 
@@ -286,7 +286,7 @@ def _raise(error: Exception) -> Any:
 QUEUE = QueueKeys("oq", "queue0")
 
 
-async def test_whoever_does_not_know_of_another_sweeper_is_in_charge() -> None:
+async def test_worker_that_knows_of_no_other_sweeper_is_in_charge() -> None:
     place = Place()
     assert place.sweeper.is_in_charge(QUEUE)
 

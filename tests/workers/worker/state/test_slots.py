@@ -1,4 +1,4 @@
-"""How many jobs there is room for, by the orchestrator and by what can be noted."""
+"""How many more jobs a worker may take, by the engine's slots and the journal's room."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AClock(SystemClock):
         (1, 8, 0.001, True),
     ],
 )
-def test_it_is_a_rush_when_nearly_all_are_taken_and_many_were_just_now(
+def test_it_is_a_rush_when_nearly_all_slots_are_taken_and_many_jobs_were_just_taken(
     free: int, slots: int, gap_s: float, is_rush: bool
 ) -> None:
     clock = AClock()
@@ -45,21 +45,19 @@ def test_it_is_a_rush_when_nearly_all_are_taken_and_many_were_just_now(
     assert place.is_rush is is_rush
 
 
-async def test_it_is_said_once_that_no_start_could_be_noted(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_journal_is_logged_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots_module, "LOOK_AGAIN_S", 0.0)
-    orchestrator, notes = Mock(free_slots=4, max_concurrent=4, wait_for_slot=AsyncMock()), Mock(free_slots=4)
-    slots = Slots(orchestrator, SystemClock(), notes)
+    engine, journal = Mock(free_slots=4, max_concurrent=4, wait_for_slot=AsyncMock()), Mock(free_slots=4)
+    slots = Slots(engine, SystemClock(), journal)
 
     with anyio.fail_after(5):
         for _ in range(2):
             async with anyio.create_task_group() as group:
                 group.start_soon(slots.wait_for_slot)
-                while not caplog.messages or orchestrator.wait_for_slot.await_count < 3:
+                while not caplog.messages or engine.wait_for_slot.await_count < 3:
                     await checkpoint()
-                notes.free_slots = 5
+                journal.free_slots = 5
             assert len(caplog.messages) == 1
             caplog.clear()
-            orchestrator.wait_for_slot.reset_mock()
-            notes.free_slots = 4
+            engine.wait_for_slot.reset_mock()
+            journal.free_slots = 4
