@@ -9,7 +9,7 @@ from pathlib import Path
 
 from oneshot_queue import InterruptResult, JobState
 from oneshot_queue.task_events import OutputStream
-from oneshot_queue.workers.worker.state.output_buffer import HEAD_BYTES, TAIL_BYTES
+from oneshot_queue.workers.engine.capture import HEAD_BYTES, TAIL_BYTES
 from tests.support.cases import case
 from tests.support.deployment import Deployment, output_of, record_of
 from tests.support.waiting import wait_until
