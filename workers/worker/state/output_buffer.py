@@ -1,9 +1,9 @@
 """A job's output on its way to Redis: bounded, whatever the job writes and however long Redis is away.
 
-Kept of each of the two streams: the first 256 KiB (the head), and the last 4 MiB in at most 16,384 chunks (the tail).
-What waits to be sent is bounded too: of each stream's tail it is never much more than these 4 MiB, since whatever is
-older would fall off the front once they are sent. Where many jobs write faster than Redis takes it, they share what may
-wait. Every dropped byte is counted, and the offsets of the chunks show any reader where it is missing.
+Redis keeps the first 256 KiB (the head) of each of the two streams, and the last 4 MiB in at most 16,384 chunks (the
+tail). What waits to be sent is bounded too: never much more than 4 MiB of each stream's tail, since older output would
+be trimmed anyway once the newer is sent. When many jobs write faster than Redis accepts it, they share a common limit.
+Every dropped byte is counted, and the offsets of the chunks show readers where bytes are missing.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ CHUNK_BYTES: Final = 65_536
 BATCH_BYTES: Final = 524_288
 BATCH_CHUNKS: Final = 1_000
 WAITING_PIECES: Final = 4_096
-"""So many pieces wait in the order in which they came; beyond, each stream is put together on its own."""
+"""Pieces that wait in the order of their arrival; beyond, the pieces of each stream are merged."""
 ALL_WAITING_BYTES: Final = 33_554_432
-"""Of the tails of all jobs of a worker together, about."""
+"""About how many bytes of all jobs' tails together may wait to be sent."""
 
 
 class Allowance:
-    """How much of their tails may wait to be sent, of all jobs of one worker.
+    """How many bytes of the tails of all jobs of one worker may wait to be sent.
 
     Attributes:
         used: Bytes that wait.
-        holders: Of how many jobs.
+        holders: Jobs that have waiting bytes.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Allowance:
 
     @property
     def limit(self) -> int:
-        """Bytes that may wait of one stream: all that Redis would keep, or an equal share while there is too much."""
+        """Bytes of one stream that may wait: all that Redis would keep, or an equal share while there is too much."""
         if self.used <= ALL_WAITING_BYTES:
             return TAIL_BYTES
         return max(CHUNK_BYTES, ALL_WAITING_BYTES // max(1, self.holders))
@@ -48,7 +48,7 @@ class Allowance:
 
 @dataclass(slots=True)
 class _Piece:
-    """A chunk that still may grow, until it is taken."""
+    """A chunk that may still grow until it is taken."""
 
     ordinal: int
     stream: OutputStream
@@ -70,7 +70,7 @@ class _Tail:
     keep_from: int = 0
 
     def add(self, ordinal: int, size: int) -> list[tuple[int, int]]:
-        """Note a chunk; returns what falls off the front for it."""
+        """Add a chunk; returns the chunks that are trimmed from the front for it."""
         self.sent.append((ordinal, size))
         self.size += size
         fallen = []
@@ -81,7 +81,7 @@ class _Tail:
         return fallen
 
     def take_back(self, fallen: list[tuple[int, int]]) -> None:
-        """The latest chunk was not stored after all, and nothing fell off for it."""
+        """The latest chunk was not stored after all, and nothing was trimmed for it."""
         self.size -= self.sent.pop()[1]
         self.sent.extendleft(reversed(fallen))
         self.size += sum(size for _, size in fallen)
@@ -125,7 +125,7 @@ class OutputBuffer:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether there is something to send."""
+        """Whether there is output to send."""
         return bool(self._waiting)
 
     @property
@@ -134,7 +134,7 @@ class OutputBuffer:
         return self.total - self.dropped
 
     def share(self, allowance: Allowance) -> None:
-        """What waits is counted together with what waits of others from now on."""
+        """Count the waiting bytes in this allowance from now on."""
         waiting = sum(self._waiting_tail.values())
         for each, sign in ((self._allowance, -1), (allowance, 1)):
             each.used += sign * waiting
@@ -142,7 +142,7 @@ class OutputBuffer:
         self._allowance = allowance
 
     def append(self, stream: OutputStream, offset: int, data: bytes, at_ms: int) -> None:
-        """Take what was read; never blocks and never grows beyond its bounds."""
+        """Add what was read; never blocks, and drops the oldest output beyond the limits."""
         self.total += len(data)
         room = self._head_room[stream]
         if room:
@@ -158,7 +158,7 @@ class OutputBuffer:
                 self._drop_oldest(stream, limit)
 
     def take(self, most: int | None = None) -> Batch | None:
-        """The next batch to send, or the one that is in flight once more; ``None`` if there is nothing.
+        """The next batch to send, or again the one that is in flight; ``None`` if there is nothing to send.
 
         Args:
             most: Bytes that end the batch, if they are to be fewer than usual.
@@ -184,12 +184,12 @@ class OutputBuffer:
         return self.in_flight
 
     def stored(self) -> None:
-        """The batch in flight has arrived."""
+        """The batch in flight was stored."""
         self.in_flight, self.was_sent = None, True
         self._added.clear()
 
     def refused(self) -> None:
-        """The batch in flight will never arrive: what it carried is lost, and counted."""
+        """The batch in flight will never be stored: its bytes are dropped, and counted."""
         if self.in_flight is not None:
             for tail, fallen in reversed(self._added):
                 tail.take_back(fallen)
@@ -199,7 +199,7 @@ class OutputBuffer:
             self.in_flight = None
 
     def take_inline(self) -> list[Chunk] | None:
-        """All output of a job that wrote little and has sent nothing; ``None`` if it has to go the long way."""
+        """All output of a job that wrote little and sent nothing; ``None`` if it has to be sent in batches."""
         if self.was_sent or self.in_flight is not None or self.total > INLINE_BYTES:
             return None
         chunks = [piece.chunk() for piece in self._waiting]

@@ -1,4 +1,4 @@
-"""A broker that answers each script as a test says, and remembers what it was asked."""
+"""A broker that answers each call as a test says, and remembers what it was asked."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from oneshot_queue.store.transport.refusals import broker_error
 
 
 class ScriptedBroker:
-    """Stands where a service has its connection.
+    """Stands in for the connection of a service.
 
     Attributes:
-        answers: By the name of a script, what its call answers: a value, an exception, or a function of the call.
-        asked: The scripts that were called, in order, each with its words.
-        is_away: Whether nobody is there.
+        answers: By the name of a script or command, what its call answers: a value, an exception, or a function of the
+            call.
+        asked: The scripts and commands that were called, in order, each with its words.
+        is_away: Whether it cannot be reached.
         before_reply: Called while a reply is on its way.
     """
 
@@ -38,21 +39,21 @@ class ScriptedBroker:
         return [self._answer(call) for call in calls]
 
     def words(self, name: str) -> list[tuple[Any, ...]]:
-        """What each call of one script said after its keys."""
+        """The arguments of each call of one script, after its keys."""
         return [words[1 + words[0] :] for asked, words in self.asked if asked == name]
 
     def _answer(self, call: Call[Any]) -> Any:
-        assert call.script is not None
+        name = str(call.words[0]) if call.script is None else call.script.name
         if self.is_away:
             raise BrokerUnreachable("redis://", "it is away")
-        self.asked.append((call.script.name, call.words))
+        self.asked.append((name, call.words))
         self.before_reply()
-        answer = self.answers[call.script.name]
+        answer = self.answers[name]
         return answer(call) if callable(answer) else answer
 
 
 def damage() -> Exception:
-    """What the broker says of a key that holds something else."""
+    """The error for a key that holds something else."""
     cause = ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
     error = broker_error("redis://", cause)
     error.__cause__ = cause

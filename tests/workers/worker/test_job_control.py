@@ -1,0 +1,166 @@
+"""What becomes of a job that this worker ends early depends on its phase, and on what the job asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from oneshot_queue.outcomes import Cause, Outcome
+from oneshot_queue.spec import JobSpec
+from oneshot_queue.states import JobState
+from oneshot_queue.store.leases import Intent
+from oneshot_queue.task_events import TaskEnded
+from oneshot_queue.workers.worker.job_control import JobControl
+from oneshot_queue.workers.worker.observer import JobObserver
+from oneshot_queue.workers.worker.session import Identity
+from oneshot_queue.workers.worker.state.held_jobs import FENCED, Ended, GoingBack, HeldJob, Phase, Running, Waiting
+from tests.workers.worker.builders import a_held_job, a_session, ended, no_held_jobs, running
+
+INTERRUPTED = Outcome(JobState.INTERRUPTED, Cause.INTERRUPTED)
+LOST = Outcome(JobState.FAILED, Cause.WORKER_LOST)
+ONCE, RETRIED = JobSpec(["true"]), JobSpec(["true"], retries=1)
+
+
+class Place:
+    """A job and its task, whose end the observer sees."""
+
+    def __init__(self, phase: Phase, *, spec: JobSpec = ONCE, intent: Intent | None = None) -> None:
+        self.has_process = isinstance(phase, Running)
+        self.held_jobs = no_held_jobs()
+        self.held: HeldJob = a_held_job(phase=phase, spec=spec, intent=intent)
+        self.held_jobs.add(self.held)
+        self.task = Mock()
+        self.engine = Mock(tasks={self.held.task_id: self.task})
+        self.engine.interrupt.side_effect = self._interrupt
+        self.recorder, starts = Mock(), Mock()
+        starts.was_fenced.return_value = False
+        self.slots = Mock()
+        self.control = JobControl(self.held_jobs, self.engine, self.slots, Identity("w", "w1", "host", 1))
+        self.observer = JobObserver(
+            a_session(),
+            self.held_jobs,
+            starts=starts,
+            control=self.control,
+            recorder=self.recorder,
+            shipper=Mock(),
+            report=Mock(),
+        )
+
+    def end(self, outcome: Outcome) -> None:
+        self.observer(TaskEnded(self.held.task_id, outcome))
+
+    def _interrupt(self, task_id: str, **options: Any) -> bool:
+        del options
+        if not self.has_process:
+            self.observer(TaskEnded(task_id, INTERRUPTED))
+        return True
+
+    @property
+    def outcome(self) -> Outcome:
+        assert isinstance(self.held.phase, Ended)
+        return self.held.phase.outcome
+
+
+def test_job_of_a_stopped_worker_is_interrupted_and_says_why() -> None:
+    place = Place(running())
+
+    place.control.stop(place.held, "was stopped", is_lost=False)
+    place.end(INTERRUPTED)
+
+    assert (place.outcome.state, place.outcome.error) == (JobState.INTERRUPTED, "worker w1 was stopped")
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_job_that_may_be_retried_is_handed_on(is_lost: bool) -> None:
+    place = Place(running(), spec=RETRIED)
+
+    place.control.stop(place.held, "was stopped", is_lost=is_lost)
+    place.end(LOST)
+
+    assert (place.task.give_up.call_args.args, place.engine.interrupt.called) == ((Cause.WORKER_LOST,), False)
+    process = place.held.process
+    assert process is not None
+    assert process.stop is not None
+    assert process.stop.is_handed_on
+
+
+def test_job_of_a_worker_that_lost_its_supervisor_fails_as_lost_even_if_it_is_killed_meanwhile() -> None:
+    place = Place(running())
+
+    place.control.stop(place.held, "lost its supervisor", is_lost=True)
+    place.end(INTERRUPTED)
+
+    assert (place.outcome.state, place.outcome.cause) == (JobState.FAILED, Cause.WORKER_LOST)
+    assert place.outcome.error == "worker w1 lost its supervisor"
+
+
+def test_interrupt_on_record_wins_over_the_loss_of_the_supervisor() -> None:
+    place = Place(running(), intent=Intent("job", 1, None))
+
+    place.control.stop(place.held, "lost its supervisor", is_lost=True)
+    place.end(INTERRUPTED)
+
+    assert (place.outcome.state, place.outcome.cause) == (JobState.INTERRUPTED, Cause.INTERRUPTED)
+    assert not place.task.give_up.called
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_job_without_a_process_goes_back_when_it_is_given_up(is_lost: bool) -> None:
+    place = Place(Waiting(), spec=RETRIED)
+
+    place.control.stop(place.held, "was stopped", is_lost=is_lost)
+
+    assert place.held.phase == GoingBack("unstarted")
+    place.recorder.look_at.assert_called_once_with(place.held)
+
+
+def test_job_that_cannot_be_started_now_goes_back_and_claims_pause() -> None:
+    place = Place(Waiting())
+
+    place.control.postpone(place.held)
+
+    assert place.held.phase == GoingBack("postponed")
+    place.slots.pause.assert_called_once_with()
+
+
+def test_only_jobs_without_a_process_are_returned_when_the_worker_drains() -> None:
+    waiting, started = Place(Waiting()), Place(running())
+
+    waiting.control.return_unstarted()
+    started.control.return_unstarted()
+
+    assert waiting.held.phase == GoingBack("drained")
+    assert isinstance(started.held.phase, Running)
+
+
+def test_fenced_job_is_killed_without_grace_and_let_go_once_its_processes_are_gone() -> None:
+    place = Place(running())
+
+    place.control.fence(place.held, "its lease is lost")
+    assert place.engine.interrupt.call_args.kwargs["grace"] == 0.0
+    assert list(place.held_jobs) == [place.held]
+    place.end(INTERRUPTED)
+
+    assert place.held.phase is FENCED
+    assert len(place.held_jobs) == 0
+    assert not place.recorder.look_at.called
+
+
+@pytest.mark.parametrize("phase", [ended(), GoingBack("drained")])
+def test_fenced_job_that_is_over_is_let_go_at_once(phase: Phase) -> None:
+    place = Place(phase)
+
+    place.control.fence(place.held, "its lease is lost")
+
+    assert len(place.held_jobs) == 0
+    assert not place.engine.interrupt.called
+
+
+def test_job_that_has_ended_is_left_alone_when_the_worker_stops() -> None:
+    place = Place(ended())
+
+    place.control.stop(place.held, "was stopped", is_lost=True)
+
+    assert place.outcome.state is JobState.COMPLETED

@@ -1,0 +1,100 @@
+"""The link passes on what the supervisor wants, and declines dead workers that it cannot take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from oneshot_queue.workers.ipc.channel import Channel
+from oneshot_queue.workers.ipc.journal import Journal
+from oneshot_queue.workers.ipc.messages import Decided, Declined, Message, Recover, Stage, Stop
+from oneshot_queue.workers.worker.stop_state import StopState
+from oneshot_queue.workers.worker.supervisor_link import SupervisorLink
+from tests.support.waiting import eventually
+
+
+DEAD = "0123456789abcdef0123456789abcdef"
+
+
+class Place:
+    """Both ends of a channel, and the link at one of them."""
+
+    def __init__(self, supervisor: Channel, link: SupervisorLink) -> None:
+        self.supervisor = supervisor
+        self.link = link
+        self.stopping = StopState()
+
+    async def received(self) -> Message:
+        """The next message that the supervisor receives."""
+        await anyio.wait_readable(self.supervisor.fileno())
+        received = self.supervisor.receive()
+        assert received is not None
+        return received[0]
+
+
+@asynccontextmanager
+async def a_place() -> AsyncIterator[Place]:
+    own, other = Channel.pair()
+    place = Place(own, SupervisorLink(other))
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(place.link.run, place.stopping)
+            yield place
+            group.cancel_scope.cancel()
+    finally:
+        place.link.close()
+        own.close()
+        other.close()
+
+
+@contextmanager
+def a_journal(folder: Path) -> Iterator[int]:
+    file = os.open(folder / "journal", os.O_RDWR | os.O_CREAT, 0o600)
+    Journal.lay_out(file, worker_id=DEAD, namespace="oq", broker="", cgroup="", slots=1, leases=1)
+    yield file
+    os.close(file)
+
+
+async def test_requests_to_stop_are_passed_on() -> None:
+    async with a_place() as place:
+        place.supervisor.send(Stop(Stage.DRAINING))
+
+        await place.stopping.wait_for(Stage.DRAINING)
+
+    assert not place.stopping.is_orphaned
+
+
+async def test_end_of_the_channel_is_the_loss_of_the_supervisor() -> None:
+    async with a_place() as place:
+        place.supervisor.close()
+
+        await place.stopping.wait_for(Stage.INTERRUPTING)
+
+    assert place.stopping.is_orphaned
+
+
+async def test_dead_worker_is_offered_and_reported_as_recovered(tmp_path: Path) -> None:
+    async with a_place() as place:
+        with a_journal(tmp_path) as file:
+            place.supervisor.send(Recover(DEAD, None, [17]), [file])
+
+        dead_worker = await place.link.dead_workers.receive()
+        place.link.recovered(dead_worker.worker_id)
+
+        assert (dead_worker.worker_id, list(dead_worker.survivors)) == (DEAD, [17])
+        assert await place.received() == Decided(DEAD)
+
+
+async def test_dead_worker_without_a_journal_is_declined(caplog: pytest.LogCaptureFixture) -> None:
+    async with a_place() as place:
+        place.supervisor.send(Recover(DEAD, None, []))
+
+        assert await place.received() == Declined(DEAD)
+
+    await eventually(lambda: caplog.text, what="a log record")
+    assert "no file descriptor is free to recover worker" in caplog.text
