@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue import Cause, JobState, Priority
-from oneshot_queue.workers.ipc.journal_format import HEADER_BYTES, LEASE, boot_id, read_journal
+from oneshot_queue.workers.ipc.journal_format import HEADER_BYTES, LEASE_BYTES, boot_id, read_journal
 from oneshot_queue.workers.processes.procfs import children_of
 from tests.faults.collecting import check_invariants
 from tests.faults.ends import EndsWatcher
@@ -184,8 +184,8 @@ def test_a_job_of_which_a_crash_of_the_machine_left_no_note_is_not_started_again
         assert [slot.job_id for slot in read_journal(raw).slots] == [job.id]
         file.seek(raw.index(boot_id().encode()))
         file.write(b"0" * len(boot_id()))
-        file.seek(HEADER_BYTES + LEASE.size)
-        file.write(bytes(len(raw) - HEADER_BYTES - LEASE.size))
+        file.seek(HEADER_BYTES + LEASE_BYTES)
+        file.write(bytes(len(raw) - HEADER_BYTES - LEASE_BYTES))
     assert read_journal(notes.read_bytes()).slots == ()
     own_deployment.start_worker(concurrency=1)
 

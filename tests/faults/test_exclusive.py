@@ -38,7 +38,7 @@ def test_an_exclusive_job_whose_worker_is_stuck_is_gone_before_anybody_can_start
 
     stuck.touch()
     worker.wait_for("stuck")
-    worker.wait_for(f"job {job.id}: killed, its lease is about to run out")
+    worker.wait_for(f"job {job.id}: killed, its lease is about to expire")
     left = wait_until(mark.alive, lambda seen: len(seen) == 1, what="the exclusive job alone to be gone")
     assert record_of(job).state is JobState.RUNNING, "its lease cannot have been given away yet"
     decided = wait_until(lambda: record_of(job), lambda seen: seen.state.is_final, what="the job to be decided")
@@ -68,7 +68,7 @@ def test_an_exclusive_job_whose_worker_is_stuck_in_its_start_does_not_begin_late
     worker.wait_for("stuck")
     own_deployment.start_worker(concurrency=1)
 
-    worker.wait_for(f"stands still while it starts job {job.id}, whose lease is about to run out; killing it")
+    worker.wait_for(f"hangs while starting job {job.id}, whose lease is about to expire; killing the worker")
     stuck.unlink()
     decided = wait_until(lambda: record_of(job), lambda seen: seen.state.is_final, what="the job to be decided")
 

@@ -1,6 +1,6 @@
-"""One worker process: ``python -P -m oneshot_queue.workers.worker N``, told what to be over the channel that is fd N.
+"""One worker process: ``python -P -m oneshot_queue.workers.worker N``; its assignment comes over the channel, fd N.
 
-Only a supervisor starts it; people start ``oneshot-queue worker``.
+Only a supervisor starts it; people run ``oneshot-queue worker``.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ import gc
 import logging
 import os
 import sys
+from types import TracebackType
 from typing import Final
 
 import anyio
 
 from oneshot_queue.errors import BrokerError, OneshotQueueError
+from oneshot_queue.telemetry.logging import configure
 from oneshot_queue.workers.ipc.channel import Channel
-from oneshot_queue.workers.ipc.console import Console, printable
+from oneshot_queue.workers.ipc.console import Console
 from oneshot_queue.workers.ipc.journal import Journal
 from oneshot_queue.workers.ipc.messages import Assignment
 from oneshot_queue.workers.processes import cgroup
@@ -26,23 +28,15 @@ from oneshot_queue.workers.worker.worker import Worker
 BROKER_EXIT_CODE: Final = 5
 USAGE_EXIT_CODE: Final = 2
 
-
-class _SafeFormatter(logging.Formatter):
-    """What is logged may quote a job, and its words are anybody's: a terminal must not act on them."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        return printable(super().formatMessage(record))
+logger = logging.getLogger(__name__)
 
 
 def run_worker_process(channel: Channel) -> int:
-    """Be a worker until stopped, or until there is nothing left to do.
+    """Run a worker until it is stopped or has nothing left to do.
 
     Returns:
-        0 when it stopped as it was asked to, 5 if the broker is out of reach or refuses, 2 if an option makes no sense.
+        0 if it stopped as requested, 5 if the broker is unreachable or refuses the worker, 2 if an option is invalid.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_SafeFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     os.set_blocking(channel.fileno(), True)
     received = channel.receive()
     os.set_blocking(channel.fileno(), False)
@@ -50,13 +44,17 @@ def run_worker_process(channel: Channel) -> int:
         return 0
     assignment, files = received
     assert isinstance(assignment, Assignment)
-    # The lock of the folder, if there is one, stays open as long as this process lives; it needs no name.
+    options = assignment.options
+    configure(options.log_format, options.log_level, worker=options.name)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_crash
+    # The lock of the worker dir, if there is one, stays open as long as this process lives; nothing here uses it.
     notes = Journal.open(files[0])
     own = status_of(os.getpid())
     notes.set_process(os.getpid(), own.started if own else 0)
     layer = "cgroup" if assignment.cgroup is not None and cgroup.enter(assignment.cgroup) else "subreaper"
     link = SupervisorLink(channel)
-    # What is loaded by now stays; looking through it again and again for garbage would cost every job.
+    # The modules loaded by now stay; scanning them in every garbage collection would cost every job.
     gc.freeze()
     try:
         anyio.run(Worker(assignment, link=link, notes=notes, layer=layer).run, backend="asyncio")
@@ -81,10 +79,15 @@ def _fail(link: SupervisorLink, problem: BaseException) -> int:
     code, needs_person = USAGE_EXIT_CODE, True
     if isinstance(problem, BrokerError):
         code, needs_person = BROKER_EXIT_CODE, problem.needs_person
-    # The supervisor says it once for all its workers.
+    # The supervisor reports it, once for all its workers.
     if not link.failed(code, str(problem), needs_person=needs_person):
         Console(is_quiet=False).warn(f"worker: {problem}")
     return code
+
+
+def _log_crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    # Not printed: with JSON, everything that this process writes is an object.
+    logger.critical("the worker process crashed", exc_info=(kind, error, traceback))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -28,26 +27,39 @@ class Report(Console):
         """A job's process exists."""
         if self.is_quiet:
             return  # the words alone would cost every job something
-        self.say(f"{_now()} start {held.job_id} · {held.keys.queue} · {_command(held)}")
+        self.say(
+            f"start {held.job_id} · {held.keys.queue} · {_command(held)}",
+            has_clock=True,
+            fields=_fields(held),
+        )
 
     def completion(self, held: HeldJob, cause: str) -> None:
         """The termination of a job's processes has begun."""
-        self.say(f"{_now()} stop  {held.job_id} · {cause.replace('_', ' ')}")
+        self.say(f"stop  {held.job_id} · {cause.replace('_', ' ')}", has_clock=True, fields=_fields(held, cause=cause))
 
     def ended(self, held: HeldJob, outcome: Outcome, seconds: float | None) -> None:
         """A job's end."""
         if outcome.survivors:
-            self.warn(f"{_now()} job {held.job_id}: SIGKILL did not end {', '.join(map(str, outcome.survivors))}")
+            survivors = ", ".join(map(str, outcome.survivors))
+            self.warn(f"job {held.job_id}: SIGKILL did not end {survivors}", has_clock=True, fields=_fields(held))
         if self.is_quiet:
             return
         took = "" if seconds is None else f" after {seconds:.2f} s"
         error = f" · {outcome.error}" if outcome.error else ""
         again = " · to be retried" if held.spec is not None and held.spec.begins_again(outcome) else ""
-        self.say(f"{_now()} end   {held.job_id} · {outcome.state} · {_how(outcome)}{took}{error}{again}")
+        self.say(
+            f"end   {held.job_id} · {outcome.state} · {_how(outcome)}{took}{error}{again}",
+            has_clock=True,
+            fields=_fields(held, cause=outcome.cause),
+        )
 
     def let_go(self, held: HeldJob) -> None:
         """The processes are gone of a job that is not this worker's any more."""
-        self.say(f"{_now()} gone  {held.job_id} · its processes have ended; how it ends is decided elsewhere")
+        self.say(
+            f"gone  {held.job_id} · its processes have ended; how it ends is decided elsewhere",
+            has_clock=True,
+            fields=_fields(held),
+        )
 
 
 def _how(outcome: Outcome) -> str:
@@ -65,5 +77,5 @@ def _command(held: HeldJob) -> str:
     return words if len(words) <= MAX_COMMAND_CHARS else words[: MAX_COMMAND_CHARS - 1] + "…"
 
 
-def _now() -> str:
-    return time.strftime("%H:%M:%S")
+def _fields(held: HeldJob, **more: str) -> dict[str, str | int]:
+    return {"job": held.job_id, "queue": held.keys.queue, "attempt": held.attempt, **more}

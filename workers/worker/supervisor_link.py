@@ -13,7 +13,7 @@ import anyio
 from oneshot_queue.errors import MalformedData
 from oneshot_queue.workers.ipc.channel import Channel
 from oneshot_queue.workers.ipc.dead_worker import DeadWorker, OnDeadWorker, read_dead_worker
-from oneshot_queue.workers.ipc.messages import Decided, Declined, Failed, Opened, Recover, Stage, Stop
+from oneshot_queue.workers.ipc.messages import GaveUp, Opened, Recover, Recovered, RecoveryDeclined, Stage, Stop
 from oneshot_queue.workers.worker.stop_state import StopState
 
 logger: Final = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class SupervisorLink:
                     case Recover(worker_id):
                         dead_worker = _dead_worker_of(message, files)
                         if dead_worker is None or self.on_dead_worker is None or not self.on_dead_worker(dead_worker):
-                            self._channel.send(Declined(worker_id))
+                            self._channel.send(RecoveryDeclined(worker_id))
             finally:
                 for file in files:
                     os.close(file)
@@ -62,11 +62,11 @@ class SupervisorLink:
 
     def failed(self, code: int, text: str, *, needs_person: bool) -> bool:
         """Say why the worker gives up; whether anybody heard it."""
-        return self._channel.send(Failed(code, text, needs_person))
+        return self._channel.send(GaveUp(code, text, needs_person))
 
     def decided(self, worker_id: str) -> None:
         """Say that an estate is no more: all its jobs are decided, and that is on record."""
-        self._channel.send(Decided(worker_id))
+        self._channel.send(Recovered(worker_id))
 
 
 def _dead_worker_of(message: Recover, files: Sequence[int]) -> DeadWorker | None:

@@ -1,4 +1,4 @@
-"""A worker process that is killed: its whole tree goes, nobody else's does, and another takes its place."""
+"""A worker process that is killed: its whole tree is killed, no other process is, and it is replaced."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_killed_worker_leaves_no_process_that_goes_on_without_its_main_thread(
     worker.stop()
 
 
-def test_worker_is_replaced_though_somebody_removed_the_state_folder(deployment: Deployment, mark: Mark) -> None:
+def test_worker_is_replaced_although_the_state_folder_was_removed(deployment: Deployment, mark: Mark) -> None:
     worker = deployment.start_worker()
     job = deployment.enqueue(mark.sleep)
     wait_until(mark.alive, what="the sleeper")
@@ -128,7 +128,7 @@ def test_lone_worker_that_a_job_has_stopped_is_killed_and_replaced(deployment: D
     worker.stop()
 
 
-def test_supervisor_without_descriptors_lets_workers_go_on_and_cleans_up_later(
+def test_supervisor_without_descriptors_keeps_its_workers_and_cleans_up_later(
     deployment: Deployment, program: tuple[str, ...], mark: Mark, other_mark: Mark
 ) -> None:
     worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], program=program, until_ready=False)
@@ -141,13 +141,13 @@ def test_supervisor_without_descriptors_lets_workers_go_on_and_cleans_up_later(
 
     with without_descriptors(worker.pid):
         os.kill(victim, signal.SIGKILL)
-        worker.wait_for("its supervisor cannot look after processes, and tries again")
-        worker.wait_for("cannot be started now: Too many open files", times=2)
+        worker.wait_for("the supervisor cannot inspect processes, retrying")
+        worker.wait_for("cannot be started, retrying: Too many open files", times=2)
         assert len(other_mark.alive()) == 5
 
     wait_until(mark.alive, lambda seen: not seen, what="the tree of the killed worker to end")
     assert doomed.wait(timeout=20).cause is Cause.WORKER_LOST
-    assert len([line for line in worker.lines if "cannot look after processes" in line]) == 1
+    assert len([line for line in worker.lines if "cannot inspect processes" in line]) == 1
     until_replaced(worker, victim, 2)
     assert len(other_mark.alive()) == 5
     assert spared.interrupt().state is JobState.INTERRUPTED
@@ -180,7 +180,7 @@ def test_supervisor_that_waits_to_replace_a_worker_stops_at_once(deployment: Dep
     worker.stop()
 
 
-def test_worker_that_has_no_room_to_hear_that_it_is_to_stop_is_told_again(deployment: Deployment) -> None:
+def test_stop_that_does_not_fit_into_the_channel_is_sent_again(deployment: Deployment) -> None:
     worker = deployment.start_worker(program=CROWDED)
 
     worker.signal(signal.SIGTERM)
@@ -220,14 +220,14 @@ def test_killed_supervisor_takes_its_workers_and_their_jobs_with_it(
     outcomes = [job.wait(timeout=20) for job in jobs]
     assert [outcome.state for outcome in outcomes] == [JobState.INTERRUPTED] * 2
     assert all("lost its supervisor" in (outcome.error or "") for outcome in outcomes)
-    wait_until(lambda: deployment.queue.workers() == [], what="the workers to say goodbye")
+    wait_until(lambda: deployment.queue.workers() == [], what="the workers to deregister")
     for pidfd in workers:
         assert select.select([pidfd], [], [], LIMIT_S)[0] == [pidfd]
         os.close(pidfd)
     assert deployment.leases() == set()
 
 
-def test_worker_that_does_not_end_when_told_to_kill_is_killed_with_its_tree(
+def test_worker_that_does_not_exit_when_told_to_kill_is_killed_with_its_tree(
     deployment: Deployment, program: tuple[str, ...], mark: Mark
 ) -> None:
     worker = deployment.start_worker(program=program)

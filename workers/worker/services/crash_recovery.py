@@ -31,7 +31,7 @@ from oneshot_queue.store.transport.refusals import is_damage
 from oneshot_queue.wire.specs import unpack_spec
 from oneshot_queue.workers.ipc.console import describe_jobs
 from oneshot_queue.workers.ipc.dead_worker import DeadWorker
-from oneshot_queue.workers.ipc.journal_format import JournalLease, Slot
+from oneshot_queue.workers.ipc.journal_format import JournalLease, JournalSlot
 from oneshot_queue.workers.processes.procfs import environment_of, status_of
 from oneshot_queue.workers.worker.outages import level_of, skip_damaged
 from oneshot_queue.workers.worker.spool import read_spool
@@ -182,7 +182,7 @@ class CrashRecovery:
         keys: QueueKeys,
         note: JournalLease,
         claim: Claim,
-        slot: Slot | None,
+        slot: JournalSlot | None,
         survivors: tuple[int, ...],
         *,
         has_not_begun: bool,
@@ -223,12 +223,12 @@ async def _environments_of(survivors: Sequence[int]) -> dict[int, bytes]:
     return found
 
 
-def _survivors_of(slot: Slot, environments: Mapping[int, bytes]) -> tuple[int, ...]:
+def _survivors_of(slot: JournalSlot, environments: Mapping[int, bytes]) -> tuple[int, ...]:
     """Those that are the job's, and those of which nobody knows whose they are."""
     return tuple(pid for pid, raw in environments.items() if not raw or slot.token.encode() in raw)
 
 
-def _outcome(claim: Claim, slot: Slot, survivors: tuple[int, ...]) -> Outcome | None:
+def _outcome(claim: Claim, slot: JournalSlot, survivors: tuple[int, ...]) -> Outcome | None:
     """How an attempt ended of which more is known than that its worker died; ``None`` if nothing is."""
     lost = Outcome(JobState.FAILED, Cause.WORKER_LOST, attempt=claim.attempt, survivors=survivors)
     if survivors:
