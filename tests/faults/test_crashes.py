@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue import Cause, JobState, Priority
-from oneshot_queue.workers.ipc.journal_format import HEADER_BYTES, LEASE, boot_id, read_journal
+from oneshot_queue.workers.ipc.journal_format import HEADER_BYTES, LEASE_BYTES, boot_id, read_journal
 from oneshot_queue.workers.processes.procfs import children_of
 from tests.faults.collecting import check_invariants
 from tests.faults.invariants import assert_invariants
@@ -188,8 +188,8 @@ def test_job_that_a_machine_crash_removed_from_the_journal_is_not_started_again(
         assert [slot.job_id for slot in read_journal(raw).slots] == [job.id]
         file.seek(raw.index(boot_id().encode()))
         file.write(b"0" * len(boot_id()))
-        file.seek(HEADER_BYTES + LEASE.size)
-        file.write(bytes(len(raw) - HEADER_BYTES - LEASE.size))
+        file.seek(HEADER_BYTES + LEASE_BYTES)
+        file.write(bytes(len(raw) - HEADER_BYTES - LEASE_BYTES))
     assert read_journal(journal.read_bytes()).slots == ()
     own_deployment.start_worker(concurrency=1)
 

@@ -38,7 +38,7 @@ def test_exclusive_job_of_a_stuck_worker_is_gone_before_it_can_start_again(
 
     stuck.touch()
     worker.wait_for("stuck")
-    worker.wait_for(f"job {job.id}: killed, its lease is about to run out")
+    worker.wait_for(f"job {job.id}: killed, its lease is about to expire")
     left = wait_until(marker.alive, lambda seen: len(seen) == 1, what="only the exclusive job to be gone")
     assert record_of(job).state is JobState.RUNNING, "the job was settled before its lease ended"
     settled = wait_until(lambda: record_of(job), lambda seen: seen.state.is_final, what="the job to be settled")
@@ -68,7 +68,7 @@ def test_exclusive_job_whose_worker_is_stuck_at_its_start_does_not_start_late(
     worker.wait_for("stuck")
     own_deployment.start_worker(concurrency=1)
 
-    worker.wait_for(f"stands still while it starts job {job.id}, whose lease is about to run out; killing it")
+    worker.wait_for(f"hangs while starting job {job.id}, whose lease is about to expire; killing the worker")
     stuck.unlink()
     settled = wait_until(lambda: record_of(job), lambda seen: seen.state.is_final, what="the job to be settled")
 

@@ -1,7 +1,6 @@
-"""What a supervisor and its worker processes say to each other, and the channel it goes over.
+"""The channel between a supervisor and one worker process: a pair of sockets that keeps messages whole.
 
-A pair of sockets that keeps messages whole. The channel also carries life and death: its end tells a worker that its
-supervisor is gone.
+Its end is a message too: it tells a worker that its supervisor is gone.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from typing import Any, Final
 
 from oneshot_queue.workers.ipc.messages import (
     Assignment,
-    Decided,
-    Declined,
-    Failed,
+    GaveUp,
     Message,
     Opened,
     Recover,
+    Recovered,
+    RecoveryDeclined,
     Stage,
     Stop,
 )
@@ -32,12 +31,12 @@ _MAX_FILES: Final = 4
 _FILE: Final = struct.Struct("=i")
 
 _KINDS: Final[dict[str, type[Message]]] = {
-    kind.__name__: kind for kind in (Assignment, Stop, Recover, Opened, Failed, Decided, Declined)
+    kind.__name__: kind for kind in (Assignment, Stop, Recover, Opened, GaveUp, Recovered, RecoveryDeclined)
 }
 
 
 class Channel:
-    """One end. It never waits: what the other side has no room for is not sent."""
+    """One end of the channel. It never blocks: a message that does not fit into the buffer is not sent."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
@@ -45,39 +44,39 @@ class Channel:
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
-        """Both ends."""
+        """Create both ends."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(ours), cls(theirs)
 
     @classmethod
     def inherited(cls, file: int) -> Channel:
-        """The end that this process was started with; its children will not have it."""
+        """Open the end that this process was started with; its children do not inherit it."""
         os.set_inheritable(file, False)
         return cls(socket.socket(fileno=file))
 
     def fileno(self) -> int:
-        """For whoever waits until it is readable."""
+        """The descriptor, for a selector."""
         return self._end.fileno()
 
     def send(self, message: Message, files: Sequence[int] = ()) -> bool:
-        """Send a message, and descriptors with it; whether it was sent."""
+        """Send a message and descriptors with it; returns whether it was sent."""
         try:
             socket.send_fds(self._end, [_packed(message)], files)
         except OSError:
-            # No room now, nobody there, or a limit of the kernel: of memory, or of descriptors on their way.
+            # The buffer is full, the other end is gone, or a kernel limit (memory, descriptors in flight) is reached.
             return False
         return True
 
     def receive(self) -> tuple[Message, list[int]] | None:
-        """Take the next message and the descriptors that came with it; ``None`` when the other side is gone.
+        """Receive the next message and its descriptors; ``None`` when the other end is gone.
 
-        Where this process has no descriptor to spare, the message comes without them.
+        If this process has no free descriptor, the message comes without them.
 
         Raises:
-            BlockingIOError: There is none now.
+            BlockingIOError: No message is waiting.
         """
         try:
-            # Not ``recv_fds``: Python 3.11 forgets the flags, and jobs must not inherit the lock.
+            # Not ``recv_fds``: Python 3.11 ignores its flags, and jobs must not inherit the lock.
             space = socket.CMSG_SPACE(_MAX_FILES * _FILE.size)
             raw, ancillary, _, _ = self._end.recvmsg(_MAX_BYTES, space, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:

@@ -1,37 +1,36 @@
-"""Lines for the person who started it, on standard error."""
+"""Report lines for the person who started the worker."""
 
 from __future__ import annotations
 
-import sys
-from typing import TextIO
+import logging
+from collections.abc import Mapping
+
+from oneshot_queue.telemetry.logging import report
 
 
 class Console:
-    """Writes lines; quiet, only what needs a person."""
+    """Writes report lines to standard error, in the format that ``telemetry.logging.configure`` set.
 
-    def __init__(self, *, is_quiet: bool, stream: TextIO | None = None) -> None:
+    Args:
+        is_quiet: Write only lines that need a person's attention.
+    """
+
+    def __init__(self, *, is_quiet: bool) -> None:
         self.is_quiet = is_quiet
-        self._stream = stream or sys.stderr
 
-    def say(self, line: str) -> None:
-        """One line, unless quiet."""
+    def say(self, line: str, *, has_clock: bool = False, fields: Mapping[str, str | int] | None = None) -> None:
+        """Write a line, unless quiet.
+
+        Args:
+            has_clock: Whether the line begins with the time of day as text.
+            fields: Some of ``telemetry.logging.FIELDS``; written as JSON only.
+        """
         if not self.is_quiet:
-            self.warn(line)
+            report(line, has_clock=has_clock, fields=fields)
 
-    def warn(self, line: str) -> None:
-        """One line, in any case."""
-        try:
-            # In one piece: the lines of several processes must not run into each other.
-            self._stream.write(f"{printable(line)}\n")
-            self._stream.flush()
-        except OSError:
-            # The terminal or pipe is gone. The jobs are not, and their states tell the same.
-            self.is_quiet = True
-
-
-def printable(line: str) -> str:
-    """Escape what a terminal would act on: a job's words are anybody's."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+    def warn(self, line: str, *, has_clock: bool = False, fields: Mapping[str, str | int] | None = None) -> None:
+        """Write a line that needs attention, quiet or not; arguments as for ``say``."""
+        report(line, level=logging.WARNING, has_clock=has_clock, fields=fields)
 
 
 def describe_jobs(count: int) -> str:

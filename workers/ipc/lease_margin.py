@@ -1,4 +1,4 @@
-"""When jobs that must never overlap with another attempt have to be gone."""
+"""When an exclusive job, which must never overlap with another attempt, has to be gone."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ LONGEST_MARGIN_S: Final = 5.0
 
 
 def margin_s(lease_s: float) -> float:
-    """Seconds before the end of its lease at which an exclusive job has to go."""
+    """Seconds before its lease expires at which an exclusive job has to be gone."""
     return min(LONGEST_MARGIN_S, lease_s / 6)

@@ -1,8 +1,4 @@
-"""What a supervisor and its worker processes say to each other, and the channel it goes over.
-
-A pair of sockets that keeps messages whole. The channel also carries life and death: its end tells a worker that its
-supervisor is gone.
-"""
+"""The messages between a supervisor and its worker processes."""
 
 from __future__ import annotations
 
@@ -13,29 +9,31 @@ from oneshot_queue.workers.ipc.options import WorkerOptions
 
 
 class Stage(IntEnum):
-    """How urgently a worker is asked to stop."""
+    """How urgently a worker is asked to stop; each stage includes those before it."""
 
     RUNNING = 0
     FINISHING = 1
-    """Takes no more jobs; those it has may take as long as they need."""
+    """Take no new jobs; running jobs may take as long as they need."""
     DRAINING = 2
-    """The same, but they may take no longer than the drain timeout."""
+    """Take no new jobs; running jobs get the drain timeout."""
     INTERRUPTING = 3
+    """Interrupt running jobs, each with its grace period."""
     KILLING = 4
+    """Kill running jobs."""
 
     def next_request(self) -> Stage:
-        """Where one more request to stop leads."""
+        """The stage that one more request to stop leads to."""
         return Stage(min(max(self + 1, Stage.DRAINING), Stage.KILLING))
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a worker process is to be; its notes come along as a file, and so does the lock of its folder if it has one.
+    """Down: what a worker process is to do. Comes with the files of its journal and, if it has one, of its lock.
 
     Attributes:
-        supervisor: An id that all worker processes of one supervisor share.
-        process: Its number among ``processes``, from 1.
-        folder: Where its files are; ``None`` if it has none.
+        supervisor: An id shared by all worker processes of one supervisor.
+        process: Number of this process among ``processes``, from 1.
+        folder: The worker dir; ``None`` if there is none.
         cgroup: The control group to enter before any job is started; ``None`` if there is none.
     """
 
@@ -50,17 +48,18 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop at least as urgently as this."""
+    """Down: stop at least as urgently as this."""
 
     stage: Stage
 
 
 @dataclass(frozen=True, slots=True)
 class Recover:
-    """Decide about the jobs of a worker that died; its notes come along as a file.
+    """Down: record the results of a dead worker's jobs. Comes with the file of its journal.
 
     Attributes:
-        survivors: The process ids of what came from it and could not be ended.
+        folder: The dead worker's worker dir; ``None`` if it had none.
+        survivors: Ids of its jobs' processes that could not be killed.
     """
 
     worker_id: str
@@ -70,17 +69,17 @@ class Recover:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The worker is registered with the broker, and takes jobs."""
+    """Up: the worker is registered with the broker and takes jobs."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """The worker gives up.
+class GaveUp:
+    """Up: the worker cannot start or go on, and exits.
 
     Attributes:
-        code: The exit code for it.
-        text: What a person should read.
-        needs_person: Whether any other worker would fail the same way until a person changes something.
+        code: Its exit code.
+        text: The reason, for people.
+        needs_person: Whether every worker would fail the same way until a person changes something.
     """
 
     code: int
@@ -89,17 +88,17 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
-    """All jobs of that estate are decided, and on record."""
+class Recovered:
+    """Up: all jobs of that dead worker are recorded."""
 
     worker_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Declined:
-    """The worker cannot take on that estate now."""
+class RecoveryDeclined:
+    """Up: the worker cannot recover that dead worker now."""
 
     worker_id: str
 
 
-Message = Assignment | Stop | Recover | Opened | Failed | Decided | Declined
+Message = Assignment | Stop | Recover | Opened | GaveUp | Recovered | RecoveryDeclined

@@ -1,4 +1,4 @@
-"""What workers are asked to be, as the command line says it; and the share of it that one worker process gets."""
+"""The options of a worker, as given on the command line, and how its processes share them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ MAX_NAME_CHARS = 64
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What workers are asked to be.
+    """The options of a worker, for all its processes together.
 
     Attributes:
-        concurrency: Most jobs at once.
-        name: What people call it.
-        is_burst: End when the queues are empty.
-        drain_timeout_s: Seconds that running jobs get after the first request to stop.
-        only_job: The one job to run, and no other.
-        max_jobs: End after so many jobs; ``None`` is never.
-        allows_eviction: Work with a server that may throw keys away when its memory is full.
-        processes: Worker processes that share all this; a worker process itself has 1.
+        concurrency: Maximum number of concurrent jobs.
+        name: Display name.
+        is_burst: Exit once the queues are empty.
+        drain_timeout_s: Seconds that running jobs may take after the first request to stop.
+        is_quiet: Write no report line for the start and end of each job.
+        only_job: Id of the only job to run.
+        max_jobs: Exit after this many jobs; ``None`` for no limit.
+        allows_eviction: Work even with a server that may evict keys when its memory is full.
+        processes: Number of worker processes that share these options; 1 in the options of one process.
+        log_format: ``text`` or ``json``.
+        log_level: The lowest level of log records to write: ``debug``, ``info``, ``warning`` or ``error``.
     """
 
-    url: str = field(repr=False)  # it may hold a password, and a repr ends up in logs
+    url: str = field(repr=False)  # may hold a password, and a repr ends up in logs
     queues: tuple[str, ...] = ("default",)
     concurrency: int = 1
     name: str = "worker"
@@ -37,12 +40,14 @@ class WorkerOptions:
     max_jobs: int | None = None
     allows_eviction: bool = False
     processes: int = 1
+    log_format: str = "text"
+    log_level: str = "warning"
     settings: Settings = field(default_factory=Settings)
 
     def shares(self) -> Iterator[tuple[int, Self]]:
-        """The number of each worker process, from 1, and what is asked of it. The first ones get what is left over.
+        """Yield the number of each worker process, from 1, and its options; the first ones get the remainder.
 
-        A process without any job to run is left out.
+        A process that would have no job to run is left out.
         """
         for index in range(self.processes):
             max_jobs = None if self.max_jobs is None else _share(self.max_jobs, self.processes, index)
@@ -61,12 +66,12 @@ class WorkerOptions:
             )
 
     def form(self) -> dict[str, Any]:
-        """All of it as plain values, for ``from_form``."""
+        """Convert to plain values, for ``from_form``."""
         return asdict(self)
 
     @classmethod
     def from_form(cls, form: dict[str, Any]) -> Self:
-        """Read what ``form`` gave, after it has been through JSON."""
+        """Convert back what ``form`` returned, also after a round trip through JSON."""
         return cls(**{**form, "queues": tuple(form["queues"]), "settings": Settings(**form["settings"])})
 
 

@@ -1,52 +1,54 @@
-"""The supervisor and all it needs: a small synchronous loop that knows processes and no Redis.
+"""The supervisor: a small synchronous loop that knows processes, and neither Redis nor an event loop.
 
 ::
 
-    oneshot-queue worker ── Supervisor            signals, restarts, the end of dead workers' processes
-                              | Child ─ Channel   stop levels and estates down; "opened", "failed", "decided" up
-                              |       └ Notes     shared memory: which jobs may have been started, and how they ended
-                              +- python -m oneshot_queue.workers.worker     one worker process, in a session of its own
+    oneshot-queue worker -- Supervisor            signals, restarts, killing what dead workers leave
+                              | Child - Channel   down: stop stages, dead workers; up: opened, gave up, recovered
+                              |       ` Journal   shared memory: the jobs that may have been started, and exit statuses
+                              +- python -m oneshot_queue.workers.worker     one worker process, in its own session
                                     +- its jobs
 
-A worker is a subreaper and so is the supervisor: what a live worker's jobs leave behind comes to that worker, and all
-that a dead worker had comes here. Where cgroup v2 may be written to, each worker also has a group that ends with one
-write.
+Workers and supervisor are subreapers: the orphans of a live worker's jobs stay with that worker, and all descendants of
+a dead worker come to the supervisor. Where cgroup v2 is writable, each worker also has its own control group, which is
+killed with one write.
 
-=============================================  =================================  =====================================
-What fails                                     Seen as                                Repaired by
-=============================================  =================================  =====================================
-A worker is killed, or crashes                 SIGCHLD, a status that is not 0    its tree ended, its notes handed on,
-                                                                                  a replacement
-It keeps dying                                 the same, within a minute          1, 2, 4 … 30 s between them
-It ends with 0: it was asked to, also by a     SIGCHLD                            an ordinary end: not replaced
-signal of an operator, or has nothing to do
-It gives up: wrong password, invalid option,   ``Failed`` that needs a person     all end, with its text and code
-or no worker has worked yet
-It gives up: the broker is out of reach        ``Failed`` that needs nobody       a replacement; the others go on
-It does not end when told to kill              3 s pass                           SIGKILL, then as above
-It hangs, and an exclusive job's lease ends    its notes are not renewed          the job's group killed, and noted
-It is stopped (SIGSTOP) and not let go on      state T for two leases, a minute   SIGKILL, then as above
-The supervisor has no descriptor to spare      an error of the kernel             the next look; dead workers are
-                                                                                  not decided before
-The supervisor is killed                       the end of the channel             workers interrupt jobs, and end
-Supervisor and workers are killed              a free lock in the user's folder   the next start: survivors ended by
-                                                                                  token, notes handed to an heir
-The machine is restarted                       another boot id                    the same, and nothing to end
-=============================================  =================================  =====================================
+=============================================  ================================  ======================================
+What fails                                     Seen as                           Repaired by
+=============================================  ================================  ======================================
+A worker is killed or crashes                  SIGCHLD, an exit code other       its processes killed, its journal
+                                               than 0                            given to a live worker, a replacement
+It keeps dying                                 the same, within a minute         delays of 1, 2, 4 ... 30 s
+It exits with 0: it was asked to, perhaps by   SIGCHLD                           nothing: it is not replaced
+a signal of an operator, or has no more to do
+It gives up: wrong password, invalid option,   ``GaveUp``, ``needs_person``, or  all finish their jobs and exit, with
+or no worker was ready yet                     the first message of any worker   its error and exit code
+It gives up later: the broker is unreachable   ``GaveUp``                        a replacement; the others go on
+It does not exit when told to kill             3 s pass                          SIGKILL, then as above
+It hangs, and the lease of an exclusive job    the journal shows no renewal      the job's processes killed, its slot
+is about to expire                                                               marked as fenced
+It is stopped (SIGSTOP) and not continued      state T for two lease lengths,    SIGKILL, then as above
+                                               at least a minute
+The supervisor has no free file descriptor     an error of the kernel            the next pass; no dead worker is
+                                                                                 recovered before that
+The supervisor is killed                       the channel is closed             workers interrupt their jobs, and exit
+Supervisor and workers are killed              an unlocked worker dir            the next start: leftover processes
+                                                                                 ended by token, journals recovered
+The machine is restarted                       another boot id                   the same, without processes to kill
+=============================================  ================================  ======================================
 
-================ ====================================================================================================
-supervisor       the loop, and the order of things
-post             the place of one worker process, and when the next one takes it
+================ =======================================================================================================
+supervisor       the loop, and the order of its steps
+replica          the place of one worker process, and when it is replaced
 starting         how a worker process is started
 child            one worker process
-heirs            estates on their way to who decides them
-predecessors     what the supervisor before this one left
-survivors        processes found by their token, and ended
-orphans          what a dead worker's processes become
-incarnations     folders and locks
-fencing          exclusive jobs whose lease is about to run out
-standstills      workers that somebody has stopped
-signals          what a person or init asks for
-restarts         how long to wait before the next
-================ ====================================================================================================
+recovery_queue   dead workers, and which live worker recovers each
+leftovers        what earlier supervisors left
+survivors        finds processes by token, and ends them
+orphans          processes inherited from dead workers
+worker_dirs      worker dirs and their locks
+fencing          exclusive jobs whose lease is about to expire
+stopped_workers  workers that were stopped by a signal
+signals          the signals of people and of init
+restart_backoff  how long to wait before a replacement
+================ =======================================================================================================
 """

@@ -1,4 +1,4 @@
-"""One worker process as its supervisor sees it: started, spoken to, and found dead."""
+"""One worker process as its supervisor sees it: started, sent messages, and found dead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 
 from oneshot_queue.workers.ipc.channel import Channel
 from oneshot_queue.workers.ipc.journal import Journal
-from oneshot_queue.workers.ipc.messages import Assignment, Failed, Message, Stage, Stop
+from oneshot_queue.workers.ipc.messages import Assignment, GaveUp, Message, Stage, Stop
 from oneshot_queue.workers.processes.procfs import ticks_now
 from oneshot_queue.workers.supervisor.fencing import OverdueStarts
 from oneshot_queue.workers.supervisor.worker_dirs import WorkerDir
@@ -24,20 +24,20 @@ class Child:
 
     Attributes:
         is_open: Whether it is registered with the broker.
-        failure: Why it gave up, if it said so.
-        started: A clock tick at which nothing of it existed yet.
+        failure: Why it gave up, if it sent a reason.
+        started: A clock tick since boot before which the process did not exist.
     """
 
-    def __init__(self, assignment: Assignment, worker_dir: WorkerDir, notes: Journal, program: Sequence[str]) -> None:
+    def __init__(self, assignment: Assignment, worker_dir: WorkerDir, journal: Journal, program: Sequence[str]) -> None:
         self.assignment = assignment
         self.worker_dir = worker_dir
-        self.notes = notes
+        self.journal = journal
         self.is_open = False
-        self.failure: Failed | None = None
+        self.failure: GaveUp | None = None
         self.overdue_starts = OverdueStarts()
         self.started = ticks_now()
         self._began_s = time.monotonic()
-        self._told = Stage.RUNNING
+        self._requested = Stage.RUNNING
         self.channel, theirs = Channel.pair()
         try:
             # A session of its own: a terminal's Ctrl-C would otherwise count twice.
@@ -52,16 +52,16 @@ class Child:
             raise
         finally:
             theirs.close()
-        # Not as words or variables of its own, which others may read: the address may hold a password.
+        # Not in its arguments or environment, which others may read: the URL may hold a password.
         if not self.channel.send(assignment, worker_dir.files):
             self._process.kill()
             self._process.wait()
             self.channel.close()
-            raise OSError(errno.EMSGSIZE, "it could not be told what to do")
+            raise OSError(errno.EMSGSIZE, "cannot send the worker its assignment")
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its display name."""
         return self.assignment.options.name
 
     @property
@@ -71,24 +71,24 @@ class Child:
 
     @property
     def lived_s(self) -> float:
-        """Seconds since its start."""
+        """Seconds since it was started."""
         return time.monotonic() - self._began_s
 
     def exit_code(self) -> int | None:
-        """How it ended, negative for a signal; ``None`` while it lives. From then on its number may be another's."""
+        """Its exit code, negative for a signal; ``None`` while it lives. After that, its process id may be reused."""
         return self._process.poll()
 
     def stop(self, stage: Stage) -> None:
-        """Ask it to stop at least so urgently, unless it was told; it may have no room to hear it now."""
-        if stage > self._told and self.channel.send(Stop(stage)):
-            self._told = stage
+        """Ask it to stop at least this urgently, unless it has been asked. Repeat the call: the channel may be full."""
+        if stage > self._requested and self.channel.send(Stop(stage)):
+            self._requested = stage
 
     def kill(self) -> None:
-        """End it without asking."""
+        """Send it SIGKILL."""
         self._process.kill()
 
     def take_messages(self) -> list[Message]:
-        """What it has said since the last look."""
+        """Receive all messages that are waiting."""
         found: list[Message] = []
         while True:
             try:

@@ -1,4 +1,4 @@
-"""When a worker process that died is replaced: at once, then later and later while it keeps dying young. Pure."""
+"""When to replace a worker process that died: at once, then later and later while it keeps dying young. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ LONGEST_DELAY_S: Final = 30.0
 
 
 class RestartBackoff:
-    """The deaths of one worker process and of its replacements."""
+    """Counts how often a worker process and its replacements have died young."""
 
     def __init__(self) -> None:
         self._died_young = 0
 
     def delay_s(self, lived_s: float) -> float:
-        """It died after so many seconds; how long to wait before it is replaced."""
+        """Count a death after ``lived_s`` seconds; returns the seconds to wait before the replacement."""
         if lived_s >= YOUNG_S:
             self._died_young = 0
         self._died_young += 1

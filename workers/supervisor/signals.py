@@ -1,4 +1,4 @@
-"""The signals of a supervisor, turned into something a selector can wait for."""
+"""The signals of a supervisor, as a file that a selector can wait for."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _MAX_PENDING: Final = 4_096
 
 
 class CaughtSignals:
-    """What has come and was not looked at yet.
+    """The signals that have arrived and were not taken yet.
 
     Attributes:
-        file: Readable when a signal has come.
+        file: Readable when there is one.
     """
 
     def __init__(self, file: int) -> None:
         self.file = file
 
     def take(self) -> list[int]:
-        """The numbers of the signals since the last look, in order."""
+        """Take the numbers of the signals since the last call, in order."""
         try:
             return list(os.read(self.file, _MAX_PENDING))
         except BlockingIOError:
@@ -34,7 +34,7 @@ class CaughtSignals:
 
 @contextmanager
 def caught_signals() -> Iterator[CaughtSignals]:
-    """Let SIGTERM, SIGINT, SIGHUP and SIGCHLD do nothing but wake a selector.
+    """Make SIGTERM, SIGINT, SIGHUP and SIGCHLD only wake a selector.
 
     Handlers, never SIG_IGN or a blocked mask: workers and jobs would inherit those.
     """

@@ -1,4 +1,4 @@
-"""How a worker process is started: with a place for what it leaves, notes, and a control group if there can be one."""
+"""How a worker process is started: with a worker dir, a journal, and a control group where one can be made."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def start_child(
 
     Args:
         process: Its number among ``processes``, from 1.
-        supervisor: An id that all worker processes of one supervisor share.
-        workers_folder: Where the folders of workers are; ``None`` if there is no such place.
+        supervisor: An id shared by all worker processes of one supervisor.
+        workers_folder: Where the worker dirs are; ``None`` keeps the journal in memory only.
 
     Raises:
-        OSError: It cannot be started now; nothing of it is left.
+        OSError: It cannot be started now; whatever was made for it has been removed.
     """
     worker_id = uuid.uuid4().hex
     worker_dir = new_worker_dir(workers_folder, worker_id)
@@ -45,8 +45,8 @@ def start_child(
         cgroup.remove(group)
         group = None
     try:
-        notes = Journal.lay_out(
-            worker_dir.notes,
+        journal = Journal.lay_out(
+            worker_dir.journal,
             worker_id=worker_id,
             namespace=options.settings.namespace,
             broker=broker_fingerprint(options.url),
@@ -63,7 +63,7 @@ def start_child(
             cgroup=group,
             options=options,
         )
-        return Child(assignment, worker_dir, notes, program)
+        return Child(assignment, worker_dir, journal, program)
     except OSError:
         if group is not None:
             cgroup.remove(group)

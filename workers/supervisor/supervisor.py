@@ -1,4 +1,4 @@
-"""The supervisor: starts worker processes, hands on what it is told, and cleans up after those that die."""
+"""The supervisor: starts worker processes, passes requests to stop on to them, and cleans up after those that die."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from typing import Final
 from oneshot_queue.clock import SystemClock
 from oneshot_queue.errors import BrokerRefused
 from oneshot_queue.local_broker import is_local_broker, state_folder
+from oneshot_queue.telemetry.logging import configure
 from oneshot_queue.workers.ipc.console import Console
-from oneshot_queue.workers.ipc.journal_format import Snapshot
-from oneshot_queue.workers.ipc.messages import Decided, Declined, Failed, Opened, Stage
+from oneshot_queue.workers.ipc.journal_format import JournalSlot, Snapshot
+from oneshot_queue.workers.ipc.messages import GaveUp, Opened, Recovered, RecoveryDeclined, Stage
 from oneshot_queue.workers.ipc.options import WorkerOptions
 from oneshot_queue.workers.processes import cgroup
 from oneshot_queue.workers.processes.subreaper import child_subreaper
@@ -32,22 +33,27 @@ from oneshot_queue.workers.supervisor.stopped_workers import StoppedWorkers
 from oneshot_queue.workers.supervisor.worker_dirs import private_folder
 
 KILL_AFTER_S: Final = 3.0
-"""How long a worker that was told to kill has for its last words."""
+"""How long a worker that was told to kill its jobs may take to record their results."""
 
-ENDING_S: Final = 5.0
-"""How long the processes of a dead worker may resist until its jobs are decided without their end."""
+ORPHAN_LIMIT_S: Final = 5.0
+"""How long the processes of a dead worker may resist before its jobs are recovered in spite of them."""
 
-LOOK_S: Final = 1.0
-LOOK_AGAIN_S: Final = 0.02
-LOOK_LATER_S: Final = 0.25
+IDLE_POLL_S: Final = 1.0
+"""Longest time between two passes when nothing happens."""
+
+ORPHAN_POLL_S: Final = 0.02
+"""Time between two passes while the processes of a dead worker are being killed."""
+
+BLIND_POLL_S: Final = 0.25
+"""The same while processes cannot be inspected."""
 
 
 @dataclass(slots=True, eq=False)
 class _Dead:
-    """A worker that has died, while its processes are being ended.
+    """A worker that has died and whose processes are being killed.
 
     Attributes:
-        found: What its notes said when it died.
+        found: Content of its journal when it died.
     """
 
     child: Child
@@ -57,20 +63,20 @@ class _Dead:
 
 
 class Supervisor:
-    """Runs as many worker processes as asked until all have ended, or were told to.
+    """Runs the worker processes until all have exited or were asked to.
 
     Args:
-        program: What is started for each worker process.
+        program: The command that starts a worker process; the descriptor of its channel is appended.
     """
 
     def __init__(self, options: WorkerOptions, *, program: Sequence[str] = PROGRAM) -> None:
         self._options = options
         self._program = program
         self._id = uuid.uuid4().hex
-        self._lines = Console(is_quiet=options.is_quiet)
+        self._console = Console(is_quiet=options.is_quiet)
         self._replicas = [Replica(process, share) for process, share in options.shares()]
         self._dead: list[_Dead] = []
-        self._groups: set[str] = set()
+        self._cgroups: set[str] = set()
         self._recovery_queue = RecoveryQueue()
         self._stopped_workers = StoppedWorkers(options.settings.lease_s)
         self._stage = Stage.RUNNING
@@ -87,9 +93,9 @@ class Supervisor:
         """Supervise until nothing is left to do.
 
         Returns:
-            0 when all workers ended as they were asked to, or had nothing left to do; else the code of the one that
-            gave up.
+            0 if all workers exited as requested or had nothing left to do, else the code of the first that gave up.
         """
+        configure(self._options.log_format, self._options.log_level)
         with ExitStack() as stack:
             self._signals = stack.enter_context(caught_signals())
             stack.enter_context(child_subreaper())
@@ -99,22 +105,22 @@ class Supervisor:
             stack.enter_context(self._selector)
             self._selector.register(self._signals.file, selectors.EVENT_READ)
             self._folder = self._private_folder()
-            self._take_over()
+            self._find_leftovers()
             cgroup.remove_abandoned(SystemClock().now_ms() / 1000)
             while self._has_work():
                 self._start_workers()
-                self._selector.select(self._patience_s())
-                self._count_requests()
-                self._hear_workers()
-                self._find_dead()
-                self._tell_workers()
-                if self._look() or self._stage is Stage.KILLING:
-                    self._settle_dead()
-                self._recovery_queue.take_up()
-                self._recovery_queue.hand_out(self._children(), time.monotonic())
+                self._selector.select(self._poll_s())
+                self._read_signals()
+                self._receive_messages()
+                self._reap_workers()
+                self._send_stop()
+                if self._check_processes() or self._stage is Stage.KILLING:
+                    self._queue_recovery()
+                self._recovery_queue.reopen()
+                self._recovery_queue.assign(self._children(), time.monotonic())
                 self._kill_overdue()
-            self._look()
-            self._remove_groups()
+            self._check_processes()
+            self._remove_cgroups()
         return self._exit_code
 
     # ------------------------------------------------------------------------------------------------------- the loop
@@ -127,42 +133,42 @@ class Supervisor:
             replica.child is not None or replica.due_s is not None for replica in self._replicas
         )
 
-    def _look(self) -> bool:
-        """Look after processes; whether that could be done. Workers go on if there is, say, no descriptor to spare."""
+    def _check_processes(self) -> bool:
+        """Check on processes; returns whether that was possible. Workers go on if, say, no file descriptor is free."""
         try:
             self._fence()
-            self._end_standstills()
-            self._orphans.look([child.pid for child in self._children()])
+            self._kill_stopped_workers()
+            self._orphans.check([child.pid for child in self._children()])
         except OSError as problem:
             if not self._is_blind:
-                self._lines.warn(f"worker: its supervisor cannot look after processes, and tries again: {problem}")
+                self._console.warn(f"worker: the supervisor cannot inspect processes, retrying: {problem}")
             self._is_blind = True
         else:
             self._is_blind = False
         return not self._is_blind
 
-    def _patience_s(self) -> float:
+    def _poll_s(self) -> float:
         if self._dead:
-            return LOOK_LATER_S if self._is_blind else LOOK_AGAIN_S
+            return BLIND_POLL_S if self._is_blind else ORPHAN_POLL_S
         due = [replica.due_s for replica in self._replicas if replica.due_s is not None]
         due += [self._kill_at_s] if self._kill_at_s is not None else []
-        # Twice in the margin that exclusive jobs leave before the end of their lease.
-        look_s = min(LOOK_S, self._options.settings.lease_s / 12)
-        return max(0.0, min(look_s, *(at_s - time.monotonic() for at_s in due))) if due else look_s
+        # At least twice within the margin that exclusive jobs have before their lease expires.
+        idle_s = min(IDLE_POLL_S, self._options.settings.lease_s / 12)
+        return max(0.0, min(idle_s, *(at_s - time.monotonic() for at_s in due))) if due else idle_s
 
-    def _count_requests(self) -> None:
+    def _read_signals(self) -> None:
         for number in self._signals.take():
             if number in REQUESTS_TO_STOP:
-                self._reach(self._stage.next_request())
+                self._advance_to(self._stage.next_request())
 
-    def _reach(self, stage: Stage) -> None:
+    def _advance_to(self, stage: Stage) -> None:
         self._stage = max(self._stage, stage)
         if self._stage is Stage.KILLING and self._kill_at_s is None:
             self._kill_at_s = time.monotonic() + KILL_AFTER_S
         for replica in self._replicas:
             replica.due_s = None
 
-    def _tell_workers(self) -> None:
+    def _send_stop(self) -> None:
         for child in self._children():
             child.stop(self._stage)
 
@@ -172,35 +178,35 @@ class Supervisor:
             for child in self._children():
                 child.kill()
 
-    def _hear_workers(self) -> None:
+    def _receive_messages(self) -> None:
         for child in self._children():
             for message in child.take_messages():
                 match message:
                     case Opened():
                         child.is_open = self._has_opened = True
-                    case Failed():
+                    case GaveUp():
                         child.failure = message
-                    case Decided(worker_id):
-                        self._recovery_queue.decided(worker_id)
-                    case Declined(worker_id):
+                    case Recovered(worker_id):
+                        self._recovery_queue.recovered(worker_id)
+                    case RecoveryDeclined(worker_id):
                         self._recovery_queue.declined(worker_id, child, time.monotonic())
 
-    # ---------------------------------------------------------------------------------------------------- their start
+    # --------------------------------------------------------------------------------------------------- starting
 
     def _start_workers(self) -> None:
         for replica in self._replicas:
             if replica.due_s is not None and time.monotonic() >= replica.due_s:
                 try:
-                    replica.child = self._started(replica)
+                    replica.child = self._start(replica)
                     replica.due_s = None
                 except OSError as problem:
                     delay_s = replica.restarts.delay_s(0.0)
                     replica.due_s = time.monotonic() + max(delay_s, 1.0)
-                    self._lines.warn(f"worker {replica.options.name} cannot be started now: {problem.strerror}")
+                    self._console.warn(f"worker {replica.options.name} cannot be started, retrying: {problem.strerror}")
 
-    def _started(self, replica: Replica) -> Child:
+    def _start(self, replica: Replica) -> Child:
         if self._folder is not None and not self._folder.exists():
-            # Somebody has removed it.
+            # It was removed from outside.
             self._folder = self._private_folder()
         child = start_child(
             replica.options,
@@ -217,42 +223,46 @@ class Supervisor:
         try:
             return private_folder(state_folder())
         except (OSError, BrokerRefused) as problem:
-            self._lines.warn(f"worker: what it runs is noted in memory only, and ends with this supervisor: {problem}")
+            self._console.warn(
+                f"worker: no state folder, so jobs cannot be recovered if the supervisor is killed: {problem}"
+            )
             return None
 
-    def _take_over(self) -> None:
+    def _find_leftovers(self) -> None:
         if self._folder is None:
             return
         try:
             for worker_dir, survivors in take_over_leftovers(self._folder, self._options):
                 self._recovery_queue.add(worker_dir, survivors)
         except OSError as problem:
-            self._lines.warn(f"worker: what earlier workers left waits for the next start: {problem.strerror}")
+            self._console.warn(
+                f"worker: jobs of earlier workers are not recovered before the next start: {problem.strerror}"
+            )
 
-    # ------------------------------------------------------------------------------------------------------ their end
+    # ---------------------------------------------------------------------------------------------- dead workers
 
-    def _find_dead(self) -> None:
+    def _reap_workers(self) -> None:
         for replica in self._replicas:
             child = replica.child
             code = None if child is None else child.exit_code()
             if child is None or code is None:
                 continue
-            # What it said last may have come after the last look.
-            self._hear_workers()
+            # Its last messages may have arrived after the last pass.
+            self._receive_messages()
             self._selector.unregister(child.channel)
             child.channel.close()
             replica.child = None
-            self._recovery_queue.lost(child)
-            found = child.notes.snapshot()
+            self._recovery_queue.unassign(child)
+            found = child.journal.snapshot()
             self._dead.append(_Dead(child, time.monotonic(), code, found))
-            self._end_processes(child)
+            self._kill_processes_of(child)
             self._replace(replica, child, code, found.jobs_taken)
 
-    def _end_processes(self, child: Child) -> None:
+    def _kill_processes_of(self, child: Child) -> None:
         group = child.assignment.cgroup
         if group is not None:
             cgroup.end(group, is_local_broker)
-            self._groups.add(group)
+            self._cgroups.add(group)
         self._orphans.end_all(child.started)
 
     def _replace(self, replica: Replica, child: Child, code: int, jobs_taken: int) -> None:
@@ -260,24 +270,24 @@ class Supervisor:
         if failure is not None and (failure.needs_person or not self._has_opened):
             self._give_up(failure.code, f"worker: {failure.text}")
         elif code > 0 and not self._has_opened:
-            # It never got as far as working; its last words are there to read, and would be the same again.
-            self._give_up(code, f"worker {child.name} ended with {code} before it began to work")
+            # It was never ready. Its own messages say why, and a replacement would fail the same way.
+            self._give_up(code, f"worker {child.name} exited with code {code} before it was ready")
         elif code != 0 and self._stage is Stage.RUNNING:
-            line = replica.refill(child, code, jobs_taken)
+            line = replica.schedule_replacement(child, code, jobs_taken)
             if line is not None:
-                self._lines.warn(line)
+                self._console.warn(line, fields={"worker": child.name})
 
     def _give_up(self, code: int, text: str) -> None:
         if self._exit_code == 0:
             self._exit_code = code
-            self._lines.warn(text)
-        # Nobody asked for it: jobs that run have all the time they need.
-        self._reach(Stage.FINISHING)
+            self._console.warn(text)
+        # No request to stop: running jobs may take as long as they need.
+        self._advance_to(Stage.FINISHING)
 
-    def _settle_dead(self) -> None:
-        self._remove_groups()
+    def _queue_recovery(self) -> None:
+        self._remove_cgroups()
         for dead in list(self._dead):
-            if self._orphans.are_ending and time.monotonic() - dead.died_s < ENDING_S:
+            if self._orphans.are_ending and time.monotonic() - dead.died_s < ORPHAN_LIMIT_S:
                 continue
             self._dead.remove(dead)
             worker_dir = dead.child.worker_dir
@@ -286,22 +296,31 @@ class Supervisor:
             else:
                 worker_dir.remove()
 
-    def _remove_groups(self) -> None:
-        self._groups = {group for group in self._groups if not cgroup.remove(group)}
+    def _remove_cgroups(self) -> None:
+        self._cgroups = {group for group in self._cgroups if not cgroup.remove(group)}
 
     def _fence(self) -> None:
         now_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         for child in self._children():
-            for slot in fence_overdue(child.notes, now_s):
-                self._lines.warn(f"job {slot.job_id}: killed, its lease is about to run out and its worker is silent")
-            stuck = child.overdue_starts.look(child.notes, now_s)
+            for slot in fence_overdue(child.journal, now_s):
+                line = f"job {slot.job_id}: killed, its lease is about to expire and its worker does not respond"
+                self._console.warn(line, fields=_fields(child, slot))
+            stuck = child.overdue_starts.check(child.journal, now_s)
             if stuck is not None:
-                problem = f"stands still while it starts job {stuck.job_id}, whose lease is about to run out"
-                self._lines.warn(f"worker {child.name} {problem}; killing it")
+                problem = f"hangs while starting job {stuck.job_id}, whose lease is about to expire"
+                line = f"worker {child.name} {problem}; killing the worker"
+                self._console.warn(line, fields=_fields(child, stuck))
                 child.kill()
 
-    def _end_standstills(self) -> None:
+    def _kill_stopped_workers(self) -> None:
         children = {child.pid: child for child in self._children()}
-        for pid in self._stopped_workers.look(children, time.monotonic()):
-            self._lines.warn(f"worker {children[pid].name} was stopped by a signal and does not go on; killing it")
+        for pid in self._stopped_workers.check(children, time.monotonic()):
+            name = children[pid].name
+            self._console.warn(
+                f"worker {name} was stopped by a signal and not continued; killing it", fields={"worker": name}
+            )
             children[pid].kill()
+
+
+def _fields(child: Child, slot: JournalSlot) -> dict[str, str | int]:
+    return {"job": slot.job_id, "queue": slot.queue, "attempt": slot.attempt, "worker": child.name}

@@ -1,7 +1,7 @@
-"""The processes of jobs whose worker does not end them, found by the tokens of those jobs, and ended.
+"""Finds the processes of jobs whose worker cannot end them, by the tokens of those jobs, and ends them.
 
-A process counts as one of a job's only if its environment holds the job's unguessable token and it began no earlier
-than the job; what hangs below such a process goes with it. A number alone proves nothing: it may be used again.
+A process belongs to a job only if its environment holds the job's unguessable token and it started no earlier than the
+job; its descendants belong to the job too. A process id alone proves nothing, because it may have been reused.
 """
 
 from __future__ import annotations
@@ -15,40 +15,42 @@ from typing import Final
 
 from oneshot_queue.local_broker import is_local_broker
 from oneshot_queue.pidfd import pidfd_open
-from oneshot_queue.workers.ipc.journal_format import Slot, SlotState
+from oneshot_queue.workers.ipc.journal_format import JournalSlot, SlotState
 from oneshot_queue.workers.processes.environment import TOKEN_VARIABLE
 from oneshot_queue.workers.processes.procfs import ProcessStatus, children_of, environment_of, send_signal, status_of
 
 GRACE_S: Final = 0.5
 GIVE_UP_S: Final = 5.0
-_LOOK_AGAIN_S: Final = 0.05
+_RESCAN_S: Final = 0.05
 
-Process = tuple[int, int]
+ProcessKey = tuple[int, int]
+"""Process id and start tick: together they are unique within one boot."""
 
 
 def end_survivors(
-    slots: Iterable[Slot], members: Iterable[int] = (), *, grace_s: float = GRACE_S, give_up_s: float = GIVE_UP_S
+    slots: Iterable[JournalSlot], members: Iterable[int] = (), *, grace_s: float = GRACE_S, give_up_s: float = GIVE_UP_S
 ) -> list[int]:
-    """End every process of these jobs: TERM, the grace, KILL, until none is left or it is time to give up.
+    """End all processes of these jobs: TERM, after the grace period KILL, until none is left or time is up.
+
+    This blocks, at most for ``give_up_s`` seconds.
 
     Args:
-        members: Processes that are known to be theirs, whatever their environment.
-        give_up_s: Seconds after which what still lives is let be; this blocks until then.
+        members: Ids of processes known to belong to these jobs, whatever their environment.
 
     Returns:
-        The process ids of what still lives.
+        Ids of the processes that are still alive.
 
     Raises:
-        OSError: They could not be looked at, or signalled: no descriptor to spare.
+        OSError: Processes could not be inspected or signalled: no file descriptor is free.
     """
-    # A job without a known process may have been started by then; its token alone tells.
-    tokens = {_entry(slot.token): slot.started[0] for slot in slots if slot.state is not SlotState.FREE}
+    # A job without a known process may have been started too; only its token finds that process.
+    tokens = {_environment_entry(slot.token): slot.started[0] for slot in slots if slot.state is not SlotState.FREE}
     statuses = [status for pid in members if (status := status_of(pid)) is not None]
-    known: dict[Process, ProcessStatus] = {(status.pid, status.started): status for status in statuses}
+    known: dict[ProcessKey, ProcessStatus] = {(status.pid, status.started): status for status in statuses}
     if not (tokens or known):
         return []
     began = time.monotonic()
-    asked: set[Process] = set()
+    asked: set[ProcessKey] = set()
     while True:
         living = _living(tokens, known)
         if not living or time.monotonic() - began > give_up_s:
@@ -61,17 +63,17 @@ def end_survivors(
             elif key not in asked:
                 asked.add(key)
                 send_signal(status, signal.SIGTERM)
-                # A stopped process sees TERM only when it goes on.
+                # A stopped process handles TERM only once it is continued.
                 send_signal(status, signal.SIGCONT)
-        # The rest is looked at then, too.
+        # The next pass checks the others, too.
         _wait_for_end(living[0])
 
 
-def _living(tokens: dict[bytes, int], known: dict[Process, ProcessStatus]) -> list[ProcessStatus]:
-    """All that live of the jobs; ``known`` remembers them, because a child loses the way to a parent that dies."""
+def _living(tokens: dict[bytes, int], known: dict[ProcessKey, ProcessStatus]) -> list[ProcessStatus]:
+    """The live processes of the jobs; ``known`` keeps them, because a child is no longer found once its parent died."""
     found = [status for name in os.listdir("/proc") if name.isdigit() and (status := _bearer(int(name), tokens))]
-    found += [status for each in known.values() if (status := _still(each))]
-    seen: set[Process] = set()
+    found += [status for each in known.values() if (status := _refreshed(each))]
+    seen: set[ProcessKey] = set()
     while found:
         status = found.pop()
         key = (status.pid, status.started)
@@ -82,7 +84,7 @@ def _living(tokens: dict[bytes, int], known: dict[Process, ProcessStatus]) -> li
             continue
         known[key] = status
         found += [child for pid in children_of(status.pid) if (child := status_of(pid)) is not None]
-    return [each for each in known.values() if (status := _still(each)) is not None and not status.is_zombie]
+    return [each for each in known.values() if (status := _refreshed(each)) is not None and not status.is_zombie]
 
 
 def _bearer(pid: int, tokens: dict[bytes, int]) -> ProcessStatus | None:
@@ -99,7 +101,7 @@ def _bearer(pid: int, tokens: dict[bytes, int]) -> ProcessStatus | None:
     return None
 
 
-def _still(known: ProcessStatus) -> ProcessStatus | None:
+def _refreshed(known: ProcessStatus) -> ProcessStatus | None:
     status = status_of(known.pid)
     return status if status is not None and status.started == known.started else None
 
@@ -111,9 +113,9 @@ def _wait_for_end(target: ProcessStatus) -> None:
         return
     waiting = select.poll()
     waiting.register(pidfd, select.POLLIN)
-    waiting.poll(_LOOK_AGAIN_S * 1000)
+    waiting.poll(_RESCAN_S * 1000)
     os.close(pidfd)
 
 
-def _entry(token: str) -> bytes:
+def _environment_entry(token: str) -> bytes:
     return b"\0" + os.fsencode(f"{TOKEN_VARIABLE}={token}") + b"\0"

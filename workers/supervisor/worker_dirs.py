@@ -1,7 +1,7 @@
-"""One life of a worker process, as it outlives itself: a private folder with its notes, and a lock that ends with it.
+"""The worker dir: a private folder for the files of one worker process that must outlive it.
 
-``<state>/workers/<worker id>/`` holds ``notes`` and ``lock``, and perhaps a ``spool``. Supervisor and worker share the
-lock; once it is free, both are dead, and the next supervisor of this user takes over what they left.
+``<state>/workers/<worker id>/`` holds ``notes`` (the journal), ``lock``, and perhaps a ``spool``. Supervisor and worker
+share the lock; once it is free, both are dead, and this user's next supervisor takes the worker dir over.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from typing import Final
 from oneshot_queue.workers.ipc.dead_worker import SPOOL
 from oneshot_queue.workers.ipc.journal_format import WORKER_ID
 
-NOTES: Final = "notes"
+JOURNAL: Final = "notes"
+"""File name of the journal; files that workers of v0.1.0 left under this name are still recovered."""
+
 LOCK: Final = "lock"
-_UNBORN: Final = ".new"
+_UNFINISHED: Final = ".new"
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
@@ -29,111 +31,111 @@ _SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 @dataclass(slots=True)
 class WorkerDir:
-    """One worker process, alive or dead.
+    """The files of one worker process, alive or dead.
 
     Attributes:
-        folder: Where its files are; ``None`` if no private folder could be had.
-        notes: The open file of its notes.
-        lock: The open file whose lock says that somebody looks after it.
+        folder: Where they are; ``None`` if no private folder could be made.
+        journal: The open file of its journal.
+        lock: The open file whose lock marks the worker dir as in use.
     """
 
     worker_id: str
     folder: Path | None
-    notes: int
+    journal: int
     lock: int | None
 
     @property
     def files(self) -> list[int]:
-        """What a worker process gets of it."""
-        return [self.notes] if self.lock is None else [self.notes, self.lock]
+        """The descriptors that are passed to the worker process."""
+        return [self.journal] if self.lock is None else [self.journal, self.lock]
 
     @property
     def has_spool(self) -> bool:
-        """Whether ends of jobs may wait in its folder."""
+        """Whether there is a file of spooled results."""
         return self.folder is not None and (self.folder / SPOOL).exists()
 
     def close(self) -> None:
-        """Leave it to the next supervisor."""
-        os.close(self.notes)
+        """Close its files, and so leave it to the next supervisor."""
+        os.close(self.journal)
         if self.lock is not None:
             os.close(self.lock)
 
     def remove(self) -> None:
-        """Remove it for ever: everything in it is decided."""
+        """Delete it; all results of its jobs are recorded."""
         if self.folder is not None:
             _remove_folder(self.folder)
         self.close()
 
 
 def new_worker_dir(workers_folder: Path | None, worker_id: str) -> WorkerDir:
-    """Make a place for a worker process that is about to be started; without a folder, in memory only.
+    """Make the worker dir of a process that is about to be started; without a folder, a journal in memory only.
 
     Raises:
-        OSError: There is no room.
+        OSError: It cannot be made, for example because the disk is full.
     """
     if workers_folder is None:
-        return WorkerDir(worker_id, None, os.memfd_create(f"notes-{worker_id}", os.MFD_CLOEXEC), None)
-    # Under another name until it is locked: it must not look abandoned before it has begun.
-    unborn = workers_folder / f"{worker_id}{_UNBORN}"
-    unborn.mkdir(mode=0o700)
-    with ExitStack() as undoing:
-        undoing.callback(_remove_folder, unborn)
-        lock = os.open(unborn / LOCK, _FILE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
-        undoing.callback(os.close, lock)
+        return WorkerDir(worker_id, None, os.memfd_create(f"journal-{worker_id}", os.MFD_CLOEXEC), None)
+    # Under a temporary name until it is locked, so that no supervisor takes it for abandoned.
+    unfinished = workers_folder / f"{worker_id}{_UNFINISHED}"
+    unfinished.mkdir(mode=0o700)
+    with ExitStack() as undo:
+        undo.callback(_remove_folder, unfinished)
+        lock = os.open(unfinished / LOCK, _FILE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        undo.callback(os.close, lock)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        notes = os.open(unborn / NOTES, _FILE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
-        undoing.callback(os.close, notes)
-        unborn.rename(workers_folder / worker_id)
-        undoing.pop_all()
-    return WorkerDir(worker_id, workers_folder / worker_id, notes, lock)
+        journal = os.open(unfinished / JOURNAL, _FILE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        undo.callback(os.close, journal)
+        unfinished.rename(workers_folder / worker_id)
+        undo.pop_all()
+    return WorkerDir(worker_id, workers_folder / worker_id, journal, lock)
 
 
 def abandoned(workers_folder: Path) -> Iterator[WorkerDir]:
-    """Take over the incarnations that nobody looks after, one by one. They stay locked until they are closed.
+    """Take over the worker dirs that are not in use, one by one; each stays locked until it is closed.
 
-    What was only begun, by somebody who is dead, is removed.
+    Worker dirs that a dead supervisor had not finished making are removed.
 
     Raises:
-        OSError: There is no descriptor to spare, so that nobody knows what else there is.
+        OSError: No file descriptor is free; there may be more of them.
     """
     for name in sorted(os.listdir(workers_folder)):
         if WORKER_ID.fullmatch(name):
-            worker_dir = taken_over(workers_folder / name)
+            worker_dir = take_over(workers_folder / name)
             if worker_dir is not None:
                 yield worker_dir
-        elif WORKER_ID.fullmatch(name.removesuffix(_UNBORN)):
-            _remove_unborn(workers_folder / name)
+        elif WORKER_ID.fullmatch(name.removesuffix(_UNFINISHED)):
+            _remove_unfinished(workers_folder / name)
 
 
-def taken_over(folder: Path) -> WorkerDir | None:
-    """Take over one incarnation; ``None`` if somebody looks after it, has just removed it, or it is none of ours.
+def take_over(folder: Path) -> WorkerDir | None:
+    """Take over one worker dir; ``None`` if it is in use, was just removed, or is not a worker dir.
 
     Raises:
-        OSError: There is no descriptor to spare.
+        OSError: No file descriptor is free.
     """
     files: list[int] = []
     try:
-        with _opened(folder, _FOLDER_FLAGS) as place:
-            files.append(os.open(LOCK, _FILE_FLAGS, dir_fd=place))
+        with _opened(folder, _FOLDER_FLAGS) as opened:
+            files.append(os.open(LOCK, _FILE_FLAGS, dir_fd=opened))
             fcntl.flock(files[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
-            files.append(os.open(NOTES, _FILE_FLAGS, dir_fd=place))
+            files.append(os.open(JOURNAL, _FILE_FLAGS, dir_fd=opened))
             if not stat.S_ISREG(os.fstat(files[1]).st_mode):
-                raise FileNotFoundError(NOTES)
+                raise FileNotFoundError(JOURNAL)
     except OSError as problem:
         for file in files:
             os.close(file)
         if problem.errno in _SHORTAGES:
             raise
         return None
-    lock, notes = files
-    return WorkerDir(folder.name, folder, notes, lock)
+    lock, journal = files
+    return WorkerDir(folder.name, folder, journal, lock)
 
 
 def private_folder(state_folder: Path) -> Path:
-    """The folder of all incarnations of this user, made if it is not there.
+    """The folder of all worker dirs of this user; made if missing.
 
     Raises:
-        OSError: It cannot be made, or is not this user's alone.
+        OSError: It cannot be made, or others have access to it.
     """
     for folder in (state_folder, state_folder / "workers"):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -141,19 +143,19 @@ def private_folder(state_folder: Path) -> Path:
             folder.mkdir(mode=0o700)
         except FileExistsError:
             pass
-        with _opened(folder, _FOLDER_FLAGS) as place:
-            found = os.fstat(place)
+        with _opened(folder, _FOLDER_FLAGS) as opened:
+            found = os.fstat(opened)
             if found.st_uid != os.geteuid() or found.st_mode & 0o077:
                 raise PermissionError(f"{folder} is not private to user {os.geteuid()}")
     return state_folder / "workers"
 
 
-def _remove_unborn(folder: Path) -> None:
+def _remove_unfinished(folder: Path) -> None:
     try:
         with (
-            _opened(folder, _FOLDER_FLAGS) as place,
-            # Whoever makes it just now and comes second gets an error, and tries again.
-            _opened(LOCK, _FILE_FLAGS | os.O_CREAT, place) as lock,
+            _opened(folder, _FOLDER_FLAGS) as opened,
+            # If its maker is alive and locks it second, the maker gets an error and tries again.
+            _opened(LOCK, _FILE_FLAGS | os.O_CREAT, opened) as lock,
         ):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove_folder(folder)
@@ -163,17 +165,17 @@ def _remove_unborn(folder: Path) -> None:
 
 def _remove_folder(folder: Path) -> None:
     try:
-        for name in (NOTES, SPOOL, LOCK):
+        for name in (JOURNAL, SPOOL, LOCK):
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()
     except OSError:
-        # Somebody put something there. Without notes it means nothing to anybody.
+        # It contains other files, or is not writable. Without a journal it is ignored from now on.
         return
 
 
 @contextmanager
-def _opened(path: Path | str, flags: int, place: int | None = None) -> Iterator[int]:
-    file = os.open(path, flags, 0o600, dir_fd=place)
+def _opened(path: Path | str, flags: int, folder: int | None = None) -> Iterator[int]:
+    file = os.open(path, flags, 0o600, dir_fd=folder)
     try:
         yield file
     finally:

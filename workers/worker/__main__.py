@@ -9,13 +9,15 @@ import gc
 import logging
 import os
 import sys
+from types import TracebackType
 from typing import Final, Literal
 
 import anyio
 
 from oneshot_queue.errors import BrokerError, OneshotQueueError
+from oneshot_queue.telemetry.logging import configure
 from oneshot_queue.workers.ipc.channel import Channel
-from oneshot_queue.workers.ipc.console import Console, printable
+from oneshot_queue.workers.ipc.console import Console
 from oneshot_queue.workers.ipc.journal import Journal
 from oneshot_queue.workers.ipc.messages import Assignment
 from oneshot_queue.workers.processes import cgroup
@@ -26,28 +28,15 @@ from oneshot_queue.workers.worker.wiring import build_worker
 BROKER_EXIT_CODE: Final = 5
 USAGE_EXIT_CODE: Final = 2
 
-_FIELDS: Final = ("job", "queue", "attempt", "worker", "cause")
-"""What a log record may carry besides its text."""
-
-
-class _SafeFormatter(logging.Formatter):
-    """Escapes what a terminal would act on: log records may quote a job, whose words cannot be trusted."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        values = {name: getattr(record, name, None) for name in _FIELDS}
-        fields = [f"{name}={value}" for name, value in values.items() if value is not None]
-        return printable(" ".join([super().formatMessage(record), *fields]))
+logger = logging.getLogger(__name__)
 
 
 def run_worker_process(channel: Channel) -> int:
-    """Be a worker until stopped, or until there is nothing left to do.
+    """Run a worker until it is stopped or has nothing left to do.
 
     Returns:
         0 if it stopped as asked, 5 if the broker cannot be reached or refuses, 2 if an option is invalid.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_SafeFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     os.set_blocking(channel.fileno(), True)
     received = channel.receive()
     os.set_blocking(channel.fileno(), False)
@@ -55,14 +44,18 @@ def run_worker_process(channel: Channel) -> int:
         return 0
     assignment, files = received
     assert isinstance(assignment, Assignment)
-    # The lock of the folder, if there is one, stays open as long as this process lives; it needs no name.
+    options = assignment.options
+    configure(options.log_format, options.log_level, worker=options.name)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_crash
+    # The lock of the worker dir, if there is one, stays open as long as this process lives; nothing here uses it.
     journal = Journal.open(files[0])
     own = status_of(os.getpid())
     journal.set_process(os.getpid(), own.started if own else 0)
     is_contained = assignment.cgroup is not None and cgroup.enter(assignment.cgroup)
     containment: Literal["cgroup", "subreaper"] = "cgroup" if is_contained else "subreaper"
     link = SupervisorLink(channel)
-    # What is loaded by now stays: scanning it for garbage again and again would cost every job.
+    # The modules loaded by now stay; scanning them in every garbage collection would cost every job.
     gc.freeze()
     try:
         worker = build_worker(assignment, link=link, journal=journal, containment=containment)
@@ -92,6 +85,11 @@ def _fail(link: SupervisorLink, problem: BaseException) -> int:
     if not link.failed(code, str(problem), needs_person=needs_person):
         Console(is_quiet=False).warn(f"worker: {problem}")
     return code
+
+
+def _log_crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    # Not printed: with JSON, everything that this process writes is an object.
+    logger.critical("the worker process crashed", exc_info=(kind, error, traceback))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -28,28 +27,41 @@ class Report(Console):
         """A job's process exists."""
         if self.is_quiet:
             return  # Building the line would cost something for every job.
-        self.say(f"{_now()} start {held.job_id} · {held.keys.queue} · {_command(held)}")
+        self.say(
+            f"start {held.job_id} · {held.keys.queue} · {_command(held)}",
+            has_clock=True,
+            fields=_fields(held),
+        )
 
     def stopping(self, held: HeldJob, cause: str) -> None:
         """The termination of a job's processes has begun."""
-        self.say(f"{_now()} stop  {held.job_id} · {cause.replace('_', ' ')}")
+        self.say(f"stop  {held.job_id} · {cause.replace('_', ' ')}", has_clock=True, fields=_fields(held, cause=cause))
 
     def ended(self, held: HeldJob, outcome: Outcome, seconds: float | None) -> None:
         """A job has ended."""
         if outcome.survivors:
+            survivors = ", ".join(map(str, outcome.survivors))
             self.warn(
-                f"{_now()} job {held.job_id}: still alive after SIGKILL: {', '.join(map(str, outcome.survivors))}"
+                f"job {held.job_id}: still alive after SIGKILL: {survivors}", has_clock=True, fields=_fields(held)
             )
         if self.is_quiet:
             return
         took = "" if seconds is None else f" after {seconds:.2f} s"
         error = f" · {outcome.error}" if outcome.error else ""
         again = " · will be retried" if held.spec is not None and held.spec.begins_again(outcome) else ""
-        self.say(f"{_now()} end   {held.job_id} · {outcome.state} · {_how(outcome)}{took}{error}{again}")
+        self.say(
+            f"end   {held.job_id} · {outcome.state} · {_how(outcome)}{took}{error}{again}",
+            has_clock=True,
+            fields=_fields(held, cause=outcome.cause),
+        )
 
     def let_go(self, held: HeldJob) -> None:
-        """The processes of a job that is not this worker's any more are gone."""
-        self.say(f"{_now()} gone  {held.job_id} · its processes have ended; another worker settles it")
+        """Report that the processes of a job that this worker no longer holds have ended."""
+        self.say(
+            f"gone  {held.job_id} · its processes have ended; another worker settles it",
+            has_clock=True,
+            fields=_fields(held),
+        )
 
 
 def _how(outcome: Outcome) -> str:
@@ -67,5 +79,5 @@ def _command(held: HeldJob) -> str:
     return words if len(words) <= MAX_COMMAND_CHARS else words[: MAX_COMMAND_CHARS - 1] + "…"
 
 
-def _now() -> str:
-    return time.strftime("%H:%M:%S")
+def _fields(held: HeldJob, **more: str) -> dict[str, str | int]:
+    return {"job": held.job_id, "queue": held.keys.queue, "attempt": held.attempt, **more}

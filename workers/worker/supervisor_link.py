@@ -13,7 +13,7 @@ import anyio
 from oneshot_queue.errors import MalformedData
 from oneshot_queue.workers.ipc.channel import Channel
 from oneshot_queue.workers.ipc.dead_worker import DeadWorker, read_dead_worker
-from oneshot_queue.workers.ipc.messages import Decided, Declined, Failed, Opened, Recover, Stage, Stop
+from oneshot_queue.workers.ipc.messages import GaveUp, Opened, Recover, Recovered, RecoveryDeclined, Stage, Stop
 
 logger: Final = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class SupervisorLink:
                         stopping.reach(stage)
                     case Recover(worker_id):
                         if not self._accept(message, files):
-                            self._channel.send(Declined(worker_id))
+                            self._channel.send(RecoveryDeclined(worker_id))
             finally:
                 for file in files:
                     os.close(file)
@@ -76,11 +76,11 @@ class SupervisorLink:
 
     def failed(self, code: int, text: str, *, needs_person: bool) -> bool:
         """Report why this worker gives up; returns whether the supervisor got it."""
-        return self._channel.send(Failed(code, text, needs_person))
+        return self._channel.send(GaveUp(code, text, needs_person))
 
     def recovered(self, worker_id: str) -> None:
         """Report that all jobs of a dead worker are settled and recorded."""
-        self._channel.send(Decided(worker_id))
+        self._channel.send(Recovered(worker_id))
 
     def _accept(self, message: Recover, files: Sequence[int]) -> bool:
         """Queue a dead worker for recovery; one that cannot be read or queued stays with the supervisor."""

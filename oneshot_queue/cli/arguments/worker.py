@@ -1,9 +1,10 @@
-"""``worker`` and ``up``: run jobs."""
+"""Options that ``worker`` and ``up`` share."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
@@ -18,47 +19,85 @@ MOST_PROCESSES: Final = 256
 
 Queues = Annotated[
     list[str] | None,
-    typer.Option("-q", "--queue", metavar="QUEUE", help="Take jobs from it; several times.  [default: default]"),
+    typer.Option("-q", "--queue", metavar="QUEUE", help="Take jobs from this queue; repeatable.  [default: default]"),
 ]
 Concurrency = Annotated[
-    str | None, typer.Option("-c", "--concurrency", metavar="N", help="Most jobs at once.  [default: usable CPUs]")
+    str | None,
+    typer.Option("-c", "--concurrency", metavar="N", help="Maximum concurrent jobs.  [default: usable CPUs]"),
 ]
-Name = Annotated[
-    str | None, typer.Option("--name", metavar="NAME", help="What people call it.  [default: host and pid]")
-]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Display name.  [default: host and pid]")]
 DrainTimeout = Annotated[
-    str, typer.Option("--drain-timeout", metavar="TIME", help="What running jobs get when it is asked to stop.")
+    str, typer.Option("--drain-timeout", metavar="TIME", help="Time allowed for running jobs on shutdown.")
 ]
 Processes = Annotated[
-    str, typer.Option("--processes", metavar="N", help="Worker processes that share the slots, one CPU each.")
+    str,
+    typer.Option("--processes", metavar="N", help="Number of worker processes; they share the concurrent jobs."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Do not print a line for each start and end.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Do not print a line for the start and end of each job.")]
+LogFormatOption = Annotated[
+    str,
+    typer.Option("--log-format", metavar="FORMAT", help="Write stderr as `text`, or `json` with one object per line."),
+]
+LogLevelOption = Annotated[
+    str,
+    typer.Option(
+        "--log-level",
+        metavar="LEVEL",
+        help="Lowest level of log records: `debug`, `info`, `warning` or `error`. "
+        "Lines about jobs do not depend on it; see --quiet.",
+    ),
+]
 
 
 def checked_options(
-    queues: list[str] | None, concurrency: str | None, processes: str, name: str | None, drain_timeout: str
+    queues: list[str] | None,
+    concurrency: str | None,
+    processes: str,
+    name: str | None,
+    drain_timeout: str,
+    *,
+    quiet: bool,
+    log_format: str,
+    log_level: str,
 ) -> dict[str, Any]:
-    """Read a worker's options before anything is started for it."""
+    """Check a worker's options before anything is started for it.
+
+    Returns:
+        Keyword arguments for ``WorkerOptions``.
+
+    Raises:
+        UsageProblem: An option is invalid.
+    """
     from oneshot_queue.checks import checked_name
+    from oneshot_queue.telemetry.logging import LOG_FORMATS, LOG_LEVELS
 
     slots = len(os.sched_getaffinity(0))
     if concurrency is not None:
         slots = whole_number("--concurrency", concurrency, least=1, most=MOST_SLOTS)
     count = whole_number("--processes", processes, least=1, most=MOST_PROCESSES)
     if count > slots:
-        raise UsageProblem(f"--processes: {count} processes cannot share {slots} slots; say -c {count} or more")
+        raise UsageProblem(f"--processes: {count} processes cannot share {slots} concurrent jobs; use -c {count}")
     return {
         "queues": tuple(dict.fromkeys(checked_name("queue", queue) for queue in queues or [DEFAULT_QUEUE])),
         "concurrency": slots,
         "processes": count,
         "name": f"{socket.gethostname()}-{os.getpid()}"[-64:] if name is None else checked_name("--name", name),
         "drain_timeout_s": seconds("--drain-timeout", drain_timeout),
+        "is_quiet": quiet,
+        "log_format": _one_of("--log-format", log_format, LOG_FORMATS),
+        "log_level": _one_of("--log-level", log_level, LOG_LEVELS),
     }
 
 
 def run_worker(broker: Destination, options: dict[str, Any], lease_s: float | None = None) -> int:
-    """Run workers in this process until they are stopped; returns the exit code."""
+    """Supervise workers from this process until they are stopped; returns the exit code."""
     from oneshot_queue.workers.main import WorkerOptions, run_workers
 
     settings = broker.settings if lease_s is None else replace(broker.settings, lease_s=lease_s)
     return run_workers(WorkerOptions(url=broker.url, settings=settings, **options))
+
+
+def _one_of(option: str, written: str, allowed: Sequence[str]) -> str:
+    if written not in allowed:
+        raise UsageProblem(f"{option}: {written!r} must be one of {', '.join(allowed)}")
+    return written

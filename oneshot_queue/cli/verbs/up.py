@@ -1,4 +1,4 @@
-"""``worker`` and ``up``: run jobs."""
+"""``up``: run the local broker and a worker."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from oneshot_queue.cli.arguments.destination import Destination
 from oneshot_queue.cli.arguments.worker import (
     Concurrency,
     DrainTimeout,
+    LogFormatOption,
+    LogLevelOption,
     Name,
     Processes,
     Queues,
@@ -36,21 +38,35 @@ def up(
     name: Name = None,
     drain_timeout: DrainTimeout = "30s",
     quiet: Quiet = False,
+    log_format: LogFormatOption = "text",
+    log_level: LogLevelOption = "warning",
 ) -> int:
-    """Run the local broker, and a worker for it, in the foreground.
+    """Run the local broker and a worker for it in the foreground.
 
-    When the worker ends, the broker and the jobs stay: `oneshot-queue broker stop` ends it.
+    The broker and its jobs stay when the worker exits; stop them with `oneshot-queue broker stop`.
     """
     from oneshot_queue.local_broker import ensure_running
     from oneshot_queue.settings import Settings
+    from oneshot_queue.telemetry.logging import configure, report
 
     if broker_url(context, None) is not None:
-        raise UsageProblem("up is for the local broker; for another one: oneshot-queue --url URL worker")
-    options = checked_options(queues, concurrency, processes, name, drain_timeout) | {"is_quiet": quiet}
+        raise UsageProblem("up runs the local broker; for another broker use: oneshot-queue --url URL worker")
+    options = checked_options(
+        queues,
+        concurrency,
+        processes,
+        name,
+        drain_timeout,
+        quiet=quiet,
+        log_format=log_format,
+        log_level=log_level,
+    )
+    configure(log_format, log_level)
+    tell = report if log_format == "json" else print_message
     settings = Settings.from_env()
     found = ensure_running()
     if settings.url is not None:
-        print_message("up uses the local broker, not the one that ONESHOT_QUEUE_URL names")
+        tell("up uses the local broker and ignores ONESHOT_QUEUE_URL")
     if not quiet:
-        print_message(f"local broker: {found.kind} {found.version} at {found.url}")
+        tell(f"local broker: {found.kind} {found.version} at {found.url}")
     return run_worker(Destination(replace(settings, url=found.url), is_local=True), options)

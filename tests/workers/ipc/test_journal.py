@@ -1,4 +1,4 @@
-"""Notes in shared memory: what is written comes back, and what makes no sense harms nobody."""
+"""The journal: what is written can be read, and damage does no harm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from hypothesis import strategies as st
 from oneshot_queue.errors import MalformedData
 from oneshot_queue.workers.ipc.dead_worker import read_dead_worker
 from oneshot_queue.workers.ipc.journal import Journal
-from oneshot_queue.workers.ipc.journal_format import HEADER, LEASE, SLOT, SlotState, boot_id, read_journal
+from oneshot_queue.workers.ipc.journal_format import (
+    HEADER_BYTES,
+    LEASE_BYTES,
+    SLOT_BYTES,
+    SlotState,
+    boot_id,
+    read_journal,
+)
 
 WORKER_ID = "0123456789abcdef" * 2
 
@@ -31,29 +38,29 @@ def laid_out(file: int, slots: int = 3) -> Journal:
 
 @pytest.fixture
 def file() -> Iterator[int]:
-    opened = os.memfd_create("notes")
+    opened = os.memfd_create("journal")
     yield opened
     os.close(opened)
 
 
-def reserved(notes: Journal, job_id: str = "job", *, exclusive: bool = False) -> int:
+def reserved(journal: Journal, job_id: str = "job", *, exclusive: bool = False) -> int:
     lease_id = f"{WORKER_ID}.1"
-    return notes.reserve(
+    return journal.reserve(
         queue="builds", job_id=job_id, attempt=2, token="1700000000000000", lease_id=lease_id, exclusive=exclusive
     )
 
 
 def test_what_the_worker_writes_the_supervisor_reads(file: int) -> None:
     seen_by_supervisor = laid_out(file)
-    notes = Journal.open(file)
-    notes.set_process(17, 4_711)
-    notes.count_job()
-    notes.set_lease(1, "builds", f"{WORKER_ID}.1", 30.0)
-    notes.renewed(1, 12.5)
-    spawning, running, ended = (reserved(notes, name) for name in ("one", "two", "three"))
-    notes.started(running, 100, 5, 6)
-    notes.started(ended, 101, 5, 6)
-    notes.exited(ended, -9)
+    journal = Journal.open(file)
+    journal.set_process(17, 4_711)
+    journal.count_job()
+    journal.set_lease(1, "builds", f"{WORKER_ID}.1", 30.0)
+    journal.renewed(1, 12.5)
+    spawning, running, ended = (reserved(journal, name) for name in ("one", "two", "three"))
+    journal.started(running, 100, 5, 6)
+    journal.started(ended, 101, 5, 6)
+    journal.exited(ended, -9)
 
     found = seen_by_supervisor.snapshot()
 
@@ -74,7 +81,7 @@ def test_what_the_worker_writes_the_supervisor_reads(file: int) -> None:
     assert not slots[spawning].is_of(0, 0)
 
 
-def test_file_system_without_room_is_an_error_and_not_the_end_of_the_process(tmp_path: Path) -> None:
+def test_full_file_system_is_an_error_and_does_not_kill_the_process(tmp_path: Path) -> None:
     script = 'mount -t tmpfs -o size=64k none "$0" && exec "$@"'
     program = (
         "import os, sys; from tests.workers.ipc.test_journal import laid_out; "
@@ -97,44 +104,44 @@ def test_file_system_without_room_is_an_error_and_not_the_end_of_the_process(tmp
     assert (done.returncode, "No space left on device" in done.stderr) == (1, True), done
 
 
-def test_slot_is_free_again_when_the_end_is_on_record(file: int) -> None:
-    notes = laid_out(file)
-    slots = [reserved(notes, str(number)) for number in range(3)]
-    assert notes.free_slots == 0
+def test_freed_slot_can_be_reserved_again(file: int) -> None:
+    journal = laid_out(file)
+    slots = [reserved(journal, str(number)) for number in range(3)]
+    assert journal.free_slots == 0
     with pytest.raises(IndexError):
-        reserved(notes)
+        reserved(journal)
 
-    notes.free(slots[1])
+    journal.free(slots[1])
 
-    assert {slot.job_id for slot in notes.snapshot().slots} == {"0", "2"}
-    assert reserved(notes, "next") == slots[1]
+    assert {slot.job_id for slot in journal.snapshot().slots} == {"0", "2"}
+    assert reserved(journal, "next") == slots[1]
 
 
-def test_exit_that_nobody_knows_is_no_code(file: int) -> None:
-    notes = laid_out(file)
-    slot = reserved(notes)
-    notes.started(slot, 100, 5, 6)
+def test_unknown_exit_status_has_no_exit_code(file: int) -> None:
+    journal = laid_out(file)
+    slot = reserved(journal)
+    journal.started(slot, 100, 5, 6)
 
-    notes.exited(slot, None)
+    journal.exited(slot, None)
 
-    (found,) = notes.snapshot().slots
+    (found,) = journal.snapshot().slots
     assert (found.state, found.exit_code) == (SlotState.EXITED, None)
 
 
-def test_job_that_is_handed_over_once_more_is_noted_as_held_under_the_new_token_too(file: int) -> None:
-    notes = laid_out(file)
-    slots = [reserved(notes, name) for name in ("one", "two")]
-    notes.started(slots[0], 100, 5, 6)
-    (first, other) = sorted(notes.snapshot().slots, key=lambda slot: slot.job_id)
+def test_job_that_is_handed_over_again_is_recorded_with_both_tokens(file: int) -> None:
+    journal = laid_out(file)
+    slots = [reserved(journal, name) for name in ("one", "two")]
+    journal.started(slots[0], 100, 5, 6)
+    (first, other) = sorted(journal.snapshot().slots, key=lambda slot: slot.job_id)
 
-    notes.handed_over(slots[0], "1700000000000001-ab", f"{WORKER_ID}.2")
+    journal.handed_over(slots[0], "1700000000000001-ab", f"{WORKER_ID}.2")
 
     held_now = replace(first, held_as="1700000000000001-ab", lease_id=f"{WORKER_ID}.2")
     assert first.held_as == first.token
-    assert sorted(notes.snapshot().slots, key=lambda slot: slot.job_id) == [held_now, other]
+    assert sorted(journal.snapshot().slots, key=lambda slot: slot.job_id) == [held_now, other]
 
 
-def test_exclusive_jobs_are_counted_and_a_fence_is_of_one_job_only(file: int) -> None:
+def test_exclusive_jobs_are_counted_and_a_fence_applies_to_one_job_only(file: int) -> None:
     supervisor, worker = laid_out(file), Journal.open(file)
     assert not supervisor.has_exclusive_jobs
     slot = reserved(worker, exclusive=True)
@@ -152,9 +159,9 @@ def test_exclusive_jobs_are_counted_and_a_fence_is_of_one_job_only(file: int) ->
     assert not supervisor.has_exclusive_jobs
 
 
-def test_estate_names_the_jobs_that_may_have_been_started(file: int) -> None:
-    notes = laid_out(file)
-    reserved(notes)
+def test_dead_worker_names_the_jobs_that_may_have_been_started(file: int) -> None:
+    journal = laid_out(file)
+    reserved(journal)
 
     dead_worker = read_dead_worker(file, None)
 
@@ -166,36 +173,36 @@ def test_estate_names_the_jobs_that_may_have_been_started(file: int) -> None:
 
 
 @pytest.mark.parametrize("harm", ["the machine was started again", "a slot was torn"])
-def test_notes_prove_that_a_job_was_never_started_only_if_all_of_them_are_there(file: int, harm: str) -> None:
-    notes = laid_out(file)
-    reserved(notes)
+def test_journal_proves_that_a_job_was_never_started_only_if_it_is_complete(file: int, harm: str) -> None:
+    journal = laid_out(file)
+    reserved(journal)
     assert read_dead_worker(file, None).is_complete
 
     if harm == "a slot was torn":
-        os.pwrite(file, b"\xff", os.fstat(file).st_size - SLOT.size)
+        os.pwrite(file, b"\xff", os.fstat(file).st_size - SLOT_BYTES)
     else:
         other = b"0" * 36
-        os.pwrite(file, other, os.pread(file, HEADER.size, 0).index(boot_id().encode()))
+        os.pwrite(file, other, os.pread(file, HEADER_BYTES, 0).index(boot_id().encode()))
 
     assert not read_dead_worker(file, None).is_complete
 
 
 @given(st.binary(max_size=2_000))
-def test_garbage_is_no_notes(raw: bytes) -> None:
+def test_garbage_is_not_a_journal(raw: bytes) -> None:
     with pytest.raises(MalformedData):
         read_journal(raw)
 
 
 @given(
-    st.lists(st.tuples(st.integers(512, 512 + 2 * LEASE.size + 3 * SLOT.size - 1), st.integers(0, 255)), max_size=200)
+    st.lists(st.tuples(st.integers(512, 512 + 2 * LEASE_BYTES + 3 * SLOT_BYTES - 1), st.integers(0, 255)), max_size=200)
 )
-def test_damaged_entries_are_left_out_or_make_sense(damage: list[tuple[int, int]]) -> None:
-    file = os.memfd_create("notes")
+def test_damaged_entries_are_skipped_or_valid(damage: list[tuple[int, int]]) -> None:
+    file = os.memfd_create("journal")
     try:
-        notes = laid_out(file)
-        notes.set_lease(0, "builds", f"{WORKER_ID}.1", 30.0)
+        journal = laid_out(file)
+        journal.set_lease(0, "builds", f"{WORKER_ID}.1", 30.0)
         for number in range(3):
-            notes.started(reserved(notes, str(number)), 100 + number, 5, 6)
+            journal.started(reserved(journal, str(number)), 100 + number, 5, 6)
         raw = bytearray(os.pread(file, 10_000, 0))
     finally:
         os.close(file)
@@ -211,7 +218,7 @@ def test_damaged_entries_are_left_out_or_make_sense(damage: list[tuple[int, int]
         assert "/" not in slot.job_id + slot.queue + slot.lease_id
 
 
-def test_header_that_promises_more_than_there_is_is_refused(file: int) -> None:
+def test_header_that_does_not_match_the_size_is_rejected(file: int) -> None:
     laid_out(file)
     raw = bytearray(os.pread(file, 10_000, 0))
     struct.pack_into("=I", raw, 12, 60_000)

@@ -1,4 +1,4 @@
-"""Fixtures for supervisors: a queue of the test's own, and processes that are found again."""
+"""Fixtures for supervisors: a queue for each test, and processes that can be found again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def deployment(server: Server, namespace: str, queue_name: str, tmp_path: Path) 
 
 @pytest.fixture(params=["cgroup", "subreaper"])
 def layer(request: pytest.FixtureRequest) -> str:
-    """What ends the processes of a worker that is killed: each layer this machine lets us have."""
+    """What ends the processes of a killed worker: each layer that is possible on this machine."""
     if request.param == "cgroup":
         require_groups()
     return str(request.param)

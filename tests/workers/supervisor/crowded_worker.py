@@ -1,4 +1,4 @@
-"""A worker that has no room to hear that it is to stop at first; not a test, but what tests run as a process."""
+"""A worker whose channel is full when it is first asked to stop; a program that tests run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _crowded: set[int] = set()
 
 
 def stop_when_crowded(self: Child, stage: Stage) -> None:
-    """Fill the channel of a worker that stands still, before it is told anything for the first time."""
+    """Stop the worker process and fill its channel before it is asked to stop for the first time."""
     if stage is Stage.RUNNING or self.pid in _crowded:
         _stop(self, stage)
         return

@@ -1,4 +1,4 @@
-"""A worker where control groups may not be made; not a test, but what tests run as a process."""
+"""A worker that cannot make control groups; a program that tests run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from oneshot_queue.workers.processes import cgroup
 
 
 def no_group(worker_id: str) -> str | None:
-    """As ``cgroup.make`` where the tree may not be written to."""
+    """As ``cgroup.make`` where the tree is not writable."""
     del worker_id
     return None
 

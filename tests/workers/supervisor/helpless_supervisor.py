@@ -1,4 +1,4 @@
-"""A supervisor whose signals end nothing, as where processes hang in the kernel; not a test, but what tests run."""
+"""A supervisor whose signals have no effect, as if processes hung in the kernel; a program that tests run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from oneshot_queue.workers.supervisor import leftovers, orphans, supervisor, sur
 if __name__ == "__main__":
     cgroup.make = lambda worker_id: None  # noqa: ARG005
     orphans.send_signal = survivors.send_signal = lambda *_: None  # type: ignore[attr-defined]
-    supervisor.ENDING_S = 0.5  # type: ignore[misc]
+    supervisor.ORPHAN_LIMIT_S = 0.5  # type: ignore[misc]
     leftovers.end_survivors = partial(survivors.end_survivors, give_up_s=0.5)  # type: ignore[attr-defined]
     sys.exit(main(["worker", *sys.argv[1:]]))

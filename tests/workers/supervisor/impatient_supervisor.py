@@ -1,4 +1,4 @@
-"""A supervisor that bears a worker which stands still for two leases only; not a test, but what tests run."""
+"""A supervisor that kills a stopped worker after two lease lengths; a program that tests run."""
 
 from __future__ import annotations
 

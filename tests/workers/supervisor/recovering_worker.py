@@ -1,4 +1,4 @@
-"""A worker that recovers dead workers by printing what they left; not a test, but what tests run as a process.
+"""A worker that recovers dead workers by printing their slots; a program that tests run.
 
 Usage: ``recovering_worker.py WORD…`` is the real worker. With the word ``oneshot_queue.workers.worker`` and a number
 it is the worker process that the supervisor starts.

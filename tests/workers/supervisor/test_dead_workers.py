@@ -1,4 +1,4 @@
-"""What a dead worker leaves to be decided reaches a live one, with what is known of how its jobs ended."""
+"""A live worker gets the jobs of a dead one, with what is known about their results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 from tests.support.worker_process import PROGRAM, WorkerProcess
 
 HELPLESS = (sys.executable, "-P", str(Path(__file__).with_name("helpless_supervisor.py")))
-INHERITING = (sys.executable, "-P", str(Path(__file__).with_name("recovering_worker.py")))
+RECOVERING = (sys.executable, "-P", str(Path(__file__).with_name("recovering_worker.py")))
 
 
 def folders(deployment: Deployment) -> list[str]:
@@ -34,23 +34,23 @@ def victim_of(worker: WorkerProcess, deployment: Deployment, job_id: str) -> tup
 
 
 def until_exited(pid: int) -> None:
-    """Wait until a process has exited that nobody reaps."""
+    """Wait until a process that is not reaped has exited."""
     wait_until(lambda: states_of_threads(pid), lambda states: not states, what="the process to exit")
     assert Path(f"/proc/{pid}").exists()
 
 
-def test_job_of_a_killed_worker_is_handed_to_the_next_with_no_status(
+def test_job_of_a_killed_worker_is_handed_to_the_next_without_an_exit_status(
     deployment: Deployment, marker: ProcessMarker
 ) -> None:
-    worker = deployment.start_worker(concurrency=1, program=INHERITING)
+    worker = deployment.start_worker(concurrency=1, program=RECOVERING)
     job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
     pid, worker_id = victim_of(worker, deployment, job.id)
 
     os.kill(pid, signal.SIGKILL)
 
-    said = worker.wait_for(f"dead worker {worker_id}")
-    assert f"{job.id} RUNNING None in {deployment.state_folder}" in said
+    line = worker.wait_for(f"dead worker {worker_id}")
+    assert f"{job.id} RUNNING None in {deployment.state_folder}" in line
     assert marker.alive() == []
     wait_until(lambda: folders(deployment), lambda names: worker_id not in names, what="its folder to be removed")
     assert len(folders(deployment)) == 1
@@ -58,7 +58,7 @@ def test_job_of_a_killed_worker_is_handed_to_the_next_with_no_status(
     assert folders(deployment) == []
 
 
-def test_status_that_a_worker_had_seen_before_it_died_is_the_end_of_its_job(deployment: Deployment) -> None:
+def test_exit_status_that_a_worker_had_read_before_it_died_is_the_result_of_its_job(deployment: Deployment) -> None:
     worker = deployment.start_worker(
         concurrency=1, environment={"ONESHOT_TEST_FAULTS": "1", "ONESHOT_CRASH_AT": "after_exit"}
     )
@@ -70,9 +70,9 @@ def test_status_that_a_worker_had_seen_before_it_died_is_the_end_of_its_job(depl
     worker.stop()
 
 
-def test_job_that_ends_of_its_worker_being_gone_is_lost_with_it_whatever_its_status(deployment: Deployment) -> None:
+def test_job_that_ends_because_its_worker_died_is_lost_whatever_its_exit_status(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=3)
-    # Each goes on until nobody takes its output, and says so in its own way.
+    # Each runs until nothing reads its output, and then exits in its own way.
     loop = "while echo on; do :; done 2>/dev/null"
     jobs = [deployment.enqueue(script) for script in (loop, f"trap '' PIPE; {loop}; exit 3", f"trap '' PIPE; {loop}")]
     leaders = [deployment.witness.until("start", job.id).pid for job in jobs]
@@ -87,7 +87,7 @@ def test_job_that_ends_of_its_worker_being_gone_is_lost_with_it_whatever_its_sta
     worker.stop()
 
 
-def test_job_whose_processes_cannot_be_ended_says_so_and_does_not_begin_again_beside_them(
+def test_job_whose_processes_cannot_be_killed_records_survivors_and_is_not_retried(
     deployment: Deployment, marker: ProcessMarker, other_marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(concurrency=2, program=HELPLESS)
@@ -104,7 +104,7 @@ def test_job_whose_processes_cannot_be_ended_says_so_and_does_not_begin_again_be
 
     outcome = resisting.wait(timeout=20)
     assert (outcome.state, outcome.cause, outcome.attempt) == (JobState.FAILED, Cause.WORKER_LOST, 1)
-    # The shell, and what it waits for.
+    # The shell and its child.
     assert record_of(resisting).survivors == 2
     assert marker.alive()
     assert other.wait(timeout=20).state is JobState.COMPLETED
@@ -114,7 +114,7 @@ def test_job_whose_processes_cannot_be_ended_says_so_and_does_not_begin_again_be
         kill_process(pid)
 
 
-def test_job_whose_processes_the_next_start_cannot_end_says_so_and_does_not_begin_again_beside_them(
+def test_job_whose_processes_the_next_start_cannot_kill_records_survivors_and_is_not_retried(
     deployment: Deployment, marker: ProcessMarker
 ) -> None:
     killed = deployment.start_worker(program=HELPLESS)
@@ -126,7 +126,7 @@ def test_job_whose_processes_the_next_start_cannot_end_says_so_and_does_not_begi
 
     outcome = job.wait(timeout=20)
     assert (outcome.state, outcome.cause, outcome.attempt) == (JobState.FAILED, Cause.WORKER_LOST, 1)
-    # The shell, and what it waits for.
+    # The shell and its child.
     assert record_of(job).survivors == 2
     assert marker.alive()
     assert deployment.witness.times("start") == {job.id: 1}
@@ -135,16 +135,18 @@ def test_job_whose_processes_the_next_start_cannot_end_says_so_and_does_not_begi
         kill_process(pid)
 
 
-def test_estate_whose_heir_dies_goes_to_the_next(deployment: Deployment, marker: ProcessMarker) -> None:
+def test_dead_worker_is_recovered_by_the_next_one_if_its_first_recoverer_dies(
+    deployment: Deployment, marker: ProcessMarker
+) -> None:
     arguments = ["--processes", "2"]
-    worker = deployment.start_worker(concurrency=2, program=INHERITING, arguments=arguments, until_ready=False)
+    worker = deployment.start_worker(concurrency=2, program=RECOVERING, arguments=arguments, until_ready=False)
     worker.wait_for("worker ", times=2)
     jobs = [deployment.enqueue(marker.sleep) for _ in range(2)]
     deployment.witness.until_count("start", 2)
     shown = {each.process: each for each in deployment.queue.workers()}
 
     os.kill(shown[2].pid, signal.SIGKILL)
-    # The first inherits and dies of it; then there are two estates, and at last the second, replaced, decides both.
+    # The first dies while it recovers the second. Then the replacement of the second recovers both.
     for each in shown.values():
         worker.wait_for(f"dead worker {each.id}")
     wait_until(lambda: folders(deployment), lambda names: not {each.id for each in shown.values()} & set(names))
@@ -155,7 +157,7 @@ def test_estate_whose_heir_dies_goes_to_the_next(deployment: Deployment, marker:
     worker.wait()
 
 
-def test_estate_that_a_worker_has_no_descriptor_for_goes_to_another(
+def test_dead_worker_that_a_worker_has_no_descriptor_for_is_recovered_by_another(
     deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], until_ready=False)
@@ -169,7 +171,7 @@ def test_estate_that_a_worker_has_no_descriptor_for_goes_to_another(
     )
     lost, spared = (jobs[shown[number].running[0]] for number in (2, 1))
 
-    # While the other is not replaced yet, the first is the only heir there is.
+    # Until the other is replaced, only the first can recover it.
     with without_descriptors(shown[1].pid):
         os.kill(shown[2].pid, signal.SIGKILL)
         worker.wait_for(f"no file descriptor is free to recover worker {shown[2].id}")
@@ -183,39 +185,41 @@ def test_estate_that_a_worker_has_no_descriptor_for_goes_to_another(
     worker.stop()
 
 
-def test_estate_that_nobody_decides_waits_for_the_next_start(deployment: Deployment, marker: ProcessMarker) -> None:
-    undecided = deployment.start_worker(concurrency=1, program=PROGRAM)
+def test_dead_worker_that_no_worker_recovers_waits_for_the_next_start(
+    deployment: Deployment, marker: ProcessMarker
+) -> None:
+    stopping = deployment.start_worker(concurrency=1, program=PROGRAM)
     job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
-    pid, worker_id = victim_of(undecided, deployment, job.id)
-    # Asked to stop, the supervisor starts no other.
-    undecided.signal(signal.SIGTERM)
-    undecided.wait_for("for 1 job to end")
+    pid, worker_id = victim_of(stopping, deployment, job.id)
+    # A supervisor that was asked to stop starts no replacement.
+    stopping.signal(signal.SIGTERM)
+    stopping.wait_for("for 1 job to end")
     os.kill(pid, signal.SIGKILL)
-    undecided.wait()
+    stopping.wait()
     assert folders(deployment) == [worker_id]
 
-    worker = deployment.start_worker(concurrency=1, program=INHERITING)
+    worker = deployment.start_worker(concurrency=1, program=RECOVERING)
 
     assert job.id in worker.wait_for(f"dead worker {worker_id}")
     wait_until(lambda: worker_id not in folders(deployment), what="its folder to be removed")
     worker.stop()
 
 
-def test_job_is_in_the_notes_from_before_its_start_until_its_end_is_on_record(deployment: Deployment) -> None:
+def test_job_is_in_the_journal_from_before_its_start_until_its_result_is_recorded(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=1)
     gate = deployment.witness.path.with_name("gate")
     job = deployment.enqueue(f"while [ ! -e {gate} ]; do sleep 0.02; done")
     testimony = deployment.witness.until("start", job.id)
     (name,) = folders(deployment)
-    notes = deployment.state_folder / "oneshot-queue/workers" / name / "notes"
+    journal = deployment.state_folder / "oneshot-queue/workers" / name / "notes"
 
-    (slot,) = wait_until(lambda: read_journal(notes.read_bytes()).slots, lambda slots: slots[0].pid is not None)
+    (slot,) = wait_until(lambda: read_journal(journal.read_bytes()).slots, lambda slots: slots[0].pid is not None)
     gate.touch()
     job.wait(timeout=20)
 
     assert (slot.state, slot.job_id, slot.queue, slot.attempt) == (SlotState.RUNNING, job.id, deployment.queue_name, 1)
     assert (slot.token, slot.pid) == (testimony.token, testimony.pid)
-    wait_until(lambda: read_journal(notes.read_bytes()).slots == (), what="the slot to be free")
-    assert read_journal(notes.read_bytes()).jobs_taken == 1
+    wait_until(lambda: read_journal(journal.read_bytes()).slots == (), what="the slot to be free")
+    assert read_journal(journal.read_bytes()).jobs_taken == 1
     worker.stop()

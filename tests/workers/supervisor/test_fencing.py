@@ -1,4 +1,4 @@
-"""An exclusive job ends before its lease does, although its worker does nothing about it."""
+"""An exclusive job is killed before its lease expires although its worker does nothing."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ LEASE_S = 30.0
 def a_job(
     *, renewed_s_ago: float, exclusive: bool = True, is_other: bool = False
 ) -> Iterator[tuple[Journal, int, int]]:
-    """Notes of one running job: the notes, its slot, its process; ``is_other``: its number is another's by now."""
+    """One running job: its journal, slot and process id; ``is_other``: another process has that id by now."""
     first = ticks_now()
     process = subprocess.Popen(["sleep", "300"], start_new_session=True)
     file = os.memfd_create("notes")
     try:
-        notes = laid_out(file)
-        notes.set_lease(0, "builds", f"{WORKER_ID}.1", LEASE_S)
-        notes.renewed(0, time.monotonic() - renewed_s_ago)
-        slot = notes.reserve(
+        journal = laid_out(file)
+        journal.set_lease(0, "builds", f"{WORKER_ID}.1", LEASE_S)
+        journal.renewed(0, time.monotonic() - renewed_s_ago)
+        slot = journal.reserve(
             queue="builds", job_id="job", attempt=1, token="1", lease_id=f"{WORKER_ID}.1", exclusive=exclusive
         )
         if is_other:
-            notes.started(slot, process.pid, first - 1_000, first - 999)
+            journal.started(slot, process.pid, first - 1_000, first - 999)
         else:
-            notes.started(slot, process.pid, first, ticks_now())
-        yield notes, slot, process.pid
+            journal.started(slot, process.pid, first, ticks_now())
+        yield journal, slot, process.pid
     finally:
         os.close(file)
         process.kill()
@@ -52,56 +52,56 @@ def is_killed(pid: int) -> bool:
     return found is not None and found.si_status == signal.SIGKILL
 
 
-def test_exclusive_job_is_killed_before_its_lease_ends() -> None:
-    with a_job(renewed_s_ago=LEASE_S - margin_s(LEASE_S)) as (notes, slot, pid):
-        assert [each.job_id for each in fence_overdue(notes, time.monotonic())] == ["job"]
+def test_exclusive_job_is_killed_before_its_lease_expires() -> None:
+    with a_job(renewed_s_ago=LEASE_S - margin_s(LEASE_S)) as (journal, slot, pid):
+        assert [each.job_id for each in fence_overdue(journal, time.monotonic())] == ["job"]
 
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert is_killed(pid)
-        assert notes.was_fenced(slot)
-        assert fence_overdue(notes, time.monotonic()) == []
+        assert journal.was_fenced(slot)
+        assert fence_overdue(journal, time.monotonic()) == []
 
 
-def test_exclusive_job_that_could_not_be_killed_for_want_of_descriptors_is_killed_later() -> None:
-    with a_job(renewed_s_ago=10 * LEASE_S) as (notes, slot, pid):
+def test_exclusive_job_that_could_not_be_killed_without_descriptors_is_killed_later() -> None:
+    with a_job(renewed_s_ago=10 * LEASE_S) as (journal, slot, pid):
         with without_descriptors(os.getpid()), pytest.raises(OSError, match="Too many open files"):
-            fence_overdue(notes, time.monotonic())
+            fence_overdue(journal, time.monotonic())
         assert not is_killed(pid)
 
-        fence_overdue(notes, time.monotonic())
+        fence_overdue(journal, time.monotonic())
 
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert is_killed(pid)
-        assert notes.was_fenced(slot)
+        assert journal.was_fenced(slot)
 
 
 @pytest.mark.parametrize(
     ("renewed_s_ago", "exclusive"), [(LEASE_S - margin_s(LEASE_S) - 1, True), (10 * LEASE_S, False)]
 )
 def test_job_whose_lease_is_fresh_or_that_is_not_exclusive_goes_on(renewed_s_ago: float, exclusive: bool) -> None:
-    with a_job(renewed_s_ago=renewed_s_ago, exclusive=exclusive) as (notes, slot, pid):
-        assert fence_overdue(notes, time.monotonic()) == []
+    with a_job(renewed_s_ago=renewed_s_ago, exclusive=exclusive) as (journal, slot, pid):
+        assert fence_overdue(journal, time.monotonic()) == []
 
         assert not is_killed(pid)
-        assert not notes.was_fenced(slot)
+        assert not journal.was_fenced(slot)
 
 
 def test_exclusive_job_whose_lease_was_lost_is_killed() -> None:
-    with a_job(renewed_s_ago=0) as (notes, slot, pid):
-        notes.set_lease(0, "builds", f"{WORKER_ID}.2", LEASE_S)
-        fence_overdue(notes, time.monotonic())
+    with a_job(renewed_s_ago=0) as (journal, slot, pid):
+        journal.set_lease(0, "builds", f"{WORKER_ID}.2", LEASE_S)
+        fence_overdue(journal, time.monotonic())
 
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert is_killed(pid)
-        assert notes.was_fenced(slot)
+        assert journal.was_fenced(slot)
 
 
-def test_another_process_that_got_the_number_is_not_killed() -> None:
-    with a_job(renewed_s_ago=10 * LEASE_S, is_other=True) as (notes, slot, pid):
-        fence_overdue(notes, time.monotonic())
+def test_another_process_with_the_same_process_id_is_not_killed() -> None:
+    with a_job(renewed_s_ago=10 * LEASE_S, is_other=True) as (journal, slot, pid):
+        fence_overdue(journal, time.monotonic())
 
         assert not is_killed(pid)
-        assert notes.was_fenced(slot)
+        assert journal.was_fenced(slot)
 
 
 @pytest.mark.parametrize(
@@ -111,23 +111,23 @@ def test_another_process_that_got_the_number_is_not_killed() -> None:
 def test_a_start_that_takes_too_long_is_found_where_it_may_overlap(
     renewed_s_ago: float, exclusive: bool, is_overdue: bool
 ) -> None:
-    notes, starts, now_s = laid_out(os.memfd_create("notes")), OverdueStarts(), 1_000.0
-    notes.set_lease(0, "builds", f"{WORKER_ID}.1", LEASE_S)
-    notes.renewed(0, now_s - renewed_s_ago)
+    journal, starts, now_s = laid_out(os.memfd_create("notes")), OverdueStarts(), 1_000.0
+    journal.set_lease(0, "builds", f"{WORKER_ID}.1", LEASE_S)
+    journal.renewed(0, now_s - renewed_s_ago)
 
     def begin(job_id: str) -> int:
         lease_id = f"{WORKER_ID}.1"
-        return notes.reserve(
+        return journal.reserve(
             queue="builds", job_id=job_id, attempt=1, token="1", lease_id=lease_id, exclusive=exclusive
         )
 
     former = begin("former")
-    assert starts.look(notes, now_s) is None, "it may have begun in time"
-    notes.free(former)
+    assert starts.check(journal, now_s) is None, "it may have begun in time"
+    journal.free(former)
     begin("job")
-    assert starts.look(notes, now_s + LONGEST_START_S) is None, "another start has no time limit of this one's"
+    assert starts.check(journal, now_s + LONGEST_START_S) is None, "each start has its own time limit"
 
-    found = starts.look(notes, now_s + 2 * LONGEST_START_S)
+    found = starts.check(journal, now_s + 2 * LONGEST_START_S)
 
     assert (found is not None and found.job_id == "job") is is_overdue
 

@@ -1,4 +1,4 @@
-"""A supervisor as process number 1 of a container: it reaps what comes to it, and heeds signals."""
+"""A supervisor as process 1 of a container: it reaps the processes it inherits, and handles signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker process that is killed: its whole tree goes, nobody else's does, and another takes its place."""
+"""A worker process that is killed: its whole tree is killed, no other process is, and it is replaced."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_killed_worker_leaves_no_process_that_goes_on_without_its_main_thread(
     worker.stop()
 
 
-def test_worker_is_replaced_though_somebody_removed_the_state_folder(
+def test_worker_is_replaced_although_the_state_folder_was_removed(
     deployment: Deployment, marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker()
@@ -132,7 +132,7 @@ def test_lone_worker_that_a_job_has_stopped_is_killed_and_replaced(
     worker.stop()
 
 
-def test_supervisor_without_descriptors_lets_workers_go_on_and_cleans_up_later(
+def test_supervisor_without_descriptors_keeps_its_workers_and_cleans_up_later(
     deployment: Deployment, program: tuple[str, ...], marker: ProcessMarker, other_marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(concurrency=2, arguments=["--processes", "2"], program=program, until_ready=False)
@@ -145,13 +145,13 @@ def test_supervisor_without_descriptors_lets_workers_go_on_and_cleans_up_later(
 
     with without_descriptors(worker.pid):
         os.kill(victim, signal.SIGKILL)
-        worker.wait_for("its supervisor cannot look after processes, and tries again")
-        worker.wait_for("cannot be started now: Too many open files", times=2)
+        worker.wait_for("the supervisor cannot inspect processes, retrying")
+        worker.wait_for("cannot be started, retrying: Too many open files", times=2)
         assert len(other_marker.alive()) == 5
 
     wait_until(marker.alive, lambda seen: not seen, what="the tree of the killed worker to end")
     assert doomed.wait(timeout=20).cause is Cause.WORKER_LOST
-    assert len([line for line in worker.lines if "cannot look after processes" in line]) == 1
+    assert len([line for line in worker.lines if "cannot inspect processes" in line]) == 1
     until_replaced(worker, victim, 2)
     assert len(other_marker.alive()) == 5
     assert spared.interrupt().state is JobState.INTERRUPTED
@@ -184,7 +184,7 @@ def test_supervisor_that_waits_to_replace_a_worker_stops_at_once(deployment: Dep
     worker.stop()
 
 
-def test_worker_that_has_no_room_to_hear_that_it_is_to_stop_is_told_again(deployment: Deployment) -> None:
+def test_stop_that_does_not_fit_into_the_channel_is_sent_again(deployment: Deployment) -> None:
     worker = deployment.start_worker(program=CROWDED)
 
     worker.signal(signal.SIGTERM)
@@ -266,7 +266,7 @@ def test_interrupt_on_record_wins_over_the_loss_of_the_supervisor(deployment: De
     assert (outcome.state, outcome.cause) == (JobState.INTERRUPTED, Cause.INTERRUPTED)
 
 
-def test_worker_that_does_not_end_when_told_to_kill_is_killed_with_its_tree(
+def test_worker_that_does_not_exit_when_told_to_kill_is_killed_with_its_tree(
     deployment: Deployment, program: tuple[str, ...], marker: ProcessMarker
 ) -> None:
     worker = deployment.start_worker(program=program)

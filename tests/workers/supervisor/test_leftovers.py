@@ -1,4 +1,4 @@
-"""What a supervisor and its workers leave that were killed together: the next start ends it, and nothing else."""
+"""A supervisor killed together with its workers: the next start ends their processes, and no others."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def a_process(processes: ExitStack, **environment: str) -> subprocess.Popen[byte
     return process
 
 
-def an_incarnation(
+def a_worker_dir(
     folder: Path,
     token: str,
     pid: int,
@@ -59,10 +59,10 @@ def an_incarnation(
     url: str = OPTIONS.url,
     namespace: str = "oq",
 ) -> WorkerDir:
-    """A worker with one job, as it stands in its notes; dead once it is closed."""
+    """The worker dir of a worker with one job; the worker counts as dead once it is closed."""
     worker_dir = new_worker_dir(folder, secrets.token_hex(16))
-    notes = Journal.lay_out(
-        worker_dir.notes,
+    journal = Journal.lay_out(
+        worker_dir.journal,
         worker_id=worker_dir.worker_id,
         namespace=namespace,
         broker=broker_fingerprint(url),
@@ -71,9 +71,9 @@ def an_incarnation(
         leases=1,
     )
     if boot_id is not None:
-        os.pwrite(worker_dir.notes, boot_id.encode(), 20)
-    notes.set_lease(0, "builds", f"{worker_dir.worker_id}.1", 30.0)
-    slot = notes.reserve(
+        os.pwrite(worker_dir.journal, boot_id.encode(), 20)
+    journal.set_lease(0, "builds", f"{worker_dir.worker_id}.1", 30.0)
+    slot = journal.reserve(
         queue="builds",
         job_id="job",
         attempt=1,
@@ -81,7 +81,7 @@ def an_incarnation(
         lease_id=f"{worker_dir.worker_id}.1",
         first_tick=started,
     )
-    notes.started(slot, pid, started, started + 1)
+    journal.started(slot, pid, started, started + 1)
     return worker_dir
 
 
@@ -100,7 +100,7 @@ def taken_over(folder: Path) -> list[str]:
 
 
 @case("P4")
-def test_next_start_ends_what_survived_a_killed_supervisor_and_its_workers(
+def test_next_start_ends_the_processes_of_a_killed_supervisor_and_its_workers(
     deployment: Deployment, program: tuple[str, ...], layer: str, marker: ProcessMarker, other_marker: ProcessMarker
 ) -> None:
     # Out of reach of the tokens is only what dropped them and has lost every tie; a group holds even that.
@@ -135,7 +135,7 @@ def test_processes_are_ended_by_their_token_with_their_children(
     process = subprocess.Popen(["sh", "-c", script], env={**os.environ, "ONESHOT_TOKEN": token}, start_new_session=True)
     processes.callback(process.wait)
     wait_until(marker.alive, lambda seen: len(seen) == 2, what="both children")
-    an_incarnation(folder, token, process.pid, started).close()
+    a_worker_dir(folder, token, process.pid, started).close()
 
     assert len(taken_over(folder)) == 1
     # A shell whose command was killed may be gone by itself before its turn comes.
@@ -143,65 +143,65 @@ def test_processes_are_ended_by_their_token_with_their_children(
     assert marker.alive() == []
 
 
-def test_incarnation_that_somebody_holds_is_let_alone(folder: Path, processes: ExitStack) -> None:
+def test_worker_dir_in_use_is_left_alone(folder: Path, processes: ExitStack) -> None:
     token = secrets.token_hex(16)
     process = a_process(processes, ONESHOT_TOKEN=token)
-    held = an_incarnation(folder, token, process.pid, 0)
+    held = a_worker_dir(folder, token, process.pid, 0)
 
     assert taken_over(folder) == []
     assert process.poll() is None
     held.close()
 
 
-def test_newer_attempt_of_the_same_job_is_let_alone(folder: Path, processes: ExitStack) -> None:
+def test_newer_attempt_of_the_same_job_is_left_alone(folder: Path, processes: ExitStack) -> None:
     process = a_process(processes, ONESHOT_TOKEN=secrets.token_hex(16), ONESHOT_JOB_ID="job")
-    an_incarnation(folder, secrets.token_hex(16), process.pid, 0).close()
+    a_worker_dir(folder, secrets.token_hex(16), process.pid, 0).close()
 
     assert len(taken_over(folder)) == 1
     assert process.poll() is None
 
 
-def test_number_that_was_used_again_proves_nothing(folder: Path, processes: ExitStack) -> None:
+def test_reused_process_id_proves_nothing(folder: Path, processes: ExitStack) -> None:
     process = a_process(processes)
-    an_incarnation(folder, secrets.token_hex(16), process.pid, ticks_now()).close()
+    a_worker_dir(folder, secrets.token_hex(16), process.pid, ticks_now()).close()
 
     assert len(taken_over(folder)) == 1
     assert process.poll() is None
 
 
-def test_process_that_is_older_than_the_job_is_let_alone(folder: Path, processes: ExitStack) -> None:
+def test_process_that_is_older_than_the_job_is_left_alone(folder: Path, processes: ExitStack) -> None:
     token = secrets.token_hex(16)
     process = a_process(processes, ONESHOT_TOKEN=token)
-    an_incarnation(folder, token, process.pid, ticks_now() + 1_000).close()
+    a_worker_dir(folder, token, process.pid, ticks_now() + 1_000).close()
 
     assert len(taken_over(folder)) == 1
     assert process.poll() is None
 
 
-def test_after_a_restart_of_the_machine_nothing_is_ended_and_the_jobs_are_handed_on(
-    folder: Path, processes: ExitStack
-) -> None:
+def test_after_a_reboot_no_process_is_ended_and_the_jobs_are_recovered(folder: Path, processes: ExitStack) -> None:
     token = secrets.token_hex(16)
     process = a_process(processes, ONESHOT_TOKEN=token)
-    before = an_incarnation(folder, token, process.pid, 0, boot_id="0" * 36)
+    before = a_worker_dir(folder, token, process.pid, 0, boot_id="0" * 36)
     before.close()
 
     assert taken_over(folder) == [before.worker_id]
     assert process.poll() is None
 
 
-def test_what_a_worker_of_another_broker_left_waits_for_one_of_its_own(folder: Path) -> None:
-    an_incarnation(folder, "token", 2**30, 0, url="redis://elsewhere").close()
-    own = an_incarnation(folder, "token", 2**30, 0, url="redis://other:changed@nowhere/1")
+def test_worker_dir_of_another_broker_waits_for_a_worker_of_that_broker(folder: Path) -> None:
+    a_worker_dir(folder, "token", 2**30, 0, url="redis://elsewhere").close()
+    own = a_worker_dir(folder, "token", 2**30, 0, url="redis://other:changed@nowhere/1")
     own.close()
 
     assert taken_over(folder) == [own.worker_id]
     assert len(list(folder.iterdir())) == 2
 
 
-def test_folders_that_say_nothing_are_removed_and_strange_ones_are_not_entered(folder: Path, tmp_path: Path) -> None:
-    torn = an_incarnation(folder, "token", 1, 0)
-    os.ftruncate(torn.notes, 100)
+def test_worker_dirs_without_a_valid_journal_are_removed_and_links_are_not_followed(
+    folder: Path, tmp_path: Path
+) -> None:
+    torn = a_worker_dir(folder, "token", 1, 0)
+    os.ftruncate(torn.journal, 100)
     torn.close()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -215,7 +215,7 @@ def test_folders_that_say_nothing_are_removed_and_strange_ones_are_not_entered(f
     assert sorted(path.name for path in elsewhere.iterdir()) == ["lock", "notes"]
 
 
-def test_worker_whose_notes_cannot_be_opened_leaves_nothing_behind(folder: Path) -> None:
+def test_worker_dir_whose_journal_cannot_be_opened_leaves_nothing_behind(folder: Path) -> None:
     before = os.listdir("/proc/self/fd")
 
     # One is left, for the lock.
@@ -226,7 +226,7 @@ def test_worker_whose_notes_cannot_be_opened_leaves_nothing_behind(folder: Path)
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_what_a_killed_supervisor_had_only_begun_is_removed_and_what_is_just_being_made_is_not(folder: Path) -> None:
+def test_unfinished_worker_dir_is_removed_unless_its_maker_is_alive(folder: Path) -> None:
     (folder / f"{'a' * 32}.new").mkdir()
     (folder / f"{'b' * 32}.new").mkdir()
     (folder / f"{'b' * 32}.new/lock").touch()
@@ -239,20 +239,20 @@ def test_what_a_killed_supervisor_had_only_begun_is_removed_and_what_is_just_bei
     assert [path.name for path in folder.iterdir()] == [f"{'c' * 32}.new"]
 
 
-def test_incarnations_that_no_descriptor_is_left_for_are_not_taken_for_none(folder: Path) -> None:
-    an_incarnation(folder, "token", 2**30, 0).close()
+def test_without_descriptors_worker_dirs_are_not_taken_for_missing(folder: Path) -> None:
+    a_worker_dir(folder, "token", 2**30, 0).close()
 
     # One is left, for the list.
     with without_descriptors(os.getpid(), but=lowest_free() + 1), pytest.raises(OSError, match=r"open files.*lock"):
         list(abandoned(folder))
 
 
-def test_more_dead_workers_than_there_are_descriptors_for_are_decided_one_after_the_other(
+def test_more_dead_workers_than_open_files_are_recovered_one_after_the_other(
     deployment: Deployment,
 ) -> None:
     folder = private_folder(deployment.state_folder / "oneshot-queue")
     for _ in range(150):
-        an_incarnation(folder, "1", 2**30, 0, url=deployment.url, namespace=deployment.settings.namespace).close()
+        a_worker_dir(folder, "1", 2**30, 0, url=deployment.url, namespace=deployment.settings.namespace).close()
 
     deployment.start_worker(program=("sh", "-c", 'ulimit -n 128 && exec "$@"', "sh", *PROGRAM))
 
@@ -267,10 +267,10 @@ def test_folder_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
         private_folder(tmp_path / "oneshot-queue")
 
 
-def test_worker_without_a_private_folder_says_so_and_works(deployment: Deployment, marker: ProcessMarker) -> None:
+def test_worker_without_a_private_folder_warns_and_works(deployment: Deployment, marker: ProcessMarker) -> None:
     (deployment.state_folder / "oneshot-queue").mkdir(parents=True, mode=0o755)
     worker = deployment.start_worker()
-    worker.wait_for("noted in memory only")
+    worker.wait_for("no state folder, so jobs cannot be recovered")
     deployment.enqueue(f"setsid {marker.sleep} & {marker.sleep}")
     wait_until(marker.alive, lambda seen: len(seen) == 2, what="the processes of the job")
 

@@ -1,4 +1,4 @@
-"""What is asked of all worker processes together: slots, names, jobs, an end."""
+"""How the worker processes of one supervisor share its options."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def options(**changes: object) -> WorkerOptions:
     return WorkerOptions(url="redis://nowhere", **changes)  # type: ignore[arg-type]  # each has its field's kind
 
 
-def test_slots_and_jobs_are_split_evenly_and_the_first_get_what_is_left_over() -> None:
+def test_slots_and_jobs_are_split_evenly_and_the_first_get_the_remainder() -> None:
     shares = list(options(concurrency=8, max_jobs=10, processes=3, name="bob").shares())
 
     assert [number for number, _ in shares] == [1, 2, 3]
@@ -33,7 +33,7 @@ def test_slots_and_jobs_are_split_evenly_and_the_first_get_what_is_left_over() -
     assert {share.processes for _, share in shares} == {1}
 
 
-def test_single_process_has_the_name_as_it_is_and_all_there_is() -> None:
+def test_single_process_gets_all_options_unchanged() -> None:
     ((number, share),) = options(concurrency=8, name="bob").shares()
 
     assert (number, share.concurrency, share.max_jobs, share.name) == (1, 8, None, "bob")
@@ -90,7 +90,7 @@ def test_max_jobs_is_exact_over_all_processes(deployment: Deployment) -> None:
     assert deployment.entries() == 5
 
 
-def test_replacement_gets_what_is_left_of_the_jobs(deployment: Deployment) -> None:
+def test_replacement_gets_the_rest_of_max_jobs(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=1, arguments=["--max-jobs", "3"])
     assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
     os.kill(worker.worker_pid, signal.SIGKILL)
@@ -101,7 +101,7 @@ def test_replacement_gets_what_is_left_of_the_jobs(deployment: Deployment) -> No
     assert sum(job.refresh().state is JobState.COMPLETED for job in jobs) == 2
 
 
-def test_burst_ends_when_every_process_has_nothing_left_to_do(deployment: Deployment) -> None:
+def test_burst_exits_once_no_process_has_a_job(deployment: Deployment) -> None:
     jobs = [deployment.enqueue() for _ in range(20)]
     worker = deployment.start_worker(concurrency=4, arguments=["--processes", "2", "--burst"], until_ready=False)
 
@@ -128,7 +128,7 @@ def test_ctrl_c_on_a_terminal_counts_once(deployment: Deployment) -> None:
     assert {job.refresh().state for job in jobs} == {JobState.COMPLETED}
 
 
-def test_refused_broker_is_said_once_by_all_processes() -> None:
+def test_refused_broker_is_reported_once_for_all_processes() -> None:
     done = subprocess.run(
         [*PROGRAM, "--url", "redis://127.0.0.1:1", "-c", "4", "--processes", "4"],
         capture_output=True,
@@ -142,19 +142,19 @@ def test_refused_broker_is_said_once_by_all_processes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
-        (["-c", "2", "--processes", "3"], "say -c 3 or more"),
+        (["-c", "2", "--processes", "3"], "use -c 3"),
         (["--processes", "0"], "--processes"),
         (["--lease", "0.5s"], "--lease"),
         (["--max-jobs", "0"], "--max-jobs"),
     ],
 )
-def test_options_that_make_no_sense_are_refused_before_anything_is_started(words: list[str], said: str) -> None:
+def test_invalid_options_are_rejected_before_anything_is_started(words: list[str], expected: str) -> None:
     done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, timeout=50, check=False)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert expected in done.stderr
 
 
 @pytest.mark.parametrize("is_named", [True, False], ids=["--url", "environment"])

@@ -1,4 +1,4 @@
-"""Whose child is this? A dead worker's, and only then it is ended."""
+"""Orphans of dead workers are killed; other children are ignored."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def until_quiet(orphans: Orphans) -> None:
     """Look again and again, as the supervisor does, until nothing is left to be ended."""
 
     def is_quiet() -> bool:
-        orphans.look(())
+        orphans.check(())
         return not orphans.are_ending
 
     wait_until(is_quiet, what="all to be ended")
@@ -60,20 +60,20 @@ def until_buried(orphans: Orphans, pid: int) -> None:
     """The same until a process is off the process table."""
 
     def is_buried() -> bool:
-        orphans.look(())
+        orphans.check(())
         return status_of(pid) is None
 
     wait_until(is_buried, what="a burial")
 
 
-def test_child_of_a_worker_whose_death_was_not_noticed_yet_is_not_let_be() -> None:
+def test_child_of_a_dead_worker_is_not_ignored_before_the_death_is_noticed() -> None:
     orphans = Orphans()
     began = ticks_now()
     worker, child = a_worker("sleep", "300")
     killed(worker)
     assert child in children_of(os.getpid())
 
-    orphans.look([worker.pid])
+    orphans.check([worker.pid])
     closed(worker)
     orphans.end_all(began)
     until_quiet(orphans)
@@ -82,13 +82,13 @@ def test_child_of_a_worker_whose_death_was_not_noticed_yet_is_not_let_be() -> No
     orphans.close()
 
 
-def test_stranger_that_came_before_the_death_and_one_that_is_older_than_the_worker_are_let_be() -> None:
+def test_process_inherited_before_the_death_and_one_older_than_the_worker_are_ignored() -> None:
     older = subprocess.Popen(["sleep", "300"])
     orphans = Orphans()
     stranger, its_child = a_worker("sleep", "300")
     killed(stranger)
     closed(stranger)
-    orphans.look(())
+    orphans.check(())
     worker, child = a_worker("sleep", "300")
     killed(worker)
     closed(worker)
@@ -108,7 +108,7 @@ def test_stranger_that_came_before_the_death_and_one_that_is_older_than_the_work
     orphans.close()
 
 
-def test_what_serves_others_is_spared_with_all_below_it() -> None:
+def test_spared_process_is_ignored_with_all_its_descendants() -> None:
     spared: list[int] = []
     orphans = Orphans(spares=lambda pid: pid in spared)
     began = ticks_now()

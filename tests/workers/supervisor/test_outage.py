@@ -40,7 +40,7 @@ def test_worker_that_dies_while_redis_is_away_costs_its_sibling_no_job(
 
     fresh_server.kill()
     os.kill(victim, signal.SIGKILL)
-    said = worker.wait_for("gave up, and is tried again: cannot reach the broker")
+    line = worker.wait_for("failed, retrying: cannot reach the broker")
     tried: set[int] = set()
 
     def replacements() -> set[int]:
@@ -58,5 +58,5 @@ def test_worker_that_dies_while_redis_is_away_costs_its_sibling_no_job(
 
     assert job.wait(timeout=20).state is JobState.COMPLETED
     assert sibling in worker.pids_of_workers
-    assert worker.lines.count(said) == 1
+    assert worker.lines.count(line) == 1
     worker.stop()

@@ -1,4 +1,4 @@
-"""The small parts of a supervisor, each for itself."""
+"""The small parts of a supervisor, one by one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pytest
 from oneshot_queue.workers.ipc.channel import Channel
 from oneshot_queue.workers.ipc.messages import (
     Assignment,
-    Decided,
-    Declined,
-    Failed,
+    GaveUp,
     Message,
     Opened,
     Recover,
+    Recovered,
+    RecoveryDeclined,
     Stage,
     Stop,
 )
@@ -59,13 +59,13 @@ def test_worker_that_lived_a_minute_is_replaced_at_once() -> None:
         Stop(Stage.KILLING),
         Recover("w", None, [17]),
         Opened(),
-        Failed(5, "nobody there", needs_person=True),
-        Decided("w"),
-        Declined("w"),
+        GaveUp(5, "nobody there", needs_person=True),
+        Recovered("w"),
+        RecoveryDeclined("w"),
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_message_comes_as_it_was_sent_with_its_files(message: Message) -> None:
+def test_message_arrives_unchanged_with_its_files(message: Message) -> None:
     ours, theirs = Channel.pair()
     with open(os.devnull) as file:
         assert ours.send(message, [file.fileno()])
@@ -84,22 +84,22 @@ def test_message_comes_as_it_was_sent_with_its_files(message: Message) -> None:
     theirs.close()
 
 
-def test_message_that_the_kernel_does_not_take_is_not_sent_and_the_next_one_is() -> None:
+def test_message_that_the_kernel_rejects_is_not_sent_and_the_next_one_is() -> None:
     ours, theirs = Channel.pair()
 
-    assert not ours.send(Decided("w" * (1 << 22)))
-    assert ours.send(Decided("w"))
+    assert not ours.send(Recovered("w" * (1 << 22)))
+    assert ours.send(Recovered("w"))
 
-    assert theirs.receive() == (Decided("w"), [])
+    assert theirs.receive() == (Recovered("w"), [])
     ours.close()
     theirs.close()
 
 
-def test_worker_that_cannot_be_told_what_to_do_is_not_left_waiting(tmp_path: Path, marker: ProcessMarker) -> None:
+def test_worker_that_cannot_get_its_assignment_is_killed(tmp_path: Path, marker: ProcessMarker) -> None:
     folder = private_folder(tmp_path / "state")
     options = WorkerOptions(url="redis://host", queues=tuple(f"{number:064}" for number in range(10_000)))
 
-    with pytest.raises(OSError, match="could not be told"):
+    with pytest.raises(OSError, match="cannot send the worker its assignment"):
         start_child(
             options, process=1, processes=1, supervisor="s", workers_folder=folder, program=marker.sleep.split()
         )
@@ -108,7 +108,7 @@ def test_worker_that_cannot_be_told_what_to_do_is_not_left_waiting(tmp_path: Pat
     assert list(folder.iterdir()) == []
 
 
-async def test_stage_is_reached_with_all_before_it_and_never_goes_back() -> None:
+async def test_stage_includes_those_before_it_and_never_goes_back() -> None:
     stopping = StopState()
 
     stopping.reach(Stage.INTERRUPTING)
@@ -119,13 +119,13 @@ async def test_stage_is_reached_with_all_before_it_and_never_goes_back() -> None
     assert stopping.ask() is Stage.KILLING
 
 
-def test_request_to_stop_leads_to_a_drain_that_has_a_time_limit_then_further() -> None:
+def test_first_request_to_stop_drains_with_a_time_limit_and_the_next_goes_further() -> None:
     assert Stage.RUNNING.next_request() is Stage.DRAINING
     assert Stage.FINISHING.next_request() is Stage.DRAINING
     assert Stage.DRAINING.next_request() is Stage.INTERRUPTING
 
 
-def test_group_holds_and_ends_all_that_was_started_in_it() -> None:
+def test_group_contains_and_kills_all_processes_started_in_it() -> None:
     require_groups()
     group = cgroup.make("f" * 32)
     assert group is not None
@@ -150,7 +150,7 @@ def test_group_holds_and_ends_all_that_was_started_in_it() -> None:
         os.kill(spared, 9)
 
 
-def test_groups_that_nobody_uses_are_removed_and_young_ones_and_others_are_not(
+def test_unused_groups_are_removed_unless_they_are_young_or_not_ours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     require_groups()
@@ -180,7 +180,7 @@ def test_groups_that_nobody_uses_are_removed_and_young_ones_and_others_are_not(
         wait_until(partial(cgroup.remove, str(group)), what="the group to be empty")
 
 
-def test_group_ends_even_what_goes_on_without_its_main_thread(tmp_path: Path) -> None:
+def test_group_kills_even_a_process_without_its_main_thread(tmp_path: Path) -> None:
     require_groups()
     group = cgroup.make(secrets.token_hex(16))
     assert group is not None
@@ -208,10 +208,10 @@ def command_of(pid: int) -> bytes:
         return b""
 
 
-def test_path_from_notes_is_believed_only_if_it_is_the_group_of_that_worker() -> None:
+def test_path_from_a_journal_is_used_only_if_it_is_the_group_of_that_worker() -> None:
     own = cgroup.place_for("a" * 32)
     if own is None:
-        pytest.skip("this process stands in no tree of control groups (cgroup v2)")
+        pytest.skip("this process is in no cgroup v2 tree")
 
     assert cgroup.is_group_of(str(own), "a" * 32)
     assert not cgroup.is_group_of(str(own), "b" * 32)
@@ -219,7 +219,7 @@ def test_path_from_notes_is_believed_only_if_it_is_the_group_of_that_worker() ->
     assert not cgroup.is_group_of(f"{own.parent}/../{own.name}", "a" * 32)
 
 
-def test_tree_is_found_at_whatever_path_it_is_mounted(tmp_path: Path) -> None:
+def test_cgroup_tree_is_found_at_any_mount_point(tmp_path: Path) -> None:
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("mounting needs root and unshare")
     place = tmp_path / "odd place"

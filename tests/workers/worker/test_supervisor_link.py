@@ -12,11 +12,10 @@ import pytest
 
 from oneshot_queue.workers.ipc.channel import Channel
 from oneshot_queue.workers.ipc.journal import Journal
-from oneshot_queue.workers.ipc.messages import Decided, Declined, Message, Recover, Stage, Stop
+from oneshot_queue.workers.ipc.messages import Message, Recover, Recovered, RecoveryDeclined, Stage, Stop
 from oneshot_queue.workers.worker.stop_state import StopState
 from oneshot_queue.workers.worker.supervisor_link import SupervisorLink
 from tests.support.waiting import eventually
-
 
 DEAD = "0123456789abcdef0123456789abcdef"
 
@@ -87,14 +86,14 @@ async def test_dead_worker_is_offered_and_reported_as_recovered(tmp_path: Path) 
         place.link.recovered(dead_worker.worker_id)
 
         assert (dead_worker.worker_id, list(dead_worker.survivors)) == (DEAD, [17])
-        assert await place.received() == Decided(DEAD)
+        assert await place.received() == Recovered(DEAD)
 
 
 async def test_dead_worker_without_a_journal_is_declined(caplog: pytest.LogCaptureFixture) -> None:
     async with a_place() as place:
         place.supervisor.send(Recover(DEAD, None, []))
 
-        assert await place.received() == Declined(DEAD)
+        assert await place.received() == RecoveryDeclined(DEAD)
 
     await eventually(lambda: caplog.text, what="a log record")
     assert "no file descriptor is free to recover worker" in caplog.text

@@ -28,7 +28,7 @@ from oneshot_queue.store.transport.refusals import is_damage
 from oneshot_queue.wire.specs import unpack_spec
 from oneshot_queue.workers.ipc.console import describe_jobs
 from oneshot_queue.workers.ipc.dead_worker import DeadWorker
-from oneshot_queue.workers.ipc.journal_format import JournalLease, Slot
+from oneshot_queue.workers.ipc.journal_format import JournalLease, JournalSlot
 from oneshot_queue.workers.processes.procfs import environment_of, status_of
 from oneshot_queue.workers.worker.outages import skip_damaged
 from oneshot_queue.workers.worker.repeating import repeat
@@ -177,7 +177,7 @@ class CrashRecovery:
         keys: QueueKeys,
         lease: JournalLease,
         claim: Claim,
-        slot: Slot | None,
+        slot: JournalSlot | None,
         survivors: tuple[int, ...],
         *,
         has_not_begun: bool,
@@ -218,12 +218,12 @@ async def _environments_of(survivors: Sequence[int]) -> dict[int, bytes]:
     return found
 
 
-def _survivors_of(slot: Slot, environments: Mapping[int, bytes]) -> tuple[int, ...]:
+def _survivors_of(slot: JournalSlot, environments: Mapping[int, bytes]) -> tuple[int, ...]:
     """The survivors that belong to the job, and those whose job is unknown."""
     return tuple(pid for pid, raw in environments.items() if not raw or slot.token.encode() in raw)
 
 
-def _outcome(claim: Claim, slot: Slot, survivors: tuple[int, ...]) -> Outcome | None:
+def _outcome(claim: Claim, slot: JournalSlot, survivors: tuple[int, ...]) -> Outcome | None:
     """How an attempt ended, if more is known than that its worker died; else ``None``."""
     lost = Outcome(JobState.FAILED, Cause.WORKER_LOST, attempt=claim.attempt, survivors=survivors)
     if survivors:

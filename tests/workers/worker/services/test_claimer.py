@@ -10,8 +10,9 @@ import pytest
 
 from oneshot_queue.errors import BrokerUnreachable
 from oneshot_queue.store.calls import Call
-from oneshot_queue.store.claims import Claim, Claimed, Lost
+from oneshot_queue.store.claims import Claim, Claimed
 from oneshot_queue.store.keys import QueueKeys
+from oneshot_queue.store.leases import LeaseLost
 from oneshot_queue.workers.worker.services.claimer import Claimer
 from oneshot_queue.workers.worker.state.batch_window import BatchWindow
 from oneshot_queue.workers.worker.state.leases import Lease
@@ -28,7 +29,7 @@ class Place:
         self.admitted: list[str] = []
         self.replaced: list[str] = []
         replies = list(answers)
-        self.broker = ScriptedBroker(claim=lambda _: replies.pop(0) if replies else Claimed((), 0), reclaim=Lost())
+        self.broker = ScriptedBroker(claim=lambda _: replies.pop(0) if replies else Claimed((), 0), reclaim=LeaseLost())
         session = a_session(self.broker)
         (self.lease,) = session.leases
         self.claimer = Claimer(
@@ -109,7 +110,7 @@ async def test_job_that_was_received_before_is_not_started_again() -> None:
 
 
 async def test_lost_lease_is_replaced() -> None:
-    place = Place(Lost())
+    place = Place(LeaseLost())
 
     await place.claimer.run_once()
 

@@ -11,11 +11,11 @@ from oneshot_queue.spec import JobSpec
 from oneshot_queue.store.attempts import Recorded
 from oneshot_queue.store.calls import Call
 from oneshot_queue.store.claims import Claim, Claimed, Returned
-from oneshot_queue.store.records import Remains
+from oneshot_queue.store.records import UnfinishedAttempt
 from oneshot_queue.store.sweep import Swept
 from oneshot_queue.wire.specs import pack_spec
 from oneshot_queue.workers.ipc.dead_worker import DeadWorker
-from oneshot_queue.workers.ipc.journal_format import JournalLease, Slot, SlotState
+from oneshot_queue.workers.ipc.journal_format import JournalLease, JournalSlot, SlotState
 from oneshot_queue.workers.worker.services.crash_recovery import CrashRecovery
 from tests.support.waiting import eventually
 from tests.workers.worker.builders import a_session
@@ -25,7 +25,7 @@ from tests.workers.worker.services.broker import ScriptedBroker
 class Place:
     """A recovery of one dead worker with one lease."""
 
-    def __init__(self, *claims: Claim, slots: tuple[Slot, ...] = ()) -> None:
+    def __init__(self, *claims: Claim, slots: tuple[JournalSlot, ...] = ()) -> None:
         self.recovered_ids: list[str] = []
         self.dead = [DeadWorker("dead", (JournalLease("queue", "dead.1", 30.0, 0.0),), slots, True, None, ())]
         known = list(claims)
@@ -39,7 +39,7 @@ class Place:
             ZADD=1,
             reclaim=reclaim,
             give_back=Returned(),
-            HMGET=Remains(is_interrupted=False, kept=0),
+            HMGET=UnfinishedAttempt(is_interrupted=False, kept=0),
             finish=Recorded(),
             sweep=Swept(0, is_done=True),
         )
@@ -64,10 +64,12 @@ def a_claim(job_id: str = "a") -> Claim:
     return Claim(job_id, 1, f"7-{job_id}", pack_spec(JobSpec(["true"])), b"")
 
 
-def a_slot(exit_code: int | None, job_id: str = "a", *, is_fenced: bool = False) -> Slot:
+def a_slot(exit_code: int | None, job_id: str = "a", *, is_fenced: bool = False) -> JournalSlot:
     token = f"7-{job_id}"
     state = SlotState.RUNNING if exit_code is None else SlotState.EXITED
-    return Slot(0, state, 1, "queue", job_id, 1, token, token, "dead.1", False, is_fenced, 4001, (1, 2), exit_code)
+    return JournalSlot(
+        0, state, 1, "queue", job_id, 1, token, token, "dead.1", False, is_fenced, 4001, (1, 2), exit_code
+    )
 
 
 async def test_job_that_never_started_returns_to_its_queue() -> None:

@@ -27,7 +27,7 @@ class Place:
         self.listener = InterruptListener(self.session, self.held_jobs, self, self.early)
 
     def say(self, message: bytes, *, queue: int = 0) -> None:
-        self.listener._subscription.say(self.session.leases[queue].keys.control, message)
+        self.listener._subscription.deliver(self.session.leases[queue].keys.control, message)
 
     async def fetch(self, lease: Lease) -> int:
         if self.is_away:
@@ -75,7 +75,7 @@ async def test_interrupt_of_a_job_that_is_not_held_yet_is_remembered() -> None:
 async def test_all_queues_are_read_after_messages_may_have_been_missed() -> None:
     place = Place()
 
-    place.listener._subscription.miss()
+    place.listener._subscription.mark_missed()
 
     assert await place.listener.run_once() == 2
     assert place.fetched == ["queue", "other"]
@@ -95,7 +95,7 @@ async def test_malformed_messages_are_logged_and_counted(caplog: pytest.LogCaptu
 async def test_outage_is_an_error() -> None:
     place = Place()
     place.is_away = True
-    place.listener._subscription.miss()
+    place.listener._subscription.mark_missed()
 
     with pytest.raises(BrokerUnreachable):
         await place.listener.run_once()
