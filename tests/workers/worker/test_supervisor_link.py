@@ -17,7 +17,6 @@ from oneshot_queue.workers.worker.stop_state import StopState
 from oneshot_queue.workers.worker.supervisor_link import SupervisorLink
 from tests.support.waiting import eventually
 
-
 DEAD = "0123456789abcdef0123456789abcdef"
 
 
