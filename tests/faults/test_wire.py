@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 import redis
 
+from tests.support.limits import limit_s
 from tests.support.servers import Server, ServerProcess
 from tests.support.waiting import wait_until
 from tests.support.wire import Wire
@@ -108,7 +109,7 @@ def test_direction_that_lost_data_stays_dead_after_the_repair(wire: Wire, server
 
 def test_reset_in_the_middle_of_a_reply_is_a_real_one(wire: Wire, namespace: str) -> None:
     host, port = wire._listener.getsockname()
-    with socket.create_connection((host, port), timeout=10) as raw:
+    with socket.create_connection((host, port), timeout=limit_s(10)) as raw:
         fault = wire.impair(resets(after_bytes=3))
         raw.sendall(b"ECHO unmistakable\r\n")
 
@@ -120,7 +121,7 @@ def test_reset_in_the_middle_of_a_reply_is_a_real_one(wire: Wire, namespace: str
 
 
 def test_all_connections_can_be_reset_at_once(wire: Wire) -> None:
-    with socket.create_connection(wire._listener.getsockname(), timeout=10) as raw, connect(wire) as client:
+    with socket.create_connection(wire._listener.getsockname(), timeout=limit_s(10)) as raw, connect(wire) as client:
         client.ping()
         wait_until(lambda: wire.open_connections, lambda seen: seen == 2, what="both connections")
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.limits import limit_s
 from tests.support.repository import ROOT
 
 
@@ -21,7 +22,7 @@ def test_demo_shows_output_and_state_and_leaves_nothing(tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=limit_s(50),
         check=False,
     )
 

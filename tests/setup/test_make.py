@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.limits import limit_s
 from tests.support.repository import ROOT
 
 TOOLS = ("cat", "echo", "env", "ln", "make", "mkdir", "rm", "sh", "touch")
@@ -58,7 +59,7 @@ class Machine:
             env={"PATH": str(self.bin), "HOME": str(self.project)},
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=limit_s(50),
             check=False,
         )
 

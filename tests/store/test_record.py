@@ -10,6 +10,7 @@ from oneshot_queue.states import JobState
 from oneshot_queue.store import steering
 from oneshot_queue.store.attempts import Fenced, Holder, Recorded, Refused
 from tests.support.builders import NOBODY, Held, Store, a_chunk, a_lease, an_outcome
+from tests.support.limits import limit_s
 
 
 def with_holder(held: Held, holder: Holder) -> Held:
@@ -177,13 +178,13 @@ async def test_record_is_announced_to_waiting_clients(store: Store) -> None:
     held = await store.running()
     async with store.redis.pubsub(ignore_subscribe_messages=True) as subscription:
         await subscription.subscribe(store.keys.events(held.id))
-        await subscription.get_message(timeout=5)
+        await subscription.get_message(timeout=limit_s(5))
 
         await store.record(held, "detect_silence")
         await store.append(held, a_chunk(1))
         await store.finish(held)
 
-        heard = [await subscription.get_message(timeout=5) for _ in range(3)]
+        heard = [await subscription.get_message(timeout=limit_s(5)) for _ in range(3)]
     assert [message and message["data"] for message in heard] == [b"IDLE", b"output", b"COMPLETED"]
 
 

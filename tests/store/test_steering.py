@@ -12,6 +12,7 @@ from oneshot_queue.store import claims, leases
 from oneshot_queue.store.leases import Intent, Renewed
 from oneshot_queue.store.steering import AlreadyFinal, Ended, IntentRecorded, Missing
 from tests.support.builders import LONG_NAME, Store, a_long_spec, a_spec, an_outcome
+from tests.support.limits import limit_s
 
 
 async def intents(store: Store, lease: str) -> tuple[Intent, ...]:
@@ -114,11 +115,11 @@ async def test_interrupt_is_announced_to_the_worker_and_to_waiting_clients(store
     async with store.redis.pubsub(ignore_subscribe_messages=True) as subscription:
         await subscription.subscribe(store.keys.control, store.keys.events(held.id))
         for _ in range(2):
-            await subscription.get_message(timeout=5)
+            await subscription.get_message(timeout=limit_s(5))
 
         await store.interrupt(held.id)
 
-        heard = [await subscription.get_message(timeout=5) for _ in range(2)]
+        heard = [await subscription.get_message(timeout=limit_s(5)) for _ in range(2)]
     assert [(message["channel"].decode(), message["data"].decode()) for message in heard if message] == [
         (store.keys.control, f"{held.id} 1"),
         (store.keys.events(held.id), "interrupting"),

@@ -25,6 +25,7 @@ from typing import Final, Protocol
 
 import redis
 
+from tests.support.limits import limit_s
 from tests.support.waiting import wait_until
 
 FAKE: Final = "fakeredis"
@@ -207,7 +208,7 @@ class ServerProcess:
         self._process.send_signal(number)
         self._process.send_signal(signal.SIGCONT)  # A paused process would sit on its SIGTERM.
         try:
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=limit_s(10))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -305,7 +306,7 @@ def _path_without_interpreter() -> str:
 
 def _version_of(program: str) -> str | None:
     # Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=ae4d7c971a948f0
-    done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=limit_s(30), check=False)
     for word in done.stdout.split():
         if word.startswith("v="):
             return word.removeprefix("v=")

@@ -97,7 +97,7 @@ def test_flood_affects_no_other_job_and_is_interrupted_within_a_second(deploymen
     both.interrupt()
 
     assert report.result is InterruptResult.INTERRUPTED
-    assert took_s < 1
+    assert took_s < limit_s(1)
     # Twice as long on an idle machine; this limit leaves room for other work on it.
     assert busy < 10 * calm + 100
     assert worker.peak_rss_bytes - before < 75 * MB

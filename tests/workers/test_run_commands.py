@@ -18,6 +18,7 @@ from oneshot_queue.spec import JobSpec
 from oneshot_queue.states import JobState
 from oneshot_queue.task_events import Event, TaskEnded, TaskStarted
 from oneshot_queue.workers.orchestrator import run_commands
+from tests.support.limits import limit_s
 from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 
@@ -185,7 +186,7 @@ def test_ctrl_c_ends_every_command_and_is_then_raised(presses: int, marker: Proc
         if presses == 2:
             wait_until(lambda: asked.exists() and asked.read_bytes() == b"\n\n")
             caller.send_signal(signal.SIGINT)
-        output, _ = caller.communicate(timeout=30)
+        output, _ = caller.communicate(timeout=limit_s(30))
 
     assert (caller.returncode, output) == (7, b"interrupted\n")
     assert marker.alive() == []

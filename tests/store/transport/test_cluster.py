@@ -27,6 +27,7 @@ from tests.support.builders import Store, a_job_id, a_spec, noting
 from tests.support.cases import case
 from tests.support.clients import KINDS, opened_client
 from tests.support.clusters import ClusterDeployment, ask, facts_of
+from tests.support.limits import limit_s
 from tests.support.servers import ServerProcess
 from tests.support.waiting import eventually
 
@@ -73,7 +74,7 @@ async def test_both_clients_work_on_a_cluster(deployment: ClusterDeployment, nam
 
             for job in jobs[:2]:
                 await job.interrupt()
-                assert (await job.wait(timeout=10)).state is JobState.INTERRUPTED
+                assert (await job.wait(timeout=limit_s(10))).state is JobState.INTERRUPTED
 
 
 async def test_jobs_run_their_whole_lives_on_every_node(deployment: ClusterDeployment, namespace: str) -> None:
@@ -294,7 +295,7 @@ async def test_listener_moves_to_another_node_when_its_own_dies(deployment: Clus
             await eventually(lambda: [node for node in rest if listeners_of(node)], what="a subscriber on another node")
             # Any node will do: they forward messages to each other.
             ask(rest[0], "PUBLISH", "news", "now")
-            with anyio.fail_after(10):
+            with anyio.fail_after(limit_s(10)):
                 while ("news", b"now") not in subscription.take()[0]:
                     await subscription.wait()
         tasks.cancel_scope.cancel()

@@ -23,6 +23,7 @@ from oneshot_queue.store.transport.connection import AsyncConnection, SyncConnec
 from oneshot_queue.store.transport.routes import KeepOnly
 from tests.support.builders import Store, a_queue, an_outcome, opened
 from tests.support.clients import KINDS, OpenQueue, opened_client
+from tests.support.limits import limit_s
 from tests.support.servers import Server, ServerProcess
 from tests.support.waiting import eventually
 
@@ -51,7 +52,7 @@ async def test_many_waiting_calls_share_one_subscriber(server: Server, store: St
     async with a_queue(server.url, store.keys) as queue, anyio.create_task_group() as tasks:
 
         async def wait(job_id: str) -> None:
-            outcomes.append(await (await queue.get(job_id)).wait(timeout=30))
+            outcomes.append(await (await queue.get(job_id)).wait(timeout=limit_s(30)))
 
         for held in jobs:
             tasks.start_soon(wait, held.id)

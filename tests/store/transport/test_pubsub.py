@@ -13,6 +13,7 @@ from oneshot_queue.store.transport import pubsub
 from oneshot_queue.store.transport.connection import AsyncConnection
 from oneshot_queue.store.transport.pubsub import Announcements, Subscription
 from tests.support.builders import Store, a_queue
+from tests.support.limits import limit_s
 from tests.support.servers import Server, ServerProcess
 from tests.support.waiting import eventually
 from tests.support.wire import Wire
@@ -60,7 +61,7 @@ async def test_silent_connection_is_replaced(server: Server, store: Store, hurri
             assert await received(subscription) == []
 
             await eventually(lambda: store.redis.publish(channel, "now"), what="a subscriber")
-            with anyio.fail_after(20):
+            with anyio.fail_after(limit_s(20)):
                 while (channel, b"now") not in await received(subscription):
                     await store.redis.publish(channel, "now")
         silence.release()
@@ -123,7 +124,7 @@ async def listening(url: str) -> AsyncIterator[tuple[Announcements, Subscription
 
 async def received(subscription: Subscription) -> list[tuple[str, bytes]]:
     """Wait for messages and take them; an empty list means that some may have been missed."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(limit_s(20)):
         await subscription.wait()
     messages, missed = subscription.take()
     assert messages or missed

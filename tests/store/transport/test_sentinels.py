@@ -25,6 +25,7 @@ from oneshot_queue.store.transport.server_facts import ServerFacts
 from tests.support.builders import Store, a_job_id, a_spec, noting
 from tests.support.clients import KINDS, opened_client
 from tests.support.clusters import SentinelDeployment, ask
+from tests.support.limits import limit_s
 from tests.support.servers import ServerProcess
 from tests.support.waiting import eventually
 
@@ -67,7 +68,7 @@ async def test_both_clients_work_behind_sentinels(deployment: SentinelDeployment
 
         for job in jobs[:3]:
             await job.interrupt()
-            outcome = await job.wait(timeout=10)
+            outcome = await job.wait(timeout=limit_s(10))
             assert outcome.state is JobState.INTERRUPTED
 
 
@@ -190,7 +191,7 @@ async def test_listener_moves_to_the_new_primary(deployment: SentinelDeployment)
         new = await to_thread.run_sync(deployment.wait_for_failover_from, old)
 
         await eventually(lambda: ask(new, "PUBLISH", "news", "second"), what="a subscriber on the new primary")
-        with anyio.fail_after(10):
+        with anyio.fail_after(limit_s(10)):
             while ("news", b"second") not in subscription.take()[0]:
                 await subscription.wait()
         tasks.cancel_scope.cancel()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from oneshot_queue.workers.engine.crash_points import POINTS, crash_plan
+from tests.support.limits import limit_s
 from tests.support.repository import ROOT
 
 PROGRAM = (
@@ -28,7 +29,7 @@ def run(point: str, **variables: str) -> tuple[int, int]:
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=limit_s(60),
         check=False,
     )
     return done.returncode, done.stdout.count("passing")

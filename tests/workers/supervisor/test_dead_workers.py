@@ -12,6 +12,7 @@ from oneshot_queue.outcomes import Cause
 from oneshot_queue.workers.ipc.journal_format import SlotState, read_journal
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import frozen, kill_process, states_of_threads, without_descriptors
+from tests.support.limits import limit_s
 from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 from tests.support.worker_process import PROGRAM, WorkerProcess
@@ -63,7 +64,7 @@ def test_exit_status_that_a_worker_had_read_before_it_died_is_the_result_of_its_
         concurrency=1, environment={"ONESHOT_TEST_FAULTS": "1", "ONESHOT_CRASH_AT": "after_exit"}
     )
 
-    outcome = deployment.enqueue("exit 7").wait(timeout=20)
+    outcome = deployment.enqueue("exit 7").wait(timeout=limit_s(20))
 
     assert (outcome.state, outcome.cause, outcome.exit_code) == (JobState.FAILED, Cause.EXIT, 7)
     assert "died before its result was recorded" in str(outcome.error)
@@ -82,7 +83,7 @@ def test_job_that_ends_because_its_worker_died_is_lost_whatever_its_exit_status(
         for leader in leaders:
             until_exited(leader)
 
-    assert [job.wait(timeout=20).cause for job in jobs] == [Cause.WORKER_LOST] * 3
+    assert [job.wait(timeout=limit_s(20)).cause for job in jobs] == [Cause.WORKER_LOST] * 3
     assert [record_of(job).is_confirmed for job in jobs] == [True] * 3
     worker.stop()
 
@@ -102,12 +103,12 @@ def test_job_whose_processes_cannot_be_killed_records_survivors_and_is_not_retri
         kill_process(*other_marker.alive())
         os.kill(worker.worker_pid, signal.SIGKILL)
 
-    outcome = resisting.wait(timeout=20)
+    outcome = resisting.wait(timeout=limit_s(20))
     assert (outcome.state, outcome.cause, outcome.attempt) == (JobState.FAILED, Cause.WORKER_LOST, 1)
     # The shell and its child.
     assert record_of(resisting).survivors == 2
     assert marker.alive()
-    assert other.wait(timeout=20).state is JobState.COMPLETED
+    assert other.wait(timeout=limit_s(20)).state is JobState.COMPLETED
     assert deployment.witness.times("start") == {resisting.id: 1, other.id: 2}
     worker.stop()
     for pid in marker.alive():
@@ -124,7 +125,7 @@ def test_job_whose_processes_the_next_start_cannot_kill_records_survivors_and_is
     killed.kill()
     worker = deployment.start_worker(program=HELPLESS)
 
-    outcome = job.wait(timeout=20)
+    outcome = job.wait(timeout=limit_s(20))
     assert (outcome.state, outcome.cause, outcome.attempt) == (JobState.FAILED, Cause.WORKER_LOST, 1)
     # The shell and its child.
     assert record_of(job).survivors == 2
@@ -175,7 +176,7 @@ def test_dead_worker_that_a_worker_has_no_descriptor_for_is_recovered_by_another
     with without_descriptors(shown[1].pid):
         os.kill(shown[2].pid, signal.SIGKILL)
         worker.wait_for(f"no file descriptor is free to recover worker {shown[2].id}")
-        ended = lost.wait(timeout=20)
+        ended = lost.wait(timeout=limit_s(20))
 
     assert (ended.state, ended.cause) == (JobState.FAILED, Cause.WORKER_LOST)
     wait_until(lambda: shown[2].id not in folders(deployment), what="its folder to be removed")
@@ -216,7 +217,7 @@ def test_job_is_in_the_journal_from_before_its_start_until_its_result_is_recorde
 
     (slot,) = wait_until(lambda: read_journal(journal.read_bytes()).slots, lambda slots: slots[0].pid is not None)
     gate.touch()
-    job.wait(timeout=20)
+    job.wait(timeout=limit_s(20))
 
     assert (slot.state, slot.job_id, slot.queue, slot.attempt) == (SlotState.RUNNING, job.id, deployment.queue_name, 1)
     assert (slot.token, slot.pid) == (testimony.token, testimony.pid)

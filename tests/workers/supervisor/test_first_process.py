@@ -13,6 +13,7 @@ import pytest
 from oneshot_queue import JobState
 from oneshot_queue.workers.processes.procfs import children_of, status_of
 from tests.support.deployment import Deployment
+from tests.support.limits import limit_s
 from tests.support.waiting import wait_until
 from tests.support.worker_process import PROGRAM
 
@@ -42,13 +43,13 @@ def test_first_process_reaps_strangers_replaces_workers_and_drains_when_asked(
         lambda: [pid for pid in children_of(first) if is_sleep(pid)], lambda found: len(found) == 2, what="the orphans"
     )
     wait_until(lambda: sum(status_of(pid) is None for pid in strangers), lambda gone: gone == 1, what="its burial")
-    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert deployment.enqueue().wait(timeout=limit_s(20)).state is JobState.COMPLETED
 
     (worker,) = [pid for pid in children_of(first) if not is_sleep(pid)]
     os.kill(worker, signal.SIGKILL)
     container.wait_for("replacing it now")
     container.wait_for("worker ", times=3)
-    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert deployment.enqueue().wait(timeout=limit_s(20)).state is JobState.COMPLETED
     assert sum(is_sleep(pid) for pid in strangers) == 1
 
     os.kill(first, signal.SIGTERM)

@@ -18,6 +18,7 @@ from tests.support import half_dead
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of, until_state
 from tests.support.faults import states_of_threads, without_descriptors
+from tests.support.limits import limit_s
 from tests.support.markers import ProcessMarker, words_of
 from tests.support.waiting import LIMIT_S, wait_until
 from tests.support.worker_process import WorkerProcess
@@ -74,7 +75,7 @@ def test_killed_worker_loses_its_whole_tree_within_two_seconds_and_its_sibling_n
     worker.wait_for("worker ", times=3)
     assert len(other_marker.alive()) == 5
     assert record_of(spared).state is JobState.RUNNING
-    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert deployment.enqueue().wait(timeout=limit_s(20)).state is JobState.COMPLETED
     assert spared.interrupt().state is JobState.INTERRUPTED
     assert other_marker.alive() == []
     worker.stop()
@@ -92,7 +93,7 @@ def test_killed_worker_leaves_no_process_that_goes_on_without_its_main_thread(
 
     os.kill(worker.worker_pid, signal.SIGKILL)
 
-    assert job.wait(timeout=20).cause is Cause.WORKER_LOST
+    assert job.wait(timeout=limit_s(20)).cause is Cause.WORKER_LOST
     assert record_of(job).is_confirmed
     assert words_of(pid, "cmdline") == []
     worker.stop()
@@ -108,9 +109,9 @@ def test_worker_is_replaced_although_the_state_folder_was_removed(
     shutil.rmtree(deployment.state_folder)
     os.kill(worker.worker_pid, signal.SIGKILL)
 
-    assert job.wait(timeout=20).cause is Cause.WORKER_LOST
+    assert job.wait(timeout=limit_s(20)).cause is Cause.WORKER_LOST
     assert marker.alive() == []
-    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert deployment.enqueue().wait(timeout=limit_s(20)).state is JobState.COMPLETED
     worker.stop()
 
 
@@ -123,11 +124,11 @@ def test_lone_worker_that_a_job_has_stopped_is_killed_and_replaced(
     job = deployment.enqueue(f"kill -STOP $PPID; {marker.sleep}")
     wait_until(partial(states_of_threads, stopped), {"T"}.__eq__, what="the worker to stand still")
 
-    assert job.wait(timeout=20).cause is Cause.WORKER_LOST
+    assert job.wait(timeout=limit_s(20)).cause is Cause.WORKER_LOST
     worker.wait_for("stopped by a signal")
     assert record_of(job).is_confirmed
     assert marker.alive() == []
-    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert deployment.enqueue().wait(timeout=limit_s(20)).state is JobState.COMPLETED
     assert deployment.witness.times("start")[job.id] == 1
     worker.stop()
 
@@ -150,7 +151,7 @@ def test_supervisor_without_descriptors_keeps_its_workers_and_cleans_up_later(
         assert len(other_marker.alive()) == 5
 
     wait_until(marker.alive, lambda seen: not seen, what="the tree of the killed worker to end")
-    assert doomed.wait(timeout=20).cause is Cause.WORKER_LOST
+    assert doomed.wait(timeout=limit_s(20)).cause is Cause.WORKER_LOST
     assert len([line for line in worker.lines if "cannot inspect processes" in line]) == 1
     until_replaced(worker, victim, 2)
     assert len(other_marker.alive()) == 5
@@ -201,7 +202,7 @@ def test_worker_process_that_an_operator_stops_drains_and_is_not_replaced(deploy
     os.kill(asked, signal.SIGTERM)
     wait_until(lambda: worker.pids_of_workers, lambda pids: pids == [other], what="the worker to end")
 
-    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert deployment.enqueue().wait(timeout=limit_s(20)).state is JobState.COMPLETED
     assert worker.pids_of_workers == [other]
     os.kill(other, signal.SIGTERM)
     assert worker.wait() == 0
@@ -221,7 +222,7 @@ def test_killed_supervisor_takes_its_workers_and_their_jobs_with_it(
     worker.wait()
 
     wait_until(marker.alive, lambda seen: not seen, what="the jobs to end")
-    outcomes = [job.wait(timeout=20) for job in jobs]
+    outcomes = [job.wait(timeout=limit_s(20)) for job in jobs]
     assert [(outcome.state, outcome.cause) for outcome in outcomes] == [(JobState.FAILED, Cause.WORKER_LOST)] * 2
     assert all("lost its supervisor" in (outcome.error or "") for outcome in outcomes)
     wait_until(lambda: deployment.queue.workers() == [], what="the workers to deregister")
@@ -243,7 +244,7 @@ def test_job_whose_worker_lost_its_supervisor_is_retried_if_it_asked_for_that(
     worker.signal(signal.SIGKILL)
     worker.wait()
 
-    outcome = plain.wait(timeout=20)
+    outcome = plain.wait(timeout=limit_s(20))
     assert (outcome.state, outcome.cause, outcome.attempt) == (JobState.FAILED, Cause.WORKER_LOST, 1)
     waiting = wait_until(lambda: record_of(retried), lambda record: record.attempt == 2, what="the retry")
     assert waiting.state is JobState.CREATED
@@ -262,7 +263,7 @@ def test_interrupt_on_record_wins_over_the_loss_of_the_supervisor(deployment: De
     worker.signal(signal.SIGKILL)
     worker.wait()
 
-    outcome = job.wait(timeout=20)
+    outcome = job.wait(timeout=limit_s(20))
     assert (outcome.state, outcome.cause) == (JobState.INTERRUPTED, Cause.INTERRUPTED)
 
 

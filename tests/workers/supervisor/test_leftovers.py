@@ -22,6 +22,7 @@ from oneshot_queue.workers.supervisor.worker_dirs import WorkerDir, abandoned, n
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
 from tests.support.faults import without_descriptors
+from tests.support.limits import limit_s
 from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 from tests.support.worker_process import PROGRAM
@@ -139,7 +140,7 @@ def test_processes_are_ended_by_their_token_with_their_children(
 
     assert len(taken_over(folder)) == 1
     # A shell whose command was killed may be gone by itself before its turn comes.
-    assert process.wait(timeout=20) in (-signal.SIGKILL, 128 + signal.SIGKILL)
+    assert process.wait(timeout=limit_s(20)) in (-signal.SIGKILL, 128 + signal.SIGKILL)
     assert marker.alive() == []
 
 
@@ -257,7 +258,7 @@ def test_more_dead_workers_than_open_files_are_recovered_one_after_the_other(
     deployment.start_worker(program=("sh", "-c", 'ulimit -n 128 && exec "$@"', "sh", *PROGRAM))
 
     wait_until(lambda: len(os.listdir(folder)), lambda count: count == 1, what="all but the living worker's to be gone")
-    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert deployment.enqueue().wait(timeout=limit_s(20)).state is JobState.COMPLETED
 
 
 def test_folder_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
@@ -279,4 +280,4 @@ def test_worker_without_a_private_folder_warns_and_works(deployment: Deployment,
 
     wait_until(marker.alive, lambda seen: not seen, what="the tree of the killed worker to end")
     worker.wait_for("worker ", times=3)
-    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert deployment.enqueue().wait(timeout=limit_s(20)).state is JobState.COMPLETED

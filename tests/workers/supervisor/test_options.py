@@ -15,6 +15,7 @@ from oneshot_queue.settings import Settings
 from oneshot_queue.workers.ipc.options import WorkerOptions
 from tests.support.command_line import Terminal
 from tests.support.deployment import Deployment
+from tests.support.limits import limit_s
 from tests.support.waiting import wait_until
 from tests.support.worker_process import PROGRAM
 
@@ -92,7 +93,7 @@ def test_max_jobs_is_exact_over_all_processes(deployment: Deployment) -> None:
 
 def test_replacement_gets_the_rest_of_max_jobs(deployment: Deployment) -> None:
     worker = deployment.start_worker(concurrency=1, arguments=["--max-jobs", "3"])
-    assert deployment.enqueue().wait(timeout=20).state is JobState.COMPLETED
+    assert deployment.enqueue().wait(timeout=limit_s(20)).state is JobState.COMPLETED
     os.kill(worker.worker_pid, signal.SIGKILL)
     worker.wait_for("worker ", times=2)
     jobs = [deployment.enqueue() for _ in range(4)]
@@ -133,7 +134,7 @@ def test_refused_broker_is_reported_once_for_all_processes() -> None:
         [*PROGRAM, "--url", "redis://127.0.0.1:1", "-c", "4", "--processes", "4"],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=limit_s(50),
         check=False,
     )
 
@@ -151,7 +152,7 @@ def test_refused_broker_is_reported_once_for_all_processes() -> None:
     ],
 )
 def test_invalid_options_are_rejected_before_anything_is_started(words: list[str], expected: str) -> None:
-    done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, timeout=limit_s(50), check=False)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert expected in done.stderr
@@ -168,7 +169,12 @@ def test_supervisor_never_loads_redis_nor_an_event_loop(deployment: Deployment, 
     program = f"import sys; from oneshot_queue.cli import main; code = main({words!r}); print(code, *sys.modules)"
 
     done = subprocess.run(
-        [sys.executable, "-P", "-c", program], env=environment, capture_output=True, text=True, timeout=50, check=True
+        [sys.executable, "-P", "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=limit_s(50),
+        check=True,
     )
 
     code, *modules = done.stdout.split()

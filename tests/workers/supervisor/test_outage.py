@@ -11,6 +11,7 @@ import pytest
 
 from oneshot_queue import JobState
 from tests.support.deployment import Deployment
+from tests.support.limits import limit_s
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_until
 
@@ -56,7 +57,7 @@ def test_worker_that_dies_while_redis_is_away_costs_its_sibling_no_job(
     )
     gate.touch()
 
-    assert job.wait(timeout=20).state is JobState.COMPLETED
+    assert job.wait(timeout=limit_s(20)).state is JobState.COMPLETED
     assert sibling in worker.pids_of_workers
     assert worker.lines.count(line) == 1
     worker.stop()

@@ -31,6 +31,7 @@ from oneshot_queue.workers.supervisor.starting import start_child
 from oneshot_queue.workers.supervisor.worker_dirs import private_folder
 from oneshot_queue.workers.worker.stop_state import StopState
 from tests.support import half_dead
+from tests.support.limits import limit_s
 from tests.support.markers import ProcessMarker
 from tests.support.waiting import wait_until
 from tests.workers.supervisor.conftest import require_groups
@@ -144,7 +145,7 @@ def test_group_contains_and_kills_all_processes_started_in_it() -> None:
 
         cgroup.end(group, lambda pid: pid == spared)
 
-        assert process.wait(timeout=20) == -9
+        assert process.wait(timeout=limit_s(20)) == -9
         wait_until(lambda: cgroup.remove(group), what="the group to be empty")
         assert command_of(spared).startswith(b"sleep")
         os.kill(spared, 9)
@@ -195,7 +196,7 @@ def test_group_kills_even_a_process_without_its_main_thread(tmp_path: Path) -> N
 
             cgroup.end(group, lambda _: False)
 
-            assert process.wait(timeout=20) == -9
+            assert process.wait(timeout=limit_s(20)) == -9
         finally:
             process.kill()
     wait_until(lambda: cgroup.remove(group), what="the group to be empty")

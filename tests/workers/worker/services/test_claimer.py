@@ -16,6 +16,7 @@ from oneshot_queue.store.leases import LeaseLost
 from oneshot_queue.workers.worker.services.claimer import Claimer
 from oneshot_queue.workers.worker.state.batch_window import BatchWindow
 from oneshot_queue.workers.worker.state.leases import Lease
+from tests.support.limits import limit_s
 from tests.workers.worker.builders import a_held_job, a_session, no_held_jobs
 from tests.workers.worker.services.broker import ScriptedBroker
 
@@ -120,7 +121,7 @@ async def test_lost_lease_is_replaced() -> None:
 async def test_burst_ends_when_nothing_waits_and_all_results_are_recorded() -> None:
     place = Place(Claimed((a_claim("a"),), 0), is_burst=True)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(limit_s(5)):
         async with anyio.create_task_group() as group:
             group.start_soon(place.claimer.run)
             await anyio.wait_all_tasks_blocked()

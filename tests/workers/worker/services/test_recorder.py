@@ -18,6 +18,7 @@ from oneshot_queue.workers.worker.spool import Spool
 from oneshot_queue.workers.worker.spooler import Spooler
 from oneshot_queue.workers.worker.state.batch_window import BatchWindow
 from oneshot_queue.workers.worker.state.held_jobs import FENCED, HeldJobs
+from tests.support.limits import limit_s
 from tests.support.waiting import eventually
 from tests.workers.worker.builders import RecordingControl, a_held_job, a_session, ended, no_held_jobs
 
@@ -58,7 +59,7 @@ async def test_changes_of_a_fenced_job_are_forgotten() -> None:
     recorder.note(held, "detect_silence")
     held.phase = FENCED
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(limit_s(5)):
         async with anyio.create_task_group() as group:
             group.start_soon(recorder.run)
             await anyio.lowlevel.checkpoint()

@@ -8,6 +8,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from oneshot_queue.workers.worker.state.batch_window import BatchWindow
+from tests.support.limits import limit_s
 
 
 async def test_nobody_waits_without_a_rush() -> None:
@@ -22,7 +23,7 @@ async def test_all_who_arrive_during_a_rush_continue_together() -> None:
         await window.wait()
         gone_on.append(name)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(limit_s(5)):
         async with anyio.create_task_group() as group:
             group.start_soon(come, "a claim")
             await checkpoint()
@@ -38,7 +39,7 @@ async def test_all_who_arrive_during_a_rush_continue_together() -> None:
 async def test_a_cancelled_waiter_leaves_the_window_open_for_the_others() -> None:
     window = BatchWindow(Mock(is_rush=True))
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(limit_s(5)):
         async with anyio.create_task_group() as group:
             with anyio.move_on_after(0) as given_up:
                 await window.wait()

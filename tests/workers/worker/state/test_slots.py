@@ -11,6 +11,7 @@ from anyio.lowlevel import checkpoint
 from oneshot_queue.clock import SystemClock
 from oneshot_queue.workers.worker.state import slots as slots_module
 from oneshot_queue.workers.worker.state.slots import RUSH_JOBS, Slots
+from tests.support.limits import limit_s
 
 
 class AClock(SystemClock):
@@ -50,7 +51,7 @@ async def test_a_full_journal_is_logged_once(caplog: pytest.LogCaptureFixture, m
     engine, journal = Mock(free_slots=4, max_concurrent=4, wait_for_slot=AsyncMock()), Mock(free_slots=4)
     slots = Slots(engine, SystemClock(), journal)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(limit_s(5)):
         for _ in range(2):
             async with anyio.create_task_group() as group:
                 group.start_soon(slots.wait_for_slot)
