@@ -14,17 +14,15 @@ MAX_WAIT_S: Final = 366 * 86_400.0
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="Broker to use, instead of ONESHOT_QUEUE_URL.", show_default=False),
+    typer.Option("--url", metavar="URL", help="Broker to use, instead of ONESHOT_QUEUE_URL", show_default=False),
 ]
 InQueue = Annotated[
-    str | None, typer.Option("-q", "--queue", metavar="QUEUE", help="Search this queue first.", show_default=False)
+    str | None, typer.Option("-q", "--queue", metavar="QUEUE", help="Search this queue first", show_default=False)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JobId = Annotated[
-    str, typer.Argument(metavar="ID", help="Job id, a unique prefix of at least 4 characters, or `last`.")
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="Job id, a unique prefix of at least 4 characters, or `last`")]
 JobIds = Annotated[
-    list[str], typer.Argument(metavar="ID", help="Job ids, unique prefixes of at least 4 characters, or `last`.")
+    list[str], typer.Argument(metavar="ID", help="Job ids, unique prefixes of at least 4 characters, or `last`")
 ]
 
 

@@ -19,24 +19,24 @@ MOST_PROCESSES: Final = 256
 
 Queues = Annotated[
     list[str] | None,
-    typer.Option("-q", "--queue", metavar="QUEUE", help="Take jobs from this queue; repeatable.  [default: default]"),
+    typer.Option("-q", "--queue", metavar="QUEUE", help="Take jobs from this queue; repeatable  [default: default]"),
 ]
 Concurrency = Annotated[
     str | None,
-    typer.Option("-c", "--concurrency", metavar="N", help="Maximum concurrent jobs.  [default: usable CPUs]"),
+    typer.Option("-c", "--concurrency", metavar="N", help="Maximum concurrent jobs  [default: usable CPUs]"),
 ]
-Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Display name.  [default: host and pid]")]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Display name  [default: host and pid]")]
 DrainTimeout = Annotated[
-    str, typer.Option("--drain-timeout", metavar="TIME", help="Time allowed for running jobs on shutdown.")
+    str, typer.Option("--drain-timeout", metavar="TIME", help="Time allowed for running jobs on shutdown")
 ]
 Processes = Annotated[
     str,
-    typer.Option("--processes", metavar="N", help="Number of worker processes; they share the concurrent jobs."),
+    typer.Option("--processes", metavar="N", help="Number of worker processes; they share the concurrent jobs"),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Do not print a line for the start and end of each job.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Do not print a line for the start and end of each job")]
 LogFormatOption = Annotated[
     str,
-    typer.Option("--log-format", metavar="FORMAT", help="Write stderr as `text`, or `json` with one object per line."),
+    typer.Option("--log-format", metavar="FORMAT", help="Write stderr as `text`, or `json` with one object per line"),
 ]
 LogLevelOption = Annotated[
     str,
@@ -44,7 +44,7 @@ LogLevelOption = Annotated[
         "--log-level",
         metavar="LEVEL",
         help="Lowest level of log records: `debug`, `info`, `warning` or `error`. "
-        "Lines about jobs do not depend on it; see --quiet.",
+        "Lines about jobs do not depend on it; see --quiet",
     ),
 ]
 

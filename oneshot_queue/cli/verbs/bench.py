@@ -30,16 +30,16 @@ def bench(
     context: typer.Context,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="NAME", help="Run only this benchmark; repeatable.", show_default=False),
+        typer.Option("--only", metavar="NAME", help="Run only this benchmark; repeatable", show_default=False),
     ] = None,
     rtt: Annotated[
         str,
-        typer.Option("--rtt", metavar="MS,…", help="Add this much round-trip latency; 0 is the baseline of ratios."),
+        typer.Option("--rtt", metavar="MS,…", help="Add this much round-trip latency; 0 is the baseline of ratios"),
     ] = "0,2",
     rounds: Annotated[
-        str | None, typer.Option("--rounds", metavar="N", help="Measurement rounds.", show_default=False)
+        str | None, typer.Option("--rounds", metavar="N", help="Measurement rounds", show_default=False)
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Take fewer samples, for a first impression.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Take fewer samples, for a first impression")] = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> int:

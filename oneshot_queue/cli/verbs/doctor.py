@@ -38,9 +38,9 @@ def add_to(app: typer.Typer) -> None:
 
 def doctor(
     context: typer.Context,
-    repair: Annotated[bool, typer.Option("--repair", help="Fix what is safe to fix automatically.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Fix what is safe to fix automatically")] = False,
     queue: Annotated[
-        str | None, typer.Option("-q", "--queue", metavar="QUEUE", help="Check only this queue.", show_default=False)
+        str | None, typer.Option("-q", "--queue", metavar="QUEUE", help="Check only this queue", show_default=False)
     ] = None,
     as_json: AsJson = False,
     url: Url = None,

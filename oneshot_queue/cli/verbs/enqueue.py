@@ -23,19 +23,19 @@ def add_to(app: typer.Typer) -> None:
 def enqueue(
     request: JobRequest,
     delay: Annotated[
-        str | None, typer.Option("--delay", metavar="TIME", help="Start no sooner than this long from now.")
+        str | None, typer.Option("--delay", metavar="TIME", help="Start no sooner than this long from now")
     ] = None,
     at: Annotated[
         str | None,
         typer.Option(
             "--at",
             metavar="WHEN",
-            help="Start no sooner than this local time, 2026-12-24T18:00, or with a zone: …Z, …+01:00.",
+            help="Start no sooner than this local time, 2026-12-24T18:00, or with a zone: …Z, …+01:00",
         ),
     ] = None,
     expires: Annotated[
         str | None,
-        typer.Option("--expires", metavar="TIME", help="Fail the job if it has not started within this time."),
+        typer.Option("--expires", metavar="TIME", help="Fail the job if it has not started within this time"),
     ] = None,
     as_json: AsJson = False,
 ) -> int:

@@ -42,28 +42,28 @@ def interrupt(
     context: typer.Context,
     job_ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ID", help="Job ids, unique prefixes of at least 4 characters, or `last`."),
+        typer.Argument(metavar="ID", help="Job ids, unique prefixes of at least 4 characters, or `last`"),
     ] = None,
     queue: Annotated[
         str | None,
-        typer.Option("-q", "--queue", metavar="QUEUE", help="Search this queue first; with --all, interrupt its jobs."),
+        typer.Option("-q", "--queue", metavar="QUEUE", help="Search this queue first; with --all, interrupt its jobs"),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Interrupt all waiting and running jobs of the queue.")
+        bool, typer.Option("--all", help="Interrupt all waiting and running jobs of the queue")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation")] = False,
     grace: Annotated[
         str | None,
-        typer.Option("--grace", metavar="TIME", help="Time between SIGTERM and SIGKILL.  [default: the job's --grace]"),
+        typer.Option("--grace", metavar="TIME", help="Time between SIGTERM and SIGKILL  [default: the job's --grace]"),
     ] = None,
-    now: Annotated[bool, typer.Option("--now", help="Send SIGKILL at once; same as --grace 0.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Send SIGKILL at once; same as --grace 0")] = False,
     reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Reason to record with the job.")
+        str | None, typer.Option("--reason", metavar="TEXT", help="Reason to record with the job")
     ] = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for running jobs to end.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for running jobs to end")] = False,
     timeout: Annotated[
         str | None,
-        typer.Option("--timeout", metavar="TIME", help="Stop waiting after this long.  [default: the grace + 20s]"),
+        typer.Option("--timeout", metavar="TIME", help="Stop waiting after this long  [default: the grace + 20s]"),
     ] = None,
     as_json: AsJson = False,
     url: Url = None,

@@ -32,18 +32,18 @@ def add_to(app: typer.Typer) -> None:
 def logs(
     context: typer.Context,
     job_id: JobId,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow the output until the job ends.")] = False,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow the output until the job ends")] = False,
     tail: Annotated[
-        str | None, typer.Option("-n", "--tail", metavar="N", help="Start with the last N lines.", show_default=False)
+        str | None, typer.Option("-n", "--tail", metavar="N", help="Start with the last N lines", show_default=False)
     ] = None,
     attempt: Annotated[
         str | None,
-        typer.Option("--attempt", metavar="K", help="Print attempt K.  [default: the latest]", show_default=False),
+        typer.Option("--attempt", metavar="K", help="Print attempt K  [default: the latest]", show_default=False),
     ] = None,
-    stdout: Annotated[bool, typer.Option("--stdout", help="Print only standard output.")] = False,
-    stderr: Annotated[bool, typer.Option("--stderr", help="Print only standard error.")] = False,
-    timestamps: Annotated[bool, typer.Option("-t", "--timestamps", help="Start each line with its time.")] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="Pass terminal escape sequences through.")] = False,
+    stdout: Annotated[bool, typer.Option("--stdout", help="Print only standard output")] = False,
+    stderr: Annotated[bool, typer.Option("--stderr", help="Print only standard error")] = False,
+    timestamps: Annotated[bool, typer.Option("-t", "--timestamps", help="Start each line with its time")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Pass terminal escape sequences through")] = False,
     queue: InQueue = None,
     url: Url = None,
 ) -> int:

@@ -33,17 +33,17 @@ def add_to(app: typer.Typer) -> None:
 def ls(
     context: typer.Context,
     queue: Annotated[
-        str | None, typer.Option("-q", "--queue", metavar="QUEUE", help="List only this queue.  [default: all queues]")
+        str | None, typer.Option("-q", "--queue", metavar="QUEUE", help="List only this queue  [default: all queues]")
     ] = None,
     state: Annotated[
         list[str] | None,
-        typer.Option("-s", "--state", metavar="STATE", help="List only jobs in this state; repeatable."),
+        typer.Option("-s", "--state", metavar="STATE", help="List only jobs in this state; repeatable"),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option("-l", "--label", metavar="K=V", help="List only jobs with this label; repeatable."),
+        typer.Option("-l", "--label", metavar="K=V", help="List only jobs with this label; repeatable"),
     ] = None,
-    limit: Annotated[str, typer.Option("--limit", metavar="N", help="List at most N jobs.")] = "50",
+    limit: Annotated[str, typer.Option("--limit", metavar="N", help="List at most N jobs")] = "50",
     as_json: AsJson = False,
     url: Url = None,
 ) -> int:

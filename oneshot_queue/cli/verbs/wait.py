@@ -31,7 +31,7 @@ def wait(
     context: typer.Context,
     job_ids: JobIds,
     timeout: Annotated[
-        str | None, typer.Option("--timeout", metavar="TIME", help="Stop waiting after this long; the jobs go on.")
+        str | None, typer.Option("--timeout", metavar="TIME", help="Stop waiting after this long; the jobs go on")
     ] = None,
     queue: InQueue = None,
     url: Url = None,

@@ -30,7 +30,7 @@ Lease = Annotated[
     typer.Option(
         "--lease",
         metavar="TIME",
-        help="If silent this long, other workers fail or requeue its jobs.  [default: 30s]",
+        help="If silent this long, other workers fail or requeue its jobs  [default: 30s]",
         show_default=False,
     ),
 ]
@@ -46,15 +46,15 @@ def worker(
     queues: Queues = None,
     concurrency: Concurrency = None,
     name: Name = None,
-    burst: Annotated[bool, typer.Option("--burst", help="Exit once its queues are empty.")] = False,
+    burst: Annotated[bool, typer.Option("--burst", help="Exit once its queues are empty")] = False,
     max_jobs: Annotated[
-        str | None, typer.Option("--max-jobs", metavar="N", help="Exit after N jobs.", show_default=False)
+        str | None, typer.Option("--max-jobs", metavar="N", help="Exit after N jobs", show_default=False)
     ] = None,
     processes: Processes = "1",
     drain_timeout: DrainTimeout = "30s",
     lease: Lease = None,
     allow_eviction: Annotated[
-        bool, typer.Option("--allow-eviction", help="Work even if a full broker may evict jobs.")
+        bool, typer.Option("--allow-eviction", help="Work even if a full broker may evict jobs")
     ] = False,
     quiet: Quiet = False,
     log_format: LogFormatOption = "text",

@@ -34,7 +34,7 @@ class Place:
             watch=lambda _: None if self.is_other_sweeping else tuple(self.leases),
             sweep=Swept(1, is_done=True),
             audit=self._audited,
-            decide=True,
+            settle=True,
         )
         self.sweeper = Sweeper(
             a_session(
@@ -58,7 +58,7 @@ class Place:
         return [(words[0], words[1]) for words in self.broker.words("sweep")]
 
     @property
-    def decided(self) -> list[tuple[str, str]]:
+    def settled(self) -> list[tuple[str, str]]:
         return [(words[0], words[1]) for words in self.broker.words("settle")]
 
     def _audited(self, call: Call[Any]) -> Audited:
@@ -185,9 +185,9 @@ async def test_what_was_seen_before_a_gap_proves_nothing(what: Callable[[Place],
     await what(place)
 
     await place.look(times=6)
-    assert (place.condemned, place.decided) == ([], [])
+    assert (place.condemned, place.settled) == ([], [])
     await place.look()
-    assert (len(place.condemned), place.decided) == (1, [("job", "gone.1")])
+    assert (len(place.condemned), place.settled) == (1, [("job", "gone.1")])
 
 
 async def test_failure_in_one_queue_makes_the_sweeper_start_over_there() -> None:
@@ -214,7 +214,7 @@ async def test_damage_in_one_place_does_not_protect_other_leases(caplog: pytest.
         await place.look(times=7)
 
     assert [lease for lease, _ in place.condemned] == ["first.1", "second.1"]
-    assert place.decided == [("job", "gone.1")]
+    assert place.settled == [("job", "gone.1")]
     assert "damaged key" in caplog.text
 
 
@@ -245,10 +245,10 @@ async def test_running_job_without_a_lease_for_a_whole_lease_is_marked_lost() ->
     place.suspects = {JobState.RUNNING: (("job", "gone.1"),), JobState.IDLE: (("other", ""),)}
 
     await place.look(times=6)
-    assert place.decided == []
+    assert place.settled == []
     await place.look()
 
-    assert place.decided == [("job", "gone.1"), ("other", "")]
+    assert place.settled == [("job", "gone.1"), ("other", "")]
 
 
 @pytest.mark.parametrize("meanwhile", [(), (("job", "next.1"),)], ids=["adopted", "held by another"])
@@ -258,7 +258,7 @@ async def test_job_that_was_held_meanwhile_is_suspected_anew(meanwhile: tuple[tu
         place.suspects = {JobState.RUNNING: suspects}
         await place.look(times=5)
 
-    assert place.decided == []
+    assert place.settled == []
 
 
 async def test_audit_walks_through_an_index_of_many_pages() -> None:
@@ -276,7 +276,7 @@ async def test_audit_walks_through_an_index_of_many_pages() -> None:
     starts = [words[1] for words in place.broker.words("audit") if words[0] == JobState.RUNNING]
     assert starts == [0, 100, 170, 270, 0, 100, 170, 270]
     await place.look()
-    assert place.decided == [("a", "gone.1")]
+    assert place.settled == [("a", "gone.1")]
 
 
 def _raise(error: Exception) -> Any:
