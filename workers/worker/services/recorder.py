@@ -56,7 +56,7 @@ FACT_DELAY_S: Final = 0.02
 """How long a fact waits at least for the result of its job; at most twice as long."""
 
 REPAIR_S: Final = 2.0
-"""How long to wait before a result is recorded again that a damaged key blocks: somebody has to repair it."""
+"""How long to wait before recording a result again that a damaged key blocks; a person has to repair the key."""
 
 FIRST_RETRY_S: Final = 0.05
 
