@@ -35,7 +35,12 @@ def every(period_s: float, *, spread: float = 0.0) -> Pause:
 
 
 async def repeat(
-    run_once: Callable[[], Awaitable[object]], pause: Pause | float, what: str, *, retry_s: float = 0.0
+    run_once: Callable[[], Awaitable[object]],
+    pause: Pause | float,
+    what: str,
+    *,
+    retry_s: float = 0.0,
+    after_failure: Callable[[], Awaitable[object]] | None = None,
 ) -> None:
     """Pause, run one pass, and so on until cancelled.
 
@@ -47,6 +52,7 @@ async def repeat(
         what: What a pass does, in words that follow "cannot".
         retry_s: Seconds to wait after the first failed pass, in addition to the pause; they double with every further
             failure, up to ``LONGEST_RETRY_S``. 0 is not to wait: the pause is enough.
+        after_failure: What to do after a failed pass before anything else.
     """
     wait = every(pause) if isinstance(pause, int | float) else pause
     failures = 0
@@ -56,6 +62,8 @@ async def repeat(
             await run_once()
         except OneshotQueueError as problem:
             failures += 1
+            if after_failure is not None:
+                await after_failure()
             logger.log(level_of(problem, failures), "cannot %s: %s", what, problem)
             if retry_s:
                 spread = random.uniform(0.5, 1.0)

@@ -54,7 +54,7 @@ class StopState:
             self.reach(Stage.FINISHING)
 
     def lose_supervisor(self) -> None:
-        """The supervisor is gone: end all jobs, since nobody would end them if this process died too."""
+        """The supervisor is gone: end all jobs, which would outlive this process if it died too."""
         logger.error("the supervisor is gone; ending all jobs and this worker")
         self.because = "lost its supervisor"
         self.is_orphaned = True

@@ -10,7 +10,7 @@ from oneshot_queue.errors import BrokerRefused, BrokerUnreachable
 from oneshot_queue.workers.worker.outages import OutageLog, level_of
 from tests.workers.worker.builders import ManualClock
 
-AWAY = BrokerUnreachable("redis://host", "nobody answers")
+AWAY = BrokerUnreachable("redis://host", "no answer")
 
 
 def test_each_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -66,7 +66,7 @@ class Claimer:
 
     A claim whose reply is lost, or is an error, may have been carried out, all of it or a part. It is not repeated;
     instead the claimer reads back what is claimed under its lease, and starts what it never received. When cancelled,
-    it still finishes a claim that is under way: a job that was claimed and dropped would belong to nobody.
+    it still finishes a claim that is under way: a job that was claimed and dropped would run nowhere.
 
     Args:
         bell: A connection for blocking reads, used for nothing else.

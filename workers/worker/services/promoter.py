@@ -1,4 +1,4 @@
-"""Moves delayed jobs to their stream when they are due, and fails those that nobody started in time."""
+"""Moves delayed jobs to their stream when they are due, and fails those that were not started in time."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, assert_never
 import anyio
 
 from oneshot_queue.backoff import retry_delay
-from oneshot_queue.errors import BrokerError, OneshotQueueError
+from oneshot_queue.errors import BrokerError
 from oneshot_queue.store import attempts
 from oneshot_queue.store.attempts import Fenced, Holder, Recorded
 from oneshot_queue.store.calls import Call, Word
@@ -56,7 +56,7 @@ FACT_DELAY_S: Final = 0.02
 """How long a fact waits at least for the result of its job; at most twice as long."""
 
 REPAIR_S: Final = 2.0
-"""How long to wait before a result is recorded again that a damaged key blocks: somebody has to repair it."""
+"""How long to wait before recording a result again that a damaged key blocks; a person has to repair the key."""
 
 FIRST_RETRY_S: Final = 0.05
 
@@ -145,23 +145,18 @@ class Recorder:
 
     async def run(self) -> None:
         """Record until cancelled, through any outage of the broker."""
-        await repeat(self._record_and_spool, self._wait_for_work, "record", retry_s=FIRST_RETRY_S)
+        await repeat(
+            self.run_once, self._wait_for_work, "record", retry_s=FIRST_RETRY_S, after_failure=self.spool_results
+        )
 
     async def _wait_for_work(self) -> None:
+        if self._blocked:
+            await self.spool_results()
+        await self._spooler.release(self._held_jobs)
         if not self._due:
             self._wanted = anyio.Event()
             await self._wanted.wait()
         await self._window.wait()
-
-    async def _record_and_spool(self) -> None:
-        try:
-            await self.run_once()
-        except OneshotQueueError:
-            await self.spool_results()
-            raise
-        if self._blocked:
-            await self.spool_results()
-        await self._spooler.release(self._held_jobs)
 
     async def spool_results(self) -> None:
         """Spool the results that the broker does not accept now, also those that wait for output."""

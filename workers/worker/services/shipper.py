@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import anyio
 
-from oneshot_queue.errors import BrokerError, OneshotQueueError
+from oneshot_queue.errors import BrokerError
 from oneshot_queue.store import attempts
 from oneshot_queue.store.attempts import Fenced, Holder, Recorded
 from oneshot_queue.store.calls import Call
@@ -75,7 +75,9 @@ class Shipper:
 
     async def run(self) -> None:
         """Send until cancelled, through any outage of the broker."""
-        await repeat(self._send_or_spool, self._wait_until_due, "send output", retry_s=FIRST_RETRY_S)
+        # Results wait for this output.
+        spool = self._recorder.spool_results
+        await repeat(self.run_once, self._wait_until_due, "send output", retry_s=FIRST_RETRY_S, after_failure=spool)
 
     async def _wait_until_due(self) -> None:
         while True:
@@ -85,13 +87,6 @@ class Shipper:
                 return
             with anyio.move_on_after(wait_s):
                 await self._wanted.wait()
-
-    async def _send_or_spool(self) -> None:
-        try:
-            await self.run_once()
-        except OneshotQueueError:
-            await self._recorder.spool_results()
-            raise
 
     async def run_once(self) -> int:
         """Send one batch of each job whose turn it is; returns for how many jobs.

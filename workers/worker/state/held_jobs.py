@@ -124,7 +124,7 @@ class HeldJob:
         next_append_s: When output may be sent again, monotonic.
         intent: The interrupt on record for it, once that was read.
         is_unsettled: Whether a server that may have forgotten it has not confirmed it yet: nothing is recorded now.
-        is_damaged: Whether its result cannot be recorded until somebody repairs a key.
+        is_damaged: Whether its result cannot be recorded until a person repairs a key.
         is_told_of_loss: Whether it was logged that output of it is dropped.
         token: What its processes have in their environment; the holder's token may be a later one.
         task_id: Its name in the engine; job ids are unique within a queue only.
@@ -264,7 +264,7 @@ class HeldJobs:
         return all(held.is_damaged for held in self._held.values())
 
     def mark_damaged(self, held: HeldJob) -> None:
-        """Its result cannot be recorded until somebody repairs a key."""
+        """Its result cannot be recorded until a person repairs a key."""
         held.is_damaged = True
         self._changed.set()
 

@@ -91,7 +91,7 @@ class JournalStartLog:
             self._journal.started(slot, pid, first_tick, last_tick)
 
     def exited(self, task_id: str, exit_code: int | None) -> None:
-        """Its process was reaped: its code, the negative of its signal, or ``None`` if nobody knows."""
+        """Its process was reaped: its code, the negative of its signal, or ``None`` if unknown."""
         slot = self._slots.get(task_id)
         if slot is not None:
             self._journal.exited(slot, exit_code)

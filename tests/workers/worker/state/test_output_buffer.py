@@ -1,4 +1,4 @@
-"""What a job wrote is kept at both ends, bounded in between, and every byte is either readable or counted."""
+"""A job's output is kept at both ends and bounded in between, and every byte is either readable or counted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEAD, TAIL, CHUNK, BATCH, WAITING, ALL = 40, 200, 16, 64, 32, 600
 
 @pytest.fixture(autouse=True, scope="module")
 def _small_limits() -> Iterator[None]:
-    """Everything happens at sizes that a test can go through by the thousand."""
+    """Limits so small that a test can exceed them thousands of times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(output_buffer, "HEAD_BYTES", HEAD)
         patch.setattr(output_buffer, "TAIL_BYTES", TAIL)
@@ -38,20 +38,20 @@ NOISE = {stream: random.Random(stream.name).randbytes(100_000) for stream in Out
 
 
 def written(stream: OutputStream, start: int, end: int) -> bytes:
-    """What a stream holds between two offsets."""
+    """The bytes of a stream between two offsets."""
     return NOISE[stream][start:end]
 
 
 @dataclass
 class Store:
-    """What Redis would hold: a head, and a tail of each stream."""
+    """Stands in for Redis: a head, and a tail of each stream."""
 
     head: list[Chunk] = field(default_factory=list)
     tails: dict[OutputStream, list[Chunk]] = field(default_factory=lambda: defaultdict(list))
     last_ordinal: int = 0
 
     def take(self, batch: Batch) -> None:
-        """As ``append_output`` does it: what was stored before is not stored again."""
+        """As ``append_output``: a chunk that was stored before is not stored again."""
         for chunk, in_head in batch.chunks:
             if chunk.ordinal > self.last_ordinal:
                 (self.head if in_head else self.tails[chunk.stream]).append(chunk)
@@ -81,7 +81,7 @@ class Job:
         self.out.append(stream, start, written(stream, start, start + count), at_ms=start)
 
     def send(self) -> bool:
-        """Send one batch, and hear that it arrived."""
+        """Send one batch, which is acknowledged."""
         batch = self.out.take()
         if batch is None:
             return False
@@ -90,13 +90,13 @@ class Job:
         return True
 
     def send_without_a_reply(self) -> None:
-        """Send one batch that arrives, and hear nothing."""
+        """Send one batch that arrives but is not acknowledged."""
         batch = self.out.take()
         if batch is not None:
             self.store.take(batch)
 
     def send_in_vain(self) -> None:
-        """Send one batch that is refused; one that arrived before is not, for nothing of it is to be stored."""
+        """Send one batch that is refused; one that arrived before is acknowledged, since nothing is left to store."""
         batch = self.out.take()
         if batch is not None and batch.chunks[0][0].ordinal <= self.store.last_ordinal:
             self.out.stored()
@@ -163,7 +163,7 @@ def test_what_redis_keeps_is_bounded(steps: list[Step]) -> None:
 
 
 @given(st.lists(writes | floods | sends | refusals, max_size=60))
-def test_what_waits_is_bounded_and_goes_in_small_batches(steps: list[Step]) -> None:
+def test_waiting_output_is_bounded_and_sent_in_small_batches(steps: list[Step]) -> None:
     job = Job()
     ordinal = 0
     for act, *arguments in steps:
@@ -192,7 +192,7 @@ def test_a_batch_in_flight_is_the_same_until_it_is_dealt_with(steps: list[Step])
             assert job.out.in_flight is before
 
 
-def test_streams_that_take_turns_byte_by_byte_cannot_fill_the_memory() -> None:
+def test_streams_that_alternate_byte_by_byte_cannot_fill_the_memory() -> None:
     job = Job()
 
     for _ in range(20 * WAITING):
@@ -215,7 +215,7 @@ def test_the_order_among_the_streams_is_kept_while_redis_keeps_up() -> None:
     assert [chunk.stream for chunk in sorted(job.store.head, key=lambda chunk: chunk.ordinal)] == [OUT, ERR] * 10
 
 
-def test_what_is_written_in_small_pieces_travels_in_larger_ones() -> None:
+def test_small_writes_are_merged_into_larger_chunks() -> None:
     job = Job()
 
     for _ in range(CHUNK):
@@ -226,7 +226,7 @@ def test_what_is_written_in_small_pieces_travels_in_larger_ones() -> None:
     assert [chunk.data for chunk, _ in batch.chunks] == [written(OUT, 0, CHUNK)]
 
 
-def test_a_small_output_can_travel_with_the_end_of_its_job() -> None:
+def test_a_small_output_can_be_sent_with_the_result_of_its_job() -> None:
     job = Job()
     job.write(OUT, 5)
     job.write(ERR, 3)
@@ -237,7 +237,7 @@ def test_a_small_output_can_travel_with_the_end_of_its_job() -> None:
     assert [(chunk.stream, chunk.data) for chunk in chunks] == [(OUT, written(OUT, 0, 5)), (ERR, written(ERR, 0, 3))]
 
 
-def test_an_output_of_which_something_was_sent_cannot() -> None:
+def test_an_output_that_was_sent_in_part_cannot_be_sent_with_the_result() -> None:
     job = Job()
     job.write(OUT, 5)
     job.send()
@@ -246,7 +246,7 @@ def test_an_output_of_which_something_was_sent_cannot() -> None:
     assert job.out.take_inline() is None
 
 
-def test_an_output_that_is_in_flight_or_large_cannot() -> None:
+def test_an_output_that_is_in_flight_or_large_cannot_be_sent_with_the_result() -> None:
     in_flight, large = Job(), Job()
     in_flight.write(OUT, 5)
     in_flight.out.take()
@@ -263,7 +263,7 @@ def test_no_output_at_all_is_nothing_to_send() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(1, 2 * TAIL)), max_size=100))
-def test_what_waits_of_many_jobs_is_bounded_together_and_counted(steps: list[tuple[int, bool, int]]) -> None:
+def test_waiting_output_of_many_jobs_is_bounded_together_and_counted(steps: list[tuple[int, bool, int]]) -> None:
     allowance, jobs = Allowance(), [Job() for _ in range(10)]
     for job in jobs:
         job.out.share(allowance)
@@ -271,7 +271,7 @@ def test_what_waits_of_many_jobs_is_bounded_together_and_counted(steps: list[tup
         jobs[number].write(OUT, count)
         if is_sent:
             jobs[number].send()
-        # While there is too much, whoever writes is cut to a share; the others keep what they had.
+        # Above the limit, a job that writes is cut to its share; the others keep what they had.
         assert allowance.used <= ALL + 10 * (TAIL + TAIL // 4)
 
     for job in jobs:
@@ -281,7 +281,7 @@ def test_what_waits_of_many_jobs_is_bounded_together_and_counted(steps: list[tup
     assert (allowance.used, allowance.holders) == (0, 0)
 
 
-def test_jobs_that_all_write_without_pause_share_what_may_wait() -> None:
+def test_jobs_that_all_write_without_pause_share_the_common_limit() -> None:
     allowance, jobs = Allowance(), [Job() for _ in range(10)]
     for job in jobs:
         job.out.share(allowance)
@@ -297,7 +297,7 @@ def test_jobs_that_all_write_without_pause_share_what_may_wait() -> None:
     assert alone.out.kept > jobs[0].out.kept
 
 
-def test_a_job_that_is_let_go_takes_what_waits_of_it_along() -> None:
+def test_waiting_output_of_a_job_that_is_let_go_is_no_longer_counted() -> None:
     allowance, job = Allowance(), Job()
     job.out.share(allowance)
     job.write(OUT, HEAD + 50)
@@ -309,7 +309,7 @@ def test_a_job_that_is_let_go_takes_what_waits_of_it_along() -> None:
     assert (allowance.used, allowance.holders) == (0, 0)
 
 
-def test_a_batch_may_be_asked_to_be_small() -> None:
+def test_a_smaller_batch_can_be_requested() -> None:
     job = Job()
     job.write(OUT, 10 * CHUNK)
 
