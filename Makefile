@@ -23,6 +23,9 @@ again := again
 endif
 endif
 
+# Tests start thousands of processes. Without cached bytecode each would compile the library again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Two installs must not run at the same time.
 .NOTPARALLEL:
 .PHONY: help demo test thorough test-all faults soak check format format-check lint types imports bench bench-peers outdated clean again
