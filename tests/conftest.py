@@ -1,9 +1,10 @@
 """Fixtures for every test: servers, fresh names, and the check that nothing is left running.
 
 ============== ======================================================================================================
-server         A running server, shared by many tests. Tests below ``tests/store`` run on each kind, on the kinds other
-               than fakeredis and Redis 8.2 as thorough tests; below ``tests/integration`` and ``tests/properties`` on
-               fakeredis and Redis 8.2; the others on Redis 8.2. With ``--all-servers`` every test runs on each kind.
+server         A running server, shared by many tests. With ``--all-servers`` each test runs on every kind. Otherwise
+               ``tests/store`` runs on fakeredis and Redis 8.2, and on the other kinds in thorough tests;
+               ``tests/integration`` and ``tests/properties`` on Redis 8.2, and on fakeredis in thorough tests; the
+               others on Redis 8.2.
 fresh_server   The same kinds, but a server for this test alone: it may be stopped, paused, filled and reconfigured.
 namespace      A key prefix for this test alone, so that tests share a server without FLUSHALL.
 queue_name     A queue name for this test alone.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import os
 import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,6 @@ settings.load_profile("house")
 
 _HERE = Path(__file__).parent
 _ON_EVERY_KIND = _HERE / "store"
-_BOTH_SORTS = {FAKE, GATE}
 _ON_BOTH_SORTS = (_HERE / "integration", _HERE / "properties")
 
 
@@ -54,15 +54,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if metafunc.config.getoption("--all-servers"):
             kinds: list[object] = list(kinds_for(crossed=True))
         elif path.is_relative_to(_ON_EVERY_KIND):
-            kinds = [
-                kind if kind.name in _BOTH_SORTS else pytest.param(kind, marks=pytest.mark.thorough)
-                for kind in kinds_for(crossed=True)
-            ]
+            kinds = _thorough_but({FAKE, GATE}, kinds_for(crossed=True))
         elif any(path.is_relative_to(folder) for folder in _ON_BOTH_SORTS):
-            kinds = [kind for kind in kinds_for(crossed=True) if kind.name in _BOTH_SORTS]
+            kinds = _thorough_but({GATE}, [kind for kind in kinds_for(crossed=True) if kind.name in {FAKE, GATE}])
         else:
             kinds = list(kinds_for(crossed=False))
         metafunc.parametrize("server_kind", kinds, ids=lambda kind: kind.name, scope="session")
+
+
+def _thorough_but(usual: Collection[str], kinds: Iterable[ServerKind]) -> list[object]:
+    """The kinds, of which all but the usual ones mark their tests as thorough."""
+    return [kind if kind.name in usual else pytest.param(kind, marks=pytest.mark.thorough) for kind in kinds]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

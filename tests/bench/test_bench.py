@@ -192,6 +192,7 @@ TARGETS: dict[str, dict[str, object]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", LINES)
 def test_every_line_of_a_family_is_measured_and_shown(
     family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

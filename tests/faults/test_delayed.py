@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from oneshot_queue import JobState
 from oneshot_queue.store.scripts import script
 from tests.faults.collecting import check_invariants
@@ -32,6 +34,7 @@ def test_job_that_was_due_without_a_worker_runs_once_when_ten_workers_start(own_
     assert own_deployment.witness.times("start") == {job.id: 1}
 
 
+@pytest.mark.thorough
 @case("D11")
 def test_job_that_ten_workers_promote_at_once_starts_once(
     real_deployment: Deployment, fresh_server: ServerProcess

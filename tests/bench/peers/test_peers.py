@@ -62,6 +62,7 @@ def test_peers_take_turns_round_by_round() -> None:
     assert [len(standing.turns) for standing in standings] == [3, 3, 3]
 
 
+@pytest.mark.thorough
 def test_real_processes_do_the_work_and_the_report_says_how_fast(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,6 +119,7 @@ def test_missing_peer_is_listed_with_the_reason(tmp_path: Path, capsys: pytest.C
     assert [peer["missing"] is None for peer in json.loads(file.read_text())["peers"]] == [True, False, False]
 
 
+@pytest.mark.thorough
 def test_failed_installation_is_reported_and_retried(tmp_path: Path) -> None:
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("--no-index\nno-such-package-at-all==1\n")

@@ -25,6 +25,7 @@ def bench_keys(bare: Any) -> list[bytes]:
     return list(bare.scan_iter(match="{bench-*", count=1000))
 
 
+@pytest.mark.thorough
 def test_added_latency_is_measured_and_only_keys_of_others_remain(cli: Cli, bare: Any) -> None:
     cli("enqueue", "true")
     before = sorted(bare.scan_iter(match=f"{{{cli.namespace}*"))
@@ -43,6 +44,7 @@ def test_added_latency_is_measured_and_only_keys_of_others_remain(cli: Cli, bare
     assert sorted(bare.scan_iter(match=f"{{{cli.namespace}*")) == before
 
 
+@pytest.mark.thorough
 def test_a_terminal_gets_a_table_with_bars(cli: Cli) -> None:
     words = ("bench", "--quick", "--only", "interrupts", "--rtt", "0")
 
@@ -90,6 +92,7 @@ def test_invalid_options_are_rejected(cli: Cli, words: tuple[str, ...], message:
     assert message in done.err
 
 
+@pytest.mark.thorough
 def test_json_is_one_object(cli: Cli) -> None:
     done = cli("bench", "--quick", "--only", "recovery", "--rtt", "0", "--json")
 

@@ -193,7 +193,7 @@ async def test_foreign_entry_in_the_output_is_malformed(open_queue: OpenQueue, s
 
     async with open_queue() as queue:
         job = await queue.get(held.id)
-        with pytest.raises(MalformedData, match="no chunk"):
+        with pytest.raises(MalformedData, match="not a valid chunk"):
             await collected(job)
 
 
