@@ -184,7 +184,7 @@ def test_worker_gives_up_a_job_whose_server_was_replaced_by_an_empty_one(
         shutil.rmtree(data) if data.is_dir() else data.unlink()
     fresh_server.start()
 
-    worker.wait_for("not this worker's any more")
+    worker.wait_for("this worker no longer holds it")
     worker.wait_for(f"{'end ' if meanwhile == 'ended' else 'gone'}  {job.id}")
     after = real_deployment.enqueue()
     assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED

@@ -168,13 +168,13 @@ class ProcessTree:
                     alive.append(status)
         return Remains(alive, is_quiet)
 
-    def tend_strays(self) -> None:
+    def clean_up_strays(self) -> None:
         """Reap dead strays, and kill live ones that cannot belong to any attempt.
 
         Without a free descriptor nothing can be inspected. That is logged once, and the next call tries again.
         """
         try:
-            self._tend_strays()
+            self._clean_up_strays()
         except OSError as problem:
             if not self._is_blind:
                 logger.warning("cannot inspect stray processes; will retry: %s", problem.strerror)
@@ -182,7 +182,7 @@ class ProcessTree:
         else:
             self._is_blind = False
 
-    def _tend_strays(self) -> None:
+    def _clean_up_strays(self) -> None:
         self._spared = {pid for pid in self._spared if (status := status_of(pid)) is not None and not status.is_zombie}
         for pid in self.strays():
             status = status_of(pid)

@@ -1,4 +1,4 @@
-"""Finds the processes of jobs whose worker cannot end them, by the tokens of those jobs, and ends them.
+"""Finds processes by the tokens of their jobs, and ends them, if their worker no longer can.
 
 A process belongs to a job only if its environment holds the job's unguessable token and it started no earlier than the
 job; its descendants belong to the job too. A process id alone proves nothing, because it may have been reused.
@@ -43,7 +43,7 @@ def end_survivors(
     Raises:
         OSError: Processes could not be inspected or signalled: no file descriptor is free.
     """
-    # A job without a known process may have been started too; only its token finds that process.
+    # A job whose process id is not recorded may have been started too; only the token finds its processes.
     tokens = {_environment_entry(slot.token): slot.started[0] for slot in slots if slot.state is not SlotState.FREE}
     statuses = [status for pid in members if (status := status_of(pid)) is not None]
     known: dict[ProcessKey, ProcessStatus] = {(status.pid, status.started): status for status in statuses}
@@ -65,13 +65,13 @@ def end_survivors(
                 send_signal(status, signal.SIGTERM)
                 # A stopped process handles TERM only once it is continued.
                 send_signal(status, signal.SIGCONT)
-        # The next pass checks the others, too.
+        # The next pass checks the others.
         _wait_for_end(living[0])
 
 
 def _living(tokens: dict[bytes, int], known: dict[ProcessKey, ProcessStatus]) -> list[ProcessStatus]:
-    """The live processes of the jobs; ``known`` keeps them, because a child is no longer found once its parent died."""
-    found = [status for name in os.listdir("/proc") if name.isdigit() and (status := _bearer(int(name), tokens))]
+    """Return the live processes of the jobs, and add them to ``known``: an orphan may not be found again."""
+    found = [status for name in os.listdir("/proc") if name.isdigit() and (status := _with_token(int(name), tokens))]
     found += [status for each in known.values() if (status := _refreshed(each))]
     seen: set[ProcessKey] = set()
     while found:
@@ -87,7 +87,7 @@ def _living(tokens: dict[bytes, int], known: dict[ProcessKey, ProcessStatus]) ->
     return [each for each in known.values() if (status := _refreshed(each)) is not None and not status.is_zombie]
 
 
-def _bearer(pid: int, tokens: dict[bytes, int]) -> ProcessStatus | None:
+def _with_token(pid: int, tokens: dict[bytes, int]) -> ProcessStatus | None:
     try:
         if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
             return None

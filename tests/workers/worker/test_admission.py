@@ -28,7 +28,7 @@ SPEC = JobSpec(["true"])
 
 
 class Place:
-    """An admission to an engine that only takes note."""
+    """An admission with an engine that only records its calls."""
 
     def __init__(self, *intents: Intent) -> None:
         self.intents = intents
@@ -86,7 +86,7 @@ async def test_job_that_cannot_be_read_fails_as_rejected() -> None:
     (held,) = place.held_jobs
     assert isinstance(held.phase, Ended)
     assert (held.phase.outcome.state, held.phase.outcome.cause) == (JobState.FAILED, Cause.REJECTED)
-    assert place.recorder.looked_at == [held]
+    assert place.recorder.scheduled == [held]
     assert not place.engine.submit.called
 
 
@@ -108,7 +108,7 @@ async def test_running_job_that_the_broker_hands_over_again_continues_under_the_
     await place.admit()
 
     assert (list(place.held_jobs), former.holder.token, former.token) == ([former], "7-a", "6-z")
-    assert place.recorder.noted == [former]
+    assert place.recorder.changed == [former]
     assert not place.engine.submit.called
 
 

@@ -1,4 +1,4 @@
-"""What becomes of a job that this worker ends early depends on its phase, and on what the job asked for."""
+"""How a job ends that this worker ends early depends on its phase and on its options."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_job_without_a_process_goes_back_when_it_is_given_up(is_lost: bool) -> N
     place.control.stop(place.held, "was stopped", is_lost=is_lost)
 
     assert place.held.phase == GoingBack("unstarted")
-    place.recorder.look_at.assert_called_once_with(place.held)
+    place.recorder.schedule.assert_called_once_with(place.held)
 
 
 def test_job_that_cannot_be_started_now_goes_back_and_claims_pause() -> None:
@@ -135,7 +135,7 @@ def test_only_jobs_without_a_process_are_returned_when_the_worker_drains() -> No
     assert isinstance(started.held.phase, Running)
 
 
-def test_fenced_job_is_killed_without_grace_and_let_go_once_its_processes_are_gone() -> None:
+def test_fenced_job_is_killed_without_grace_and_released_once_its_processes_are_gone() -> None:
     place = Place(running())
 
     place.control.fence(place.held, "its lease is lost")
@@ -145,11 +145,11 @@ def test_fenced_job_is_killed_without_grace_and_let_go_once_its_processes_are_go
 
     assert place.held.phase is FENCED
     assert len(place.held_jobs) == 0
-    assert not place.recorder.look_at.called
+    assert not place.recorder.schedule.called
 
 
 @pytest.mark.parametrize("phase", [ended(), GoingBack("drained")])
-def test_fenced_job_that_is_over_is_let_go_at_once(phase: Phase) -> None:
+def test_fenced_job_that_has_ended_is_released_at_once(phase: Phase) -> None:
     place = Place(phase)
 
     place.control.fence(place.held, "its lease is lost")

@@ -1,4 +1,4 @@
-"""The link passes on what the supervisor wants, and declines dead workers that it cannot take."""
+"""The link passes on the supervisor's requests, and declines dead workers that it cannot recover."""
 
 from __future__ import annotations
 

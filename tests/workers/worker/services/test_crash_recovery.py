@@ -91,7 +91,7 @@ async def test_exit_status_that_the_worker_saw_is_the_result() -> None:
     assert place.broker.words("give_back") == []
 
 
-async def test_job_whose_end_nobody_saw_is_left_to_the_sweep_which_marks_it_lost() -> None:
+async def test_job_without_a_known_exit_status_is_left_to_the_sweep_which_marks_it_lost() -> None:
     place = Place(a_claim(), slots=(a_slot(None),))
 
     await place.recover()
@@ -109,7 +109,7 @@ async def test_lease_is_condemned_before_its_jobs_are_read() -> None:
     assert names.index("adopt") < names.index("ZADD") < names.index("reclaim") < names.index("sweep")
 
 
-async def test_supervisor_hears_of_it_only_once_the_broker_is_back() -> None:
+async def test_recovery_is_reported_to_the_supervisor_only_after_the_outage() -> None:
     place = Place(a_claim())
     place.broker.is_away = True
 

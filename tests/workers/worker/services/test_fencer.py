@@ -90,7 +90,7 @@ async def test_job_that_is_being_given_up_is_not_given_up_again() -> None:
     assert await place.fencer.run_once() == 0
 
 
-async def test_renewal_in_time_saves_it() -> None:
+async def test_job_whose_lease_is_renewed_in_time_goes_on() -> None:
     place = Place()
     place.hold()
     for _ in range(100):

@@ -58,7 +58,7 @@ class LeaseLog:
 
 
 class Place:
-    """A keeper of one lease, and what it may reach."""
+    """A lease keeper of one lease, and its collaborators."""
 
     def __init__(self, *, lease_s: float = 30.0) -> None:
         self.connection = Connection()
@@ -112,7 +112,7 @@ async def test_a_lease_that_was_replaced_meanwhile_is_not_replaced_again() -> No
     assert place.control.fenced == []
 
 
-async def test_the_next_lease_is_registered_before_it_is_used_and_once_however_many_ask() -> None:
+async def test_the_next_lease_is_registered_before_it_is_used_and_only_once() -> None:
     place = Place()
     used: list[str] = []
     place.connection.meanwhile = lambda: used.append(place.lease.id)
@@ -125,7 +125,7 @@ async def test_the_next_lease_is_registered_before_it_is_used_and_once_however_m
     assert place.lease.id == "worker.2"
 
 
-async def test_one_lease_that_cannot_be_renewed_keeps_no_other_from_it() -> None:
+async def test_one_lease_that_cannot_be_renewed_does_not_prevent_renewal_of_the_others() -> None:
     place = Place()
     broker = ScriptedBroker(
         renew=lambda call: (

@@ -66,7 +66,7 @@ async def test_draining_worker_shows_no_slots() -> None:
 
 
 async def test_a_new_job_is_shown_long_before_the_period_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence_module, "NEWS_S", 0.0)
+    monkeypatch.setattr(presence_module, "SHORTEST_PERIOD_S", 0.0)
     monkeypatch.setattr(presence_module, "PERIOD_S", 3_600.0)
     place = Place()
     await place.presence.run_once()

@@ -1,4 +1,4 @@
-"""A server that may have forgotten jobs is told about them until it accepts them, or claims continue."""
+"""Jobs are reported to a server that may have lost them, until it accepts them or claims continue."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Place:
 
     @property
     def settled(self) -> list[HeldJob]:
-        return self.recorder.looked_at
+        return self.recorder.scheduled
 
     @property
     def fenced(self) -> list[HeldJob]:
@@ -61,7 +61,7 @@ class Place:
         await self.reasserter.meet_server(facts, self.broker.run_many)
 
 
-async def test_the_first_server_is_told_nothing() -> None:
+async def test_nothing_is_reported_to_the_first_server() -> None:
     place = Place()
 
     await place.meet(FIRST)
@@ -70,7 +70,7 @@ async def test_the_first_server_is_told_nothing() -> None:
     assert place.reasserter.run_id_of(QueueKeys("oq", "queue")) == "first"
 
 
-async def test_another_run_is_told_of_the_lease_and_of_what_runs() -> None:
+async def test_lease_and_running_jobs_are_reported_to_a_restarted_server() -> None:
     place = Place(adopt=True)
     await place.meet(FIRST)
 
@@ -80,7 +80,7 @@ async def test_another_run_is_told_of_the_lease_and_of_what_runs() -> None:
     assert (place.settled, place.fenced, place.held.is_unsettled) == ([place.held], [], False)
 
 
-async def test_a_job_that_is_not_accepted_at_once_is_told_again_and_nothing_is_recorded_about_it() -> None:
+async def test_a_job_that_is_not_accepted_at_once_is_reported_again_and_nothing_is_recorded_about_it() -> None:
     place = Place(adopt=False)
     await place.meet(FIRST)
 
@@ -104,7 +104,7 @@ async def test_a_job_that_is_refused_until_claims_continue_is_fenced() -> None:
     assert (left, place.fenced, place.held.is_unsettled) == (0, [place.held], False)
 
 
-async def test_a_job_that_the_new_server_could_not_be_told_about_is_told_to_the_old_one_when_it_returns() -> None:
+async def test_a_job_that_could_not_be_reported_to_the_new_server_is_reported_to_the_old_one_when_it_returns() -> None:
     place = Place(adopt=True, restore=BrokerUnreachable("redis://", "it is away"))
     await place.meet(FIRST)
     with pytest.raises(BrokerUnreachable):
@@ -117,7 +117,7 @@ async def test_a_job_that_the_new_server_could_not_be_told_about_is_told_to_the_
     assert (place.held.is_unsettled, place.settled, place.fenced) == (False, [place.held], [])
 
 
-async def test_a_restart_while_the_last_one_is_being_told_does_not_use_up_the_time_of_the_next() -> None:
+async def test_a_restart_during_the_reports_after_the_last_one_gets_a_full_time_limit() -> None:
     place = Place(adopt=False)
     await place.meet(FIRST)
     await place.meet(SECOND)

@@ -23,7 +23,7 @@ CLEAN = Audited(0, 0, ())
 
 
 class Place:
-    """A sweeper of one queue, and what it is shown there."""
+    """A sweeper of one queue, and the leases that it sees there."""
 
     def __init__(self, *leases: LeaseSeen, queues: int = 1) -> None:
         self.clock = ManualClock()
@@ -54,7 +54,7 @@ class Place:
 
     @property
     def condemned(self) -> list[tuple[str, str]]:
-        """The leases that were swept, with the end that was named."""
+        """Return the leases that were swept, each with the end that the call named."""
         return [(words[0], words[1]) for words in self.broker.words("sweep")]
 
     @property
@@ -100,7 +100,7 @@ async def test_length_is_that_of_the_lease_or_else_of_the_settings(length_s: flo
     assert len(place.condemned) == 1
 
 
-async def test_slow_replies_make_no_wait_look_longer() -> None:
+async def test_slow_replies_do_not_make_a_lease_look_unchanged_for_longer() -> None:
     place = Place(silent())
 
     def be_slow() -> None:
