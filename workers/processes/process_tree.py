@@ -28,6 +28,7 @@ from oneshot_queue.workers.processes.procfs import (
     OwnChildren,
     ProcessStatus,
     children_of,
+    environment_entry,
     environment_of,
     send_signal,
     standard_files_of,
@@ -64,7 +65,7 @@ class Lineage:
     @classmethod
     def of(cls, process: Process, not_before: int, *, job_id: str, token: str) -> Lineage:
         """Return the lineage of a process that was just spawned as the leader of its session."""
-        cookies = (_entry(JOB_ID_VARIABLE, job_id), _entry(TOKEN_VARIABLE, token))
+        cookies = (environment_entry(JOB_ID_VARIABLE, job_id), environment_entry(TOKEN_VARIABLE, token))
         return cls(process, not_before, cookies, {process.pid})
 
     def claims(self, status: ProcessStatus) -> bool:
@@ -237,10 +238,6 @@ class ProcessTree:
     def _suspects(self, status: ProcessStatus) -> list[Lineage]:
         """Return the attempts that a process may belong to, by age."""
         return [each for each in self._lineages if not each.is_swept and each.not_before <= status.started]
-
-
-def _entry(name: str, value: str) -> bytes:
-    return b"\0" + os.fsencode(f"{name}={value}") + b"\0"
 
 
 def _reap(pid: int) -> bool:

@@ -63,8 +63,8 @@ def fence_overdue(journal: Journal, now_s: float) -> list[JournalSlot]:
 class OverdueStarts:
     """Finds a worker that hangs while it starts an exclusive job.
 
-    The process does not exist yet, or the journal does not name it yet, so only killing the worker ends the start in
-    time.
+    The process does not exist yet, or the journal does not name it yet, so the supervisor can only kill the
+    worker.
     """
 
     def __init__(self) -> None:

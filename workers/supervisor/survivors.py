@@ -15,9 +15,16 @@ from typing import Final
 
 from oneshot_queue.local_broker import is_local_broker
 from oneshot_queue.pidfd import pidfd_open
-from oneshot_queue.workers.ipc.journal_format import JournalSlot, SlotState
+from oneshot_queue.workers.ipc.journal_format import JournalSlot
 from oneshot_queue.workers.processes.environment import TOKEN_VARIABLE
-from oneshot_queue.workers.processes.procfs import ProcessStatus, children_of, environment_of, send_signal, status_of
+from oneshot_queue.workers.processes.procfs import (
+    ProcessStatus,
+    children_of,
+    environment_entry,
+    environment_of,
+    send_signal,
+    status_of,
+)
 
 GRACE_S: Final = 0.5
 GIVE_UP_S: Final = 5.0
@@ -44,7 +51,7 @@ def end_survivors(
         OSError: Processes could not be inspected or signalled: no file descriptor is free.
     """
     # A job whose process id is not recorded may have been started too; only the token finds its processes.
-    tokens = {_environment_entry(slot.token): slot.started[0] for slot in slots if slot.state is not SlotState.FREE}
+    tokens = {environment_entry(TOKEN_VARIABLE, slot.token): slot.started[0] for slot in slots}
     statuses = [status for pid in members if (status := status_of(pid)) is not None]
     known: dict[ProcessKey, ProcessStatus] = {(status.pid, status.started): status for status in statuses}
     if not (tokens or known):
@@ -115,7 +122,3 @@ def _wait_for_end(target: ProcessStatus) -> None:
     waiting.register(pidfd, select.POLLIN)
     waiting.poll(_RESCAN_S * 1000)
     os.close(pidfd)
-
-
-def _environment_entry(token: str) -> bytes:
-    return b"\0" + os.fsencode(f"{TOKEN_VARIABLE}={token}") + b"\0"

@@ -65,7 +65,7 @@ class Admission:
             lease_id: The lease under which it was claimed; the worker may have another one by now.
         """
         holder = Holder(claim.token, lease_id, self._worker)
-        held = HeldJob(lease.keys, claim.job_id, claim.attempt, holder, None)
+        held = HeldJob(lease.keys, claim.job_id, claim.attempt, holder)
         if lease.id != lease_id:
             logger.error("not started: its lease was lost before it arrived", extra=log_fields(held))
             return

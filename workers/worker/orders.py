@@ -1,4 +1,4 @@
-"""Carries out recorded interrupts. No other module turns one into an interrupt of a task."""
+"""Carries out recorded interrupts: finds the held job that each one names, and interrupts it."""
 
 from __future__ import annotations
 

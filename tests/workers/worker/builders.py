@@ -106,7 +106,7 @@ def a_held_job(
     job_id: str = "job", *, queue: str = "queue", token: str = "1", phase: Phase | None = None, **attributes: Any
 ) -> HeldJob:
     """A job that was claimed; it waits for its start unless ``phase`` says otherwise."""
-    held = HeldJob(QueueKeys("oq", queue), job_id, 1, Holder(token, "worker.1", "worker"), None)
+    held = HeldJob(QueueKeys("oq", queue), job_id, 1, Holder(token, "worker.1", "worker"))
     if phase is not None:
         held.phase = phase
     for name, value in attributes.items():

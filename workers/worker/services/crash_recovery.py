@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol
 
 import anyio
 
-from oneshot_queue.backoff import retry_delay
 from oneshot_queue.errors import BrokerError, MalformedData
 from oneshot_queue.outcomes import Cause, Outcome
 from oneshot_queue.spec import JobSpec
@@ -34,7 +33,7 @@ from oneshot_queue.workers.worker.outages import skip_damaged
 from oneshot_queue.workers.worker.repeating import repeat
 from oneshot_queue.workers.worker.session import Session
 from oneshot_queue.workers.worker.spool import read_spool
-from oneshot_queue.workers.worker.state.completions import Completion
+from oneshot_queue.workers.worker.state.completions import Completion, delay_before_retry_s
 from oneshot_queue.workers.worker.threads import run_blocking
 
 logger = logging.getLogger(__name__)
@@ -252,11 +251,6 @@ def _spec_of(claim: Claim) -> JobSpec | None:
 def _completion_of(
     keys: QueueKeys, claim: Claim, holder: Holder, outcome: Outcome, unfinished: UnfinishedAttempt
 ) -> Completion:
-    spec = _spec_of(claim)
-    retry_after_s = None
-    if spec is not None and spec.begins_again(outcome):
-        spread = random.uniform(0.5, 1.0)
-        retry_after_s = retry_delay(claim.attempt, base_s=spec.retry_delay, cap_s=spec.retry_max_delay, spread=spread)
     return Completion(
         keys,
         claim.job_id,
@@ -268,5 +262,5 @@ def _completion_of(
         inline=(),
         kept=unfinished.kept,
         fields={},
-        retry_after_s=retry_after_s,
+        retry_after_s=delay_before_retry_s(_spec_of(claim), outcome),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,6 @@ from typing import Any, Final, Protocol, assert_never
 
 import anyio
 
-from oneshot_queue.backoff import retry_delay
 from oneshot_queue.errors import BrokerError
 from oneshot_queue.store import attempts
 from oneshot_queue.store.attempts import Fenced, Holder, Recorded
@@ -26,7 +24,7 @@ from oneshot_queue.workers.worker.repeating import repeat
 from oneshot_queue.workers.worker.session import Session
 from oneshot_queue.workers.worker.spooler import Spooler
 from oneshot_queue.workers.worker.state.batch_window import BatchWindow
-from oneshot_queue.workers.worker.state.completions import Completion, Requeue
+from oneshot_queue.workers.worker.state.completions import Completion, Requeue, delay_before_retry_s
 from oneshot_queue.workers.worker.state.held_jobs import (
     FENCED,
     Change,
@@ -355,10 +353,7 @@ def _with_holder(holder: Holder, completion: Completion) -> Completion:
 
 def _retry_after_s(held: HeldJob, ended: Ended) -> float | None:
     """Return the seconds until the next attempt may begin; ``None`` if there is none after this result."""
-    spec, process = held.spec, ended.process
-    if spec is None or held.intent is not None or not spec.begins_again(ended.outcome):
-        return None
-    if process is not None and process.stop is not None and process.stop.is_handed_on:
-        return 0.0
-    spread = random.uniform(0.5, 1.0)
-    return retry_delay(held.attempt, base_s=spec.retry_delay, cap_s=spec.retry_max_delay, spread=spread)
+    delay_s = None if held.intent is not None else delay_before_retry_s(held.spec, ended.outcome)
+    stop = None if ended.process is None else ended.process.stop
+    is_handed_on = stop is not None and stop.is_handed_on
+    return 0.0 if delay_s is not None and is_handed_on else delay_s

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from oneshot_queue.backoff import retry_delay
 from oneshot_queue.outcomes import Outcome
 from oneshot_queue.settings import Settings
+from oneshot_queue.spec import JobSpec
 from oneshot_queue.store import attempts, claims
 from oneshot_queue.store.attempts import Holder
 from oneshot_queue.store.calls import Call, Word
@@ -84,6 +87,14 @@ class Requeue:
     def again(self, now_s: float, host: str, settings: Settings) -> list[Call[Any]]:  # noqa: ARG002 - as ``Completion``
         """Return the calls that repeat it. If the server lost the claim too, the job is waiting anyway."""
         return [self.give_back(settings)]
+
+
+def delay_before_retry_s(spec: JobSpec | None, outcome: Outcome) -> float | None:
+    """Return the seconds until the next attempt may begin, spread at random; ``None`` if no attempt follows."""
+    if spec is None or not spec.begins_again(outcome):
+        return None
+    spread = random.uniform(0.5, 1.0)
+    return retry_delay(outcome.attempt, base_s=spec.retry_delay, cap_s=spec.retry_max_delay, spread=spread)
 
 
 def _ago_ms(at_s: float, now_s: float) -> int:

@@ -133,7 +133,7 @@ class HeldJob:
     job_id: str
     attempt: int
     holder: Holder
-    spec: JobSpec | None
+    spec: JobSpec | None = None
     phase: Phase = WAITING
     output: OutputBuffer = field(default_factory=OutputBuffer)
     sequence: int = 0
