@@ -107,7 +107,9 @@ class Admission:
         continues under the new claim: it must not be started twice.
         """
         if former.phase is not FENCED and former.attempt == claim.attempt and former.matches(claim.spec, claim.stdin):
-            logger.warning("the broker forgot that this worker runs the job; it continues", extra=log_fields(former))
+            logger.warning(
+                "the broker lost this worker's claim of the job; the job continues", extra=log_fields(former)
+            )
             self._held_jobs.hand_over(former, holder)
             self._recorder.add_change(former)
             return True

@@ -91,7 +91,7 @@ class Reconciler:
             else:
                 await self._return(lease, lease_id, claim)
         if new:
-            logger.warning("%d claimed jobs had never been received", len(new), extra={"queue": queue})
+            logger.warning("found %d claimed jobs that were never received", len(new), extra={"queue": queue})
         return len(new)
 
     async def _return(self, lease: Lease, lease_id: str, claim: Claim) -> None:

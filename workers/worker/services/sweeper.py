@@ -147,7 +147,7 @@ class Sweeper:
             count += answer.settled
             if answer.is_done:
                 fields = {"queue": keys.queue}
-                logger.warning("lease %s is over; marked %s lost", lease.id, describe_jobs(count), extra=fields)
+                logger.warning("lease %s expired; marked %s lost", lease.id, describe_jobs(count), extra=fields)
                 return count
 
     async def _audit(self, keys: QueueKeys, watch: _Watch) -> int:
