@@ -101,7 +101,7 @@ class AsyncOrchestrator:
         self._waiting: OrderedDict[str, OneshotTask] = OrderedDict()
         self._on_ends: dict[str, OnEnd] = {}
         self._running: dict[str, OneshotTask] = {}
-        self._resting: list[asyncio.Future[OneshotTask]] = []
+        self._idle_runners: list[asyncio.Future[OneshotTask]] = []
         self._is_open = False
         self._changed = asyncio.Event()
         self._exits = ExitStack()
@@ -120,7 +120,7 @@ class AsyncOrchestrator:
                 seal_descriptors()
             tree = ProcessTree(owns_children=self._owns_children, spares=self._spares)
             exits.callback(tree.close)
-            exits.callback(tree.tend_strays)
+            exits.callback(tree.clean_up_strays)
             readiness = Readiness()
             exits.callback(readiness.close)
             self._runtime = Runtime(
@@ -136,7 +136,9 @@ class AsyncOrchestrator:
                 starts=self._starts,
             )
             self._limiter = anyio.CapacityLimiter(self.max_concurrent)
-            self._heartbeat = Heartbeat(self._running.values(), period_s=self._heartbeat_s, on_beat=tree.tend_strays)
+            self._heartbeat = Heartbeat(
+                self._running.values(), period_s=self._heartbeat_s, on_beat=tree.clean_up_strays
+            )
             self._group = anyio.create_task_group()
             await self._group.__aenter__()
             self._group.start_soon(self._heartbeat.run)
@@ -274,10 +276,10 @@ class AsyncOrchestrator:
         while self._waiting and self._limiter.available_tokens >= 1:
             _, task = self._waiting.popitem(last=False)
             self._limiter.acquire_on_behalf_of_nowait(task)
-            while self._resting and self._resting[-1].done():
-                del self._resting[-1]  # that runner was cancelled
-            if self._resting:
-                self._resting.pop().set_result(task)
+            while self._idle_runners and self._idle_runners[-1].done():
+                del self._idle_runners[-1]  # that runner was cancelled
+            if self._idle_runners:
+                self._idle_runners.pop().set_result(task)
             else:
                 self._group.start_soon(self._run_one_by_one, task)
 
@@ -285,9 +287,9 @@ class AsyncOrchestrator:
         # One asyncio task runs many commands in turn: a new one per command would be a large part of its cost.
         while True:
             await self._run(task)
-            rest = asyncio.get_running_loop().create_future()
-            self._resting.append(rest)
-            task = await rest
+            next_task = asyncio.get_running_loop().create_future()
+            self._idle_runners.append(next_task)
+            task = await next_task
 
     async def _run(self, task: OneshotTask) -> None:
         self._running[task.task_id] = task

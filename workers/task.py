@@ -100,7 +100,7 @@ class OneshotTask:
         self._stdin: StdinFeeder | None = None
         self._started_at = self._last_output_at = 0.0
         self._termination: Termination | None = None
-        self._ending: Cause | None = None
+        self._end_cause: Cause | None = None
         self._ended = asyncio.Event()
         self._grace_s = self.spec.grace
         self._reason: str | None = None
@@ -188,7 +188,7 @@ class OneshotTask:
         Returns:
             Whether the termination began. False if the process does not exist yet, has exited, or is being ended.
         """
-        if self._termination is None or self._ending is not None or self._termination.has_exited():
+        if self._termination is None or self._end_cause is not None or self._termination.has_exited():
             return False
         if grace is not None:
             self._grace_s = grace
@@ -272,7 +272,7 @@ class OneshotTask:
 
     async def _monitor_health(self) -> None:
         """Check silence and time limits against the clock; awaited by the orchestrator's heartbeat."""
-        if self._termination is None or self._ending is not None or self._termination.has_exited():
+        if self._termination is None or self._end_cause is not None or self._termination.has_exited():
             return
         now = self._runtime.clock.monotonic()
         silent_s = now - self._last_output_at
@@ -289,7 +289,7 @@ class OneshotTask:
 
     def _end_for(self, cause: Cause) -> None:
         assert self._termination is not None
-        self._ending = cause
+        self._end_cause = cause
         crash_at("before_signal")
         self._termination.begin(self._grace_s)
         self._runtime.notify(InterruptStarted(self.task_id, cause, self._reason))
@@ -306,7 +306,9 @@ class OneshotTask:
             exited = process.reap()
             self._runtime.starts.exited(self.task_id, None if exited is None else exited.returncode)
             crash_at("after_exit")
-        outcome = outcome_of(exited, self._ending, self.spec.success_codes, attempt=self.attempt, survivors=survivors)
+        outcome = outcome_of(
+            exited, self._end_cause, self.spec.success_codes, attempt=self.attempt, survivors=survivors
+        )
         match outcome.state:
             case JobState.COMPLETED:
                 self.machine.finish()

@@ -82,7 +82,7 @@ def test_job_whose_claim_was_lost_is_not_started_twice_and_affects_no_other(
     deployment.witness.until_count("start", 2)
 
     lose_claim(deployment, job)
-    worker.wait_for("the broker forgot that this worker runs the job")
+    worker.wait_for("the broker lost this worker's claim of the job")
     (tmp_path / "gate").touch()
 
     assert {each.wait(timeout=TIMEOUT_S).state for each in (bystander, job)} == {JobState.COMPLETED}
@@ -107,7 +107,7 @@ def test_job_whose_claim_was_lost_is_marked_lost_with_its_worker_and_not_started
     job = deployment.enqueue(marker.sleep)
     deployment.witness.until("start", job.id)
     lose_claim(deployment, job)
-    worker.wait_for("the broker forgot that this worker runs the job")
+    worker.wait_for("the broker lost this worker's claim of the job")
 
     os.kill(worker.worker_pid, signal.SIGKILL)
 
@@ -129,7 +129,7 @@ def test_exit_that_a_dead_worker_saw_counts_though_the_claim_was_lost(
     )
     deployment.witness.until("start", job.id)
     lose_claim(deployment, job)
-    worker.wait_for("the broker forgot that this worker runs the job")
+    worker.wait_for("the broker lost this worker's claim of the job")
 
     (tmp_path / "gate").touch()
 
@@ -184,7 +184,7 @@ def test_worker_gives_up_a_job_whose_server_was_replaced_by_an_empty_one(
         shutil.rmtree(data) if data.is_dir() else data.unlink()
     fresh_server.start()
 
-    worker.wait_for("not this worker's any more")
+    worker.wait_for("this worker no longer holds it")
     worker.wait_for(f"{'end ' if meanwhile == 'ended' else 'gone'}  {job.id}")
     after = real_deployment.enqueue()
     assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED

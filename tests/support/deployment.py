@@ -55,7 +55,7 @@ class Deployment:
         self._exits.close()
         for folder in self.state_folder.glob("oneshot-queue/workers/*"):
             # Control groups of workers that were killed together with their supervisor; they are empty.
-            group = cgroup.place_for(folder.name)
+            group = cgroup.group_path(folder.name)
             if group is not None:
                 cgroup.remove(str(group))
 

@@ -50,21 +50,21 @@ class NoStartLog:
     """A start log that records nothing, for callers who need no crash recovery."""
 
     def begin(self, task_id: str) -> None:
-        """Nobody needs to know."""
+        """Do nothing."""
 
     def withdraw(self, task_id: str) -> None:
-        """Nobody needs to know."""
+        """Do nothing."""
 
     def started(self, task_id: str, pid: int, first_tick: int, last_tick: int) -> None:
-        """Nobody needs to know."""
+        """Do nothing."""
 
     def exited(self, task_id: str, exit_code: int | None) -> None:
-        """Nobody needs to know."""
+        """Do nothing."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Runtime:
-    """The shared surroundings of the tasks of one orchestrator.
+    """What all tasks of one orchestrator share.
 
     Attributes:
         observers: Called in this order with every event.

@@ -8,9 +8,9 @@
     Journal  <== leases, slots of jobs ==================  Journal     a shared memory map of one file
              ==> which slots were fenced ===============>
 
-The channel carries requests; the journal carries facts that must survive the worker. A worker that is killed sends
-nothing any more, but its journal says which jobs it may have started, under which leases, and which exit status it had
-seen. The supervisor gives that file to a live worker, which records the results (``DeadWorker``).
+The channel carries requests; the journal carries facts that must survive the worker. A killed worker
+sends nothing more, but its journal says which jobs it may have started, under which leases, and which exit statuses it
+read. The supervisor gives that file to a live worker, which records the results (``DeadWorker``).
 
 ==================================  =====================================  =============================================
 What fails                          Seen as                                Handled by

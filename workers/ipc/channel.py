@@ -1,6 +1,6 @@
 """The channel between a supervisor and one worker process: a pair of sockets that keeps messages whole.
 
-Its end is a message too: it tells a worker that its supervisor is gone.
+A worker whose end of the channel is closed knows that its supervisor is gone.
 """
 
 from __future__ import annotations
@@ -92,16 +92,16 @@ class Channel:
 
 
 def _packed(message: Message) -> bytes:
-    form: dict[str, Any] = {each.name: getattr(message, each.name) for each in fields(message)}
+    values: dict[str, Any] = {each.name: getattr(message, each.name) for each in fields(message)}
     if isinstance(message, Assignment):
-        form["options"] = message.options.form()
-    return json.dumps([type(message).__name__, form]).encode()
+        values["options"] = message.options.as_dict()
+    return json.dumps([type(message).__name__, values]).encode()
 
 
 def _unpacked(raw: bytes) -> Message:
-    kind, form = json.loads(raw)
+    kind, values = json.loads(raw)
     if kind == Assignment.__name__:
-        form["options"] = WorkerOptions.from_form(form["options"])
+        values["options"] = WorkerOptions.from_dict(values["options"])
     elif kind == Stop.__name__:
-        form["stage"] = Stage(form["stage"])
-    return _KINDS[kind](**form)
+        values["stage"] = Stage(values["stage"])
+    return _KINDS[kind](**values)

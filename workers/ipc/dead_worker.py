@@ -5,7 +5,7 @@ The supervisor reads it from the dead worker's journal, and hands that file to a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,8 +23,8 @@ class DeadWorker:
     Attributes:
         leases: Its leases, each with its queue.
         slots: The jobs it may have started and whose results are not recorded.
-        is_complete: Whether a job it held that is missing here was certainly never started. ``False`` for damaged
-            journals, and for those of an earlier boot: not all of such a journal need have reached the disk.
+        is_complete: Whether a job that it held and that has no slot here was certainly never started. ``False`` for a
+            damaged journal, and for one of an earlier boot: some of its entries may not have reached the disk.
         folder: Its worker dir; ``None`` if it had none.
         survivors: Ids of processes that SIGKILL did not end.
     """
@@ -40,11 +40,6 @@ class DeadWorker:
     def spool(self) -> Path | None:
         """Where results that Redis has not accepted may be; ``None`` without a worker dir."""
         return None if self.folder is None else self.folder / SPOOL
-
-
-OnDeadWorker = Callable[[DeadWorker], bool]
-"""Accepts a dead worker for recovery, or returns ``False``. Once all its jobs are recorded, the acceptor calls
-``SupervisorLink.decided``."""
 
 
 def read_dead_worker(file: int, folder: Path | None, survivors: Sequence[int] = ()) -> DeadWorker:

@@ -130,7 +130,7 @@ class Journal:
             _LEASE.pack_into(self._memory, HEADER_BYTES + index * LEASE_BYTES, *texts, lease_s, 0.0)
 
     def clear_lease(self, index: int) -> None:
-        """Forget the lease of the worker's queue with this index: nothing under it needs recovery."""
+        """Remove the lease of the worker's queue with this index: nothing under it needs recovery."""
         if index < self._lease_count:
             self._memory[HEADER_BYTES + index * LEASE_BYTES] = 0
 
@@ -187,7 +187,7 @@ class Journal:
         self._memory[at] = SlotState.EXITED
 
     def free(self, index: int) -> None:
-        """Forget a job: its result is recorded, or it never started."""
+        """Free the slot of a job: its result is recorded, or it never started."""
         at = self._first_slot + index * SLOT_BYTES
         if self._memory[at + _IS_EXCLUSIVE_AT]:
             self._count_exclusive(-1)
@@ -217,6 +217,6 @@ class Journal:
         _FENCED.pack_into(self._memory, at + _FENCED_AT, slot.sequence)
 
     def unfence(self, slot: JournalSlot) -> None:
-        """Take back ``fence``: the job was not killed after all."""
+        """Undo ``fence``: the job was not killed after all."""
         at = self._first_slot + slot.index * SLOT_BYTES
         _FENCED.pack_into(self._memory, at + _FENCED_AT, 0)

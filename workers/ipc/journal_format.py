@@ -169,7 +169,7 @@ class JournalSlot:
     started: tuple[int, int]
     exit_code: int | None
 
-    def is_of(self, pid: int, started: int) -> bool:
+    def matches(self, pid: int, started: int) -> bool:
         """Whether the process with this id and start tick is the recorded one."""
         return self.pid == pid and self.started[0] <= started <= self.started[1]
 

@@ -1,4 +1,4 @@
-"""When an exclusive job, which must never overlap with another attempt, has to be gone."""
+"""How long before its lease expires an exclusive job must have ended, so that two attempts never overlap."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ LONGEST_MARGIN_S: Final = 5.0
 
 
 def margin_s(lease_s: float) -> float:
-    """Seconds before its lease expires at which an exclusive job has to be gone."""
+    """Return how many seconds before its lease expires an exclusive job must have ended."""
     return min(LONGEST_MARGIN_S, lease_s / 6)

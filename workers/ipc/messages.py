@@ -22,7 +22,7 @@ class Stage(IntEnum):
     """Kill running jobs."""
 
     def next_request(self) -> Stage:
-        """The stage that one more request to stop leads to."""
+        """Return the stage after one more request to stop."""
         return Stage(min(max(self + 1, Stage.DRAINING), Stage.KILLING))
 
 

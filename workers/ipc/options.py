@@ -65,14 +65,14 @@ class WorkerOptions:
                 ),
             )
 
-    def form(self) -> dict[str, Any]:
-        """Convert to plain values, for ``from_form``."""
+    def as_dict(self) -> dict[str, Any]:
+        """Convert to values that JSON can hold, for ``from_dict``."""
         return asdict(self)
 
     @classmethod
-    def from_form(cls, form: dict[str, Any]) -> Self:
-        """Convert back what ``form`` returned, also after a round trip through JSON."""
-        return cls(**{**form, "queues": tuple(form["queues"]), "settings": Settings(**form["settings"])})
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Restore the options from the result of ``as_dict``, also after a round trip through JSON."""
+        return cls(**{**values, "queues": tuple(values["queues"]), "settings": Settings(**values["settings"])})
 
 
 def _share(total: int, parts: int, index: int) -> int:

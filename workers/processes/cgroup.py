@@ -22,7 +22,7 @@ YOUNG_S: Final = 60.0
 
 def make(worker_id: str) -> str | None:
     """Create the group of a worker below the group of this process. Return ``None`` if that is not possible here."""
-    group = place_for(worker_id)
+    group = group_path(worker_id)
     if group is None:
         return None
     try:
@@ -36,7 +36,7 @@ def make(worker_id: str) -> str | None:
     return str(group)
 
 
-def place_for(worker_id: str) -> Path | None:
+def group_path(worker_id: str) -> Path | None:
     """Return the path of the group of a worker of this process, whether or not it exists."""
     own = own_group()
     return None if own is None else own / f"{PREFIX}{worker_id}"
@@ -51,7 +51,7 @@ def enter(group: str) -> bool:
     return True
 
 
-def end(group: str, spares: Callable[[int], bool]) -> None:
+def kill(group: str, spares: Callable[[int], bool]) -> None:
     """Kill all processes in a group, except those that ``spares`` names: they are moved to the parent group."""
     path = Path(group)
     for pid in members(group):

@@ -22,7 +22,7 @@ from oneshot_queue.workers.processes.readiness import Readiness
 CHUNK_BYTES: Final = 65_536
 
 DRAIN_S: Final = 1.0
-"""How long to wait for the end of the output after the last process of a command, if another process holds the pipe."""
+"""How long to wait for the end of the output when a command has ended but another process still holds its pipe."""
 
 _MAX_DRAIN_CHUNKS: Final = 32
 """More than the largest pipe holds (1 MiB). Beyond that, another process is still writing: stop, to let others run."""

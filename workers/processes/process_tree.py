@@ -28,6 +28,7 @@ from oneshot_queue.workers.processes.procfs import (
     OwnChildren,
     ProcessStatus,
     children_of,
+    environment_entry,
     environment_of,
     send_signal,
     standard_files_of,
@@ -64,7 +65,7 @@ class Lineage:
     @classmethod
     def of(cls, process: Process, not_before: int, *, job_id: str, token: str) -> Lineage:
         """Return the lineage of a process that was just spawned as the leader of its session."""
-        cookies = (_entry(JOB_ID_VARIABLE, job_id), _entry(TOKEN_VARIABLE, token))
+        cookies = (environment_entry(JOB_ID_VARIABLE, job_id), environment_entry(TOKEN_VARIABLE, token))
         return cls(process, not_before, cookies, {process.pid})
 
     def claims(self, status: ProcessStatus) -> bool:
@@ -168,13 +169,13 @@ class ProcessTree:
                     alive.append(status)
         return Remains(alive, is_quiet)
 
-    def tend_strays(self) -> None:
+    def clean_up_strays(self) -> None:
         """Reap dead strays, and kill live ones that cannot belong to any attempt.
 
         Without a free descriptor nothing can be inspected. That is logged once, and the next call tries again.
         """
         try:
-            self._tend_strays()
+            self._clean_up_strays()
         except OSError as problem:
             if not self._is_blind:
                 logger.warning("cannot inspect stray processes; will retry: %s", problem.strerror)
@@ -182,7 +183,7 @@ class ProcessTree:
         else:
             self._is_blind = False
 
-    def _tend_strays(self) -> None:
+    def _clean_up_strays(self) -> None:
         self._spared = {pid for pid in self._spared if (status := status_of(pid)) is not None and not status.is_zombie}
         for pid in self.strays():
             status = status_of(pid)
@@ -237,10 +238,6 @@ class ProcessTree:
     def _suspects(self, status: ProcessStatus) -> list[Lineage]:
         """Return the attempts that a process may belong to, by age."""
         return [each for each in self._lineages if not each.is_swept and each.not_before <= status.started]
-
-
-def _entry(name: str, value: str) -> bytes:
-    return b"\0" + os.fsencode(f"{name}={value}") + b"\0"
 
 
 def _reap(pid: int) -> bool:

@@ -122,6 +122,11 @@ def environment_of(pid: int) -> bytes:
     return b"\0" + found
 
 
+def environment_entry(name: str, value: str) -> bytes:
+    """Return the bytes by which a variable is found in the result of ``environment_of``."""
+    return b"\0" + os.fsencode(f"{name}={value}") + b"\0"
+
+
 def standard_files_of(pid: int) -> set[str]:
     """Return the names of descriptors 0, 1 and 2 of a process, as ``/proc`` shows them: ``pipe:[4711]``."""
     found = _standard_files_in(f"/proc/{pid}/fd")

@@ -11,7 +11,7 @@ import select
 from collections.abc import Callable
 from typing import Final
 
-MOST_A_TURN: Final = 1
+MAX_PER_TURN: Final = 1
 """Callbacks of patient descriptors in one turn of the event loop. Each may read 64 KiB, so the next one waits for the
 next turn, and everything else runs in between."""
 
@@ -39,13 +39,13 @@ class Readiness:
         """Call ``callback`` in every turn of the event loop in which the descriptor is readable or at its end.
 
         Args:
-            is_patient: Whether it takes turns with the other patient descriptors. For those that may be readable for
-                long, such as outputs.
+            is_patient: Whether it takes turns with the other patient descriptors. Use it for descriptors that may stay
+                readable for long, such as outputs.
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(self._urgent.fileno(), self._call_back, self._urgent, -1)
-            self._loop.add_reader(self._patient.fileno(), self._call_back, self._patient, MOST_A_TURN)
+            self._loop.add_reader(self._patient.fileno(), self._call_back, self._patient, MAX_PER_TURN)
         epoll = self._patient if is_patient else self._urgent
         epoll.register(descriptor, select.EPOLLIN)
         self._callbacks[descriptor] = epoll, callback
@@ -64,8 +64,8 @@ class Readiness:
                 self._loop.remove_reader(epoll.fileno())
             epoll.close()
 
-    def _call_back(self, epoll: select.epoll, most: int) -> None:
-        ready = [(descriptor, self._callbacks.get(descriptor)) for descriptor, _ in epoll.poll(0, most)]
+    def _call_back(self, epoll: select.epoll, limit: int) -> None:
+        ready = [(descriptor, self._callbacks.get(descriptor)) for descriptor, _ in epoll.poll(0, limit)]
         for descriptor, watched in ready:
             # An earlier callback may have closed it, and its number may now belong to a new descriptor.
             if watched is not None and self._callbacks.get(descriptor) is watched:

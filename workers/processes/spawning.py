@@ -20,7 +20,7 @@ from oneshot_queue.workers.processes.spawn_errors import NOT_EXECUTABLE, SpawnRe
 from oneshot_queue.workers.processes.terminal import open_terminal
 
 OUR_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC})
-"""Errors of this machine, whatever the command is. The start may succeed later."""
+"""Errors of this machine that do not depend on the command. The start may succeed later."""
 
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 

@@ -16,11 +16,11 @@ from oneshot_queue.pidfd import pidfd_open
 from oneshot_queue.workers.processes.process_tree import Lineage, ProcessTree
 from oneshot_queue.workers.processes.procfs import ProcessStatus, send_signal
 
-QUIET_LOOKS: Final = 2
+QUIET_SEARCHES: Final = 2
 """Searches in a row that must find nothing. One is not enough, because ``/proc`` is not a snapshot."""
 
 _WATCHED_AT_ONCE: Final = 16
-_LOOK_AGAIN_S: Final = 1.0
+_RESCAN_S: Final = 1.0
 """Longest wait between two searches: a process that started meanwhile is neither watched nor signalled."""
 
 _BLIND_WAIT_S: Final = 0.05
@@ -56,7 +56,7 @@ class Sweep:
         """Sweep until nothing is left. Return the process ids of survivors of SIGKILL."""
         quiet = 0
         try:
-            while quiet < QUIET_LOOKS:
+            while quiet < QUIET_SEARCHES:
                 try:
                     remains = self._tree.remains(self._lineage)
                     now = self._loop.time()
@@ -75,7 +75,7 @@ class Sweep:
                 if is_killing and now >= self._give_up_at(now):
                     return tuple(sorted(status.pid for status in remains.alive))
                 deadline = self._give_up_at(now) if is_killing else self._kill_at
-                await self._until_gone(remains.alive, min(deadline - now, _LOOK_AGAIN_S))
+                await self._until_gone(remains.alive, min(deadline - now, _RESCAN_S))
         finally:
             self._tree.restore_reserve()
         return ()

@@ -122,7 +122,7 @@ class Termination:
         self._set_timer(self._survive_s, self._on_leader_done)
 
     def _on_leader_done(self) -> None:
-        """Note that the leader is a zombie, or that SIGKILL did not end it in time."""
+        """Wake ``finish``: the leader is a zombie, or SIGKILL did not end it in time."""
         self._readiness.forget(self._process.pidfd)
         self._stop_timer()
         self._leader_done.set()

@@ -1,4 +1,4 @@
-"""The supervisor: a small synchronous loop that knows processes, and neither Redis nor an event loop.
+"""The supervisor: a small synchronous loop that manages processes, without Redis and without an event loop.
 
 ::
 
@@ -8,9 +8,9 @@
                               +- python -m oneshot_queue.workers.worker     one worker process, in its own session
                                     +- its jobs
 
-Workers and supervisor are subreapers: the orphans of a live worker's jobs stay with that worker, and all descendants of
-a dead worker come to the supervisor. Where cgroup v2 is writable, each worker also has its own control group, which is
-killed with one write.
+Workers and supervisor are subreapers: the orphans of a live worker's jobs become children of that worker, and the
+descendants of a dead worker become children of the supervisor. Where cgroup v2 is writable, each worker also has its
+own control group, which is killed with one write.
 
 =============================================  ================================  ======================================
 What fails                                     Seen as                           Repaired by

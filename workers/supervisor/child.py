@@ -1,4 +1,4 @@
-"""One worker process as its supervisor sees it: started, sent messages, and found dead."""
+"""One worker process as its supervisor sees it, from its start to its exit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Child:
         self._requested = Stage.RUNNING
         self.channel, theirs = Channel.pair()
         try:
-            # A session of its own: a terminal's Ctrl-C would otherwise count twice.
+            # Start it in its own session: otherwise Ctrl-C in a terminal would reach both and count twice.
             self._process = subprocess.Popen(
                 [*program, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -52,7 +52,7 @@ class Child:
             raise
         finally:
             theirs.close()
-        # Not in its arguments or environment, which others may read: the URL may hold a password.
+        # Not as an argument or variable, which other users may read: the URL may hold a password.
         if not self.channel.send(assignment, worker_dir.files):
             self._process.kill()
             self._process.wait()
@@ -79,7 +79,7 @@ class Child:
         return self._process.poll()
 
     def stop(self, stage: Stage) -> None:
-        """Ask it to stop at least this urgently, unless it has been asked. Repeat the call: the channel may be full."""
+        """Ask it to stop at least this urgently, unless it was asked before. Repeat this if the channel is full."""
         if stage > self._requested and self.channel.send(Stop(stage)):
             self._requested = stage
 

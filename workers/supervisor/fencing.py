@@ -1,4 +1,4 @@
-"""Kills exclusive jobs before their lease expires if their worker does not: it may be alive but hang.
+"""Kills exclusive jobs before their lease expires if their worker is alive but hangs and does not kill them itself.
 
 Once the lease has expired, another worker may start the next attempt of such a job, and two attempts must not overlap.
 """
@@ -17,14 +17,14 @@ from oneshot_queue.workers.processes.procfs import status_of
 from oneshot_queue.workers.supervisor.survivors import end_survivors
 
 LONGEST_START_S: Final = 0.1
-"""How long a start may take that began in time; it usually takes a millisecond."""
+"""How long the start of a job may take if it began before the deadline; it usually takes a millisecond."""
 
 RESISTANCE_S: Final = 0.5
-"""How long one call keeps killing processes that resist; the supervisor has other work."""
+"""How long one call keeps trying to kill processes that resist; the supervisor has other work."""
 
 
 def is_overdue(lease: JournalLease, now_s: float) -> bool:
-    """Whether jobs under this lease have to be gone now; ``False`` for a lease that was never renewed."""
+    """Whether exclusive jobs under this lease must have ended by now; ``False`` for a lease that was never renewed."""
     return lease.renewed_s > 0 and now_s - lease.renewed_s >= lease.lease_s - margin_s(lease.lease_s)
 
 
@@ -32,7 +32,7 @@ def fence_overdue(journal: Journal, now_s: float) -> list[JournalSlot]:
     """Kill all processes of exclusive jobs whose lease is about to expire, and mark their slots; returns those jobs.
 
     Args:
-        now_s: By ``CLOCK_BOOTTIME``, as in the journal: it runs on while the machine sleeps, as the lease does.
+        now_s: By ``CLOCK_BOOTTIME``, as in the journal: that clock, like the lease, continues while the machine sleeps.
 
     Raises:
         OSError: Some processes could not be inspected or killed. No slot is marked, so that the next call tries again.
@@ -63,16 +63,17 @@ def fence_overdue(journal: Journal, now_s: float) -> list[JournalSlot]:
 class OverdueStarts:
     """Finds a worker that hangs while it starts an exclusive job.
 
-    The journal does not name the process yet, or it does not exist yet: only killing the worker ends it in time.
+    The process does not exist yet, or the journal does not name it yet, so the supervisor can only kill the
+    worker.
     """
 
     def __init__(self) -> None:
         self._first_seen_s: dict[int, float] = {}
 
     def check(self, journal: Journal, now_s: float) -> JournalSlot | None:
-        """Check once; returns the job whose start takes too long under a lease that is about to expire.
+        """Check once; returns the job whose start takes too long while its lease is about to expire.
 
-        A start that is merely late needs no action: under such a lease, a worker starts no further job.
+        A worker that does not hang needs no action: it starts no job under a lease that is about to expire.
 
         Args:
             now_s: By ``CLOCK_BOOTTIME``.
@@ -105,7 +106,7 @@ def _kill_group(slot: JournalSlot) -> None:
         return
     try:
         status = status_of(slot.pid)
-        if status is not None and slot.is_of(slot.pid, status.started):
+        if status is not None and slot.matches(slot.pid, status.started):
             os.killpg(slot.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return

@@ -1,4 +1,4 @@
-"""What earlier supervisors left on this machine: processes that outlived them, and jobs without a recorded result."""
+"""Takes over what dead supervisors left on this machine: running processes, and jobs without a recorded result."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from oneshot_queue.workers.supervisor.worker_dirs import WorkerDir, abandoned
 def take_over_leftovers(workers_folder: Path, options: WorkerOptions) -> Iterator[tuple[WorkerDir, list[int]]]:
     """End the processes that this user's dead workers left, and yield the worker dirs that need recovery.
 
-    With each comes the list of process ids that could not be killed. A worker dir of another broker or namespace is not
-    yielded: it is left for a worker that serves that broker.
+    Each worker dir is yielded with the ids of processes that could not be killed. A worker dir of another broker or
+    namespace is not yielded: a worker of that broker recovers it.
 
     Raises:
         OSError: No file descriptor is free; the remaining worker dirs are left as they are.
@@ -43,7 +43,7 @@ def take_over_leftovers(workers_folder: Path, options: WorkerOptions) -> Iterato
 
 
 def broker_fingerprint(url: str) -> str:
-    """Identify a broker without revealing its URL; user name and password do not count."""
+    """Identify a broker without revealing its URL; the user name and password are left out."""
     scheme, separator, rest = url.partition("://")
     address, _, query = rest.rpartition("@")[2].partition("?")
     parameters = [pair for pair in query.split("&") if not pair.lower().startswith(("password=", "username="))]
@@ -53,7 +53,7 @@ def broker_fingerprint(url: str) -> str:
 def _end_processes(found: Snapshot) -> list[int]:
     if not found.cgroup or not cgroup.is_group_of(found.cgroup, found.worker_id):
         return end_survivors(found.slots)
-    cgroup.end(found.cgroup, is_local_broker)
+    cgroup.kill(found.cgroup, is_local_broker)
     survivors = end_survivors(found.slots, cgroup.members(found.cgroup))
     cgroup.remove(found.cgroup)
     return survivors

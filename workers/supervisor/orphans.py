@@ -1,7 +1,8 @@
-"""The processes that the supervisor inherits when a worker process dies: all of its descendants, and nothing else.
+"""Kills the descendants of a dead worker process, which become children of the supervisor.
 
-A live worker is a subreaper itself and keeps its orphans, so an unknown child of the supervisor is a dead worker's.
-Ignored are local brokers, and children from elsewhere: process 1 of a container inherits all orphans of it.
+A live worker is a subreaper itself and keeps its orphans, so an unknown child of the supervisor comes from a dead
+worker. Two kinds of children are ignored: local brokers, and processes from elsewhere, because process 1 of a container
+inherits every orphan in it.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from oneshot_queue.local_broker import is_local_broker
 from oneshot_queue.workers.processes.procfs import OwnChildren, ProcessStatus, children_of, send_signal, status_of
 
 QUIET_CHECKS: Final = 2
-"""Consecutive checks that must find nothing; one would do if ``/proc`` were a snapshot."""
+"""Consecutive checks that must find nothing. One is not enough, because ``/proc`` is not a snapshot."""
 
 
 class Orphans:
-    """The unknown children of this process; those that exist already are ignored.
+    """The unknown children of this process. Children that exist when this object is created are ignored.
 
-    Their exit status is dropped, since their worker's death may have caused it: commands fail, or just stop, when
-    nothing reads their output.
+    Their exit status is discarded, because the death of their worker may have caused it: a command may fail or exit
+    when nothing reads its output.
 
     Args:
-        spares: Whether a process is to be ignored, with all below it.
+        spares: Returns whether to ignore a process and all its descendants.
     """
 
     def __init__(self, spares: Callable[[int], bool] = is_local_broker) -> None:
@@ -38,7 +39,7 @@ class Orphans:
 
     @property
     def are_ending(self) -> bool:
-        """Whether processes of a dead worker may be left."""
+        """Whether processes of a dead worker may still be alive."""
         return self._quiet_checks < QUIET_CHECKS
 
     @property
@@ -47,7 +48,7 @@ class Orphans:
         return sorted(self._alive) if self.are_ending else []
 
     def end_all(self, not_before: int) -> None:
-        """After a worker's death: kill its descendants from now on, until ``QUIET_CHECKS`` checks find none.
+        """Start killing the descendants of a dead worker; ``check`` goes on until ``QUIET_CHECKS`` checks find none.
 
         Args:
             not_before: The clock tick at which the worker was started; older processes are not its descendants.
@@ -61,7 +62,7 @@ class Orphans:
         Args:
             workers: Ids of the worker processes; their ``Child`` reaps them.
         """
-        # In this order: if no worker is dead after this read, then none was when the processes it found came here.
+        # Read the children first: if all workers are still alive afterwards, they were alive during the read.
         found = self._own_children.read() - set(workers)
         self._ignored &= found
         strangers = [status for pid in sorted(found) if (status := status_of(pid)) is not None]

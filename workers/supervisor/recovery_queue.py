@@ -14,10 +14,10 @@ from oneshot_queue.workers.supervisor.child import Child
 from oneshot_queue.workers.supervisor.worker_dirs import WorkerDir, take_over
 
 MAX_OPEN: Final = 100
-"""Dead workers whose files are open at once, where there are descriptors enough; each takes two."""
+"""Most dead workers whose files are open at once; each needs two descriptors."""
 
 MAX_SURVIVORS: Final = 10_000
-"""Survivors that are passed on; a message holds no more."""
+"""Most survivors that are passed on for one dead worker: a message holds no more."""
 
 FIRST_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 30.0
@@ -51,11 +51,11 @@ class RecoveryQueue:
     def __init__(self) -> None:
         self._pending: dict[str, _Pending] = {}
         self._closed: list[tuple[Path, list[int]]] = []
-        # Most descriptors are for living workers.
+        # Most descriptors are reserved for live workers.
         self._limit = max(1, min(MAX_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))
 
     def add(self, worker_dir: WorkerDir, survivors: list[int]) -> None:
-        """Add a dead worker, of whose processes only the survivors are left."""
+        """Add a dead worker whose processes have ended, except for the survivors."""
         del survivors[MAX_SURVIVORS:]
         if worker_dir.folder is None or len(self._pending) < self._limit:
             self._pending[worker_dir.worker_id] = _Pending(worker_dir, survivors)
@@ -64,7 +64,7 @@ class RecoveryQueue:
             self._closed.append((worker_dir.folder, survivors))
 
     def reopen(self) -> None:
-        """Open closed worker dirs while the limit allows; what cannot be opened is tried again by the next call."""
+        """Open closed worker dirs while the limit allows; the next call retries those that cannot be opened."""
         while self._closed and len(self._pending) < self._limit:
             folder, survivors = self._closed[-1]
             try:
@@ -76,19 +76,19 @@ class RecoveryQueue:
                 self._pending[worker_dir.worker_id] = _Pending(worker_dir, survivors)
 
     def unassign(self, assignee: Child) -> None:
-        """After a worker's death: make what it was recovering available to the next one."""
+        """Return the dead workers that this worker was recovering to the queue, because it died itself."""
         for pending in self._pending.values():
             if pending.assignee is assignee:
                 pending.assignee = None
 
     def recovered(self, worker_id: str) -> None:
-        """All jobs of a dead worker are recorded: remove its worker dir."""
+        """Remove a dead worker and its worker dir: all its jobs are recorded."""
         pending = self._pending.pop(worker_id, None)
         if pending is not None:
             pending.worker_dir.remove()
 
     def declined(self, worker_id: str, assignee: Child, now_s: float) -> None:
-        """A worker has declined a dead worker: assign it again after a delay, perhaps to another one."""
+        """Assign a dead worker again after a delay, perhaps to another worker: the assignee has declined it."""
         pending = self._pending.get(worker_id)
         if pending is not None and pending.assignee is assignee:
             pending.assignee = None
@@ -111,7 +111,7 @@ class RecoveryQueue:
                     pending.assignee = assignee
 
     def close(self) -> None:
-        """Leave the rest to the next supervisor."""
+        """Close and unlock the remaining worker dirs, so that the next supervisor recovers them."""
         for pending in self._pending.values():
             pending.worker_dir.close()
         self._pending.clear()

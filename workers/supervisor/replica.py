@@ -1,4 +1,4 @@
-"""The place of one worker process: the process in it, and when it is replaced."""
+"""One worker of a supervisor: its current process, and when that is replaced."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from oneshot_queue.workers.supervisor.restart_backoff import RestartBackoff
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """The place of one worker process among those of its supervisor.
+    """One worker of a supervisor, across the processes that replace each other.
 
     Attributes:
         process: Its number, from 1.
         options: The options of the next process to be started.
         child: The current process.
         due_s: When to start the next process, monotonic; ``None`` while there is one, or if there will be none.
-        last_failure: The reported reason why the last process gave up; empty if it had worked or gave no reason.
+        last_failure: The reason that the last process gave for giving up; empty if it gave none.
     """
 
     process: int
@@ -30,7 +30,7 @@ class Replica:
     last_failure: str = ""
 
     def schedule_replacement(self, dead: Child, exit_code: int, jobs_taken: int) -> str | None:
-        """Set when to replace a process that has died; returns a line to report, or ``None`` for a repetition."""
+        """Set when to replace a dead process; returns a line to report, or ``None`` if it was reported before."""
         how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
         if self.options.max_jobs is not None:
             left = max(0, self.options.max_jobs - jobs_taken)

@@ -1,4 +1,4 @@
-"""When to replace a worker process that died: at once, then later and later while it keeps dying young. Pure."""
+"""How long to wait before replacing a dead worker process: longer each time while its replacements die young."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONGEST_DELAY_S: Final = 30.0
 
 
 class RestartBackoff:
-    """Counts how often a worker process and its replacements have died young."""
+    """Counts deaths, and starts again at 1 after a process that lived for at least ``YOUNG_S`` seconds."""
 
     def __init__(self) -> None:
         self._died_young = 0

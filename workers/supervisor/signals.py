@@ -15,7 +15,7 @@ _MAX_PENDING: Final = 4_096
 
 
 class CaughtSignals:
-    """The signals that have arrived and were not taken yet.
+    """The signals that have arrived since the last call of ``take``.
 
     Attributes:
         file: Readable when there is one.
@@ -34,9 +34,9 @@ class CaughtSignals:
 
 @contextmanager
 def caught_signals() -> Iterator[CaughtSignals]:
-    """Make SIGTERM, SIGINT, SIGHUP and SIGCHLD only wake a selector.
+    """Make SIGTERM, SIGINT, SIGHUP and SIGCHLD do nothing but wake a selector.
 
-    Handlers, never SIG_IGN or a blocked mask: workers and jobs would inherit those.
+    It sets handlers rather than SIG_IGN or a signal mask, because workers and jobs would inherit those.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     handlers = {number: signal.signal(number, _do_nothing) for number in _CAUGHT}

@@ -1,4 +1,4 @@
-"""How a worker process is started: with a worker dir, a journal, and a control group where one can be made."""
+"""Starts a worker process with a worker dir, a journal and, where possible, a control group."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def start_child(
         workers_folder: Where the worker dirs are; ``None`` keeps the journal in memory only.
 
     Raises:
-        OSError: It cannot be started now; whatever was made for it has been removed.
+        OSError: It cannot be started now; its worker dir and control group are removed again.
     """
     worker_id = uuid.uuid4().hex
     worker_dir = new_worker_dir(workers_folder, worker_id)

@@ -1,6 +1,6 @@
 """Finds worker processes that were stopped (SIGSTOP) and not continued: their jobs would run for ever.
 
-If there are other workers, they have marked those jobs lost by then, and started the next attempts where asked to.
+By the time a stopped worker is reported here, other workers of its queues have marked its jobs lost.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Final
 from oneshot_queue.workers.processes.procfs import status_of
 
 PATIENCE_S: Final = 60.0
-"""The least time that a person has to inspect a stopped worker."""
+"""Shortest time for which a worker may stay stopped, so that a person can inspect it."""
 
 LEASES: Final = 2
-"""Lease lengths after which the jobs are lost in any case."""
+"""Lease lengths after which any other worker has marked the jobs lost."""
 
 _LONGEST_STEP_S: Final = 2.0
 
 
 class StoppedWorkers:
-    """How long each worker has been stopped; a worker held by a debugger does not count."""
+    """Tracks how long each worker has been stopped; one that a debugger holds does not count as stopped."""
 
     def __init__(self, lease_s: float) -> None:
         self._patience_s = max(PATIENCE_S, LEASES * lease_s)
@@ -28,12 +28,12 @@ class StoppedWorkers:
         self._checked_s = 0.0
 
     def check(self, workers: Collection[int], now_s: float) -> list[int]:
-        """Check once; returns the workers whose time is up now, each once.
+        """Check once; returns the workers that have just been stopped for too long, each of them only once.
 
         Raises:
             OSError: They could not be inspected: no file descriptor is free.
         """
-        # If the supervisor was stopped too, its workers get the time to be continued.
+        # If the supervisor was stopped too, that time does not count: its workers may be continued just after it.
         step_s = min(now_s - self._checked_s, _LONGEST_STEP_S)
         self._checked_s = now_s
         before = self._stopped_s

@@ -33,10 +33,10 @@ from oneshot_queue.workers.supervisor.stopped_workers import StoppedWorkers
 from oneshot_queue.workers.supervisor.worker_dirs import private_folder
 
 KILL_AFTER_S: Final = 3.0
-"""How long a worker that was told to kill its jobs may take to record their results."""
+"""How long a worker may take to exit after it is told to kill its jobs; then it is killed itself."""
 
 ORPHAN_LIMIT_S: Final = 5.0
-"""How long the processes of a dead worker may resist before its jobs are recovered in spite of them."""
+"""How long to wait for the processes of a dead worker to end before its jobs are recovered anyway."""
 
 IDLE_POLL_S: Final = 1.0
 """Longest time between two passes when nothing happens."""
@@ -45,7 +45,7 @@ ORPHAN_POLL_S: Final = 0.02
 """Time between two passes while the processes of a dead worker are being killed."""
 
 BLIND_POLL_S: Final = 0.25
-"""The same while processes cannot be inspected."""
+"""Time between two passes while dead workers wait and processes cannot be inspected."""
 
 
 @dataclass(slots=True, eq=False)
@@ -134,7 +134,7 @@ class Supervisor:
         )
 
     def _check_processes(self) -> bool:
-        """Check on processes; returns whether that was possible. Workers go on if, say, no file descriptor is free."""
+        """Inspect processes; returns whether that was possible. If it was not, the next pass tries again."""
         try:
             self._fence()
             self._kill_stopped_workers()
@@ -206,7 +206,7 @@ class Supervisor:
 
     def _start(self, replica: Replica) -> Child:
         if self._folder is not None and not self._folder.exists():
-            # It was removed from outside.
+            # Another program has removed it.
             self._folder = self._private_folder()
         child = start_child(
             replica.options,
@@ -261,7 +261,7 @@ class Supervisor:
     def _kill_processes_of(self, child: Child) -> None:
         group = child.assignment.cgroup
         if group is not None:
-            cgroup.end(group, is_local_broker)
+            cgroup.kill(group, is_local_broker)
             self._cgroups.add(group)
         self._orphans.end_all(child.started)
 

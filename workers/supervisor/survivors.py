@@ -1,4 +1,4 @@
-"""Finds the processes of jobs whose worker cannot end them, by the tokens of those jobs, and ends them.
+"""Finds processes by the tokens of their jobs, and ends them, if their worker no longer can.
 
 A process belongs to a job only if its environment holds the job's unguessable token and it started no earlier than the
 job; its descendants belong to the job too. A process id alone proves nothing, because it may have been reused.
@@ -15,9 +15,16 @@ from typing import Final
 
 from oneshot_queue.local_broker import is_local_broker
 from oneshot_queue.pidfd import pidfd_open
-from oneshot_queue.workers.ipc.journal_format import JournalSlot, SlotState
+from oneshot_queue.workers.ipc.journal_format import JournalSlot
 from oneshot_queue.workers.processes.environment import TOKEN_VARIABLE
-from oneshot_queue.workers.processes.procfs import ProcessStatus, children_of, environment_of, send_signal, status_of
+from oneshot_queue.workers.processes.procfs import (
+    ProcessStatus,
+    children_of,
+    environment_entry,
+    environment_of,
+    send_signal,
+    status_of,
+)
 
 GRACE_S: Final = 0.5
 GIVE_UP_S: Final = 5.0
@@ -43,8 +50,8 @@ def end_survivors(
     Raises:
         OSError: Processes could not be inspected or signalled: no file descriptor is free.
     """
-    # A job without a known process may have been started too; only its token finds that process.
-    tokens = {_environment_entry(slot.token): slot.started[0] for slot in slots if slot.state is not SlotState.FREE}
+    # A job whose process id is not recorded may have been started too; only the token finds its processes.
+    tokens = {environment_entry(TOKEN_VARIABLE, slot.token): slot.started[0] for slot in slots}
     statuses = [status for pid in members if (status := status_of(pid)) is not None]
     known: dict[ProcessKey, ProcessStatus] = {(status.pid, status.started): status for status in statuses}
     if not (tokens or known):
@@ -65,13 +72,13 @@ def end_survivors(
                 send_signal(status, signal.SIGTERM)
                 # A stopped process handles TERM only once it is continued.
                 send_signal(status, signal.SIGCONT)
-        # The next pass checks the others, too.
+        # The next pass checks the others.
         _wait_for_end(living[0])
 
 
 def _living(tokens: dict[bytes, int], known: dict[ProcessKey, ProcessStatus]) -> list[ProcessStatus]:
-    """The live processes of the jobs; ``known`` keeps them, because a child is no longer found once its parent died."""
-    found = [status for name in os.listdir("/proc") if name.isdigit() and (status := _bearer(int(name), tokens))]
+    """Return the live processes of the jobs, and add them to ``known``: an orphan may not be found again."""
+    found = [status for name in os.listdir("/proc") if name.isdigit() and (status := _with_token(int(name), tokens))]
     found += [status for each in known.values() if (status := _refreshed(each))]
     seen: set[ProcessKey] = set()
     while found:
@@ -87,7 +94,7 @@ def _living(tokens: dict[bytes, int], known: dict[ProcessKey, ProcessStatus]) ->
     return [each for each in known.values() if (status := _refreshed(each)) is not None and not status.is_zombie]
 
 
-def _bearer(pid: int, tokens: dict[bytes, int]) -> ProcessStatus | None:
+def _with_token(pid: int, tokens: dict[bytes, int]) -> ProcessStatus | None:
     try:
         if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
             return None
@@ -115,7 +122,3 @@ def _wait_for_end(target: ProcessStatus) -> None:
     waiting.register(pidfd, select.POLLIN)
     waiting.poll(_RESCAN_S * 1000)
     os.close(pidfd)
-
-
-def _environment_entry(token: str) -> bytes:
-    return b"\0" + os.fsencode(f"{TOKEN_VARIABLE}={token}") + b"\0"

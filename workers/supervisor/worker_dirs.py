@@ -20,7 +20,7 @@ from oneshot_queue.workers.ipc.dead_worker import SPOOL
 from oneshot_queue.workers.ipc.journal_format import WORKER_ID
 
 JOURNAL: Final = "notes"
-"""File name of the journal; files that workers of v0.1.0 left under this name are still recovered."""
+"""File name of the journal, as in v0.1.0, so that journals left by that version are still recovered."""
 
 LOCK: Final = "lock"
 _UNFINISHED: Final = ".new"
@@ -55,7 +55,7 @@ class WorkerDir:
         return self.folder is not None and (self.folder / SPOOL).exists()
 
     def close(self) -> None:
-        """Close its files, and so leave it to the next supervisor."""
+        """Close and unlock it, so that the next supervisor can take it over."""
         os.close(self.journal)
         if self.lock is not None:
             os.close(self.lock)
@@ -75,7 +75,7 @@ def new_worker_dir(workers_folder: Path | None, worker_id: str) -> WorkerDir:
     """
     if workers_folder is None:
         return WorkerDir(worker_id, None, os.memfd_create(f"journal-{worker_id}", os.MFD_CLOEXEC), None)
-    # Under a temporary name until it is locked, so that no supervisor takes it for abandoned.
+    # It has a temporary name until it is locked, so that no other supervisor considers it abandoned.
     unfinished = workers_folder / f"{worker_id}{_UNFINISHED}"
     unfinished.mkdir(mode=0o700)
     with ExitStack() as undo:
@@ -96,7 +96,7 @@ def abandoned(workers_folder: Path) -> Iterator[WorkerDir]:
     Worker dirs that a dead supervisor had not finished making are removed.
 
     Raises:
-        OSError: No file descriptor is free; there may be more of them.
+        OSError: No file descriptor is free; some worker dirs may not have been examined.
     """
     for name in sorted(os.listdir(workers_folder)):
         if WORKER_ID.fullmatch(name):
@@ -154,7 +154,7 @@ def _remove_unfinished(folder: Path) -> None:
     try:
         with (
             _opened(folder, _FOLDER_FLAGS) as opened,
-            # If its maker is alive and locks it second, the maker gets an error and tries again.
+            # If its maker is alive and tries to lock it after this, the maker gets an error and makes another one.
             _opened(LOCK, _FILE_FLAGS | os.O_CREAT, opened) as lock,
         ):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

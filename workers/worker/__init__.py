@@ -14,11 +14,11 @@
       └─────────────────────────────────────────────────────────────────┘
 
 ``wiring`` builds the parts bottom-up, ``worker`` starts and stops them in order. Each part is given the parts it
-depends on, typed by a small ``Protocol``. ``session`` says through what, as whom and by which clocks all of them speak
-to Redis. ``services/`` are the duties that run all the time, ``state/`` is what they share: the held jobs, the leases,
-the free slots. ``job_control`` has every way a job ends early or returns to its queue.
+depends on, typed by a small ``Protocol``. ``session`` holds what all of them need to talk to Redis: the
+connection, the identity and the clocks. ``services/`` are the duties that run all the time, ``state/`` is what they
+share: the held jobs, the leases, the free slots. ``job_control`` ends jobs early or returns them to their queue.
 
-A job is *held* from its claim until Redis has confirmed its result. What a crash leaves behind is found by others:
+A job is *held* from its claim until Redis has confirmed its result. After a crash or a loss, it is settled as follows:
 
 ==============================  ========================================  ==========================================
 crash or loss                   seen as                                   repaired by

@@ -1,6 +1,6 @@
-"""One worker process: ``python -P -m oneshot_queue.workers.worker N``, where N is the descriptor of the channel to it.
+"""One worker process: ``python -P -m oneshot_queue.workers.worker N``, where N is the descriptor of its channel.
 
-Only a supervisor starts it, and sends it an ``Assignment``; people start ``oneshot-queue worker``.
+Only a supervisor starts it, and sends it an ``Assignment``; people start ``oneshot-queue worker`` instead.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def run_worker_process(channel: Channel) -> int:
     is_contained = assignment.cgroup is not None and cgroup.enter(assignment.cgroup)
     containment: Literal["cgroup", "subreaper"] = "cgroup" if is_contained else "subreaper"
     link = SupervisorLink(channel)
-    # The modules loaded by now stay; scanning them in every garbage collection would cost every job.
+    # The modules loaded so far are never freed: without this, every garbage collection would scan them.
     gc.freeze()
     try:
         worker = build_worker(assignment, link=link, journal=journal, containment=containment)
@@ -88,7 +88,7 @@ def _fail(link: SupervisorLink, problem: BaseException) -> int:
 
 
 def _log_crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    # Not printed: with JSON, everything that this process writes is an object.
+    # Log it, do not print it: with ``--log-format json``, every line that this process writes is a JSON object.
     logger.critical("the worker process crashed", exc_info=(kind, error, traceback))
 
 

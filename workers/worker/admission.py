@@ -1,4 +1,4 @@
-"""From a claim to a running task."""
+"""Turns a claim into a running task."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ logger = logging.getLogger(__name__)
 class Recorder(Protocol):
     """Records what happens to held jobs."""
 
-    def note(self, held: HeldJob) -> None:
-        """A fact about this job has changed."""
+    def add_change(self, held: HeldJob) -> None:
+        """Record a change of this job."""
 
-    def look_at(self, held: HeldJob) -> None:
-        """There may be something to record about this job."""
+    def schedule(self, held: HeldJob) -> None:
+        """Check soon what has to be recorded about this job."""
 
 
 class Admission:
-    """Takes claimed jobs, each once, whatever the server may have forgotten."""
+    """Starts each claimed job once, even if the server forgets the claim and hands the job over again."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Admission:
             lease_id: The lease under which it was claimed; the worker may have another one by now.
         """
         holder = Holder(claim.token, lease_id, self._worker)
-        held = HeldJob(lease.keys, claim.job_id, claim.attempt, holder, None)
+        held = HeldJob(lease.keys, claim.job_id, claim.attempt, holder)
         if lease.id != lease_id:
             logger.error("not started: its lease was lost before it arrived", extra=log_fields(held))
             return
@@ -98,20 +98,22 @@ class Admission:
         logger.error("%s", error, extra=log_fields(held, cause=Cause.REJECTED))
         outcome = Outcome(JobState.FAILED, Cause.REJECTED, attempt=held.attempt, error=error)
         held.phase = Ended(outcome, self._clock.monotonic(), None)
-        self._recorder.look_at(held)
+        self._recorder.schedule(held)
 
     async def _continues(self, former: HeldJob, claim: Claim, holder: Holder) -> bool:
-        """Whether a job that was handed over once more is still running, and may; if not, it has been ended.
+        """Return whether a held job that was handed over again continues; if not, wait until its task has ended.
 
-        Redis forgets that a job is ours in a crash, a failover or a FLUSHALL. A job that was started then continues
-        under the new claim: it must not be started twice.
+        After a crash, a failover or a FLUSHALL, Redis may not know that this worker holds the job. The job then
+        continues under the new claim: it must not be started twice.
         """
-        if former.phase is not FENCED and former.attempt == claim.attempt and former.is_of(claim.spec, claim.stdin):
-            logger.warning("the broker forgot that this worker runs the job; it continues", extra=log_fields(former))
+        if former.phase is not FENCED and former.attempt == claim.attempt and former.matches(claim.spec, claim.stdin):
+            logger.warning(
+                "the broker lost this worker's claim of the job; the job continues", extra=log_fields(former)
+            )
             self._held_jobs.hand_over(former, holder)
-            self._recorder.note(former)
+            self._recorder.add_change(former)
             return True
-        self._control.fence(former, "it was handed over once more, as another job")
+        self._control.fence(former, "it was handed over again, as another job")
         task = self._engine.tasks.get(former.task_id)
         if task is not None:
             await task.wait()

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class JobControl:
-    """Acts on held jobs and their tasks. How a task then ends decides what is recorded, see ``JobObserver``."""
+    """Acts on held jobs and their tasks. ``JobObserver`` records the outcome when the task has ended."""
 
     def __init__(self, held_jobs: HeldJobs, engine: AsyncOrchestrator, slots: Slots, identity: Identity) -> None:
         self._held_jobs = held_jobs
@@ -42,14 +42,14 @@ class JobControl:
             grace_s: Seconds between SIGTERM and SIGKILL; ``None`` for the job's own.
 
         Returns:
-            Whether it ends INTERRUPTED; false if it has no task, or has just ended by itself.
+            Whether it ends INTERRUPTED; false if it has no task, or if its command has just exited.
         """
         return self._engine.interrupt(held.task_id, grace=grace_s, reason=reason)
 
     def fence(self, held: HeldJob, why: str) -> None:
-        """Kill the processes of a job that is not this worker's any more, and record nothing about it.
+        """Kill the processes of a job that this worker no longer holds, and record nothing about it.
 
-        Without grace: the job may already run elsewhere.
+        There is no grace period: the job may already run elsewhere.
         """
         logger.error("%s; killing its processes", why, extra=log_fields(held))
         phase, held.phase = held.phase, FENCED
@@ -66,13 +66,13 @@ class JobControl:
         self._give_up(held, grace_s, Stop(reason, is_given_up=True))
 
     def stop(self, held: HeldJob, because: str, *, is_lost: bool) -> None:
-        """This worker waits for the job no longer.
+        """End a job because this worker stops.
 
-        It ends INTERRUPTED, unless it asked to be retried when its worker is lost: then it ends FAILED, and the next
-        attempt may begin at once. An interrupt that is on record for it wins.
+        It ends INTERRUPTED. If it is to be retried when its worker is lost, it ends FAILED instead, and the next
+        attempt may begin at once. A recorded interrupt of the job takes precedence.
 
         Args:
-            because: What has happened to this worker, in words that follow its name.
+            because: What happened to this worker, as a phrase that follows its name: ``was stopped``.
             is_lost: End it FAILED as ``worker_lost`` in any case.
         """
         reason = f"worker {self._worker} {because}"
@@ -89,7 +89,7 @@ class JobControl:
         self.interrupt(held, None, reason)
 
     def postpone(self, held: HeldJob) -> None:
-        """The host cannot start a process now: let another worker, or this one later, start the job."""
+        """Return a job that cannot be started because the host cannot start processes now, and pause claiming."""
         self._slots.pause()
         self._give_back(held, "postponed")
 

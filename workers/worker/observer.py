@@ -1,4 +1,4 @@
-"""From the engine's events to what has to be sent, recorded and reported about a held job."""
+"""Acts on the engine's events: sends, records and reports what happens to held jobs."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from oneshot_queue.workers.worker.state.held_jobs import (
     log_fields,
 )
 
-STUCK: Final = "its worker was stuck, and the supervisor ended the job before its lease ran out"
+STUCK: Final = "its worker did not respond, and the supervisor killed the job before its lease expired"
 
 logger = logging.getLogger(__name__)
 
 
 class StartLog(Protocol):
-    """Knows what the supervisor did to a job."""
+    """Knows which jobs the supervisor has killed."""
 
     def was_fenced(self, held: HeldJob) -> bool:
-        """Whether the supervisor ended this job because its lease was about to run out."""
+        """Whether the supervisor has killed this job because its lease was about to expire."""
 
 
 class JobObserver:
-    """An observer of the engine: acts in the same turn of the event loop in which something happened."""
+    """An observer of the engine. It acts on each event in the same turn of the event loop."""
 
     def __init__(
         self,
@@ -77,15 +77,15 @@ class JobObserver:
         match event:
             case TaskStarted(pid=pid):
                 held.phase = Running(pid, self._clock.monotonic())
-                self._recorder.note(held)
+                self._recorder.add_change(held)
                 self._report.started(held)
             case OutputReceived(stream=stream, offset=offset, data=data):
                 held.output.append(stream, offset, data, self._server_clock.now_ms())
-                self._shipper.look_at(held)
+                self._shipper.schedule(held)
             case SilenceDetected():
-                self._recorder.note(held, "detect_silence")
+                self._recorder.add_change(held, "detect_silence")
             case ActivityDetected():
-                self._recorder.note(held, "detect_activity")
+                self._recorder.add_change(held, "detect_activity")
             case InterruptStarted(cause=cause):
                 self._report.stopping(held, cause)
             case SpawnDelayed(error=error):
@@ -99,15 +99,15 @@ class JobObserver:
     def _end(self, held: HeldJob, outcome: Outcome) -> None:
         match held.phase:
             case Running() as running:
-                self._record_end(held, running, self._judge(held, running, outcome))
+                self._record_end(held, running, self._final_outcome(held, running, outcome))
             case Waiting():
                 self._record_end(held, None, outcome)
             case GoingBack():
-                self._recorder.look_at(held)
+                self._recorder.schedule(held)
             case Fenced():
                 self._shipper.forget(held)
                 self._held_jobs.remove(held)
-                self._report.let_go(held)
+                self._report.gone(held)
             case Ended():
                 raise AssertionError(f"task {held.task_id} ended twice")
             case _:
@@ -117,20 +117,20 @@ class JobObserver:
         now_s = self._clock.monotonic()
         held.phase = Ended(outcome, now_s, process)
         if held.output.is_waiting or held.output.in_flight is not None:
-            self._shipper.look_at(held, at_once=True)
-        self._recorder.look_at(held)
+            self._shipper.schedule(held, at_once=True)
+        self._recorder.schedule(held)
         self._report.ended(held, outcome, None if process is None else now_s - process.started_s)
 
-    def _judge(self, held: HeldJob, running: Running, outcome: Outcome) -> Outcome:
-        """The outcome with what the engine does not know: that the supervisor or this worker ended the job, and why."""
+    def _final_outcome(self, held: HeldJob, running: Running, outcome: Outcome) -> Outcome:
+        """Add what the engine does not know: whether the supervisor or this worker ended the job, and why."""
         if outcome.cause is Cause.SIGNAL and self._starts.was_fenced(held):
             return replace(outcome, cause=Cause.WORKER_LOST, error=STUCK)
         stop = running.stop
-        # An interrupt on record wins over this worker's own reason.
+        # A recorded interrupt takes precedence over this worker's own reason.
         if stop is None or held.intent is not None or outcome.cause not in (Cause.INTERRUPTED, Cause.WORKER_LOST):
             return outcome
         error = stop.reason if outcome.error is None else f"{stop.reason}; {outcome.error}"
         if stop.is_given_up:
-            # Also if it was killed meanwhile: a more urgent stop does not change why it ends.
+            # Also if a more urgent stop has killed it meanwhile: the reason stays the same.
             return replace(outcome, state=JobState.FAILED, cause=Cause.WORKER_LOST, error=error)
         return replace(outcome, error=error)

@@ -1,4 +1,4 @@
-"""Carries out interrupts: the one place where an interrupt on record becomes an interrupt of a task."""
+"""Carries out recorded interrupts: finds the held job that each one names, and interrupts it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Control(Protocol):
     """Ends jobs."""
 
     def interrupt(self, held: HeldJob, grace_s: float | None, reason: str) -> bool:
-        """Interrupt a job; returns whether it ends for that."""
+        """Interrupt a job; returns whether it ends INTERRUPTED."""
 
 
 class Orders:
-    """Carries out the interrupts that a renewal brings or that are read after an announcement.
+    """Carries out the interrupts that a renewal returns or that are read after an announcement.
 
-    An interrupt for a job that is not held is remembered as early: the reply that hands the job over may be on its way.
-    If it still matches no held job after the length of a lease, it is stale, and the next renewal has it removed.
+    An interrupt for a job that is not held is remembered as early, because the reply to the claim may not have arrived
+    yet. If it still matches no held job after the length of a lease, it is stale, and the next renewal removes it.
     """
 
     def __init__(self, session: Session, held_jobs: HeldJobs, control: Control, early: EarlyInterrupts) -> None:
@@ -40,7 +40,7 @@ class Orders:
         self._unmatched: OrderedDict[tuple[QueueKeys, str, Intent], float] = OrderedDict()
 
     def stale(self, lease: Lease) -> list[Intent]:
-        """Interrupts that were brought for longer than a lease and match no held job; forgets them."""
+        """Return, and forget, the interrupts that have matched no held job for the length of a lease."""
         now = self._clock.monotonic()
         found = [
             intent
@@ -52,7 +52,7 @@ class Orders:
         return found
 
     async def fetch(self, lease: Lease) -> int:
-        """Read the interrupts on record for one lease and carry them out; returns how many were new.
+        """Read the recorded interrupts of one lease and carry them out; returns how many were new.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses.
@@ -66,7 +66,7 @@ class Orders:
         for intent in intents:
             held = self._held_jobs.find(lease.keys.queue, intent.job_id)
             if held is None or held.attempt != intent.attempt:
-                self._note_unmatched(lease, intent)
+                self._remember_unmatched(lease, intent)
             if held is None:
                 self._early.remember(lease.keys.queue, intent.job_id, intent.attempt)
                 continue
@@ -78,7 +78,7 @@ class Orders:
             count += self._control.interrupt(held, intent.grace_s, "asked for")
         return count
 
-    def _note_unmatched(self, lease: Lease, intent: Intent) -> None:
+    def _remember_unmatched(self, lease: Lease, intent: Intent) -> None:
         self._unmatched.setdefault((lease.keys, lease.id, intent), self._clock.monotonic())
         while len(self._unmatched) > MAX_UNMATCHED:
             self._unmatched.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Logs an outage of the broker once when it begins and once when it is over."""
+"""Logs an outage of the broker once when it begins and once when it ends."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ logger = logging.getLogger(__name__)
 
 
 class OutageLog:
-    """Is told of every exchange with the broker, and logs only when its reachability changes."""
+    """Observes every exchange with the broker, and logs only when it becomes unreachable or answers again."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lost_s: float | None = None
 
-    def note(self, problem: BrokerUnreachable | None) -> None:
-        """An exchange has failed, or succeeded (``None``)."""
+    def record(self, problem: BrokerUnreachable | None) -> None:
+        """Record that an exchange has failed with this error, or succeeded (``None``)."""
         if problem is None:
             if self._lost_s is not None:
                 logger.warning("the broker answers again, after %.1f s", self._clock.monotonic() - self._lost_s)
@@ -33,15 +33,15 @@ class OutageLog:
 
 
 def level_of(problem: Exception, failures: int) -> int:
-    """The log level for a service's failure: a warning if it is the first in a row and no mere outage, else debug.
+    """Return the level at which to log a failure: WARNING for the first in a row, DEBUG for others and for outages.
 
-    ``OutageLog`` logs outages once for all services.
+    ``OutageLog`` logs each outage once for all services.
     """
     return logging.DEBUG if failures > 1 or isinstance(problem, BrokerUnreachable) else logging.WARNING
 
 
 async def skip_damaged(step: Awaitable[T], *, otherwise: T) -> T:
-    """Take a step; if a damaged key prevents it, log that and return ``otherwise``.
+    """Await a step and return its result; if a damaged key prevents it, log that and return ``otherwise``.
 
     Raises:
         BrokerError: The broker cannot be reached, or refuses for another reason.

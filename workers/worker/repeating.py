@@ -1,4 +1,4 @@
-"""The run loop of every service: pause, run one pass, log an outage once."""
+"""The run loop of every service: pause, run one pass, log the first failure in a row."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ async def repeat(
 ) -> None:
     """Pause, run one pass, and so on until cancelled.
 
-    A failed pass is logged when it is the first in a row; ``level_of`` says how loudly. Refused counts as unreachable:
-    a password that is changed for a while must not end a service.
+    ``level_of`` chooses the level at which a failed pass is logged. A broker that refuses is retried like one that is
+    unreachable: a password that is wrong for a while must not end a service.
 
     Args:
         pause: Waits until the next pass is due, or the seconds between two passes.
-        what: What a pass does, in words that follow "cannot".
+        what: What a pass does, as a phrase that follows "cannot".
         retry_s: Seconds to wait after the first failed pass, in addition to the pause; they double with every further
-            failure, up to ``LONGEST_RETRY_S``. 0 is not to wait: the pause is enough.
-        after_failure: What to do after a failed pass before anything else.
+            failure, up to ``LONGEST_RETRY_S``. With 0, only the pause separates two passes.
+        after_failure: Called after a failed pass, before the failure is logged.
     """
     wait = every(pause) if isinstance(pause, int | float) else pause
     failures = 0

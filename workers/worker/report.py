@@ -1,4 +1,4 @@
-"""The lines that a worker prints on standard error for the person who started it, one for each thing that happened."""
+"""The lines that a worker writes to standard error for the person who started it, one for each event."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ MAX_COMMAND_CHARS: Final = 100
 
 
 class Report(Console):
-    """Writes the lines."""
+    """Writes one line for each event in the life of the worker and its jobs."""
 
     def opened(self, *, name: str, broker: str, queues: Sequence[str], slots: int) -> None:
-        """The first line."""
+        """Report that the worker is ready: the first line."""
         plural = "" if slots == 1 else "s"
         self.say(f"worker {name} · broker {broker} · queues {', '.join(queues)} · {slots} slot{plural}")
 
     def started(self, held: HeldJob) -> None:
-        """A job's process exists."""
+        """Report that a job has started."""
         if self.is_quiet:
-            return  # Building the line would cost something for every job.
+            return  # Do not build a line for every job only to drop it.
         self.say(
             f"start {held.job_id} · {held.keys.queue} · {_command(held)}",
             has_clock=True,
@@ -34,11 +34,11 @@ class Report(Console):
         )
 
     def stopping(self, held: HeldJob, cause: str) -> None:
-        """The termination of a job's processes has begun."""
+        """Report that the processes of a job are being ended."""
         self.say(f"stop  {held.job_id} · {cause.replace('_', ' ')}", has_clock=True, fields=_fields(held, cause=cause))
 
     def ended(self, held: HeldJob, outcome: Outcome, seconds: float | None) -> None:
-        """A job has ended."""
+        """Report that a job has ended."""
         if outcome.survivors:
             survivors = ", ".join(map(str, outcome.survivors))
             self.warn(
@@ -55,7 +55,7 @@ class Report(Console):
             fields=_fields(held, cause=outcome.cause),
         )
 
-    def let_go(self, held: HeldJob) -> None:
+    def gone(self, held: HeldJob) -> None:
         """Report that the processes of a job that this worker no longer holds have ended."""
         self.say(
             f"gone  {held.job_id} · its processes have ended; another worker settles it",

@@ -1,4 +1,4 @@
-"""How this worker speaks to its broker."""
+"""What this worker needs to talk to its broker."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Identity:
     """Who this worker is.
 
     Attributes:
-        worker_id: Unique; its leases are derived from it.
-        name: What people call it; also written to the history of its jobs.
+        worker_id: Unique; the ids of its leases are derived from it.
+        name: Display name; also written to the history of its jobs.
     """
 
     worker_id: str
@@ -32,13 +32,13 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """How this worker speaks to its broker: through what, as whom, and by which clocks.
+    """What this worker needs to talk to its broker: the connection, its identity, its leases and the clocks.
 
     Attributes:
-        connection: Carries all calls but the blocking ones.
-        announcements: The one subscriber of this process.
+        connection: For all calls except blocking ones.
+        announcements: The only pub/sub subscriber of this process.
         leases: One for each queue, in the order in which the queues were given.
-        server_clock: Redis' clock, in ms.
+        server_clock: The clock of the Redis server, in ms.
     """
 
     connection: AsyncConnection

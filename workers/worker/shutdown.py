@@ -1,4 +1,4 @@
-"""How a worker stops: its jobs end, their results are recorded, and its leases end."""
+"""Stops a worker: ends its jobs, records their results, and ends its leases."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from oneshot_queue.workers.worker.stop_state import StopState
 FLUSH_S: Final = 30.0
 """How long a stopping worker tries to record the results of its jobs."""
 
-LAST_WORD_S: Final = 0.5
-"""The same once it was told to kill."""
+KILLING_LIMIT_S: Final = 0.5
+"""Time left for recording results, and for deregistering, once the worker is told to kill its jobs."""
 
 
 class Registration(Protocol):
-    """Something of this worker that Redis shows until it is ended."""
+    """A record of this worker in Redis, such as its leases or its presence."""
 
     async def end(self) -> None:
-        """End it.
+        """Remove it.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses.
@@ -57,29 +57,29 @@ class Shutdown:
         self._report = report
 
     async def end_jobs(self, drain_timeout_s: float | None) -> None:
-        """Let the jobs end; then interrupt, then kill them, as urgently as was asked.
+        """Wait for the jobs to end; interrupt them after the drain timeout or on request, and kill them on request.
 
         Args:
-            drain_timeout_s: Seconds that the jobs get when the worker is to drain; ``None`` is as long as they need.
+            drain_timeout_s: Seconds that running jobs may take when the worker drains; ``None`` for no limit.
         """
-        async with anyio.create_task_group() as urging:
+        async with anyio.create_task_group() as escalation:
             if self._stopping.stage:
                 self._control.return_unstarted()
-            urging.start_soon(self._urge, drain_timeout_s)
+            escalation.start_soon(self._escalate, drain_timeout_s)
             await self._engine.wait_until_idle()
-            urging.cancel_scope.cancel()
+            escalation.cancel_scope.cancel()
 
     async def flush(self) -> None:
-        """Record the results that are left; give up soon once the worker was told to kill."""
+        """Wait until the remaining results are recorded; give up after ``FLUSH_S``, or soon after a request to kill."""
         with anyio.move_on_after(FLUSH_S):
             async with anyio.create_task_group() as flushing:
 
-                async def give_up_when_told() -> None:
+                async def give_up_when_killing() -> None:
                     await self._stopping.wait_for(Stage.KILLING)
-                    await anyio.sleep(LAST_WORD_S)
+                    await anyio.sleep(KILLING_LIMIT_S)
                     flushing.cancel_scope.cancel()
 
-                flushing.start_soon(give_up_when_told)
+                flushing.start_soon(give_up_when_killing)
                 await self._held_jobs.wait_until_recorded()
                 flushing.cancel_scope.cancel()
         for held in self._held_jobs:
@@ -87,7 +87,7 @@ class Shutdown:
 
     async def deregister(self) -> None:
         """End the leases and the presence."""
-        patience_s = LAST_WORD_S if self._stopping.stage is Stage.KILLING else REPLY_TIMEOUT_S
+        patience_s = KILLING_LIMIT_S if self._stopping.stage is Stage.KILLING else REPLY_TIMEOUT_S
         with anyio.move_on_after(patience_s, shield=True):
             try:
                 await self._leases.end()
@@ -95,7 +95,7 @@ class Shutdown:
             except BrokerError as problem:
                 self._report.warn(f"could not deregister: {problem}")
 
-    async def _urge(self, drain_timeout_s: float | None) -> None:
+    async def _escalate(self, drain_timeout_s: float | None) -> None:
         if self._stopping.stage is Stage.FINISHING:
             self._announce_wait(None)
         await self._stopping.wait_for(Stage.DRAINING)

@@ -44,7 +44,7 @@ class Spooled:
 
 
 Record = tuple[Completion, int]
-"""A result, and when it came about in ms since 1970 by Redis' clock."""
+"""A result, and when its attempt ended, in ms since 1970 by Redis' clock."""
 
 
 class Spool:
@@ -61,7 +61,7 @@ class Spool:
         """Append results, and return when they are on disk.
 
         Raises:
-            OSError: They are not.
+            OSError: They could not be written.
         """
         if self._path is not None:
             _append(self._path, records)
@@ -89,7 +89,7 @@ def _append(path: Path, records: Sequence[Record]) -> None:
     try:
         before = os.fstat(file).st_size
         if os.write(file, packed) < len(packed):
-            # The disk is full: half a record would hide all records after it.
+            # The disk is full. Remove the partial record: reading would stop at it.
             os.ftruncate(file, before)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(file)

@@ -1,4 +1,4 @@
-"""Which results are on disk because Redis cannot accept them now."""
+"""Spools results to disk while Redis cannot accept them, and removes them once it has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_STALE: Final = 1_000
 class Spooler:
     """Writes each result to disk once, and removes the results that Redis has accepted.
 
-    A disk that is full or broken is logged and survived: the results are still in memory.
+    A disk error is logged once and does not end the worker: the results are still in memory.
     """
 
     def __init__(self, session: Session, spool: Spool) -> None:
@@ -36,7 +36,7 @@ class Spooler:
         self._writing = anyio.Lock()
 
     async def keep(self, completions: Iterable[tuple[HeldJob, Completion]]) -> None:
-        """Return when these results are on disk, or cannot be."""
+        """Write these results to disk; a disk error is logged."""
         async with self._writing:
             await self._keep([(held, completion) for held, completion in completions if held not in self._kept])
 
@@ -70,6 +70,6 @@ class Spooler:
         try:
             await run_blocking(lambda: self._spool.replace(list(self._kept.values())))
         except OSError as problem:
-            # A result counts once, however often it is read from the spool.
+            # Harmless: a result is recorded only once, even if it is read from the spool again.
             logger.warning("the spool cannot be cleared: %s", problem)
         self._stale = 0

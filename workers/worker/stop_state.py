@@ -22,7 +22,7 @@ class StopState:
     that refuses for good, and the loss of the supervisor, stop the worker too.
 
     Attributes:
-        because: What has happened to the worker, in words that follow its name.
+        because: What happened to the worker, as a phrase that follows its name: ``was stopped``.
         is_orphaned: Whether the supervisor is gone: the running jobs are lost with it.
         refusal: Why the broker refuses this worker, if it does so for good.
     """
@@ -34,41 +34,41 @@ class StopState:
         self.refusal: BrokerError | None = None
         self._reached = {stage: anyio.Event() for stage in Stage}
 
-    def ask(self) -> Stage:
-        """Go one stage further."""
+    def advance(self) -> Stage:
+        """Go to the next stage, and return it."""
         self.reach(self.stage.next_request())
         return self.stage
 
     def reach(self, stage: Stage) -> None:
-        """Go on to this stage, unless it is more urgent already."""
+        """Go to this stage, unless a more urgent one was reached before."""
         self.stage = max(self.stage, stage)
         for each in Stage:
             if each <= self.stage:
                 self._reached[each].set()
 
     def refuse(self, error: BrokerError) -> None:
-        """The broker refuses until a person changes that: claim no more, and stop when the running jobs have ended."""
+        """Stop claiming, and exit when the running jobs have ended: the broker refuses until a person changes that."""
         if self.refusal is None:
             logger.error("claiming no more jobs: %s", error)
             self.refusal = error
             self.reach(Stage.FINISHING)
 
     def lose_supervisor(self) -> None:
-        """The supervisor is gone: end all jobs, which would outlive this process if it died too."""
+        """Stop because the supervisor is gone: nothing would end the jobs if this process died too."""
         logger.error("the supervisor is gone; ending all jobs and this worker")
         self.because = "lost its supervisor"
         self.is_orphaned = True
         self.reach(Stage.INTERRUPTING)
 
     async def wait_for(self, stage: Stage) -> None:
-        """Wait until it is at least this urgent."""
+        """Wait until this stage or a more urgent one is reached."""
         await self._reached[stage].wait()
 
     @contextmanager
     def catching_signals(self) -> Iterator[None]:
-        """Let no signal end this process; ``count_signals`` counts them. Enter it in a running loop.
+        """Catch SIGTERM, SIGINT and SIGHUP inside the block, for ``count_signals``. Needs a running event loop.
 
-        Handlers, never SIG_IGN or a blocked mask: jobs would inherit those.
+        It sets handlers rather than SIG_IGN or a signal mask, because jobs would inherit those.
         """
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as self._signals:
             yield
@@ -76,4 +76,4 @@ class StopState:
     async def count_signals(self) -> None:
         """Go one stage further for every signal, until cancelled."""
         async for _ in self._signals:
-            self.ask()
+            self.advance()

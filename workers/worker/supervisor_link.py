@@ -1,4 +1,4 @@
-"""A worker process' end of the channel to its supervisor."""
+"""The worker's end of the channel to its supervisor."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ MAX_DEAD_WORKERS: Final = 1_000
 
 
 class Stoppable(Protocol):
-    """What stops this worker."""
+    """Stops this worker."""
 
     def reach(self, stage: Stage) -> None:
         """Stop at least as urgently as this."""
 
     def lose_supervisor(self) -> None:
-        """The supervisor is gone."""
+        """Stop because the supervisor is gone."""
 
 
 class SupervisorLink:
@@ -75,7 +75,7 @@ class SupervisorLink:
         self._channel.send(Opened())
 
     def failed(self, code: int, text: str, *, needs_person: bool) -> bool:
-        """Report why this worker gives up; returns whether the supervisor got it."""
+        """Report why this worker gives up; returns whether the message was sent."""
         return self._channel.send(GaveUp(code, text, needs_person))
 
     def recovered(self, worker_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Blocking work, such as an ``fsync``, that must not hold up the event loop."""
+"""Runs blocking work, such as an ``fsync``, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Result = TypeVar("Result")
 
 
 async def run_blocking(work: Callable[[], Result]) -> Result:
-    """Do it in a thread; in the event loop itself where the host allows no further thread: late is better than never.
+    """Run ``work`` in a thread and return its result. If no thread can be started, run it in the event loop itself.
 
     Raises:
-        Exception: What the work raised.
+        Exception: The error of ``work``.
     """
     has_begun = False
 
-    def begun() -> Result:
+    def begin_work() -> Result:
         nonlocal has_begun
         has_begun = True
         return work()
 
     try:
-        return await anyio.to_thread.run_sync(begun)
+        return await anyio.to_thread.run_sync(begin_work)
     except RuntimeError:
         if has_begun:
             raise

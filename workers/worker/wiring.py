@@ -58,8 +58,8 @@ def build_worker(
     """Build a worker.
 
     Args:
-        journal: Where the supervisor finds what may have been started, should this process die.
-        containment: What ends this process' descendants then.
+        journal: Tells the supervisor which jobs may have been started, if this process dies.
+        containment: How the supervisor ends this process' descendants in that case.
     """
     options = assignment.options
     session = open_session(assignment)
@@ -172,7 +172,7 @@ def build_worker(
 
 
 def open_session(assignment: Assignment) -> Session:
-    """How the assigned worker speaks to its broker. Nothing is connected yet."""
+    """Create the session of an assigned worker. It does not connect yet."""
     options = assignment.options
     clock = SystemClock()
     connection = AsyncConnection(options.url, tracks_server=True, coalesces=True)

@@ -1,4 +1,4 @@
-"""A worker: the order in which its parts begin and end."""
+"""Starts the parts of a worker, and stops them in order."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Service(Protocol):
     """One duty of a worker."""
 
     async def run(self) -> None:
-        """Do it until cancelled."""
+        """Run until cancelled."""
 
 
 class Worker:
-    """Claims, runs, records and interrupts jobs until it is asked to stop and has.
+    """Claims, runs, records and interrupts jobs until it has stopped.
 
     Args:
-        services: What runs beside the claimers, from registration until the last result is recorded.
+        services: Run beside the claimers, from registration until the last result is recorded.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class Worker:
             for claimer in self._claimers:
                 stack.push_async_callback(claimer.aclose)
             await self._lease_keeper.register()
-            # However it ends: a worker that is gone must not look alive.
+            # Deregister however the worker ends: one that is gone must not be shown as alive.
             stack.push_async_callback(self._shutdown.deregister)
             self._check_server()
-            # Until here, the process that fails logs why.
-            self._session.connection.on_exchange(OutageLog(self._session.clock).note)
+            # An earlier failure ends the process, which reports it itself.
+            self._session.connection.on_exchange(OutageLog(self._session.clock).record)
             await self._presence.run_once()
             self._link.opened()
             self._report.opened(

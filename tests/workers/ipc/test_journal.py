@@ -50,7 +50,7 @@ def reserved(journal: Journal, job_id: str = "job", *, exclusive: bool = False) 
     )
 
 
-def test_what_the_worker_writes_the_supervisor_reads(file: int) -> None:
+def test_supervisor_reads_what_the_worker_has_written(file: int) -> None:
     seen_by_supervisor = laid_out(file)
     journal = Journal.open(file)
     journal.set_process(17, 4_711)
@@ -76,9 +76,9 @@ def test_what_the_worker_writes_the_supervisor_reads(file: int) -> None:
     ]
     assert (slots[spawning].pid, slots[running].pid, slots[ended].exit_code) == (None, 100, -9)
     assert found.lease_of(slots[running]) == lease
-    assert slots[running].is_of(100, 5)
-    assert not slots[running].is_of(100, 7)
-    assert not slots[spawning].is_of(0, 0)
+    assert slots[running].matches(100, 5)
+    assert not slots[running].matches(100, 7)
+    assert not slots[spawning].matches(0, 0)
 
 
 def test_full_file_system_is_an_error_and_does_not_kill_the_process(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_full_file_system_is_an_error_and_does_not_kill_the_process(tmp_path: Pa
         pytest.skip("there is no unshare")
 
     done = subprocess.run(
-        [*words, sys.executable, "-P", "-c", program, tmp_path / "notes"],
+        [*words, sys.executable, "-P", "-c", program, tmp_path / "journal"],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
         text=True,

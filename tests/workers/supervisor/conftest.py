@@ -26,7 +26,7 @@ def deployment(server: Server, namespace: str, queue_name: str, tmp_path: Path) 
 
 @pytest.fixture(params=["cgroup", "subreaper"])
 def layer(request: pytest.FixtureRequest) -> str:
-    """What ends the processes of a killed worker: each layer that is possible on this machine."""
+    """The mechanism that ends the processes of a killed worker: each one that this machine supports."""
     if request.param == "cgroup":
         require_groups()
     return str(request.param)
@@ -34,7 +34,7 @@ def layer(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def program(layer: str) -> tuple[str, ...]:
-    """A worker with that layer."""
+    """The program of a worker that uses this mechanism."""
     return PROGRAM if layer == "cgroup" else GROUPLESS
 
 

@@ -9,7 +9,7 @@ from oneshot_queue.workers.processes import cgroup
 
 
 def no_group(worker_id: str) -> str | None:
-    """As ``cgroup.make`` where the tree is not writable."""
+    """Behave like ``cgroup.make`` where the cgroup tree is not writable."""
     del worker_id
     return None
 

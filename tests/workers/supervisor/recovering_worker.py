@@ -18,7 +18,7 @@ from oneshot_queue.workers.worker.services.crash_recovery import CrashRecovery
 
 
 def recover_by_printing() -> None:
-    """Let every worker that is built from now on print what dead workers left, instead of settling their jobs."""
+    """Make every worker print the journals of dead workers instead of settling their jobs."""
 
     async def recover(self: CrashRecovery, dead_worker: DeadWorker) -> int:
         for slot in dead_worker.slots:

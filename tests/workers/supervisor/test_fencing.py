@@ -28,7 +28,7 @@ def a_job(
     """One running job: its journal, slot and process id; ``is_other``: another process has that id by now."""
     first = ticks_now()
     process = subprocess.Popen(["sleep", "300"], start_new_session=True)
-    file = os.memfd_create("notes")
+    file = os.memfd_create("journal")
     try:
         journal = laid_out(file)
         journal.set_lease(0, "builds", f"{WORKER_ID}.1", LEASE_S)
@@ -111,7 +111,7 @@ def test_another_process_with_the_same_process_id_is_not_killed() -> None:
 def test_a_start_that_takes_too_long_is_found_where_it_may_overlap(
     renewed_s_ago: float, exclusive: bool, is_overdue: bool
 ) -> None:
-    journal, starts, now_s = laid_out(os.memfd_create("notes")), OverdueStarts(), 1_000.0
+    journal, starts, now_s = laid_out(os.memfd_create("journal")), OverdueStarts(), 1_000.0
     journal.set_lease(0, "builds", f"{WORKER_ID}.1", LEASE_S)
     journal.renewed(0, now_s - renewed_s_ago)
 

@@ -28,7 +28,7 @@ CROWDED = (sys.executable, "-P", str(Path(__file__).with_name("crowded_worker.py
 
 
 def a_tree(marker: ProcessMarker) -> str:
-    """A shell's words for a job that has five processes, by every way there is to get away from it."""
+    """Return a shell command that runs five processes, each detached from its job in a different way."""
     return (
         f"setsid {marker.sleep} & (setsid {marker.sleep} & ) & (env -i setsid {marker.sleep} >/dev/null 2>&1 &) ; "
         f"(nohup {marker.sleep} >/dev/null 2>&1 &) ; {marker.sleep}"
@@ -45,7 +45,7 @@ def worker_of(deployment: Deployment, job_id: str) -> int:
 
 
 def until_replaced(worker: WorkerProcess, killed: int, count: int) -> None:
-    """Wait until there are so many worker processes again, and all of them work."""
+    """Wait until ``count`` worker processes are running without the killed one, and all of them work."""
     wait_until(
         lambda: worker.pids_of_workers,
         lambda pids: len(pids) == count and killed not in pids,
@@ -159,7 +159,7 @@ def test_supervisor_without_descriptors_keeps_its_workers_and_cleans_up_later(
     worker.stop()
 
 
-def test_worker_that_keeps_dying_is_replaced_later_and_later(deployment: Deployment) -> None:
+def test_worker_that_keeps_dying_is_replaced_after_growing_delays(deployment: Deployment) -> None:
     worker = deployment.start_worker()
 
     first = worker.worker_pid
@@ -275,7 +275,7 @@ def test_worker_that_does_not_exit_when_told_to_kill_is_killed_with_its_tree(
     wait_until(marker.alive, lambda seen: len(seen) == 5, what="all processes of the job")
     os.kill(worker.worker_pid, signal.SIGSTOP)
 
-    # Of one kind, those that come at once would be one.
+    # Signals of the same kind that arrive together count as one.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         worker.signal(number)
     began = time.monotonic()

@@ -43,7 +43,7 @@ def processes() -> Iterator[ExitStack]:
 
 
 def a_process(processes: ExitStack, **environment: str) -> subprocess.Popen[bytes]:
-    """A process that would sleep for long; it is ended with the test."""
+    """A process that sleeps until the test is over."""
     process = subprocess.Popen(SLEEP, env={**os.environ, **environment}, start_new_session=True)
     processes.callback(process.wait)
     processes.callback(process.kill)
@@ -87,7 +87,7 @@ def a_worker_dir(
 
 
 def lowest_free() -> int:
-    """The number of the descriptor that is opened next."""
+    """Return the number of the next descriptor that is opened."""
     file = os.dup(0)
     os.close(file)
     return file
@@ -104,7 +104,7 @@ def taken_over(folder: Path) -> list[str]:
 def test_next_start_ends_the_processes_of_a_killed_supervisor_and_its_workers(
     deployment: Deployment, program: tuple[str, ...], layer: str, marker: ProcessMarker, other_marker: ProcessMarker
 ) -> None:
-    # Out of reach of the tokens is only what dropped them and has lost every tie; a group holds even that.
+    # Only a process that cleared its environment and lost its parents cannot be found by its token. A group has it.
     escape = f"(env -i setsid {marker.sleep} >/dev/null 2>&1 &) ;" if layer == "cgroup" else f"{marker.sleep} &"
     living = deployment.start_worker(concurrency=1, program=program)
     spared = deployment.enqueue(f"setsid {other_marker.sleep} & {other_marker.sleep}")
@@ -139,7 +139,7 @@ def test_processes_are_ended_by_their_token_with_their_children(
     a_worker_dir(folder, token, process.pid, started).close()
 
     assert len(taken_over(folder)) == 1
-    # A shell whose command was killed may be gone by itself before its turn comes.
+    # A shell whose command was killed may exit before it is signalled itself.
     assert process.wait(timeout=limit_s(20)) in (-signal.SIGKILL, 128 + signal.SIGKILL)
     assert marker.alive() == []
 
@@ -219,7 +219,7 @@ def test_worker_dirs_without_a_valid_journal_are_removed_and_links_are_not_follo
 def test_worker_dir_whose_journal_cannot_be_opened_leaves_nothing_behind(folder: Path) -> None:
     before = os.listdir("/proc/self/fd")
 
-    # One is left, for the lock.
+    # One descriptor is left, for the lock.
     with without_descriptors(os.getpid(), but=lowest_free() + 1), pytest.raises(OSError, match=r"open files.*notes"):
         new_worker_dir(folder, "a" * 32)
 
@@ -243,7 +243,7 @@ def test_unfinished_worker_dir_is_removed_unless_its_maker_is_alive(folder: Path
 def test_without_descriptors_worker_dirs_are_not_taken_for_missing(folder: Path) -> None:
     a_worker_dir(folder, "token", 2**30, 0).close()
 
-    # One is left, for the list.
+    # One descriptor is left, for the list.
     with without_descriptors(os.getpid(), but=lowest_free() + 1), pytest.raises(OSError, match=r"open files.*lock"):
         list(abandoned(folder))
 

@@ -53,7 +53,7 @@ def test_long_name_is_cut_so_that_the_number_fits() -> None:
 def test_options_come_back_as_they_were_sent() -> None:
     sent = options(queues=("a", "b"), settings=Settings(url="redis://:secret@host", lease_s=2.5), only_job="x")
 
-    assert WorkerOptions.from_form(json.loads(json.dumps(sent.form()))) == sent
+    assert WorkerOptions.from_dict(json.loads(json.dumps(sent.as_dict()))) == sent
     assert "secret" not in repr(sent)
 
 

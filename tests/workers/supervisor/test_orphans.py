@@ -39,7 +39,7 @@ def killed(worker: subprocess.Popen[str]) -> None:
 
 
 def closed(worker: subprocess.Popen[str]) -> None:
-    # Its pipes are not read to their end: the orphan holds them, too.
+    # Do not read its pipes to their end: the orphan still holds them.
     for pipe in (worker.stdin, worker.stdout):
         assert pipe is not None
         pipe.close()
@@ -47,7 +47,7 @@ def closed(worker: subprocess.Popen[str]) -> None:
 
 
 def until_quiet(orphans: Orphans) -> None:
-    """Look again and again, as the supervisor does, until nothing is left to be ended."""
+    """Check repeatedly, as the supervisor does, until no process is left to kill."""
 
     def is_quiet() -> bool:
         orphans.check(())
@@ -57,7 +57,7 @@ def until_quiet(orphans: Orphans) -> None:
 
 
 def until_buried(orphans: Orphans, pid: int) -> None:
-    """The same until a process is off the process table."""
+    """Check repeatedly until a process has left the process table."""
 
     def is_buried() -> bool:
         orphans.check(())

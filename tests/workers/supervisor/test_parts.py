@@ -39,7 +39,7 @@ from tests.workers.supervisor.conftest import require_groups
 ASSIGNMENT = Assignment("w", "s", 1, 2, "/folder", None, WorkerOptions(url="redis://:secret@host", queues=("a", "b")))
 
 
-def test_replacement_waits_longer_and_longer_while_workers_die_young() -> None:
+def test_delay_before_a_replacement_grows_while_workers_die_young() -> None:
     restarts = RestartBackoff()
 
     assert [restarts.delay_s(1.0) for _ in range(8)] == [0, 1, 2, 4, 8, 16, 30, 30]
@@ -116,8 +116,8 @@ async def test_stage_includes_those_before_it_and_never_goes_back() -> None:
     stopping.reach(Stage.DRAINING)
 
     assert stopping.stage is Stage.INTERRUPTING
-    assert stopping.ask() is Stage.KILLING
-    assert stopping.ask() is Stage.KILLING
+    assert stopping.advance() is Stage.KILLING
+    assert stopping.advance() is Stage.KILLING
 
 
 def test_first_request_to_stop_drains_with_a_time_limit_and_the_next_goes_further() -> None:
@@ -143,7 +143,7 @@ def test_group_contains_and_kills_all_processes_started_in_it() -> None:
             what="both to be in the group",
         )
 
-        cgroup.end(group, lambda pid: pid == spared)
+        cgroup.kill(group, lambda pid: pid == spared)
 
         assert process.wait(timeout=limit_s(20)) == -9
         wait_until(lambda: cgroup.remove(group), what="the group to be empty")
@@ -194,7 +194,7 @@ def test_group_kills_even_a_process_without_its_main_thread(tmp_path: Path) -> N
         try:
             wait_until(said.exists, what="the main thread to have exited")
 
-            cgroup.end(group, lambda _: False)
+            cgroup.kill(group, lambda _: False)
 
             assert process.wait(timeout=limit_s(20)) == -9
         finally:
@@ -210,7 +210,7 @@ def command_of(pid: int) -> bytes:
 
 
 def test_path_from_a_journal_is_used_only_if_it_is_the_group_of_that_worker() -> None:
-    own = cgroup.place_for("a" * 32)
+    own = cgroup.group_path("a" * 32)
     if own is None:
         pytest.skip("this process is in no cgroup v2 tree")
 

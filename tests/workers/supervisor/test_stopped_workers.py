@@ -15,7 +15,7 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture
 def pids() -> Iterator[list[int]]:
-    """Two processes that would sleep for long."""
+    """Two processes that sleep until the test is over."""
     with ExitStack() as stack:
         processes = [stack.enter_context(subprocess.Popen(["sleep", "300"])) for _ in range(2)]
         for process in processes:

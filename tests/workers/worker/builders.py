@@ -20,7 +20,7 @@ from oneshot_queue.workers.worker.state.server_clock import ServerClock
 
 @dataclass
 class ManualClock:
-    """A clock that stands still until a test moves it."""
+    """A clock that advances only when a test moves it."""
 
     seconds: float = 100.0
     wall_ms: int = 1_000_000
@@ -38,23 +38,23 @@ class ManualClock:
 
 @dataclass
 class RecordingStarts:
-    """Stands in for the start log of held jobs, and remembers what it was told."""
+    """A start log of held jobs that only records its calls."""
 
-    told: list[tuple[str, HeldJob]] = field(default_factory=list)
+    calls: list[tuple[str, HeldJob]] = field(default_factory=list)
 
     def hold(self, held: HeldJob) -> None:
-        self.told.append(("hold", held))
+        self.calls.append(("hold", held))
 
     def hand_over(self, held: HeldJob) -> None:
-        self.told.append(("hand over", held))
+        self.calls.append(("hand over", held))
 
-    def let_go(self, held: HeldJob) -> None:
-        self.told.append(("let go", held))
+    def release(self, held: HeldJob) -> None:
+        self.calls.append(("release", held))
 
 
 @dataclass
 class RecordingControl:
-    """Stands in for ``JobControl``, and remembers which jobs it was to end."""
+    """A ``JobControl`` that only records which jobs it was asked to end."""
 
     interrupted: list[tuple[HeldJob, float | None]] = field(default_factory=list)
     fenced: list[HeldJob] = field(default_factory=list)
@@ -77,17 +77,17 @@ class RecordingControl:
 
 @dataclass
 class RecordingRecorder:
-    """Stands in for the recorder, and remembers what it was to look at."""
+    """A recorder that only records its calls."""
 
-    looked_at: list[HeldJob] = field(default_factory=list)
-    noted: list[HeldJob] = field(default_factory=list)
+    scheduled: list[HeldJob] = field(default_factory=list)
+    changed: list[HeldJob] = field(default_factory=list)
     spooled: int = 0
 
-    def look_at(self, held: HeldJob) -> None:
-        self.looked_at.append(held)
+    def schedule(self, held: HeldJob) -> None:
+        self.scheduled.append(held)
 
-    def note(self, held: HeldJob) -> None:
-        self.noted.append(held)
+    def add_change(self, held: HeldJob) -> None:
+        self.changed.append(held)
 
     def recent(self, keys: QueueKeys) -> Sequence[Any]:
         del keys
@@ -98,7 +98,7 @@ class RecordingRecorder:
 
 
 def no_held_jobs() -> HeldJobs:
-    """Nothing is held yet."""
+    """Return an empty set of held jobs."""
     return HeldJobs(RecordingStarts())
 
 
@@ -106,7 +106,7 @@ def a_held_job(
     job_id: str = "job", *, queue: str = "queue", token: str = "1", phase: Phase | None = None, **attributes: Any
 ) -> HeldJob:
     """A job that was claimed; it waits for its start unless ``phase`` says otherwise."""
-    held = HeldJob(QueueKeys("oq", queue), job_id, 1, Holder(token, "worker.1", "worker"), None)
+    held = HeldJob(QueueKeys("oq", queue), job_id, 1, Holder(token, "worker.1", "worker"))
     if phase is not None:
         held.phase = phase
     for name, value in attributes.items():

@@ -27,8 +27,8 @@ from tests.workers.worker.builders import (
 SPEC = JobSpec(["true"])
 
 
-class Place:
-    """An admission to an engine that only takes note."""
+class Harness:
+    """An admission with an engine that only records its calls."""
 
     def __init__(self, *intents: Intent) -> None:
         self.intents = intents
@@ -60,64 +60,64 @@ class Place:
 
 
 async def test_claimed_job_is_held_and_started() -> None:
-    place = Place()
+    harness = Harness()
 
-    await place.admit()
+    await harness.admit()
 
-    (held,) = place.held_jobs
+    (held,) = harness.held_jobs
     assert held.spec == SPEC
-    assert place.engine.submit.call_args.kwargs["token"] == "7-a"
+    assert harness.engine.submit.call_args.kwargs["token"] == "7-a"
 
 
 async def test_job_whose_lease_was_lost_before_it_arrived_is_not_started() -> None:
-    place = Place()
+    harness = Harness()
 
-    await place.admit(lease_id="worker.0")
+    await harness.admit(lease_id="worker.0")
 
-    assert len(place.held_jobs) == 0
-    assert not place.engine.submit.called
+    assert len(harness.held_jobs) == 0
+    assert not harness.engine.submit.called
 
 
 async def test_job_that_cannot_be_read_fails_as_rejected() -> None:
-    place = Place()
+    harness = Harness()
 
-    await place.admit(spec=b"\xff")
+    await harness.admit(spec=b"\xff")
 
-    (held,) = place.held_jobs
+    (held,) = harness.held_jobs
     assert isinstance(held.phase, Ended)
     assert (held.phase.outcome.state, held.phase.outcome.cause) == (JobState.FAILED, Cause.REJECTED)
-    assert place.recorder.looked_at == [held]
-    assert not place.engine.submit.called
+    assert harness.recorder.scheduled == [held]
+    assert not harness.engine.submit.called
 
 
 async def test_job_that_was_interrupted_before_it_arrived_is_interrupted() -> None:
-    place = Place(Intent("job", 1, 2.0))
-    place.early.remember("queue", "job", 1)
+    harness = Harness(Intent("job", 1, 2.0))
+    harness.early.remember("queue", "job", 1)
 
-    await place.admit()
+    await harness.admit()
 
-    (held,) = place.held_jobs
-    assert (held, 2.0) in place.control.interrupted
+    (held,) = harness.held_jobs
+    assert (held, 2.0) in harness.control.interrupted
 
 
 async def test_running_job_that_the_broker_hands_over_again_continues_under_the_new_token() -> None:
-    place = Place()
+    harness = Harness()
     former = a_held_job(token="6-z", phase=running(), spec=SPEC)
-    place.held_jobs.add(former)
+    harness.held_jobs.add(former)
 
-    await place.admit()
+    await harness.admit()
 
-    assert (list(place.held_jobs), former.holder.token, former.token) == ([former], "7-a", "6-z")
-    assert place.recorder.noted == [former]
-    assert not place.engine.submit.called
+    assert (list(harness.held_jobs), former.holder.token, former.token) == ([former], "7-a", "6-z")
+    assert harness.recorder.changed == [former]
+    assert not harness.engine.submit.called
 
 
 async def test_later_attempt_is_started_only_after_the_former_one_is_fenced() -> None:
-    place = Place()
+    harness = Harness()
     former = a_held_job(token="6-z", phase=running(), spec=SPEC)
-    place.held_jobs.add(former)
+    harness.held_jobs.add(former)
 
-    await place.admit(attempt=2)
+    await harness.admit(attempt=2)
 
-    assert place.control.fenced == [former]
-    assert place.engine.submit.call_args.kwargs["attempt"] == 2
+    assert harness.control.fenced == [former]
+    assert harness.engine.submit.call_args.kwargs["attempt"] == 2

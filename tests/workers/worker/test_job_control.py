@@ -1,4 +1,4 @@
-"""What becomes of a job that this worker ends early depends on its phase, and on what the job asked for."""
+"""How a job ends that this worker ends early depends on its phase and on its options."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOST = Outcome(JobState.FAILED, Cause.WORKER_LOST)
 ONCE, RETRIED = JobSpec(["true"]), JobSpec(["true"], retries=1)
 
 
-class Place:
+class Harness:
     """A job and its task, whose end the observer sees."""
 
     def __init__(self, phase: Phase, *, spec: JobSpec = ONCE, intent: Intent | None = None) -> None:
@@ -64,69 +64,69 @@ class Place:
 
 
 def test_job_of_a_stopped_worker_is_interrupted_and_says_why() -> None:
-    place = Place(running())
+    harness = Harness(running())
 
-    place.control.stop(place.held, "was stopped", is_lost=False)
-    place.end(INTERRUPTED)
+    harness.control.stop(harness.held, "was stopped", is_lost=False)
+    harness.end(INTERRUPTED)
 
-    assert (place.outcome.state, place.outcome.error) == (JobState.INTERRUPTED, "worker w1 was stopped")
+    assert (harness.outcome.state, harness.outcome.error) == (JobState.INTERRUPTED, "worker w1 was stopped")
 
 
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_job_that_may_be_retried_is_handed_on(is_lost: bool) -> None:
-    place = Place(running(), spec=RETRIED)
+    harness = Harness(running(), spec=RETRIED)
 
-    place.control.stop(place.held, "was stopped", is_lost=is_lost)
-    place.end(LOST)
+    harness.control.stop(harness.held, "was stopped", is_lost=is_lost)
+    harness.end(LOST)
 
-    assert (place.task.give_up.call_args.args, place.engine.interrupt.called) == ((Cause.WORKER_LOST,), False)
-    process = place.held.process
+    assert (harness.task.give_up.call_args.args, harness.engine.interrupt.called) == ((Cause.WORKER_LOST,), False)
+    process = harness.held.process
     assert process is not None
     assert process.stop is not None
     assert process.stop.is_handed_on
 
 
 def test_job_of_a_worker_that_lost_its_supervisor_fails_as_lost_even_if_it_is_killed_meanwhile() -> None:
-    place = Place(running())
+    harness = Harness(running())
 
-    place.control.stop(place.held, "lost its supervisor", is_lost=True)
-    place.end(INTERRUPTED)
+    harness.control.stop(harness.held, "lost its supervisor", is_lost=True)
+    harness.end(INTERRUPTED)
 
-    assert (place.outcome.state, place.outcome.cause) == (JobState.FAILED, Cause.WORKER_LOST)
-    assert place.outcome.error == "worker w1 lost its supervisor"
+    assert (harness.outcome.state, harness.outcome.cause) == (JobState.FAILED, Cause.WORKER_LOST)
+    assert harness.outcome.error == "worker w1 lost its supervisor"
 
 
 def test_interrupt_on_record_wins_over_the_loss_of_the_supervisor() -> None:
-    place = Place(running(), intent=Intent("job", 1, None))
+    harness = Harness(running(), intent=Intent("job", 1, None))
 
-    place.control.stop(place.held, "lost its supervisor", is_lost=True)
-    place.end(INTERRUPTED)
+    harness.control.stop(harness.held, "lost its supervisor", is_lost=True)
+    harness.end(INTERRUPTED)
 
-    assert (place.outcome.state, place.outcome.cause) == (JobState.INTERRUPTED, Cause.INTERRUPTED)
-    assert not place.task.give_up.called
+    assert (harness.outcome.state, harness.outcome.cause) == (JobState.INTERRUPTED, Cause.INTERRUPTED)
+    assert not harness.task.give_up.called
 
 
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_job_without_a_process_goes_back_when_it_is_given_up(is_lost: bool) -> None:
-    place = Place(Waiting(), spec=RETRIED)
+    harness = Harness(Waiting(), spec=RETRIED)
 
-    place.control.stop(place.held, "was stopped", is_lost=is_lost)
+    harness.control.stop(harness.held, "was stopped", is_lost=is_lost)
 
-    assert place.held.phase == GoingBack("unstarted")
-    place.recorder.look_at.assert_called_once_with(place.held)
+    assert harness.held.phase == GoingBack("unstarted")
+    harness.recorder.schedule.assert_called_once_with(harness.held)
 
 
 def test_job_that_cannot_be_started_now_goes_back_and_claims_pause() -> None:
-    place = Place(Waiting())
+    harness = Harness(Waiting())
 
-    place.control.postpone(place.held)
+    harness.control.postpone(harness.held)
 
-    assert place.held.phase == GoingBack("postponed")
-    place.slots.pause.assert_called_once_with()
+    assert harness.held.phase == GoingBack("postponed")
+    harness.slots.pause.assert_called_once_with()
 
 
 def test_only_jobs_without_a_process_are_returned_when_the_worker_drains() -> None:
-    waiting, started = Place(Waiting()), Place(running())
+    waiting, started = Harness(Waiting()), Harness(running())
 
     waiting.control.return_unstarted()
     started.control.return_unstarted()
@@ -135,32 +135,32 @@ def test_only_jobs_without_a_process_are_returned_when_the_worker_drains() -> No
     assert isinstance(started.held.phase, Running)
 
 
-def test_fenced_job_is_killed_without_grace_and_let_go_once_its_processes_are_gone() -> None:
-    place = Place(running())
+def test_fenced_job_is_killed_without_grace_and_released_once_its_processes_are_gone() -> None:
+    harness = Harness(running())
 
-    place.control.fence(place.held, "its lease is lost")
-    assert place.engine.interrupt.call_args.kwargs["grace"] == 0.0
-    assert list(place.held_jobs) == [place.held]
-    place.end(INTERRUPTED)
+    harness.control.fence(harness.held, "its lease is lost")
+    assert harness.engine.interrupt.call_args.kwargs["grace"] == 0.0
+    assert list(harness.held_jobs) == [harness.held]
+    harness.end(INTERRUPTED)
 
-    assert place.held.phase is FENCED
-    assert len(place.held_jobs) == 0
-    assert not place.recorder.look_at.called
+    assert harness.held.phase is FENCED
+    assert len(harness.held_jobs) == 0
+    assert not harness.recorder.schedule.called
 
 
 @pytest.mark.parametrize("phase", [ended(), GoingBack("drained")])
-def test_fenced_job_that_is_over_is_let_go_at_once(phase: Phase) -> None:
-    place = Place(phase)
+def test_fenced_job_that_has_ended_is_released_at_once(phase: Phase) -> None:
+    harness = Harness(phase)
 
-    place.control.fence(place.held, "its lease is lost")
+    harness.control.fence(harness.held, "its lease is lost")
 
-    assert len(place.held_jobs) == 0
-    assert not place.engine.interrupt.called
+    assert len(harness.held_jobs) == 0
+    assert not harness.engine.interrupt.called
 
 
 def test_job_that_has_ended_is_left_alone_when_the_worker_stops() -> None:
-    place = Place(ended())
+    harness = Harness(ended())
 
-    place.control.stop(place.held, "was stopped", is_lost=True)
+    harness.control.stop(harness.held, "was stopped", is_lost=True)
 
-    assert place.outcome.state is JobState.COMPLETED
+    assert harness.outcome.state is JobState.COMPLETED

@@ -18,7 +18,7 @@ PATIENCE_S = 30.0
 INTENT = Intent("job", 1, None)
 
 
-class Place:
+class Harness:
     """Orders for one lease."""
 
     def __init__(self) -> None:
@@ -38,94 +38,94 @@ class Place:
 
 
 def test_interrupt_reaches_the_attempt_it_names() -> None:
-    place = Place()
-    held = place.hold()
+    harness = Harness()
+    held = harness.hold()
 
-    assert place.orders.carry_out(place.lease, [Intent("job", 1, 2.5)]) == 1
-    assert place.orders.carry_out(place.lease, [Intent("job", 1, 0.0)]) == 0
+    assert harness.orders.carry_out(harness.lease, [Intent("job", 1, 2.5)]) == 1
+    assert harness.orders.carry_out(harness.lease, [Intent("job", 1, 0.0)]) == 0
 
-    assert place.control.interrupted == [(held, 2.5), (held, 0.0)]
+    assert harness.control.interrupted == [(held, 2.5), (held, 0.0)]
     assert held.intent == Intent("job", 1, 0.0)
 
 
 @pytest.mark.parametrize(("attempt", "lease"), [(2, "worker.1"), (1, "worker.2")])
 def test_another_attempt_or_lease_is_left_alone(attempt: int, lease: str) -> None:
-    place = Place()
-    held = place.hold(attempt=attempt, lease=lease)
+    harness = Harness()
+    held = harness.hold(attempt=attempt, lease=lease)
 
-    assert place.orders.carry_out(place.lease, [INTENT]) == 0
+    assert harness.orders.carry_out(harness.lease, [INTENT]) == 0
 
-    assert (place.control.interrupted, held.intent) == ([], None)
+    assert (harness.control.interrupted, held.intent) == ([], None)
 
 
 def test_interrupt_of_a_job_that_is_not_held_is_remembered() -> None:
-    place = Place()
+    harness = Harness()
 
-    assert place.orders.carry_out(place.lease, [INTENT]) == 0
+    assert harness.orders.carry_out(harness.lease, [INTENT]) == 0
 
-    assert place.early.take("queue", "job", 1)
+    assert harness.early.take("queue", "job", 1)
 
 
 def test_intent_that_matches_no_job_for_a_whole_lease_is_stale() -> None:
-    place = Place()
-    place.orders.carry_out(place.lease, [INTENT])
+    harness = Harness()
+    harness.orders.carry_out(harness.lease, [INTENT])
 
-    place.clock.seconds += PATIENCE_S - 0.01
-    place.orders.carry_out(place.lease, [INTENT])
-    assert place.orders.stale(place.lease) == []
-    place.clock.seconds += 0.01
+    harness.clock.seconds += PATIENCE_S - 0.01
+    harness.orders.carry_out(harness.lease, [INTENT])
+    assert harness.orders.stale(harness.lease) == []
+    harness.clock.seconds += 0.01
 
-    assert place.orders.stale(place.lease) == [INTENT]
-    assert place.orders.stale(place.lease) == []
+    assert harness.orders.stale(harness.lease) == [INTENT]
+    assert harness.orders.stale(harness.lease) == []
 
 
 def test_intent_for_an_older_attempt_is_stale_too() -> None:
-    place = Place()
-    place.hold(attempt=2)
-    place.orders.carry_out(place.lease, [INTENT])
+    harness = Harness()
+    harness.hold(attempt=2)
+    harness.orders.carry_out(harness.lease, [INTENT])
 
-    place.clock.seconds += PATIENCE_S
+    harness.clock.seconds += PATIENCE_S
 
-    assert place.orders.stale(place.lease) == [INTENT]
+    assert harness.orders.stale(harness.lease) == [INTENT]
 
 
 def test_intent_that_was_carried_out_is_never_stale() -> None:
-    place = Place()
-    place.hold()
-    place.orders.carry_out(place.lease, [INTENT])
+    harness = Harness()
+    harness.hold()
+    harness.orders.carry_out(harness.lease, [INTENT])
 
-    place.clock.seconds += 10 * PATIENCE_S
+    harness.clock.seconds += 10 * PATIENCE_S
 
-    assert place.orders.stale(place.lease) == []
+    assert harness.orders.stale(harness.lease) == []
 
 
 def test_intent_whose_job_arrives_later_is_not_stale() -> None:
-    place = Place()
-    place.orders.carry_out(place.lease, [INTENT])
-    place.hold()
-    place.orders.carry_out(place.lease, [INTENT])
+    harness = Harness()
+    harness.orders.carry_out(harness.lease, [INTENT])
+    harness.hold()
+    harness.orders.carry_out(harness.lease, [INTENT])
 
-    place.clock.seconds += PATIENCE_S
+    harness.clock.seconds += PATIENCE_S
 
-    assert place.orders.stale(place.lease) == []
+    assert harness.orders.stale(harness.lease) == []
 
 
 def test_stale_intents_are_kept_apart_by_lease() -> None:
-    place = Place()
+    harness = Harness()
     other = Lease(QueueKeys("oq", "other"), "worker")
-    place.orders.carry_out(other, [INTENT])
+    harness.orders.carry_out(other, [INTENT])
 
-    place.clock.seconds += PATIENCE_S
+    harness.clock.seconds += PATIENCE_S
 
-    assert place.orders.stale(place.lease) == []
-    assert place.orders.stale(other) == [INTENT]
+    assert harness.orders.stale(harness.lease) == []
+    assert harness.orders.stale(other) == [INTENT]
 
 
 def test_the_number_of_unmatched_intents_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orders_module, "MAX_UNMATCHED", 10)
-    place = Place()
-    place.orders.carry_out(place.lease, [Intent(f"job{number}", 1, None) for number in range(100)])
+    harness = Harness()
+    harness.orders.carry_out(harness.lease, [Intent(f"job{number}", 1, None) for number in range(100)])
 
-    place.clock.seconds += PATIENCE_S
+    harness.clock.seconds += PATIENCE_S
 
-    assert len(place.orders.stale(place.lease)) == 10
+    assert len(harness.orders.stale(harness.lease)) == 10

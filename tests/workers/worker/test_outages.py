@@ -17,12 +17,12 @@ def test_each_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
     outages = OutageLog(clock)
 
-    outages.note(None)
+    outages.record(None)
     for _ in range(3):
-        outages.note(AWAY)
+        outages.record(AWAY)
     clock.seconds += 12.5
     for _ in range(3):
-        outages.note(None)
+        outages.record(None)
 
     assert [record.getMessage() for record in caplog.records] == [
         f"running jobs go on without the broker: {AWAY}",

@@ -17,7 +17,7 @@ REFUSED = BrokerRefused("redis://", "it says no", "ask why")
 
 
 class Passes:
-    """Counts passes; fails with what it is given, one pass each, and succeeds then."""
+    """Counts passes. Each given error makes one pass fail; later passes succeed."""
 
     def __init__(self, *failures: Exception | None) -> None:
         self.failures = list(failures)

@@ -22,8 +22,8 @@ def a_spooler(path: Path) -> Spooler:
 
 @pytest.fixture
 def no_thread() -> Iterator[None]:
-    """No thread can be started, as where the limit of a host or a container is reached."""
-    # No address space has room for such a stack.
+    """Make every start of a thread fail, as when the limit of the host is reached."""
+    # A stack of this size does not fit into the address space.
     before = threading.stack_size(1 << 47)
     try:
         with pytest.raises(RuntimeError):

@@ -1,4 +1,4 @@
-"""A worker stops ever more urgently, and knows why."""
+"""A stop becomes only more urgent, and its reason is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The link passes on what the supervisor wants, and declines dead workers that it cannot take."""
+"""The link passes on the supervisor's requests, and declines dead workers that it cannot recover."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 DEAD = "0123456789abcdef0123456789abcdef"
 
 
-class Place:
+class Harness:
     """Both ends of a channel, and the link at one of them."""
 
     def __init__(self, supervisor: Channel, link: SupervisorLink) -> None:
@@ -37,16 +37,16 @@ class Place:
 
 
 @asynccontextmanager
-async def a_place() -> AsyncIterator[Place]:
+async def a_harness() -> AsyncIterator[Harness]:
     own, other = Channel.pair()
-    place = Place(own, SupervisorLink(other))
+    harness = Harness(own, SupervisorLink(other))
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(place.link.run, place.stopping)
-            yield place
+            group.start_soon(harness.link.run, harness.stopping)
+            yield harness
             group.cancel_scope.cancel()
     finally:
-        place.link.close()
+        harness.link.close()
         own.close()
         other.close()
 
@@ -60,40 +60,40 @@ def a_journal(folder: Path) -> Iterator[int]:
 
 
 async def test_requests_to_stop_are_passed_on() -> None:
-    async with a_place() as place:
-        place.supervisor.send(Stop(Stage.DRAINING))
+    async with a_harness() as harness:
+        harness.supervisor.send(Stop(Stage.DRAINING))
 
-        await place.stopping.wait_for(Stage.DRAINING)
+        await harness.stopping.wait_for(Stage.DRAINING)
 
-    assert not place.stopping.is_orphaned
+    assert not harness.stopping.is_orphaned
 
 
 async def test_end_of_the_channel_is_the_loss_of_the_supervisor() -> None:
-    async with a_place() as place:
-        place.supervisor.close()
+    async with a_harness() as harness:
+        harness.supervisor.close()
 
-        await place.stopping.wait_for(Stage.INTERRUPTING)
+        await harness.stopping.wait_for(Stage.INTERRUPTING)
 
-    assert place.stopping.is_orphaned
+    assert harness.stopping.is_orphaned
 
 
 async def test_dead_worker_is_offered_and_reported_as_recovered(tmp_path: Path) -> None:
-    async with a_place() as place:
+    async with a_harness() as harness:
         with a_journal(tmp_path) as file:
-            place.supervisor.send(Recover(DEAD, None, [17]), [file])
+            harness.supervisor.send(Recover(DEAD, None, [17]), [file])
 
-        dead_worker = await place.link.dead_workers.receive()
-        place.link.recovered(dead_worker.worker_id)
+        dead_worker = await harness.link.dead_workers.receive()
+        harness.link.recovered(dead_worker.worker_id)
 
         assert (dead_worker.worker_id, list(dead_worker.survivors)) == (DEAD, [17])
-        assert await place.received() == Recovered(DEAD)
+        assert await harness.received() == Recovered(DEAD)
 
 
 async def test_dead_worker_without_a_journal_is_declined(caplog: pytest.LogCaptureFixture) -> None:
-    async with a_place() as place:
-        place.supervisor.send(Recover(DEAD, None, []))
+    async with a_harness() as harness:
+        harness.supervisor.send(Recover(DEAD, None, []))
 
-        assert await place.received() == RecoveryDeclined(DEAD)
+        assert await harness.received() == RecoveryDeclined(DEAD)
 
     await eventually(lambda: caplog.text, what="a log record")
     assert "no file descriptor is free to recover worker" in caplog.text

@@ -24,7 +24,7 @@ from oneshot_queue.workers.worker.state.leases import Lease
 logger = logging.getLogger(__name__)
 
 BELL_S: Final = 15.0
-"""How long an idle worker waits at the bell before it claims again anyway."""
+"""How long an idle worker blocks on the bell, which rings for a new job, before it claims again anyway."""
 
 FIRST_RETRY_S: Final = 0.1
 
@@ -51,28 +51,28 @@ class LeaseKeeper(Protocol):
     """Replaces lost leases."""
 
     async def replace(self, lease: Lease, lost_id: str) -> None:
-        """This lease is lost: begin the next one."""
+        """Replace a lost lease by the next one."""
 
 
 class Servers(Protocol):
-    """Knows the servers of the queues."""
+    """Knows which server each queue is on."""
 
     def run_id_of(self, keys: QueueKeys) -> str:
-        """The run of the server that a queue is on; '' if it is not known."""
+        """Return the run id of the server that a queue is on; empty if unknown."""
 
 
 class Claimer:
     """Claims no more jobs than there are free slots, and never the same job twice.
 
-    A claim whose reply is lost, or is an error, may have been carried out, all of it or a part. It is not repeated;
-    instead the claimer reads back what is claimed under its lease, and starts what it never received. When cancelled,
-    it still finishes a claim that is under way: a job that was claimed and dropped would run nowhere.
+    A claim whose reply is lost or is an error may have claimed some jobs. It is not repeated: the claimer reads back
+    which jobs are claimed under its lease, and starts those that it never received. When cancelled, the claimer still
+    finishes the claim in progress, because a job that is claimed and then dropped would not run anywhere.
 
     Args:
         bell: A connection for blocking reads, used for nothing else.
-        turn: Held while slots are counted and jobs claimed; one claimer of this worker at a time.
+        turn: Held while counting slots and claiming jobs, so that the claimers of this worker take turns.
         only_job: Claim exactly this job, and no other.
-        is_burst: Return when nothing waits and nothing runs.
+        is_burst: Return once no job waits and all results are recorded.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Claimer:
                     self._running.cancel()
                 await self._held_jobs.wait_for_change()
         elif claimed < asked and self._slots.free_slots:
-            # Nothing waits; or the rest is for other workers, and the bell was rung for the one that waited longest.
+            # No job waits, or the bell has woken another worker, idle for longer, for the remaining ones.
             await self._wait_for_bell()
 
     async def _wait_for_bell(self) -> None:
@@ -139,10 +139,10 @@ class Claimer:
             await self._connection.run(claims.ring(self._lease.keys))
 
     async def run_once(self) -> tuple[int, int]:
-        """Claim for all slots that are free.
+        """Claim jobs for all free slots.
 
         Returns:
-            For how many slots it claimed, and how many jobs were started or entries set aside.
+            The number of slots it claimed for, and the number of jobs started plus entries set aside.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses.
@@ -157,7 +157,7 @@ class Claimer:
             return free, started
 
     def abandon(self) -> None:
-        """Do not wait for the reply to a claim under way: this worker is about to kill all its jobs."""
+        """Stop waiting for the reply to the claim in progress: this worker is about to kill all its jobs."""
         if self._claiming is not None:
             self._claiming.cancel()
 
@@ -176,7 +176,7 @@ class Claimer:
         try:
             answer = await self._connection.run(self._call(free - started))
         except OneshotQueueError:
-            # A script that was refused half-way has claimed the jobs before that.
+            # A script that failed half-way has claimed some jobs.
             self._is_unsure = True
             raise
         crash_at("after_claim")
@@ -206,5 +206,5 @@ class Claimer:
         new = [each for each in answer.claims if not self._held_jobs.has_received(queue, each.job_id, each.token)]
         for claim in new:
             await self._admission.admit(self._lease, lease_id, claim)
-        # Entries that were set aside may have stood before jobs: a reason to claim again at once.
+        # Count entries that were set aside: jobs may wait behind them, so claim again at once.
         return len(new) + answer.set_aside

@@ -1,4 +1,4 @@
-"""Settles the jobs of dead worker processes of this machine, with all that is known about them."""
+"""Settles the jobs of dead worker processes of this machine, using the journals and spools that they left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol
 
 import anyio
 
-from oneshot_queue.backoff import retry_delay
 from oneshot_queue.errors import BrokerError, MalformedData
 from oneshot_queue.outcomes import Cause, Outcome
 from oneshot_queue.spec import JobSpec
@@ -34,15 +33,15 @@ from oneshot_queue.workers.worker.outages import skip_damaged
 from oneshot_queue.workers.worker.repeating import repeat
 from oneshot_queue.workers.worker.session import Session
 from oneshot_queue.workers.worker.spool import read_spool
-from oneshot_queue.workers.worker.state.completions import Completion
+from oneshot_queue.workers.worker.state.completions import Completion, delay_before_retry_s
 from oneshot_queue.workers.worker.threads import run_blocking
 
 logger = logging.getLogger(__name__)
 
 FIRST_RETRY_S: Final = 0.1
-LOOK_S: Final = 1.0
+ENVIRONMENT_LIMIT_S: Final = 1.0
 MAX_NAMED: Final = 20
-"""Survivors that an error text names."""
+"""Most survivors that an error text names."""
 DIED: Final = "its worker process died"
 
 
@@ -54,18 +53,18 @@ class DeadWorkers(Protocol):
 
 
 class Supervisor(Protocol):
-    """Keeps what a dead worker left until that is not needed any more."""
+    """Keeps the journal and the spool of a dead worker until its jobs are recorded."""
 
     def recovered(self, worker_id: str) -> None:
-        """All jobs of this dead worker are settled and recorded."""
+        """Report that all jobs of this dead worker are settled and recorded."""
 
 
 class CrashRecovery:
     """Recovers dead workers one at a time, and tells the supervisor when each one's jobs are all recorded.
 
-    First Redis is reminded of what it may have forgotten in a crash. Then every job that it believes a dead worker held
-    is settled: a result in the spool is recorded; an exit status that the worker saw becomes the result; a job that was
-    never started returns to its queue, counted; all other jobs are marked lost.
+    First it restores claims that Redis may have lost in a crash. Then it settles every job that the dead worker held
+    according to Redis: a result in the spool is recorded; an exit status in the journal becomes the result; a job that
+    was never started returns to its queue, and that counts towards its limit of returns; other jobs are marked lost.
     """
 
     def __init__(self, session: Session, dead_workers: DeadWorkers, supervisor: Supervisor) -> None:
@@ -90,7 +89,7 @@ class CrashRecovery:
         """Recover the dead worker that was received last; returns how many jobs it held.
 
         Raises:
-            BrokerError: The broker cannot be reached or refuses; the next pass repeats it.
+            BrokerError: The broker cannot be reached or refuses; the next pass tries again.
         """
         dead_worker = self._current
         if dead_worker is None:
@@ -103,12 +102,12 @@ class CrashRecovery:
         return count
 
     async def recover(self, dead_worker: DeadWorker) -> int:
-        """Settle all jobs of a dead worker; returns how many it held. Repeated, it changes nothing more.
+        """Settle all jobs of a dead worker; returns how many it held. Idempotent.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses.
         """
-        await self._remind(dead_worker)
+        await self._restore_claims(dead_worker)
         path = dead_worker.spool
         if path is not None:
             for spooled in await run_blocking(lambda: list(read_spool(path, self._keys))):
@@ -119,8 +118,8 @@ class CrashRecovery:
             count += await skip_damaged(self._settle_lease(lease, dead_worker), otherwise=0)
         return count
 
-    async def _remind(self, dead_worker: DeadWorker) -> None:
-        """Tell the server what may have been started: one that forgot it would hand it out once more."""
+    async def _restore_claims(self, dead_worker: DeadWorker) -> None:
+        """Restore the claims of jobs that may have started: a server that lost them would hand the jobs out again."""
         calls = [
             adopt(
                 self._keys(slot.queue),
@@ -138,10 +137,10 @@ class CrashRecovery:
 
     async def _settle_lease(self, lease: JournalLease, dead_worker: DeadWorker) -> int:
         keys = self._keys(lease.queue)
-        # First of all: a claim of the dead worker that is still on its way must find its lease lost.
+        # Do this first: a claim of the dead worker that arrives late must find its lease lost.
         await self._connection.run_many([sweep.condemn(keys, lease.lease_id)])
         slots = {slot.held_as: slot for slot in dead_worker.slots}
-        # A job that was just being handed over once more may still be journaled under its former token.
+        # A job that was just handed over again may still be in the journal under its former token.
         begun = {slot.job_id for slot in dead_worker.slots if slot.queue == lease.queue}
         environments = await _environments_of(dead_worker.survivors)
         known: list[str] = []
@@ -182,7 +181,7 @@ class CrashRecovery:
         *,
         has_not_begun: bool,
     ) -> None:
-        """Settle a job about which more is known than that its worker died; the sweep marks the others lost."""
+        """Settle a job that never started or whose result is known; the sweep marks the other jobs lost."""
         holder = Holder(claim.token, lease.lease_id, self._worker)
         if has_not_begun:
             await self._write(
@@ -192,11 +191,11 @@ class CrashRecovery:
             await skip_damaged(self._finish(keys, claim, holder, outcome), otherwise=None)
 
     async def _finish(self, keys: QueueKeys, claim: Claim, holder: Holder, outcome: Outcome) -> None:
-        remains = await self._connection.run(unfinished_attempt(keys, claim.job_id))
-        if remains.is_interrupted and outcome.survivors:
+        unfinished = await self._connection.run(unfinished_attempt(keys, claim.job_id))
+        if unfinished.is_interrupted and outcome.survivors:
             outcome = replace(outcome, state=JobState.INTERRUPTED, cause=Cause.INTERRUPTED)
-        if not remains.is_interrupted or outcome.survivors:
-            completion = _completion_of(keys, claim, holder, outcome, remains)
+        if not unfinished.is_interrupted or outcome.survivors:
+            completion = _completion_of(keys, claim, holder, outcome, unfinished)
             await self._connection.run(completion.finish(0.0, self._settings))
 
     async def _write(self, call: Call[Any]) -> None:
@@ -207,11 +206,11 @@ class CrashRecovery:
 
 
 async def _environments_of(survivors: Sequence[int]) -> dict[int, bytes]:
-    """The survivors that are still alive, each with its environment; empty where that cannot be read."""
+    """Return the survivors that are still alive, each with its environment; empty if that cannot be read."""
     living = [pid for pid in survivors if (status := status_of(pid)) is not None and not status.is_zombie]
     found = dict.fromkeys(living, b"")
-    # A process that hangs in the kernel may keep its memory locked, and a reader of it hangs too.
-    with anyio.move_on_after(LOOK_S), suppress(OSError, RuntimeError):
+    # A process that hangs in the kernel may lock its memory, and then reading its environment hangs too.
+    with anyio.move_on_after(ENVIRONMENT_LIMIT_S), suppress(OSError, RuntimeError):
         for pid in living:
             raw = await anyio.to_thread.run_sync(environment_of, pid, abandon_on_cancel=True)
             found[pid] = raw.strip(b"\0")
@@ -224,13 +223,13 @@ def _survivors_of(slot: JournalSlot, environments: Mapping[int, bytes]) -> tuple
 
 
 def _outcome(claim: Claim, slot: JournalSlot, survivors: tuple[int, ...]) -> Outcome | None:
-    """How an attempt ended, if more is known than that its worker died; else ``None``."""
+    """Return the outcome of an attempt; ``None`` if only the death of its worker is known."""
     lost = Outcome(JobState.FAILED, Cause.WORKER_LOST, attempt=claim.attempt, survivors=survivors)
     if survivors:
         named = ", ".join(map(str, survivors[:MAX_NAMED])) + (", …" if len(survivors) > MAX_NAMED else "")
         return replace(lost, error=f"{DIED}, and SIGKILL did not end {named}")
     code = slot.exit_code
-    # A worker uses SIGKILL on commands that do not end by themselves: it says nothing about the command.
+    # The worker or the supervisor may have sent SIGKILL, so it says nothing about the command itself.
     spec = None if code in (None, -signal.SIGKILL) or slot.is_fenced else _spec_of(claim)
     if code is None or spec is None:
         return None
@@ -250,13 +249,8 @@ def _spec_of(claim: Claim) -> JobSpec | None:
 
 
 def _completion_of(
-    keys: QueueKeys, claim: Claim, holder: Holder, outcome: Outcome, remains: UnfinishedAttempt
+    keys: QueueKeys, claim: Claim, holder: Holder, outcome: Outcome, unfinished: UnfinishedAttempt
 ) -> Completion:
-    spec = _spec_of(claim)
-    retry_after_s = None
-    if spec is not None and spec.begins_again(outcome):
-        spread = random.uniform(0.5, 1.0)
-        retry_after_s = retry_delay(claim.attempt, base_s=spec.retry_delay, cap_s=spec.retry_max_delay, spread=spread)
     return Completion(
         keys,
         claim.job_id,
@@ -266,7 +260,7 @@ def _completion_of(
         ended_s=0.0,
         started_s=None,
         inline=(),
-        kept=remains.kept,
+        kept=unfinished.kept,
         fields={},
-        retry_after_s=retry_after_s,
+        retry_after_s=delay_before_retry_s(_spec_of(claim), outcome),
     )

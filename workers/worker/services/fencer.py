@@ -1,4 +1,4 @@
-"""Ends exclusive jobs before their lease can be given away."""
+"""Ends exclusive jobs before their lease expires."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Control(Protocol):
 
 
 class Fencer:
-    """Watches the clock, the one that goes on while the machine sleeps, and needs no broker.
+    """Checks the age of each lease by the clock that includes time asleep. It needs no broker.
 
-    When a lease was not renewed for its length less a margin, those of its jobs that must never overlap with another
-    attempt are ended within that margin. All other jobs run on, however long Redis is away.
+    When a lease was not renewed for its length minus a margin, its exclusive jobs, which must not overlap with another
+    attempt, are ended within that margin. Other jobs continue, however long Redis is unreachable.
     """
 
     def __init__(self, session: Session, held_jobs: HeldJobs, control: Control) -> None:
@@ -47,7 +47,7 @@ class Fencer:
     async def _wait_until_due(self) -> None:
         now = self._clock.boottime()
         left_s = min(lease.renewed_s + self._limit_s - now for lease in self._leases)
-        # In short pieces: timers stand still while the machine sleeps, leases do not.
+        # Sleep in short pieces: timers stop while the machine sleeps, leases do not.
         await anyio.sleep(min(max(left_s, TICK_S / 10), TICK_S))
 
     async def run_once(self) -> int:

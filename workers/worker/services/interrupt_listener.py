@@ -1,4 +1,4 @@
-"""Receives interrupts the moment they are announced."""
+"""Receives interrupts as soon as they are announced."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _MESSAGE: Final = re.compile(rb"([A-Za-z0-9._-]{1,64}) ([0-9]{1,9})")
 
 
 class Orders(Protocol):
-    """Carries out the interrupts on record."""
+    """Carries out recorded interrupts."""
 
     async def fetch(self, lease: Lease) -> int:
-        """Read and carry out the interrupts on record for one lease; returns how many were new."""
+        """Read and carry out the recorded interrupts of one lease; returns how many were new."""
 
 
 class InterruptListener:
-    """Listens on the control channels. A message only says where to look: the interrupt itself is read from the keys.
+    """Listens on the control channels. A message only says which queue to check: the interrupt is read from its keys.
 
-    A message may arrive before the reply of the claim that hands its job to this worker. It is remembered then, and the
-    interrupt is read before the job's process is started.
+    A message may arrive before the reply to the claim of its job. It is then remembered, and the interrupt is read
+    before the job's process is started.
 
     Attributes:
         heard: How many announced interrupts it received.
@@ -47,13 +47,13 @@ class InterruptListener:
         self.heard = 0
 
     async def run(self) -> None:
-        """Listen until cancelled; every (re)subscription looks at all queues."""
+        """Listen until cancelled; after each subscription, all queues are checked."""
         await self._announcements.subscribe(self._subscription, self._leases)
-        # What a failed pass did not read is not lost: the next renewal or subscription brings it.
+        # An interrupt that a failed pass did not read is not lost: the next renewal or subscription reads it.
         await repeat(self.run_once, self._subscription.wait, "read interrupts")
 
     async def run_once(self) -> int:
-        """Act on the messages received since the last pass; returns how many jobs were interrupted for them.
+        """Act on the messages received since the last pass; returns how many jobs were interrupted.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses.

@@ -1,4 +1,4 @@
-"""Keeps this worker's leases alive; every renewal also brings the interrupts on record."""
+"""Renews this worker's leases. The reply to a renewal also contains the recorded interrupts."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ PIECE_S: Final = 1.0
 
 
 class Orders(Protocol):
-    """Carries out interrupts."""
+    """Carries out recorded interrupts."""
 
     def stale(self, lease: Lease) -> list[Intent]:
-        """Interrupts that match no job and are to be removed."""
+        """Return the interrupts that match no job and are to be removed."""
 
     def carry_out(self, lease: Lease, intents: Iterable[Intent]) -> int:
-        """Interrupt the held jobs that these name; returns how many were not being interrupted before."""
+        """Interrupt the held jobs that these intents name; returns how many were not being interrupted before."""
 
 
 class Control(Protocol):
     """Ends jobs."""
 
     def fence(self, held: HeldJob, why: str) -> None:
-        """Kill the processes of a job that is not this worker's any more, and record nothing about it."""
+        """Kill the processes of a job that this worker no longer holds, and record nothing about it."""
 
 
 class LeaseLog(Protocol):
-    """Where the supervisor finds this worker's leases."""
+    """Records this worker's leases for its supervisor."""
 
     def lease_renewed(self, lease: Lease) -> None:
-        """A lease has begun, or its renewal was acknowledged."""
+        """Record that a lease has begun, or that its renewal was acknowledged."""
 
     def lease_ended(self, lease: Lease) -> None:
-        """A lease has ended, and holds no job."""
+        """Record that a lease has ended and holds no job."""
 
 
 class Stoppable(Protocol):
-    """What stops this worker."""
+    """Stops this worker."""
 
     def refuse(self, error: BrokerError) -> None:
-        """The broker refuses until a person changes that."""
+        """Stop because the broker refuses until a person changes that."""
 
 
 class LeaseKeeper:
     """Registers, renews and ends the leases of all queues of one worker.
 
-    A lease is renewed six times in its length. When the broker has refused for a whole lease what only a person can
-    permit, the worker stops.
+    A lease is renewed six times within its length. The worker stops when the broker has refused, for a full
+    lease length, with an error that only a person can resolve.
     """
 
     def __init__(
@@ -100,12 +100,12 @@ class LeaseKeeper:
             self._log.lease_renewed(lease)
 
     async def run(self) -> None:
-        """Renew until cancelled; after a failure twice as often, and at once when the machine has slept."""
+        """Renew until cancelled: twice as often after a failure, and at once when the machine wakes up."""
         self._due_s = self._clock.boottime() + self._lease_s / RENEWALS_PER_LEASE
         await repeat(self._renew, self._wait_until_due, "renew the lease")
 
     async def _wait_until_due(self) -> None:
-        # In short pieces: timers stand still while the machine sleeps, leases do not.
+        # Sleep in short pieces: timers stop while the machine sleeps, leases do not.
         while True:
             await anyio.sleep(min(max(self._due_s - self._clock.boottime(), 0), PIECE_S))
             if self._clock.boottime() >= self._due_s:
@@ -117,13 +117,13 @@ class LeaseKeeper:
         try:
             await self.run_once()
         except OneshotQueueError as problem:
-            self._note_refusal(problem)
+            self._check_refusal(problem)
             raise
         self._refused_s = None
         self._due_s = self._clock.boottime() + period_s
 
     async def run_once(self) -> int:
-        """Renew all leases once; returns how many new interrupts that brought.
+        """Renew all leases once; returns how many jobs were newly interrupted.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses, for at least one lease; the others were renewed.
@@ -147,8 +147,8 @@ class LeaseKeeper:
             raise refusal
         return brought
 
-    def _note_refusal(self, problem: OneshotQueueError) -> None:
-        """Stop the worker after a lease of refusals: a password that was changed for a moment must not end anything."""
+    def _check_refusal(self, problem: OneshotQueueError) -> None:
+        """Stop the worker after a full lease length of refusals, not for a password that is wrong for a moment."""
         if not (isinstance(problem, BrokerError) and problem.needs_person):
             self._refused_s = None
             return
@@ -158,10 +158,10 @@ class LeaseKeeper:
             self._stopping.refuse(problem)
 
     async def replace(self, lease: Lease, lost_id: str) -> None:
-        """A lease is lost: fence its jobs, and begin the next lease.
+        """Replace a lost lease: fence its jobs, and begin the next lease.
 
         Args:
-            lost_id: Its id when it was lost; it may have been replaced since.
+            lost_id: Its id when it was lost. If it has been replaced since, nothing happens.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses; the next renewal finds the lease lost again.
@@ -175,14 +175,14 @@ class LeaseKeeper:
         for held in self._held_jobs:
             if held.keys == lease.keys and held.holder.lease == lease.id:
                 self._control.fence(held, "its lease is lost")
-        # Registered before it is used: a claim in between must not find the next lease lost, too.
+        # Register it before use: a claim in between must not find the next lease missing, and so lost too.
         following = replace(lease, number=lease.number + 1)
         await self._begin(following)
         lease.number, lease.renewed_s = following.number, following.renewed_s
         self._log.lease_renewed(lease)
 
     async def end(self) -> None:
-        """End all leases that hold no job any more.
+        """End all leases that hold no jobs.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses.
@@ -193,7 +193,7 @@ class LeaseKeeper:
                 self._log.lease_ended(lease)
 
     async def _begin(self, lease: Lease) -> None:
-        # The queue is registered too, so that its workers are found before its first job; if memory is full, without.
+        # Register the queue too, so that it is listed before its first job. Ignore a failure: memory may be full.
         known = add_queue(lease.keys.namespace, lease.keys.queue)
         began = register(lease.keys, lease.id, self._lease_s)
         sent_s = self._clock.boottime()

@@ -1,4 +1,4 @@
-"""Shows that this worker lives, and what it runs."""
+"""Publishes this worker's presence: that it is alive, and which jobs it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oneshot_queue.workers.worker.session import Session
 from oneshot_queue.workers.worker.state.held_jobs import HeldJobs
 
 PERIOD_S: Final = presence.PRESENCE_TTL_S / 3
-NEWS_S: Final = 1.0
+SHORTEST_PERIOD_S: Final = 1.0
 """Shortest time between two updates, however often the running jobs change."""
 
 
@@ -22,8 +22,8 @@ class Presence:
     """Updates this worker's presence every few seconds, and sooner when the running jobs change.
 
     Args:
-        concurrency: Jobs that it runs at once.
-        containment: What ends its processes should it die: ``cgroup`` or ``subreaper``.
+        concurrency: Maximum number of concurrent jobs.
+        containment: How its processes are ended if it dies: ``cgroup`` or ``subreaper``.
     """
 
     def __init__(
@@ -39,26 +39,26 @@ class Presence:
         self._containment = containment
         self._started_ms: int | None = None
         self._shown: tuple[int, tuple[str, ...]] | None = None
-        self._nap: anyio.CancelScope | None = None
+        self._wait: anyio.CancelScope | None = None
 
     def drain(self) -> None:
         """Show from now on that this worker claims no more jobs."""
         self._concurrency = 0
-        if self._nap is not None:
-            self._nap.cancel()
+        if self._wait is not None:
+            self._wait.cancel()
 
     async def run(self) -> None:
-        """Update it until cancelled; the first time after ``NEWS_S``."""
-        await repeat(self.run_once, self._wait_for_news, "update the presence of this worker")
+        """Update the presence until cancelled; the first time after ``SHORTEST_PERIOD_S``."""
+        await repeat(self.run_once, self._wait_until_due, "update the presence of this worker")
 
-    async def _wait_for_news(self) -> None:
-        await anyio.sleep(NEWS_S)
+    async def _wait_until_due(self) -> None:
+        await anyio.sleep(SHORTEST_PERIOD_S)
         if self._shown == (self._concurrency, self._running()):
-            with anyio.move_on_after(PERIOD_S - NEWS_S) as self._nap:
+            with anyio.move_on_after(PERIOD_S - SHORTEST_PERIOD_S) as self._wait:
                 await self._held_jobs.wait_for_change()
 
     async def run_once(self) -> int:
-        """Update it once; returns how many jobs it names.
+        """Update the presence once; returns how many jobs it names.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses.
@@ -92,7 +92,7 @@ class Presence:
         return tuple(held.job_id for held in self._held_jobs)
 
     async def end(self) -> None:
-        """Remove it.
+        """Remove the presence.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses.

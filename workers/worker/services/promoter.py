@@ -17,17 +17,17 @@ PERIOD_S: Final = 1.0
 
 
 class Sweeper(Protocol):
-    """Knows which queues this worker is in charge of."""
+    """Knows which queues this worker maintains."""
 
     def is_in_charge(self, keys: QueueKeys) -> bool:
-        """Whether no other worker is known to look after this queue."""
+        """Whether no other worker is known to maintain this queue."""
 
 
 class Promoter:
     """Promotes about once a second and when the next job is due, in the queues that this worker is in charge of.
 
-    A claim does the same first, so a busy queue does not depend on this service. If a worker leaves or dies, another
-    one is in charge within seconds. Should two believe to be, nothing is done twice.
+    A claim promotes first, too, so a busy queue does not depend on this service. If a worker exits or dies, another one
+    is in charge within seconds. If two workers both consider themselves in charge, no job is promoted twice.
     """
 
     def __init__(self, session: Session, sweeper: Sweeper) -> None:

@@ -1,4 +1,4 @@
-"""Forgets finished jobs that are too old or too many."""
+"""Removes finished jobs that are beyond their retention."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PERIOD_S: Final = 60.0
 
 
 class Pruner:
-    """Once a minute removes every finished job beyond its retention time, with all its keys and index entries."""
+    """Once a minute, removes the finished jobs beyond their retention, with all their keys and index entries."""
 
     def __init__(self, session: Session) -> None:
         self._connection = session.connection
@@ -24,7 +24,7 @@ class Pruner:
         await repeat(self.run_once, PERIOD_S, "prune finished jobs")
 
     async def run_once(self) -> int:
-        """Prune until nothing is left to prune; returns how many jobs were removed.
+        """Prune every queue until nothing is left to remove; returns how many jobs were removed.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses.

@@ -1,8 +1,8 @@
-"""Tells a server that may have forgotten its last writes, after a crash or a failover, what this worker runs.
+"""Reports this worker's jobs again to a server that may have lost its last writes in a crash or a failover.
 
-It does so on the first connection to such a server, before that or any other connection carries a call: a renewal would
-find the lease lost, and output its job not running. Claims wait meanwhile (``T:settling``), so that no worker starts
-again what another one runs.
+It does so on the first connection to that server, before any other call is sent: otherwise a renewal would find the
+lease lost, and output would be refused because its job is not running. Claims wait meanwhile (``T:settling``), so that
+no worker starts a job that another one runs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 SETTLING_S: Final = 4.5
-"""How long to repeat what a server has not accepted: no longer than claims wait for it."""
+"""How long to repeat reports that a server has not accepted: no longer than claims wait for them."""
 
 ROUND_S: Final = 0.5
 
@@ -41,46 +41,48 @@ class Recorder(Protocol):
     """Records what happens to held jobs, and remembers what it recorded."""
 
     def recent(self, keys: QueueKeys) -> Iterable[Completion | Requeue]:
-        """What was recorded of a queue's jobs a short while ago, and may be forgotten."""
+        """Return what was recently recorded about a queue's jobs, which a server may have lost."""
 
-    def look_at(self, held: HeldJob) -> None:
-        """There may be something to record about this job."""
+    def schedule(self, held: HeldJob) -> None:
+        """Check soon what has to be recorded about this job."""
 
 
 class Shipper(Protocol):
     """Sends output."""
 
-    def look_at(self, held: HeldJob) -> None:
-        """There may be output of this job to send."""
+    def schedule(self, held: HeldJob) -> None:
+        """Check soon whether there is output of this job to send."""
 
 
 class Control(Protocol):
     """Ends jobs."""
 
     def fence(self, held: HeldJob, why: str) -> None:
-        """Kill the processes of a job that is not this worker's any more, and record nothing about it."""
+        """Kill the processes of a job that this worker no longer holds, and record nothing about it."""
 
 
 @dataclass(slots=True)
 class _Unconfirmed:
-    """What a server has not accepted yet: it may have to hear first what another worker knows of an earlier attempt.
+    """The reports that a server has not accepted yet: another worker may have to report an earlier attempt first.
 
     Attributes:
-        until_s: When to believe the server, monotonic.
-        telling: Held while it is told; one at a time.
+        held: Jobs that this worker holds.
+        finished: What this worker has recently recorded.
+        until_s: When to stop repeating them, monotonic.
+        reporting: Held while they are sent, so that only one caller sends them.
     """
 
     held: list[HeldJob]
-    over: list[Completion | Requeue]
+    finished: list[Completion | Requeue]
     until_s: float
-    telling: anyio.Lock = field(default_factory=anyio.Lock)
+    reporting: anyio.Lock = field(default_factory=anyio.Lock)
 
 
 class Reasserter:
-    """Detects that a queue's server has restarted or failed over, and tells it again what this worker runs.
+    """Detects that a queue's server has restarted or failed over, and reports this worker's jobs to it again.
 
-    What the server does not accept at first is repeated while claims wait; until then nothing else is recorded about
-    those jobs. What it refuses to the end is not this worker's, and is fenced.
+    A report that the server does not accept is repeated while claims wait. Until it is accepted, nothing else is
+    recorded about that job. If the server refuses it to the end, this worker no longer holds the job, and fences it.
     """
 
     def __init__(
@@ -100,14 +102,14 @@ class Reasserter:
         self._wanted = anyio.Event()
 
     def run_id_of(self, keys: QueueKeys) -> str:
-        """The run of the server that a queue is on; '' if the server does not report it."""
+        """Return the run id of the server that a queue is on; empty if unknown."""
         return self._runs.get(keys.queue, "")
 
     async def meet_server(self, facts: ServerFacts, run_many: RunMany) -> None:
-        """Meet a run of a server that this connection has not met before.
+        """Act on a connection to a server with a new run id: report jobs if it is not the first one.
 
         Raises:
-            BrokerError: It could not be told everything; the next connection meets it again.
+            BrokerError: Not everything could be reported; the next connection tries again.
         """
         if facts.run_id is None:
             return
@@ -120,8 +122,8 @@ class Reasserter:
             self._runs[lease.keys.queue] = facts.run_id
 
     async def run(self) -> None:
-        """Repeat what a server has not accepted at once, until cancelled."""
-        await repeat(self.run_once, self._wait_until_wanted, "tell the broker what runs here")
+        """Repeat reports that a server has not accepted, until cancelled."""
+        await repeat(self.run_once, self._wait_until_wanted, "report running jobs to the broker")
 
     async def _wait_until_wanted(self) -> None:
         if not self._unconfirmed:
@@ -130,39 +132,39 @@ class Reasserter:
         await anyio.sleep(ROUND_S)
 
     async def run_once(self) -> int:
-        """Repeat once what was not accepted; returns for how many queues something is left.
+        """Repeat the reports that were not accepted; returns for how many queues some are left.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses.
         """
         for queue, unconfirmed in list(self._unconfirmed.items()):
-            await self._tell(unconfirmed, self._connection.run_many)
+            await self._report(unconfirmed, self._connection.run_many)
             if self._unconfirmed.get(queue) is not unconfirmed:
-                continue  # The server was restarted once more meanwhile, and is told from the beginning.
+                continue  # The server was restarted again meanwhile, and everything is reported anew.
             if self._clock.monotonic() >= unconfirmed.until_s:
                 for held in unconfirmed.held:
                     held.is_unsettled = False
-                    self._control.fence(held, "it is not this worker's any more: the broker does not confirm it")
+                    self._control.fence(held, "this worker no longer holds it: the broker does not confirm it")
                 unconfirmed.held.clear()
-                unconfirmed.over.clear()
-            if not unconfirmed.held and not unconfirmed.over:
+                unconfirmed.finished.clear()
+            if not unconfirmed.held and not unconfirmed.finished:
                 del self._unconfirmed[queue]
         return len(self._unconfirmed)
 
     async def _reassert(self, lease: Lease, run_many: RunMany) -> None:
         held = [each for each in self._held_jobs if each.keys == lease.keys and each.phase is not FENCED]
-        over = list(self._recorder.recent(lease.keys))
-        unconfirmed = _Unconfirmed(held, over, self._clock.monotonic() + SETTLING_S)
+        finished = list(self._recorder.recent(lease.keys))
+        unconfirmed = _Unconfirmed(held, finished, self._clock.monotonic() + SETTLING_S)
         for each in held:
             each.is_unsettled = True
-        # First of all: should this server not accept it, the next one is told.
+        # Store this first: if this server cannot be reached, the reports go to the next one.
         self._unconfirmed[lease.keys.queue] = unconfirmed
         self._wanted.set()
-        counts = (len(held), len(over))
+        counts = (len(held), len(finished))
         (answer,) = await run_many([restore(lease.keys, lease.id, self._settings.lease_s)])
         if isinstance(answer, Exception):
             raise answer
-        await self._tell(unconfirmed, run_many)
+        await self._report(unconfirmed, run_many)
         logger.warning(
             "Redis restarted or failed over: reported %d running and %d finished jobs again; "
             "dispatch pauses for a few seconds",
@@ -170,25 +172,25 @@ class Reasserter:
             extra={"queue": lease.keys.queue},
         )
 
-    async def _tell(self, unconfirmed: _Unconfirmed, run_many: RunMany) -> None:
-        async with unconfirmed.telling:
-            # First what is over, then what runs: an attempt is accepted only after the result of the one before.
-            await self._tell_over(unconfirmed, run_many)
-            await self._tell_running(unconfirmed, run_many)
+    async def _report(self, unconfirmed: _Unconfirmed, run_many: RunMany) -> None:
+        async with unconfirmed.reporting:
+            # Finished attempts first: an attempt is accepted only after the result of the one before.
+            await self._report_finished(unconfirmed, run_many)
+            await self._report_held(unconfirmed, run_many)
 
-    async def _tell_over(self, unconfirmed: _Unconfirmed, run_many: RunMany) -> None:
+    async def _report_finished(self, unconfirmed: _Unconfirmed, run_many: RunMany) -> None:
         now_s = self._clock.monotonic()
-        over = unconfirmed.over
-        told = [each.again(now_s, self._host, self._settings) for each in over]
-        answers = await run_many([call for calls in told for call in calls])
+        finished = unconfirmed.finished
+        calls_of_each = [each.again(now_s, self._host, self._settings) for each in finished]
+        answers = await run_many([call for calls in calls_of_each for call in calls])
         left: list[Completion | Requeue] = []
-        for each, calls in zip(over, told, strict=True):
+        for each, calls in zip(finished, calls_of_each, strict=True):
             mine, answers = answers[: len(calls)], answers[len(calls) :]
             if isinstance(mine[-1], Fenced | BrokerError):
                 left.append(each)
-        unconfirmed.over = left
+        unconfirmed.finished = left
 
-    async def _tell_running(self, unconfirmed: _Unconfirmed, run_many: RunMany) -> None:
+    async def _report_held(self, unconfirmed: _Unconfirmed, run_many: RunMany) -> None:
         now_s = self._clock.monotonic()
         running = unconfirmed.held
         answers = await run_many([self._adopt(held, now_s) for held in running])
@@ -196,8 +198,8 @@ class Reasserter:
         for held in running:
             if held not in unconfirmed.held:
                 held.is_unsettled = False
-                self._shipper.look_at(held)
-                self._recorder.look_at(held)
+                self._shipper.schedule(held)
+                self._recorder.schedule(held)
 
     def _adopt(self, held: HeldJob, now_s: float) -> Call[bool]:
         process = held.process

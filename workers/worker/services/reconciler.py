@@ -1,4 +1,4 @@
-"""Finds what Redis believes this worker holds, and this worker never received."""
+"""Finds jobs that this worker holds according to Redis but has never received."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Admission(Protocol):
 
 
 class Reconciler:
-    """Every ten seconds, starts the claimed jobs whose token never arrived if there is room, else returns them.
+    """Every ten seconds, starts the claimed jobs whose token never arrived, or returns them if no slot is free.
 
-    It never goes by what this worker runs now, only by which tokens it ever received: a job that ended here a moment
-    ago must not start again.
+    It compares with the tokens that this worker has ever received, not with the jobs that it runs now: a job that has
+    just ended here must not start again.
 
     Args:
-        turn: Held while slots are counted and jobs claimed, so that no claim is under way meanwhile.
+        turn: Held while counting slots and claiming jobs, so that no claim is in progress meanwhile.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Reconciler:
         await repeat(self.run_once, PERIOD_S, "reconcile")
 
     async def run_once(self) -> int:
-        """Reconcile all queues once; returns how many jobs had never been received.
+        """Reconcile all queues once; returns how many jobs were found.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses, for at least one queue; the others were reconciled.
@@ -91,7 +91,7 @@ class Reconciler:
             else:
                 await self._return(lease, lease_id, claim)
         if new:
-            logger.warning("%d claimed jobs had never been received", len(new), extra={"queue": queue})
+            logger.warning("found %d claimed jobs that were never received", len(new), extra={"queue": queue})
         return len(new)
 
     async def _return(self, lease: Lease, lease_id: str, claim: Claim) -> None:

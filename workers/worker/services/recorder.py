@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,6 @@ from typing import Any, Final, Protocol, assert_never
 
 import anyio
 
-from oneshot_queue.backoff import retry_delay
 from oneshot_queue.errors import BrokerError
 from oneshot_queue.store import attempts
 from oneshot_queue.store.attempts import Fenced, Holder, Recorded
@@ -26,7 +24,7 @@ from oneshot_queue.workers.worker.repeating import repeat
 from oneshot_queue.workers.worker.session import Session
 from oneshot_queue.workers.worker.spooler import Spooler
 from oneshot_queue.workers.worker.state.batch_window import BatchWindow
-from oneshot_queue.workers.worker.state.completions import Completion, Requeue
+from oneshot_queue.workers.worker.state.completions import Completion, Requeue, delay_before_retry_s
 from oneshot_queue.workers.worker.state.held_jobs import (
     FENCED,
     Change,
@@ -45,7 +43,7 @@ from oneshot_queue.workers.worker.state.held_jobs import (
 logger = logging.getLogger(__name__)
 
 MAX_CHANGES: Final = 50
-"""Unrecorded changes kept for one job; the oldest pair of a silence and its end is dropped first."""
+"""Most unrecorded changes kept for one job; the oldest pair of silence and activity is dropped first."""
 
 MAX_BATCH: Final = 200
 
@@ -53,10 +51,10 @@ RECENT_S: Final = 60.0
 MAX_RECENT: Final = 5_000
 
 FACT_DELAY_S: Final = 0.02
-"""How long a fact waits at least for the result of its job; at most twice as long."""
+"""A fact waits for the result of its job at least this long, and at most twice as long."""
 
 REPAIR_S: Final = 2.0
-"""How long to wait before recording a result again that a damaged key blocks; a person has to repair the key."""
+"""Time between two attempts to record a result that a damaged key blocks; a person has to repair the key."""
 
 FIRST_RETRY_S: Final = 0.05
 
@@ -65,7 +63,7 @@ class Control(Protocol):
     """Ends jobs."""
 
     def fence(self, held: HeldJob, why: str) -> None:
-        """Kill the processes of a job that is not this worker's any more, and record nothing about it."""
+        """Kill the processes of a job that this worker no longer holds, and record nothing about it."""
 
 
 @dataclass(slots=True)
@@ -73,9 +71,9 @@ class _Plan:
     """What to send for one job.
 
     Attributes:
-        holder: The holder in whose name it is sent.
-        covers: Sequence number of the last change in it.
-        ends: Whether the job's result, or its return to the queue, is in it.
+        holder: The holder that the calls name.
+        covers: Sequence number of the last change in the calls.
+        ends: Whether the calls include the job's result or its return to the queue.
     """
 
     held: HeldJob
@@ -86,10 +84,10 @@ class _Plan:
 
 
 class Recorder:
-    """Group commit: what piles up while one pipeline is in flight goes out as the next one.
+    """Records changes and results in groups: all that become due while one pipeline is in flight form the next one.
 
-    Every change carries its number within the attempt and every result its token, so a pipeline whose reply was lost is
-    simply sent again. A job's result waits until its output has been sent. Results that the broker cannot accept now
+    Every change carries its number within the attempt, and every result its token, so a pipeline whose reply was lost
+    can be sent again. A job's result waits until its output has been sent. Results that the broker cannot accept now
     are spooled to disk.
     """
 
@@ -111,40 +109,40 @@ class Recorder:
         self._fact_timer: asyncio.TimerHandle | None = None
         self._wanted = anyio.Event()
 
-    def note(self, held: HeldJob, event: str | None = None) -> None:
-        """Something changed: an event of the state machine, or (``None``) only a fact such as the process id."""
+    def add_change(self, held: HeldJob, event: str | None = None) -> None:
+        """Add a change of a job: an event of the state machine, or (``None``) a mere fact such as the process id."""
         held.sequence += 1
         held.changes.append(Change(held.sequence, event, self._clock.monotonic()))
         if len(held.changes) > MAX_CHANGES:
-            # Not the first, which may be a fact; a pair, so that silence and activity go on taking turns.
+            # Not the first, which may be a fact. Drop a pair, so that silence and activity still alternate.
             del held.changes[1:3]
         if event is None:
-            # A fact can wait a little: that of a short job travels with its result.
+            # Let a fact wait a little: for a short job, it is then sent with the result.
             self._new_facts.append(held)
             if self._fact_timer is None:
                 self._set_fact_timer()
         else:
-            self.look_at(held)
+            self.schedule(held)
 
     def _set_fact_timer(self) -> None:
-        self._fact_timer = asyncio.get_running_loop().call_later(FACT_DELAY_S, self._look_at_facts)
+        self._fact_timer = asyncio.get_running_loop().call_later(FACT_DELAY_S, self._schedule_facts)
 
-    def _look_at_facts(self) -> None:
-        # One timer for all; a fact that came while it ran waits for the next one.
+    def _schedule_facts(self) -> None:
+        # One timer serves all facts; a fact that was added while it ran waits for the next one.
         for held in self._old_facts:
             if held.changes:
-                self.look_at(held)
+                self.schedule(held)
         self._old_facts, self._new_facts, self._fact_timer = self._new_facts, [], None
         if self._old_facts:
             self._set_fact_timer()
 
-    def look_at(self, held: HeldJob) -> None:
-        """There may be something to record about this job."""
+    def schedule(self, held: HeldJob) -> None:
+        """Check soon what has to be recorded about this job."""
         self._due[held] = None
         self._wanted.set()
 
     async def run(self) -> None:
-        """Record until cancelled, through any outage of the broker."""
+        """Record until cancelled, also after outages of the broker."""
         await repeat(
             self.run_once, self._wait_for_work, "record", retry_s=FIRST_RETRY_S, after_failure=self.spool_results
         )
@@ -159,7 +157,7 @@ class Recorder:
         await self._window.wait()
 
     async def spool_results(self) -> None:
-        """Spool the results that the broker does not accept now, also those that wait for output."""
+        """Spool all unrecorded results, including those that wait for their output to be sent."""
         await self._spooler.keep(
             (held, held.phase.completion or self._completion(held, held.phase, held.output.take_inline() or []))
             for held in self._held_jobs
@@ -170,12 +168,12 @@ class Recorder:
         """Send what is due in one pipeline; returns for how many jobs.
 
         Raises:
-            BrokerError: What is not known to be recorded is still due.
+            BrokerError: The broker cannot be reached or refuses; the next pass sends what is not confirmed.
         """
         due = list(self._due)[:MAX_BATCH]
         for held in due:
             del self._due[held]
-        # The reasserter has the others looked at again once they are settled.
+        # The reasserter schedules unsettled jobs again once they are settled.
         plans = [self._plan(held) for held in due if not held.is_unsettled]
         calls = [call for plan in plans for call in plan.calls]
         has_end = any(plan.ends for plan in plans)
@@ -207,7 +205,7 @@ class Recorder:
             case Ended() | GoingBack():
                 for change in held.changes:
                     plan.covers = change.sequence
-                    # A short job's process id travels with its result, not in a call of its own.
+                    # A short job's process id is sent with its result, not in a separate call.
                     if change.event is not None:
                         plan.calls.append(self._record(held, change))
                 self._plan_end(plan, phase)
@@ -230,7 +228,7 @@ class Recorder:
                 plan.calls.append(Requeue(held.keys, held.job_id, held.holder, why).give_back(self._settings))
             case Ended():
                 phase.completion = phase.completion or self._completion(held, phase, inline or [])
-                completion = _in_the_name_of(held.holder, phase.completion)
+                completion = _with_holder(held.holder, phase.completion)
                 plan.calls.append(completion.finish(self._clock.monotonic(), self._settings))
             case _:
                 assert_never(phase)
@@ -271,7 +269,7 @@ class Recorder:
         )
 
     def _settle(self, plan: _Plan, answers: list[Any]) -> BrokerError | None:
-        """Act on the answers for one job; returns why it has to be sent again, if it has."""
+        """Act on the answers for one job; returns the error if it has to be sent again."""
         held = plan.held
         if held.phase is FENCED:
             held.changes.clear()
@@ -281,35 +279,35 @@ class Recorder:
                 case Recorded() | Returned():
                     continue
                 case Fenced() if plan.holder != held.holder or held.is_unsettled:
-                    # It was handed over once more meanwhile, or the server still has to be told that it is ours.
-                    self.look_at(held)
+                    # It was handed over again meanwhile, or the server does not know yet that this worker holds it.
+                    self.schedule(held)
                     return None
                 case Fenced():
-                    self._control.fence(held, "it is not this worker's any more")
+                    self._control.fence(held, "this worker no longer holds it")
                     return None
                 case BrokerError() if not is_damage(answer):
-                    self.look_at(held)
+                    self.schedule(held)
                     return answer
                 case BrokerError() if plan.ends and answer is answers[-1]:
                     self._wait_for_repair(held, answer)
                     return None
                 case _:
-                    # Repeating does not help: the job's record is not what it should be. Its result still counts.
+                    # Repeating would not help: the job's record contradicts this change. Its result still counts.
                     logger.error("Redis rejected a state change: %s", answer, extra=log_fields(held))
         held.changes = [each for each in held.changes if each.sequence > plan.covers]
         if plan.ends:
-            self._let_go(plan)
+            self._release(plan)
         elif held.changes:
-            self.look_at(held)
+            self.schedule(held)
         return None
 
-    def _let_go(self, plan: _Plan) -> None:
+    def _release(self, plan: _Plan) -> None:
         held = plan.held
         if held.is_damaged:
             logger.warning("its result has now been recorded", extra=log_fields(held))
         match held.phase:
             case Ended(completion=Completion() as completion):
-                self._remember(_in_the_name_of(plan.holder, completion))
+                self._remember(_with_holder(plan.holder, completion))
             case GoingBack(why):
                 self._remember(Requeue(held.keys, held.job_id, plan.holder, why))
             case _:
@@ -321,7 +319,7 @@ class Recorder:
         if not held.is_damaged:
             self._held_jobs.mark_damaged(held)
             logger.error(
-                "its result cannot be recorded, and is tried again every %g s: %s",
+                "its result cannot be recorded, retrying every %g s: %s",
                 REPAIR_S,
                 problem,
                 extra=log_fields(held),
@@ -332,10 +330,10 @@ class Recorder:
 
     def _try_again(self, held: HeldJob) -> None:
         self._blocked.discard(held)
-        self.look_at(held)
+        self.schedule(held)
 
     def recent(self, keys: QueueKeys) -> Iterable[Completion | Requeue]:
-        """What was recorded of a queue's jobs in the last minute: a server that crashes may forget it."""
+        """Return what was recorded about a queue's jobs in the last minute: a server that crashes may lose it."""
         since_s = self._clock.monotonic() - RECENT_S
         return [completion for at_s, completion in self._recent if at_s >= since_s and completion.keys == keys]
 
@@ -349,16 +347,13 @@ class Recorder:
         return max(0, round((self._clock.monotonic() - at_s) * 1000))
 
 
-def _in_the_name_of(holder: Holder, completion: Completion) -> Completion:
+def _with_holder(holder: Holder, completion: Completion) -> Completion:
     return completion if completion.holder == holder else replace(completion, holder=holder)
 
 
 def _retry_after_s(held: HeldJob, ended: Ended) -> float | None:
-    """Seconds until the next attempt may begin, if the job asked for one after such a result."""
-    spec, process = held.spec, ended.process
-    if spec is None or held.intent is not None or not spec.begins_again(ended.outcome):
-        return None
-    if process is not None and process.stop is not None and process.stop.is_handed_on:
-        return 0.0
-    spread = random.uniform(0.5, 1.0)
-    return retry_delay(held.attempt, base_s=spec.retry_delay, cap_s=spec.retry_max_delay, spread=spread)
+    """Return the seconds until the next attempt may begin; ``None`` if there is none after this result."""
+    delay_s = None if held.intent is not None else delay_before_retry_s(held.spec, ended.outcome)
+    stop = None if ended.process is None else ended.process.stop
+    is_handed_on = stop is not None and stop.is_handed_on
+    return 0.0 if delay_s is not None and is_handed_on else delay_s

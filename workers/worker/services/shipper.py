@@ -20,13 +20,13 @@ from oneshot_queue.workers.worker.state.output_buffer import BATCH_BYTES
 logger = logging.getLogger(__name__)
 
 FIRST_DELAY_S: Final = 0.01
-"""How long the first output waits for more: a job that ends within this time sends its output with its result."""
+"""How long the first output of a job waits for more: if the job ends by then, it is sent with the result."""
 
 PERIOD_S: Final = 0.1
 """Time between two appends of one job: at most ten a second."""
 
 SHARED_ROUND_BYTES: Final = 131_072
-"""Most output in one round trip when several jobs have some, so that one flood does not hold up the other jobs."""
+"""Most bytes in one round trip when several jobs have output, so that no job delays the others for long."""
 
 FIRST_RETRY_S: Final = 0.05
 
@@ -34,22 +34,22 @@ FIRST_RETRY_S: Final = 0.05
 class Recorder(Protocol):
     """Records results once their output is sent."""
 
-    def look_at(self, held: HeldJob) -> None:
-        """A batch of this job's output has been dealt with: its result may be due."""
+    def schedule(self, held: HeldJob) -> None:
+        """Check soon whether the result of this job is due, because a batch of its output was sent or dropped."""
 
     async def spool_results(self) -> None:
-        """The broker could not be reached: spool the results that wait for output."""
+        """Spool the results that wait for output, because it cannot be sent now."""
 
 
 class Control(Protocol):
     """Ends jobs."""
 
     def fence(self, held: HeldJob, why: str) -> None:
-        """Kill the processes of a job that is not this worker's any more, and record nothing about it."""
+        """Kill the processes of a job that this worker no longer holds, and record nothing about it."""
 
 
 class Shipper:
-    """Sends what jobs wrote, a batch for each job in turn; what is not acknowledged is sent again."""
+    """Sends output, one batch of each job in turn. A batch that is not acknowledged is sent again."""
 
     def __init__(self, session: Session, *, recorder: Recorder, control: Control) -> None:
         self._connection = session.connection
@@ -60,8 +60,8 @@ class Shipper:
         self._due: dict[HeldJob, float] = {}
         self._wanted = anyio.Event()
 
-    def look_at(self, held: HeldJob, *, at_once: bool = False) -> None:
-        """There is output of this job to send; ``at_once`` when there will be no more."""
+    def schedule(self, held: HeldJob, *, at_once: bool = False) -> None:
+        """Send output of this job soon, or ``at_once`` when there will be no more."""
         now = self._clock.monotonic()
         due = now if at_once else max(now + FIRST_DELAY_S, held.next_append_s)
         known = self._due.get(held)
@@ -70,12 +70,12 @@ class Shipper:
             self._wanted.set()
 
     def forget(self, held: HeldJob) -> None:
-        """There is nothing to send of this job."""
+        """Send nothing of this job."""
         self._due.pop(held, None)
 
     async def run(self) -> None:
-        """Send until cancelled, through any outage of the broker."""
-        # Results wait for this output.
+        """Send until cancelled, also after outages of the broker."""
+        # Results wait for output that cannot be sent now.
         spool = self._recorder.spool_results
         await repeat(self.run_once, self._wait_until_due, "send output", retry_s=FIRST_RETRY_S, after_failure=spool)
 
@@ -89,7 +89,7 @@ class Shipper:
                 await self._wanted.wait()
 
     async def run_once(self) -> int:
-        """Send one batch of each job whose turn it is; returns for how many jobs.
+        """Send one batch of each job that is due; returns for how many jobs.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses; the batches stay in flight, and are sent again.
@@ -98,16 +98,16 @@ class Shipper:
         turn: list[tuple[HeldJob, Holder]] = []
         calls: list[Call[Recorded | Fenced]] = []
         size = 0
-        # The job that has waited longest comes first: a round may be full before it comes to all.
+        # The job that has waited longest comes first, because a round may be full before all had their turn.
         waiting = sorted((held for held, due in self._due.items() if due <= now), key=self._due.__getitem__)
         most = BATCH_BYTES if len(waiting) == 1 else SHARED_ROUND_BYTES
         for held in waiting:
             if size >= most:
                 break
             if held.is_unsettled:
-                self.forget(held)  # The reasserter has it looked at again once it is settled.
+                self.forget(held)  # The reasserter schedules it again once it is settled.
                 continue
-            # While nothing was sent, the output of a job that has ended can travel with its result.
+            # If nothing was sent before, the output of a job that has ended can be sent with its result.
             is_inline = isinstance(held.phase, Ended) and held.output.take_inline() is not None
             batch = None if held.phase is FENCED or is_inline else held.output.take(most)
             if batch is None:
@@ -135,26 +135,26 @@ class Shipper:
                 case Recorded():
                     held.output.stored()
                 case Fenced() if holder != held.holder or held.is_unsettled:
-                    continue  # The same batch is sent again once it is settled whose the job is.
+                    continue  # The same batch is sent again once it is clear which worker holds the job.
                 case Fenced():
                     held.output.refused()
-                    self._control.fence(held, "it is not this worker's any more")
+                    self._control.fence(held, "this worker no longer holds it")
                 case BrokerError() if not is_out_of_memory(answer) and not is_damage(answer):
                     refusal = answer
                     continue
                 case _:
-                    # Output is dropped first when memory is short, or when its key holds something else. It is counted.
-                    if not held.is_told_of_loss:
-                        held.is_told_of_loss = True
-                        logger.warning("output is dropped, and counted: %s", answer, extra=log_fields(held))
+                    # Drop output if memory is full or its key is damaged: results are more important.
+                    if not held.has_logged_loss:
+                        held.has_logged_loss = True
+                        logger.warning("output is dropped: %s", answer, extra=log_fields(held))
                     held.output.refused()
-            self._go_on(held)
+            self._schedule_next(held)
         if refusal is not None:
             raise refusal
         return len(turn)
 
-    def _go_on(self, held: HeldJob) -> None:
-        """A batch has been dealt with: schedule the next one."""
+    def _schedule_next(self, held: HeldJob) -> None:
+        """Schedule the next batch of a job, because one was sent or dropped."""
         now = self._clock.monotonic()
         if held.output.is_waiting:
             held.next_append_s = self._due[held] = now if isinstance(held.phase, Ended) else now + PERIOD_S
@@ -163,4 +163,4 @@ class Shipper:
         else:
             held.next_append_s = now + PERIOD_S
             self.forget(held)
-        self._recorder.look_at(held)
+        self._recorder.schedule(held)

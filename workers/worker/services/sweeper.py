@@ -1,4 +1,4 @@
-"""Marks the jobs of workers lost that are gone, and repairs what a queue's keys contradict."""
+"""Marks the jobs of dead workers lost, and repairs contradictions between a queue's keys."""
 
 from __future__ import annotations
 
@@ -29,39 +29,39 @@ Suspects = dict[tuple[str, str], float]
 
 @dataclass(slots=True)
 class _Watch:
-    """What this worker has seen of one queue, and since when, monotonic.
+    """What this worker has observed of one queue, and since when, monotonic.
 
     Attributes:
-        leases: The end of each lease, and since when it has not moved.
-        suspects: Running jobs of each state without a registered lease, as ``(id, lease)``, and since when.
-        found: Those of them that the current walk through the state's index has found.
+        leases: The end of each lease, and since when it has not changed.
+        suspects: By state, the running jobs without a registered lease, as ``(id, lease)``, and since when.
+        found: The suspects that the current scan of the state's index has found.
         offsets: Where the audit of each state's index continues.
-        looked_s: When this worker last looked.
-        is_others: Whether another worker is known to sweep this queue.
+        checked_s: When this worker last checked the queue.
+        is_swept_elsewhere: Whether another worker is known to sweep this queue.
     """
 
     leases: dict[str, tuple[str, float]] = field(default_factory=dict)
     suspects: dict[JobState, Suspects] = field(default_factory=lambda: {state: {} for state in AUDITED})
     found: dict[JobState, Suspects] = field(default_factory=lambda: {state: {} for state in AUDITED})
     offsets: dict[JobState, int] = field(default_factory=lambda: dict.fromkeys(AUDITED, 0))
-    looked_s: float | None = None
-    is_others: bool = False
+    checked_s: float | None = None
+    is_swept_elsewhere: bool = False
 
     def forget(self) -> None:
-        """Start over: what was seen before proves nothing any more."""
+        """Discard all observations: after a gap they prove nothing."""
         self.leases.clear()
         for state in AUDITED:
             self.suspects[state], self.found[state] = {}, {}
-        self.looked_s = None
+        self.checked_s = None
 
 
 class Sweeper:
-    """One worker sweeps a queue at a time; if it vanishes, another takes over.
+    """Sweeps the queues of this worker. One worker sweeps a queue at a time; if it vanishes, another takes over.
 
-    A lease is condemned only after its end has not moved for its whole length by this worker's own clock, while this
-    worker saw Redis answer all the time. So neither an outage, nor a full memory, nor a clock that jumps, nor a pause
-    of this worker itself condemns a worker. The same holds for a running job whose lease is not registered, and for a
-    lease that another worker has condemned: that worker has as long to settle its jobs, and may know more about them.
+    A lease is condemned only if its end has not changed for its full length by this worker's own clock, and Redis has
+    answered this worker during all that time. So no outage, full memory, clock change or pause of this worker condemns
+    a live worker. A running job whose lease is not registered is treated the same way, and so is a lease that another
+    worker has condemned: that worker has a full lease length to settle the jobs, and may know more about them.
     """
 
     def __init__(self, session: Session) -> None:
@@ -75,18 +75,18 @@ class Sweeper:
 
     def is_in_charge(self, keys: QueueKeys) -> bool:
         """Whether no other worker is known to sweep this queue."""
-        return not self._watches[keys.queue].is_others
+        return not self._watches[keys.queue].is_swept_elsewhere
 
     async def run(self) -> None:
         """Sweep until cancelled."""
         await repeat(self.run_once, self._period_s, "sweep")
 
     async def run_once(self) -> int:
-        """Look at every queue once; returns how many jobs were marked lost or repaired.
+        """Sweep every queue once; returns how many jobs were marked lost or repaired.
 
         Raises:
-            BrokerError: The broker cannot be reached or refuses, for at least one queue; what was seen of that queue
-                before proves nothing any more. The others were looked at.
+            BrokerError: The broker cannot be reached or refuses, for at least one queue. The observations of that
+                queue are discarded. The other queues were swept.
         """
         count = 0
         refusal: OneshotQueueError | None = None
@@ -104,16 +104,16 @@ class Sweeper:
     async def _sweep(self, own: Lease, watch: _Watch) -> int:
         turn_s = 3 * self._period_s
         asked_s = self._clock.monotonic()
-        if watch.looked_s is not None and asked_s - watch.looked_s > turn_s:
+        if watch.checked_s is not None and asked_s - watch.checked_s > turn_s:
             watch.forget()
         seen = await self._connection.run(sweep.watch(own.keys, own.id, turn_s=turn_s))
-        watch.is_others = seen is None
+        watch.is_swept_elsewhere = seen is None
         if seen is None:
             watch.forget()
             return 0
-        # What is new was read before now, and what is old still held when we asked: no wait looks longer than it was.
+        # Measure from the reply to a later request: a slow reply must not make a lease look unchanged for longer.
         read_s = self._clock.monotonic()
-        watch.looked_s = asked_s
+        watch.checked_s = asked_s
         watch.leases = {each.id: self._since(watch, each, read_s) for each in seen if each.id != own.id}
         count = 0
         for each in seen:
@@ -147,7 +147,7 @@ class Sweeper:
             count += answer.settled
             if answer.is_done:
                 fields = {"queue": keys.queue}
-                logger.warning("lease %s is over; marked %s lost", lease.id, describe_jobs(count), extra=fields)
+                logger.warning("lease %s expired; marked %s lost", lease.id, describe_jobs(count), extra=fields)
                 return count
 
     async def _audit(self, keys: QueueKeys, watch: _Watch) -> int:
@@ -163,7 +163,7 @@ class Sweeper:
         for each in answer.suspects[: MAX_SUSPECTS - len(found)]:
             found[each] = before.get(each, read_s)
         if answer.count < AUDIT_BATCH:
-            # The walk is over: a job that it did not find is no longer suspected.
+            # The scan is complete: a job that it did not find is no longer suspected.
             watch.offsets[state], watch.suspects[state], watch.found[state] = 0, found, {}
         else:
             watch.offsets[state] += AUDIT_BATCH - answer.repaired
@@ -179,8 +179,8 @@ class Sweeper:
         call = sweep.settle(
             keys, job_id, lease_id, by=self._worker, error=error, spread=spread, settings=self._settings
         )
-        is_decided = await self._connection.run(call)
-        if is_decided:
+        is_settled = await self._connection.run(call)
+        if is_settled:
             fields = {"job": job_id, "queue": keys.queue, "cause": "worker_lost"}
             logger.warning("marked job %s lost: no worker held it", job_id, extra=fields)
-        return int(is_decided)
+        return int(is_settled)

@@ -1,7 +1,7 @@
 """Batches writes and claims for up to 3 ms when many short jobs arrive at once.
 
-Ten results recorded together cost less than ten recorded one by one, in Redis and here; so do ten claims. While nearly
-all slots are taken, the wait delays nothing: the processor is busy anyway.
+Ten results recorded together cost less than ten recorded one by one, for Redis and for the worker. The same holds for
+claims. During a rush nearly all slots are in use, so the wait delays nothing: the processor is busy anyway.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Load(Protocol):
 
 
 class BatchWindow:
-    """Lets all who arrive during a rush continue together. Without a rush nobody waits."""
+    """Makes callers that arrive during a rush wait and continue together. Without a rush, no caller waits."""
 
     def __init__(self, load: Load) -> None:
         self._load = load

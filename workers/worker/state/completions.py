@@ -1,13 +1,16 @@
-"""How an attempt on this worker came to its end, with all that has to be recorded about it."""
+"""The result of an attempt, or its return to the queue, with everything that has to be recorded about it."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from oneshot_queue.backoff import retry_delay
 from oneshot_queue.outcomes import Outcome
 from oneshot_queue.settings import Settings
+from oneshot_queue.spec import JobSpec
 from oneshot_queue.store import attempts, claims
 from oneshot_queue.store.attempts import Holder
 from oneshot_queue.store.calls import Call, Word
@@ -17,12 +20,12 @@ from oneshot_queue.wire.chunks import Chunk, pack_chunks
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The result of an attempt. Recording it is idempotent: it counts once.
+    """The result of an attempt. Recording it is idempotent.
 
     Attributes:
         ended_s: When the attempt ended, monotonic.
         started_s: When its process was started, monotonic; ``None`` if it was not.
-        inline: The whole output of an attempt that wrote little and sent nothing before.
+        inline: The whole output, if it is small and none of it was sent before.
         kept: Bytes of output that are kept.
         fields: More fields of the job's record.
         retry_after_s: Seconds until the next attempt may begin; ``None`` if this was the last.
@@ -41,7 +44,7 @@ class Completion:
     retry_after_s: float | None
 
     def finish(self, now_s: float, settings: Settings) -> Call[Any]:
-        """The call that records it."""
+        """Return the call that records it."""
         return attempts.finish(
             self.keys,
             self.job_id,
@@ -56,7 +59,7 @@ class Completion:
         )
 
     def again(self, now_s: float, host: str, settings: Settings) -> list[Call[Any]]:
-        """Record it again on a server that may have forgotten it, and first that the attempt ran here at all."""
+        """Return the calls that restore it on a server that may have lost it: first the claim, then the result."""
         return [self._adopt(now_s, host), self.finish(now_s, settings)]
 
     def _adopt(self, now_s: float, host: str) -> Call[bool]:
@@ -78,12 +81,20 @@ class Requeue:
     why: str
 
     def give_back(self, settings: Settings) -> Call[Any]:
-        """The call that returns it."""
+        """Return the call that gives the job back to its queue."""
         return claims.give_back(self.keys, self.job_id, self.holder, why=self.why, is_counted=False, settings=settings)
 
-    def again(self, now_s: float, host: str, settings: Settings) -> list[Call[Any]]:  # noqa: ARG002 - as of a completion
-        """Return it again: where the claim was forgotten too, the job is waiting anyway."""
+    def again(self, now_s: float, host: str, settings: Settings) -> list[Call[Any]]:  # noqa: ARG002 - as ``Completion``
+        """Return the calls that repeat it. If the server lost the claim too, the job is waiting anyway."""
         return [self.give_back(settings)]
+
+
+def delay_before_retry_s(spec: JobSpec | None, outcome: Outcome) -> float | None:
+    """Return the seconds until the next attempt may begin, spread at random; ``None`` if no attempt follows."""
+    if spec is None or not spec.begins_again(outcome):
+        return None
+    spread = random.uniform(0.5, 1.0)
+    return retry_delay(outcome.attempt, base_s=spec.retry_delay, cap_s=spec.retry_max_delay, spread=spread)
 
 
 def _ago_ms(at_s: float, now_s: float) -> int:

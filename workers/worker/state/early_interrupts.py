@@ -11,10 +11,9 @@ MAX_EARLY: Final = 10_000
 
 
 class EarlyInterrupts:
-    """Remembers which jobs were interrupted before the reply of the claim that handed them to this worker.
+    """Remembers which jobs were interrupted before the reply to their claim arrived.
 
-    Both an announcement and a renewal may bring such an interrupt. Before a job is started, admission asks here whether
-    there is one.
+    Both an announcement and a renewal may deliver such an interrupt. Admission checks for one before it starts a job.
 
     Args:
         remember_s: Seconds to remember each; a reply takes no longer than the length of a lease.
@@ -26,7 +25,7 @@ class EarlyInterrupts:
         self._since: OrderedDict[tuple[str, str, int], float] = OrderedDict()
 
     def remember(self, queue: str, job_id: str, attempt: int) -> None:
-        """This attempt of a job that is not held was interrupted."""
+        """Remember that this attempt was interrupted although its job is not held."""
         now = self._clock.monotonic()
         self._since[queue, job_id, attempt] = now
         while self._since and (
@@ -35,5 +34,5 @@ class EarlyInterrupts:
             self._since.popitem(last=False)
 
     def take(self, queue: str, job_id: str, attempt: int) -> bool:
-        """Whether this attempt was interrupted; forgets it."""
+        """Return whether this attempt was interrupted, and forget it."""
         return self._since.pop((queue, job_id, attempt), None) is not None

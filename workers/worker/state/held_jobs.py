@@ -27,7 +27,7 @@ class Change:
 
     Attributes:
         sequence: Its number within the attempt, from 1; Redis ignores numbers that it has seen.
-        event: Of the state machine; ``None`` for a mere fact, such as the process id.
+        event: The event of the state machine; ``None`` for a mere fact, such as the process id.
         at_s: When it happened, monotonic.
     """
 
@@ -38,12 +38,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Why this worker ends a running job of its own accord.
+    """Why this worker itself ends a running job.
 
     Attributes:
-        reason: For people.
-        is_given_up: The attempt ends FAILED as ``worker_lost``, not INTERRUPTED.
-        is_handed_on: The next attempt may begin at once, elsewhere.
+        reason: Text for people.
+        is_given_up: Whether the attempt ends FAILED as ``worker_lost``, not INTERRUPTED.
+        is_handed_on: Whether the next attempt may begin at once on another worker.
     """
 
     reason: str
@@ -53,17 +53,17 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """It has no process yet. Leaves to: Running, Ended (interrupted), GoingBack or Fenced."""
+    """It has no process yet. Next: Running, Ended (interrupted), GoingBack or Fenced."""
 
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """Its process exists. Leaves to: Ended or Fenced.
+    """Its process exists. Next: Ended or Fenced.
 
     Attributes:
         pid: The process id of its first process.
-        started_s: When that was started, monotonic.
-        stop: Why this worker ends it, if it does.
+        started_s: When that process was started, monotonic.
+        stop: Why this worker ends it; ``None`` if it does not.
     """
 
     pid: int
@@ -73,12 +73,12 @@ class Running:
 
 @dataclass(slots=True, eq=False)
 class Ended:
-    """It has a result, which is not recorded yet. Leaves to: nothing, or Fenced.
+    """It has a result, which is not recorded yet. Next: Fenced, or no longer held.
 
     Attributes:
         ended_s: When it ended, monotonic.
-        process: What ran; ``None`` if it never started.
-        completion: All that has to be recorded, once that is final: its output must have been sent first.
+        process: Its process; ``None`` if it never started.
+        completion: What has to be recorded; ``None`` until its output has been sent.
     """
 
     outcome: Outcome
@@ -89,7 +89,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class GoingBack:
-    """It never started, and returns to its queue. Leaves to: nothing, or Fenced.
+    """It never started, and returns to its queue. Next: Fenced, or no longer held.
 
     Attributes:
         why: One word for the history.
@@ -100,7 +100,7 @@ class GoingBack:
 
 @dataclass(frozen=True, slots=True)
 class Fenced:
-    """It is not this worker's any more: its processes end, and nothing is recorded. Final."""
+    """This worker no longer has the right to run it: its processes are killed, and nothing is recorded. Final."""
 
 
 Phase = Waiting | Running | Ended | GoingBack | Fenced
@@ -113,20 +113,19 @@ FENCED: Final = Fenced()
 class HeldJob:
     """One claimed job, from the claim until its result is recorded.
 
-    ``phase`` says how far it has come, and carries what only that phase knows. The other attributes are true in every
-    phase.
+    ``phase`` holds the data that exists only in that phase. The other attributes apply to every phase.
 
     Attributes:
-        holder: Proves to Redis that this worker may write.
-        spec: What to run; ``None`` while it is not read, and if it cannot be.
+        holder: Proves to Redis that this worker may record changes of the job.
+        spec: What to run; ``None`` before it is read, and if it cannot be read.
         sequence: Number of the last change.
-        changes: What is not recorded yet, oldest first.
+        changes: Changes that are not recorded yet, oldest first.
         next_append_s: When output may be sent again, monotonic.
-        intent: The interrupt on record for it, once that was read.
-        is_unsettled: Whether a server that may have forgotten it has not confirmed it yet: nothing is recorded now.
+        intent: The recorded interrupt of the job, once it was read.
+        is_unsettled: Whether a server that may have lost the job has not confirmed it yet: nothing is recorded now.
         is_damaged: Whether its result cannot be recorded until a person repairs a key.
-        is_told_of_loss: Whether it was logged that output of it is dropped.
-        token: What its processes have in their environment; the holder's token may be a later one.
+        has_logged_loss: Whether it was logged that output of the job is dropped.
+        token: The token in the environment of its processes; the holder's token may be a later one.
         task_id: Its name in the engine; job ids are unique within a queue only.
     """
 
@@ -134,7 +133,7 @@ class HeldJob:
     job_id: str
     attempt: int
     holder: Holder
-    spec: JobSpec | None
+    spec: JobSpec | None = None
     phase: Phase = WAITING
     output: OutputBuffer = field(default_factory=OutputBuffer)
     sequence: int = 0
@@ -143,7 +142,7 @@ class HeldJob:
     intent: Intent | None = None
     is_unsettled: bool = False
     is_damaged: bool = False
-    is_told_of_loss: bool = False
+    has_logged_loss: bool = False
     token: str = field(init=False)
     task_id: str = field(init=False)
 
@@ -151,8 +150,8 @@ class HeldJob:
         self.token = self.holder.token
         self.task_id = f"{self.keys.queue}/{self.job_id}"
 
-    def is_of(self, spec: bytes, stdin: bytes) -> bool:
-        """Whether these stored bytes describe this very job."""
+    def matches(self, spec: bytes, stdin: bytes) -> bool:
+        """Whether these stored bytes describe the same specification."""
         try:
             return self.spec == unpack_spec(spec, stdin)
         except MalformedData:
@@ -160,7 +159,7 @@ class HeldJob:
 
     @property
     def process(self) -> Running | None:
-        """Its process, running or ended; ``None`` if there was none, or the job is fenced."""
+        """Its process, running or ended; ``None`` if there was none, or if the job is fenced."""
         match self.phase:
             case Running() as running:
                 return running
@@ -171,12 +170,12 @@ class HeldJob:
 
     @property
     def is_exclusive(self) -> bool:
-        """Whether it must end before its lease can be given away."""
+        """Whether it must end before its lease expires."""
         return self.spec is not None and self.spec.is_exclusive
 
 
 def log_fields(held: HeldJob, **more: str) -> dict[str, Any]:
-    """What a log record says of a job, as the ``extra`` of a logging call."""
+    """Return the fields of a log record about a job, as the ``extra`` of a logging call."""
     return {
         "job": held.job_id,
         "queue": held.keys.queue,
@@ -190,20 +189,20 @@ class StartLog(Protocol):
     """Knows which held jobs may have been started."""
 
     def hold(self, held: HeldJob) -> None:
-        """The job is held from now on, and may be started."""
+        """Add a job that is held from now on and may be started."""
 
     def hand_over(self, held: HeldJob) -> None:
-        """The job is held under another token from now on."""
+        """Record that a job is held under another token from now on."""
 
-    def let_go(self, held: HeldJob) -> None:
-        """The job is not held any more."""
+    def release(self, held: HeldJob) -> None:
+        """Remove a job that is no longer held."""
 
 
 class HeldJobs:
     """All held jobs, by queue and id.
 
     Args:
-        starts: Kept in step with what is held.
+        starts: Updated whenever a job is added, handed over or removed.
     """
 
     def __init__(self, starts: StartLog) -> None:
@@ -228,17 +227,17 @@ class HeldJobs:
         self._changed.set()
 
     def hand_over(self, held: HeldJob, holder: Holder) -> None:
-        """A held job was handed to this worker once more, and continues under the new token."""
+        """Continue a held job under the new token: it was handed to this worker again."""
         held.holder = holder
         self._remember(held)
         self._starts.hand_over(held)
 
     def remove(self, held: HeldJob) -> None:
-        """Let a job go."""
-        held.output.share(Allowance())  # Output that was not sent takes no room from the other jobs any more.
+        """Hold a job no longer."""
+        held.output.share(Allowance())  # Unsent output of this job no longer counts against the other jobs.
         if self._held.get(held.task_id) is held:
             del self._held[held.task_id]
-            self._starts.let_go(held)
+            self._starts.release(held)
             self._changed.set()
 
     def find(self, queue: str, job_id: str) -> HeldJob | None:
@@ -250,26 +249,26 @@ class HeldJobs:
         return self._held.get(task_id)
 
     def has_received(self, queue: str, job_id: str, token: str) -> bool:
-        """Whether this very attempt was ever handed to this worker, even if it ended long ago."""
+        """Whether the attempt with this token was ever handed to this worker, even if it ended long ago."""
         return (f"{queue}/{job_id}", token) in self._tokens
 
     async def wait_for_change(self) -> None:
-        """Wait until a job is added or removed, or its result turns out to be blocked by a damaged key."""
+        """Wait until a job is added, removed, or marked as damaged."""
         self._changed.clear()
         await self._changed.wait()
 
     @property
     def are_recorded(self) -> bool:
-        """Whether all results are recorded but those that a damaged key blocks."""
+        """Whether all results are recorded, except those that a damaged key blocks."""
         return all(held.is_damaged for held in self._held.values())
 
     def mark_damaged(self, held: HeldJob) -> None:
-        """Its result cannot be recorded until a person repairs a key."""
+        """Record that a job's result cannot be recorded until a person repairs a key."""
         held.is_damaged = True
         self._changed.set()
 
     async def wait_until_recorded(self) -> None:
-        """Wait until all results are recorded but those that a damaged key blocks."""
+        """Wait until all results are recorded, except those that a damaged key blocks."""
         while not self.are_recorded:
             await self.wait_for_change()
 

@@ -10,10 +10,10 @@ from oneshot_queue.store.keys import QueueKeys
 
 @dataclass(slots=True)
 class Lease:
-    """The right to hold jobs of one queue. A lost lease never returns: the next one has the next number.
+    """The right to hold jobs of one queue. A lost lease is never valid again: the next one has the next number.
 
     Attributes:
-        renewed_s: When the last acknowledged renewal was sent, by the clock that goes on while the machine sleeps.
+        renewed_s: When the last acknowledged renewal was sent, by the clock that includes time asleep.
     """
 
     keys: QueueKeys
@@ -23,5 +23,5 @@ class Lease:
 
     @property
     def id(self) -> str:
-        """What Redis knows it by."""
+        """Its id in Redis."""
         return f"{self.worker_id}.{self.number}"

@@ -1,8 +1,8 @@
-"""A job's output on its way to Redis: bounded, whatever the job writes and however long Redis is away.
+"""Buffers a job's output until it is sent to Redis, in bounded memory, however long Redis is unreachable.
 
 Redis keeps the first 256 KiB (the head) of each of the two streams, and the last 4 MiB in at most 16,384 chunks (the
-tail). What waits to be sent is bounded too: never much more than 4 MiB of each stream's tail, since older output would
-be trimmed anyway once the newer is sent. When many jobs write faster than Redis accepts it, they share a common limit.
+tail). The output that waits to be sent is bounded too: never much more than 4 MiB of each stream's tail, because older
+output would be trimmed anyway. When many jobs write faster than Redis accepts output, they share a common limit.
 Every dropped byte is counted, and the offsets of the chunks show readers where bytes are missing.
 """
 
@@ -21,17 +21,17 @@ CHUNK_BYTES: Final = 65_536
 BATCH_BYTES: Final = 524_288
 BATCH_CHUNKS: Final = 1_000
 WAITING_PIECES: Final = 4_096
-"""Pieces that wait in the order of their arrival; beyond, the pieces of each stream are merged."""
+"""Pieces that wait in the order of their arrival; beyond that number, each stream's new pieces are merged."""
 ALL_WAITING_BYTES: Final = 33_554_432
-"""About how many bytes of all jobs' tails together may wait to be sent."""
+"""Approximate limit for the waiting bytes of all jobs' tails together."""
 
 
 class Allowance:
-    """How many bytes of the tails of all jobs of one worker may wait to be sent.
+    """Limits the waiting bytes of the tails of all jobs of one worker.
 
     Attributes:
-        used: Bytes that wait.
-        holders: Jobs that have waiting bytes.
+        used: Number of waiting bytes.
+        holders: Number of jobs that have waiting bytes.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Allowance:
 
     @property
     def limit(self) -> int:
-        """Bytes of one stream that may wait: all that Redis would keep, or an equal share while there is too much."""
+        """Most bytes of one stream that may wait: what Redis would keep, or an equal share above the common limit."""
         if self.used <= ALL_WAITING_BYTES:
             return TAIL_BYTES
         return max(CHUNK_BYTES, ALL_WAITING_BYTES // max(1, self.holders))
@@ -63,14 +63,14 @@ class _Piece:
 
 @dataclass(slots=True)
 class _Tail:
-    """What Redis keeps at the end of one stream: ordinals and sizes, oldest first."""
+    """The chunks that Redis keeps as the tail of one stream: ordinals and sizes, oldest first."""
 
     sent: deque[tuple[int, int]] = field(default_factory=deque)
     size: int = 0
     keep_from: int = 0
 
     def add(self, ordinal: int, size: int) -> list[tuple[int, int]]:
-        """Add a chunk; returns the chunks that are trimmed from the front for it."""
+        """Add a chunk; returns the chunks that are trimmed from the front to make room."""
         self.sent.append((ordinal, size))
         self.size += size
         fallen = []
@@ -81,7 +81,7 @@ class _Tail:
         return fallen
 
     def take_back(self, fallen: list[tuple[int, int]]) -> None:
-        """The latest chunk was not stored after all, and nothing was trimmed for it."""
+        """Undo the latest ``add``, which returned ``fallen``: the chunk was not stored."""
         self.size -= self.sent.pop()[1]
         self.sent.extendleft(reversed(fallen))
         self.size += sum(size for _, size in fallen)
@@ -90,13 +90,13 @@ class _Tail:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """What goes to Redis in one call.
+class OutputBatch:
+    """The output that is sent to Redis in one call.
 
     Attributes:
         chunks: Each with whether it belongs to the head.
         total: Bytes written so far, both streams.
-        dropped: Bytes of these that are not kept, once this batch is stored.
+        dropped: Bytes of ``total`` that are not kept once this batch is stored.
         tail_from: First ordinal to keep in the tails of stdout and of stderr.
     """
 
@@ -113,7 +113,7 @@ class OutputBuffer:
         self._allowance = Allowance()
         self.total = 0
         self.dropped = 0
-        self.in_flight: Batch | None = None
+        self.in_flight: OutputBatch | None = None
         self.was_sent = False
         self._ordinal = 0
         self._waiting: deque[_Piece] = deque()
@@ -134,7 +134,7 @@ class OutputBuffer:
         return self.total - self.dropped
 
     def share(self, allowance: Allowance) -> None:
-        """Count the waiting bytes in this allowance from now on."""
+        """Count the waiting bytes against this allowance from now on."""
         waiting = sum(self._waiting_tail.values())
         for each, sign in ((self._allowance, -1), (allowance, 1)):
             each.used += sign * waiting
@@ -142,7 +142,7 @@ class OutputBuffer:
         self._allowance = allowance
 
     def append(self, stream: OutputStream, offset: int, data: bytes, at_ms: int) -> None:
-        """Add what was read; never blocks, and drops the oldest output beyond the limits."""
+        """Add output; never blocks, and drops the oldest output beyond the limits."""
         self.total += len(data)
         room = self._head_room[stream]
         if room:
@@ -153,15 +153,15 @@ class OutputBuffer:
             self._put(stream, offset, data, at_ms, in_head=False)
             self._weigh(stream, len(data))
             limit = self._allowance.limit
-            # Dropping only when a quarter too much is there keeps the cost of a byte constant.
+            # Drop only when the limit is exceeded by a quarter: that keeps the cost per byte constant.
             if self._waiting_tail[stream] > limit + limit // 4:
                 self._drop_oldest(stream, limit)
 
-    def take(self, most: int | None = None) -> Batch | None:
-        """The next batch to send, or again the one that is in flight; ``None`` if there is nothing to send.
+    def take(self, most: int | None = None) -> OutputBatch | None:
+        """Return the batch in flight, or the next one to send; ``None`` if there is nothing to send.
 
         Args:
-            most: Bytes that end the batch, if they are to be fewer than usual.
+            most: End the batch at this many bytes, instead of ``BATCH_BYTES``.
         """
         if self.in_flight is not None or not self._waiting:
             return self.in_flight
@@ -180,16 +180,16 @@ class OutputBuffer:
                 self.dropped += sum(lost for _, lost in fallen)
             chunks.append((piece.chunk(), piece.in_head))
         tail_from = (self._tails[OutputStream.STDOUT].keep_from, self._tails[OutputStream.STDERR].keep_from)
-        self.in_flight = Batch(tuple(chunks), self.total - self._still_waiting(), self.dropped, tail_from)
+        self.in_flight = OutputBatch(tuple(chunks), self.total - self._still_waiting(), self.dropped, tail_from)
         return self.in_flight
 
     def stored(self) -> None:
-        """The batch in flight was stored."""
+        """Forget the batch in flight, which was stored."""
         self.in_flight, self.was_sent = None, True
         self._added.clear()
 
     def refused(self) -> None:
-        """The batch in flight will never be stored: its bytes are dropped, and counted."""
+        """Drop the batch in flight, which will never be stored, and count its bytes."""
         if self.in_flight is not None:
             for tail, fallen in reversed(self._added):
                 tail.take_back(fallen)
@@ -199,7 +199,7 @@ class OutputBuffer:
             self.in_flight = None
 
     def take_inline(self) -> list[Chunk] | None:
-        """All output of a job that wrote little and sent nothing; ``None`` if it has to be sent in batches."""
+        """Return all output if it is small and none of it was sent; ``None`` if it has to be sent in batches."""
         if self.was_sent or self.in_flight is not None or self.total > INLINE_BYTES:
             return None
         chunks = [piece.chunk() for piece in self._waiting]
@@ -235,7 +235,7 @@ class OutputBuffer:
             if piece.stream is not stream or piece.in_head or excess < len(piece.data):
                 kept.append(piece)
                 if piece.stream is stream and not piece.in_head:
-                    excess = 0  # from the front only: what is behind a piece that stays, stays
+                    excess = 0  # drop from the front only: after the first piece that stays, all stay
                 continue
             excess -= len(piece.data)
             self._weigh(stream, -len(piece.data))

@@ -1,4 +1,4 @@
-"""How many more jobs this worker may take: the engine's free slots, or none while the host lacks something."""
+"""How many more jobs this worker may claim: the engine's free slots, or none while claiming is paused."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ logger = logging.getLogger(__name__)
 PAUSE_S: Final = 5.0
 RUSH_JOBS: Final = 16
 RUSH_S: Final = 0.03
-"""It is a rush when this many jobs were taken within this time: some five hundred a second."""
+"""It is a rush when ``RUSH_JOBS`` jobs were claimed within this time: about 500 a second."""
 LOOK_AGAIN_S: Final = 0.1
-"""How often to look for room in the journal while too many results wait to be recorded."""
+"""Time between two checks for room in the journal while too many results wait to be recorded."""
 
 
 class Engine(Protocol):
@@ -36,21 +36,21 @@ class Engine(Protocol):
 
 
 class Journal(Protocol):
-    """Where each start is recorded before it happens."""
+    """Records each start before it happens."""
 
     @property
     def free_slots(self) -> int:
-        """Starts that can be recorded before the result of one is."""
+        """Number of jobs whose start can be recorded before a slot becomes free."""
 
     def count_job(self) -> None:
-        """One more job was taken."""
+        """Count one more job."""
 
 
 class Slots:
-    """How many more jobs this worker may take.
+    """How many more jobs this worker may claim.
 
     Args:
-        max_jobs: Jobs to take in the life of this worker; ``None`` for any number.
+        max_jobs: Most jobs to claim during the life of this worker; ``None`` for no limit.
     """
 
     def __init__(self, engine: Engine, clock: Clock, journal: Journal, *, max_jobs: int | None = None) -> None:
@@ -60,15 +60,15 @@ class Slots:
         self._left = max_jobs
         self._used_up = anyio.Event()
         self._paused_until = 0.0
-        self._has_complained = False
+        self._has_logged = False
         self._taken_s: deque[float] = deque(maxlen=RUSH_JOBS)
 
     def pause(self) -> None:
-        """Take no jobs for ``PAUSE_S`` seconds: the host cannot start processes now."""
+        """Pause claiming for ``PAUSE_S`` seconds: the host cannot start processes now."""
         self._paused_until = self._clock.monotonic() + PAUSE_S
 
     def take(self) -> None:
-        """One job was taken."""
+        """Count one more claimed job."""
         self._journal.count_job()
         self._taken_s.append(self._clock.monotonic())
         if self._left is not None:
@@ -77,7 +77,7 @@ class Slots:
                 self._used_up.set()
 
     async def wait_until_used_up(self) -> None:
-        """Wait until ``max_jobs`` jobs were taken."""
+        """Wait until ``max_jobs`` jobs were claimed."""
         await self._used_up.wait()
 
     @property
@@ -85,13 +85,13 @@ class Slots:
         """Jobs that would start at once."""
         if self._clock.monotonic() < self._paused_until:
             return 0
-        # Each job needs room in the journal before it starts, also those that were submitted and have not started.
+        # Every job needs a slot in the journal before it starts, including those submitted but not started yet.
         free = min(self._engine.free_slots, self._journal.free_slots - self._engine.max_concurrent)
         return max(0, free if self._left is None else min(free, self._left))
 
     @property
     def is_rush(self) -> bool:
-        """Whether many short jobs arrive at once: under a quarter of the slots is free, and many were just taken."""
+        """Whether many short jobs arrive at once: fewer than a quarter of the slots are free, and many jobs are new."""
         if self._engine.free_slots * 4 >= self._engine.max_concurrent:
             return False
         return len(self._taken_s) == RUSH_JOBS and self._clock.monotonic() - self._taken_s[0] < RUSH_S
@@ -106,14 +106,14 @@ class Slots:
             if left > 0:
                 await anyio.sleep(left)
             elif self.free_slots:
-                self._has_complained = False
+                self._has_logged = False
                 return
             elif not self._used_up.is_set():
-                self._complain()
+                self._log_full_journal()
                 await anyio.sleep(LOOK_AGAIN_S)
 
-    def _complain(self) -> None:
-        # Once: each of these jobs has a log record of its own that says why its result cannot be recorded.
-        if not self._has_complained:
-            self._has_complained = True
+    def _log_full_journal(self) -> None:
+        # Log it once: each of these jobs has its own log record about why its result cannot be recorded.
+        if not self._has_logged:
+            self._has_logged = True
             logger.error("claiming is paused: too many results are waiting to be recorded")

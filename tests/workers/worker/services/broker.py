@@ -1,4 +1,4 @@
-"""A broker that answers each call as a test says, and remembers what it was asked."""
+"""A fake broker that gives scripted answers and records the calls."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from oneshot_queue.store.transport.refusals import broker_error
 
 
 class ScriptedBroker:
-    """Stands in for the connection of a service.
+    """Replaces the connection of a service.
 
     Attributes:
-        answers: By the name of a script or command, what its call answers: a value, an exception, or a function of the
-            call.
+        answers: The answer of each script or command, by its name: a value, an exception, or a function of the call.
         asked: The scripts and commands that were called, in order, each with its words.
         is_away: Whether it cannot be reached.
         before_reply: Called while a reply is on its way.
@@ -53,7 +52,7 @@ class ScriptedBroker:
 
 
 def damage() -> Exception:
-    """The error for a key that holds something else."""
+    """Return the error for a key that holds a value of another type."""
     cause = ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
     error = broker_error("redis://", cause)
     error.__cause__ = cause

@@ -21,7 +21,7 @@ from tests.workers.worker.builders import a_held_job, a_session, no_held_jobs
 from tests.workers.worker.services.broker import ScriptedBroker
 
 
-class Place:
+class Harness:
     """A claimer of one queue with four slots."""
 
     def __init__(self, *answers: Any, is_burst: bool = False) -> None:
@@ -73,58 +73,58 @@ def a_claim(job_id: str, token: str = "7-a") -> Claim:
 
 
 async def test_claimed_jobs_are_started() -> None:
-    place = Place(Claimed((a_claim("a"), a_claim("b")), 0))
+    harness = Harness(Claimed((a_claim("a"), a_claim("b")), 0))
 
-    assert await place.claimer.run_once() == (4, 2)
+    assert await harness.claimer.run_once() == (4, 2)
 
-    assert place.admitted == ["a", "b"]
+    assert harness.admitted == ["a", "b"]
 
 
 async def test_nothing_is_claimed_without_a_free_slot() -> None:
-    place = Place(Claimed((a_claim("a"),), 0))
-    place.free_slots = 0
+    harness = Harness(Claimed((a_claim("a"),), 0))
+    harness.free_slots = 0
 
-    assert await place.claimer.run_once() == (0, 0)
+    assert await harness.claimer.run_once() == (0, 0)
 
-    assert place.broker.asked == []
+    assert harness.broker.asked == []
 
 
 async def test_claim_without_a_reply_is_read_back_not_repeated() -> None:
-    place = Place(BrokerUnreachable("redis://", "it went away"))
-    place.broker.answers["reclaim"] = Claimed((a_claim("a"),), 0)
+    harness = Harness(BrokerUnreachable("redis://", "it went away"))
+    harness.broker.answers["reclaim"] = Claimed((a_claim("a"),), 0)
     with pytest.raises(BrokerUnreachable):
-        await place.claimer.run_once()
+        await harness.claimer.run_once()
 
-    await place.claimer.run_once()
+    await harness.claimer.run_once()
 
-    assert place.admitted == ["a"]
-    assert [name for name, _ in place.broker.asked] == ["claim", "reclaim", "claim"]
+    assert harness.admitted == ["a"]
+    assert [name for name, _ in harness.broker.asked] == ["claim", "reclaim", "claim"]
 
 
 async def test_job_that_was_received_before_is_not_started_again() -> None:
-    place = Place(Claimed((a_claim("a"),), 0), Claimed((a_claim("a"), a_claim("a", "8-b")), 0))
-    await place.claimer.run_once()
+    harness = Harness(Claimed((a_claim("a"),), 0), Claimed((a_claim("a"), a_claim("a", "8-b")), 0))
+    await harness.claimer.run_once()
 
-    assert await place.claimer.run_once() == (3, 1)
+    assert await harness.claimer.run_once() == (3, 1)
 
-    assert place.admitted == ["a", "a"]
+    assert harness.admitted == ["a", "a"]
 
 
 async def test_lost_lease_is_replaced() -> None:
-    place = Place(LeaseLost())
+    harness = Harness(LeaseLost())
 
-    await place.claimer.run_once()
+    await harness.claimer.run_once()
 
-    assert place.replaced == ["worker.1"]
+    assert harness.replaced == ["worker.1"]
 
 
 async def test_burst_ends_when_nothing_waits_and_all_results_are_recorded() -> None:
-    place = Place(Claimed((a_claim("a"),), 0), is_burst=True)
+    harness = Harness(Claimed((a_claim("a"),), 0), is_burst=True)
 
     with anyio.fail_after(limit_s(5)):
         async with anyio.create_task_group() as group:
-            group.start_soon(place.claimer.run)
+            group.start_soon(harness.claimer.run)
             await anyio.wait_all_tasks_blocked()
-            assert len(place.held_jobs) == 1
-            for held in place.held_jobs:
-                place.held_jobs.remove(held)
+            assert len(harness.held_jobs) == 1
+            for held in harness.held_jobs:
+                harness.held_jobs.remove(held)

@@ -22,7 +22,7 @@ from tests.workers.worker.builders import a_session
 from tests.workers.worker.services.broker import ScriptedBroker
 
 
-class Place:
+class Harness:
     """A recovery of one dead worker with one lease."""
 
     def __init__(self, *claims: Claim, slots: tuple[JournalSlot, ...] = ()) -> None:
@@ -73,52 +73,52 @@ def a_slot(exit_code: int | None, job_id: str = "a", *, is_fenced: bool = False)
 
 
 async def test_job_that_never_started_returns_to_its_queue() -> None:
-    place = Place(a_claim())
+    harness = Harness(a_claim())
 
-    await place.recover()
+    await harness.recover()
 
-    assert [words[:5] for words in place.broker.words("give_back")] == [("a", "7-a", "dead.1", "name", "unstarted")]
-    assert place.broker.words("finish") == []
+    assert [words[:5] for words in harness.broker.words("give_back")] == [("a", "7-a", "dead.1", "name", "unstarted")]
+    assert harness.broker.words("finish") == []
 
 
 async def test_exit_status_that_the_worker_saw_is_the_result() -> None:
-    place = Place(a_claim(), slots=(a_slot(3),))
+    harness = Harness(a_claim(), slots=(a_slot(3),))
 
-    await place.recover()
+    await harness.recover()
 
-    (words,) = place.broker.words("finish")
+    (words,) = harness.broker.words("finish")
     assert (words[0], words[3], words[4]) == ("a", "fail", Cause.EXIT)
-    assert place.broker.words("give_back") == []
+    assert harness.broker.words("give_back") == []
 
 
-async def test_job_whose_end_nobody_saw_is_left_to_the_sweep_which_marks_it_lost() -> None:
-    place = Place(a_claim(), slots=(a_slot(None),))
+async def test_job_without_a_known_exit_status_is_left_to_the_sweep_which_marks_it_lost() -> None:
+    harness = Harness(a_claim(), slots=(a_slot(None),))
 
-    await place.recover()
+    await harness.recover()
 
-    assert place.broker.words("finish") == place.broker.words("give_back") == []
-    assert [words[0] for words in place.broker.words("sweep")] == ["dead.1"]
+    assert harness.broker.words("finish") == harness.broker.words("give_back") == []
+    assert [words[0] for words in harness.broker.words("sweep")] == ["dead.1"]
 
 
 async def test_lease_is_condemned_before_its_jobs_are_read() -> None:
-    place = Place(a_claim(), slots=(a_slot(0),))
+    harness = Harness(a_claim(), slots=(a_slot(0),))
 
-    await place.recover()
+    await harness.recover()
 
-    names = [name for name, _ in place.broker.asked]
+    names = [name for name, _ in harness.broker.asked]
     assert names.index("adopt") < names.index("ZADD") < names.index("reclaim") < names.index("sweep")
 
 
-async def test_supervisor_hears_of_it_only_once_the_broker_is_back() -> None:
-    place = Place(a_claim())
-    place.broker.is_away = True
+async def test_recovery_is_reported_to_the_supervisor_only_after_the_outage() -> None:
+    harness = Harness(a_claim())
+    harness.broker.is_away = True
 
     async with anyio.create_task_group() as group:
-        group.start_soon(place.recovery.run)
+        group.start_soon(harness.recovery.run)
         await anyio.wait_all_tasks_blocked()
-        assert place.recovered_ids == []
-        place.broker.is_away = False
-        await eventually(lambda: place.recovered_ids, what="the recovery")
+        assert harness.recovered_ids == []
+        harness.broker.is_away = False
+        await eventually(lambda: harness.recovered_ids, what="the recovery")
         group.cancel_scope.cancel()
 
-    assert place.recovered_ids == ["dead"]
+    assert harness.recovered_ids == ["dead"]

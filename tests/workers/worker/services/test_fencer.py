@@ -22,7 +22,7 @@ RETRIED = JobSpec(["true"], retries=1)
 RETRIED_OTHERWISE = JobSpec(["true"], retries=1, retry_on=("exit",))
 
 
-class Place:
+class Harness:
     """A fencer of two leases, renewed just now."""
 
     def __init__(self, *, lease_s: float = 30.0) -> None:
@@ -45,24 +45,24 @@ class Place:
 async def test_exclusive_job_ends_at_the_limit_with_half_of_the_rest_as_grace(
     lease_s: float, limit_s: float, grace_s: float
 ) -> None:
-    place = Place(lease_s=lease_s)
-    held = place.hold()
+    harness = Harness(lease_s=lease_s)
+    held = harness.hold()
 
-    place.clock.seconds += limit_s - 0.01
-    assert await place.fencer.run_once() == 0
-    place.clock.seconds += 0.01
-    assert await place.fencer.run_once() == 1
+    harness.clock.seconds += limit_s - 0.01
+    assert await harness.fencer.run_once() == 0
+    harness.clock.seconds += 0.01
+    assert await harness.fencer.run_once() == 1
 
-    assert place.control.given_up == [(held, grace_s)]
+    assert harness.control.given_up == [(held, grace_s)]
 
 
 async def test_time_asleep_counts() -> None:
-    place = Place()
-    place.hold()
+    harness = Harness()
+    harness.hold()
 
-    place.clock.slept_s += 25.0
+    harness.clock.slept_s += 25.0
 
-    assert await place.fencer.run_once() == 1
+    assert await harness.fencer.run_once() == 1
 
 
 @pytest.mark.parametrize(
@@ -70,58 +70,58 @@ async def test_time_asleep_counts() -> None:
     [(EXCLUSIVE, True), (RETRIED, True), (RETRIED_OTHERWISE, False), (JobSpec(["true"]), False), (None, False)],
 )
 async def test_only_jobs_that_must_not_overlap_end(spec: JobSpec | None, is_ended: bool) -> None:
-    place = Place()
-    place.hold(spec)
+    harness = Harness()
+    harness.hold(spec)
 
-    place.clock.seconds += 10_000.0
+    harness.clock.seconds += 10_000.0
 
-    assert await place.fencer.run_once() == int(is_ended)
+    assert await harness.fencer.run_once() == int(is_ended)
 
 
 async def test_job_that_is_being_given_up_is_not_given_up_again() -> None:
-    place = Place()
-    held = place.hold()
-    place.clock.seconds += 30.0
-    assert await place.fencer.run_once() == 1
+    harness = Harness()
+    held = harness.hold()
+    harness.clock.seconds += 30.0
+    assert await harness.fencer.run_once() == 1
 
     assert isinstance(held.phase, Running)
     held.phase.stop = Stop("its lease was not renewed", is_given_up=True)
 
-    assert await place.fencer.run_once() == 0
+    assert await harness.fencer.run_once() == 0
 
 
-async def test_renewal_in_time_saves_it() -> None:
-    place = Place()
-    place.hold()
+async def test_job_whose_lease_is_renewed_in_time_goes_on() -> None:
+    harness = Harness()
+    harness.hold()
     for _ in range(100):
-        place.clock.seconds += 24.0
-        assert await place.fencer.run_once() == 0
-        place.leases[0].renewed_s = place.clock.boottime()
+        harness.clock.seconds += 24.0
+        assert await harness.fencer.run_once() == 0
+        harness.leases[0].renewed_s = harness.clock.boottime()
 
 
 async def test_jobs_of_a_lease_that_was_renewed_run_on() -> None:
-    place = Place()
-    place.hold(queue="other", job_id="lost")
-    place.hold(queue="queue", job_id="kept")
-    place.clock.seconds += 25.0
-    place.leases[0].renewed_s = place.clock.boottime()
+    harness = Harness()
+    harness.hold(queue="other", job_id="lost")
+    harness.hold(queue="queue", job_id="kept")
+    harness.clock.seconds += 25.0
+    harness.leases[0].renewed_s = harness.clock.boottime()
 
-    await place.fencer.run_once()
+    await harness.fencer.run_once()
 
-    assert [held.job_id for held, _ in place.control.given_up] == ["lost"]
+    assert [held.job_id for held, _ in harness.control.given_up] == ["lost"]
 
 
 async def test_job_that_has_ended_is_left_to_the_recorder() -> None:
-    place = Place()
-    place.hold().phase = ended()
-    place.clock.seconds += 30.0
+    harness = Harness()
+    harness.hold().phase = ended()
+    harness.clock.seconds += 30.0
 
-    assert await place.fencer.run_once() == 0
+    assert await harness.fencer.run_once() == 0
 
 
 async def test_lease_that_was_never_acknowledged_protects_nothing() -> None:
-    place = Place()
-    place.hold()
-    place.leases[0].renewed_s = float("-inf")
+    harness = Harness()
+    harness.hold()
+    harness.leases[0].renewed_s = float("-inf")
 
-    assert await place.fencer.run_once() == 1
+    assert await harness.fencer.run_once() == 1

@@ -14,7 +14,7 @@ from oneshot_queue.workers.worker.state.leases import Lease
 from tests.workers.worker.builders import ManualClock, a_held_job, a_session, no_held_jobs
 
 
-class Place:
+class Harness:
     """A listener on two queues, and what it has read."""
 
     def __init__(self) -> None:
@@ -40,62 +40,62 @@ class Place:
 
 
 async def test_interrupts_of_the_announced_queue_are_read_once_however_many_are_announced() -> None:
-    place = Place()
-    place.held_jobs.add(a_held_job("a"))
-    place.held_jobs.add(a_held_job("b"))
+    harness = Harness()
+    harness.held_jobs.add(a_held_job("a"))
+    harness.held_jobs.add(a_held_job("b"))
 
-    place.say(b"a 1")
-    place.say(b"b 1")
+    harness.say(b"a 1")
+    harness.say(b"b 1")
 
-    assert await place.listener.run_once() == 1
-    assert (place.fetched, place.listener.heard) == (["queue"], 2)
+    assert await harness.listener.run_once() == 1
+    assert (harness.fetched, harness.listener.heard) == (["queue"], 2)
 
 
 async def test_interrupt_of_another_attempt_is_ignored() -> None:
-    place = Place()
-    place.held_jobs.add(a_held_job("a"))
+    harness = Harness()
+    harness.held_jobs.add(a_held_job("a"))
 
-    place.say(b"a 2")
+    harness.say(b"a 2")
 
-    assert await place.listener.run_once() == 0
-    assert place.fetched == []
+    assert await harness.listener.run_once() == 0
+    assert harness.fetched == []
 
 
 async def test_interrupt_of_a_job_that_is_not_held_yet_is_remembered() -> None:
-    place = Place()
+    harness = Harness()
 
-    place.say(b"a 1", queue=1)
-    await place.listener.run_once()
+    harness.say(b"a 1", queue=1)
+    await harness.listener.run_once()
 
-    assert place.fetched == []
-    assert place.early.take("other", "a", 1)
-    assert not place.early.take("other", "a", 1)
+    assert harness.fetched == []
+    assert harness.early.take("other", "a", 1)
+    assert not harness.early.take("other", "a", 1)
 
 
 async def test_all_queues_are_read_after_messages_may_have_been_missed() -> None:
-    place = Place()
+    harness = Harness()
 
-    place.listener._subscription.mark_missed()
+    harness.listener._subscription.mark_missed()
 
-    assert await place.listener.run_once() == 2
-    assert place.fetched == ["queue", "other"]
+    assert await harness.listener.run_once() == 2
+    assert harness.fetched == ["queue", "other"]
 
 
 async def test_malformed_messages_are_logged_and_counted(caplog: pytest.LogCaptureFixture) -> None:
-    place = Place()
-    place.say(b"rm -rf")
+    harness = Harness()
+    harness.say(b"rm -rf")
 
     with caplog.at_level(logging.ERROR):
-        await place.listener.run_once()
+        await harness.listener.run_once()
 
     assert "are not interrupts" in caplog.text
-    assert len(place.counted) == 1
+    assert len(harness.counted) == 1
 
 
 async def test_outage_is_an_error() -> None:
-    place = Place()
-    place.is_away = True
-    place.listener._subscription.mark_missed()
+    harness = Harness()
+    harness.is_away = True
+    harness.listener._subscription.mark_missed()
 
     with pytest.raises(BrokerUnreachable):
-        await place.listener.run_once()
+        await harness.listener.run_once()

@@ -57,8 +57,8 @@ class LeaseLog:
         del lease
 
 
-class Place:
-    """A keeper of one lease, and what it may reach."""
+class Harness:
+    """A lease keeper of one lease, and its collaborators."""
 
     def __init__(self, *, lease_s: float = 30.0) -> None:
         self.connection = Connection()
@@ -90,71 +90,71 @@ class Place:
 
 
 async def test_jobs_of_a_lost_lease_are_fenced_and_no_others() -> None:
-    place = Place()
-    lost, _elsewhere = place.hold("a"), place.hold("b", queue="other")
+    harness = Harness()
+    lost, _elsewhere = harness.hold("a"), harness.hold("b", queue="other")
 
-    await place.keeper.replace(place.lease, "worker.1")
+    await harness.keeper.replace(harness.lease, "worker.1")
 
-    assert place.lease.id == "worker.2"
-    assert place.control.fenced == [lost]
+    assert harness.lease.id == "worker.2"
+    assert harness.control.fenced == [lost]
 
 
 async def test_a_lease_that_was_replaced_meanwhile_is_not_replaced_again() -> None:
-    place = Place()
-    await place.keeper.replace(place.lease, "worker.1")
+    harness = Harness()
+    await harness.keeper.replace(harness.lease, "worker.1")
     held = a_held_job()
     held.holder = type(held.holder)("1", "worker.2", "worker")
-    place.held_jobs.add(held)
+    harness.held_jobs.add(held)
 
-    await place.keeper.replace(place.lease, "worker.1")
+    await harness.keeper.replace(harness.lease, "worker.1")
 
-    assert place.lease.id == "worker.2"
-    assert place.control.fenced == []
+    assert harness.lease.id == "worker.2"
+    assert harness.control.fenced == []
 
 
-async def test_the_next_lease_is_registered_before_it_is_used_and_once_however_many_ask() -> None:
-    place = Place()
+async def test_the_next_lease_is_registered_before_it_is_used_and_only_once() -> None:
+    harness = Harness()
     used: list[str] = []
-    place.connection.meanwhile = lambda: used.append(place.lease.id)
+    harness.connection.meanwhile = lambda: used.append(harness.lease.id)
 
     async with anyio.create_task_group() as group:
         for _ in range(3):
-            group.start_soon(place.keeper.replace, place.lease, "worker.1")
+            group.start_soon(harness.keeper.replace, harness.lease, "worker.1")
 
     assert used == ["worker.1"]
-    assert place.lease.id == "worker.2"
+    assert harness.lease.id == "worker.2"
 
 
-async def test_one_lease_that_cannot_be_renewed_keeps_no_other_from_it() -> None:
-    place = Place()
+async def test_one_lease_that_cannot_be_renewed_does_not_prevent_renewal_of_the_others() -> None:
+    harness = Harness()
     broker = ScriptedBroker(
         renew=lambda call: (
             BrokerUnreachable("redis://", "it is away") if ":queue}" in str(call.words[1]) else Renewed(1_000, (), 0)
         )
     )
-    keeper = place.keeper_of(broker, queues=("queue", "other"))
+    keeper = harness.keeper_of(broker, queues=("queue", "other"))
 
     with pytest.raises(BrokerUnreachable):
         await keeper.run_once()
 
-    assert place.log.renewed == ["other"]
+    assert harness.log.renewed == ["other"]
 
 
 async def test_a_refusal_is_logged_once_and_stops_the_worker_after_a_whole_lease(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    place = Place(lease_s=0.012)
-    place.connection.refuses = True
+    harness = Harness(lease_s=0.012)
+    harness.connection.refuses = True
 
     with caplog.at_level(logging.WARNING):
         async with anyio.create_task_group() as group:
-            group.start_soon(place.keeper.run)
-            await eventually(lambda: place.connection.asked, lambda asked: asked > 20, what="twenty failures")
+            group.start_soon(harness.keeper.run)
+            await eventually(lambda: harness.connection.asked, lambda asked: asked > 20, what="twenty failures")
             group.cancel_scope.cancel()
 
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
         "cannot renew the lease",
         "claiming no more jobs",
     ]
-    assert place.stopping.stage is Stage.FINISHING
-    assert isinstance(place.stopping.refusal, BrokerRefused)
+    assert harness.stopping.stage is Stage.FINISHING
+    assert isinstance(harness.stopping.refusal, BrokerRefused)

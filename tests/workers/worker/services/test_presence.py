@@ -31,7 +31,7 @@ class Connection:
                 self.shown.append(unpack_presence(word))
 
 
-class Place:
+class Harness:
     """The presence of a worker with two slots."""
 
     def __init__(self) -> None:
@@ -44,44 +44,46 @@ class Place:
 
 
 async def test_presence_names_the_running_jobs_and_the_place_among_the_processes() -> None:
-    place = Place()
-    place.held_jobs.add(a_held_job("a"))
-    place.held_jobs.add(a_held_job("b"))
+    harness = Harness()
+    harness.held_jobs.add(a_held_job("a"))
+    harness.held_jobs.add(a_held_job("b"))
 
-    assert await place.presence.run_once() == 2
+    assert await harness.presence.run_once() == 2
 
-    (shown,) = place.connection.shown
+    (shown,) = harness.connection.shown
     assert (shown.running, shown.concurrency, shown.layer) == (("a", "b"), 2, "cgroup")
     assert (shown.supervisor, shown.process, shown.processes) == ("s", 2, 3)
     assert (shown.name, shown.host, shown.pid) == ("name", "host", 1)
 
 
 async def test_draining_worker_shows_no_slots() -> None:
-    place = Place()
+    harness = Harness()
 
-    place.presence.drain()
-    await place.presence.run_once()
+    harness.presence.drain()
+    await harness.presence.run_once()
 
-    assert place.connection.shown[0].concurrency == 0
+    assert harness.connection.shown[0].concurrency == 0
 
 
 async def test_a_new_job_is_shown_long_before_the_period_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence_module, "NEWS_S", 0.0)
+    monkeypatch.setattr(presence_module, "SHORTEST_PERIOD_S", 0.0)
     monkeypatch.setattr(presence_module, "PERIOD_S", 3_600.0)
-    place = Place()
-    await place.presence.run_once()
+    harness = Harness()
+    await harness.presence.run_once()
 
     async with anyio.create_task_group() as group:
-        group.start_soon(place.presence.run)
+        group.start_soon(harness.presence.run)
         await anyio.wait_all_tasks_blocked()
-        place.held_jobs.add(a_held_job("a"))
-        await eventually(lambda: place.connection.shown[-1].running, lambda running: running == ("a",), what="the job")
+        harness.held_jobs.add(a_held_job("a"))
+        await eventually(
+            lambda: harness.connection.shown[-1].running, lambda running: running == ("a",), what="the job"
+        )
         group.cancel_scope.cancel()
 
 
 async def test_presence_is_removed_at_the_end() -> None:
-    place = Place()
+    harness = Harness()
 
-    await place.presence.end()
+    await harness.presence.end()
 
-    assert (place.connection.calls, place.connection.shown) == (1, [])
+    assert (harness.connection.calls, harness.connection.shown) == (1, [])

@@ -15,7 +15,7 @@ from tests.workers.worker.services.broker import ScriptedBroker, damage
 
 
 class Sweeper:
-    """Is in charge of these queues."""
+    """A sweeper that is in charge of these queues."""
 
     def __init__(self, queues: Iterable[str]) -> None:
         self.queues = set(queues)
@@ -71,7 +71,7 @@ async def test_outage_is_an_error_and_the_next_pass_is_a_period_away() -> None:
     assert promoter._next_s == PERIOD_S
 
 
-async def test_refusal_of_one_queue_keeps_no_other_waiting() -> None:
+async def test_refusal_of_one_queue_does_not_delay_the_others() -> None:
     answers = iter([damage(), Promoted(1, None)])
     broker = ScriptedBroker(promote=lambda _: next(answers))
 

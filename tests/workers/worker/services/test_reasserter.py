@@ -1,4 +1,4 @@
-"""A server that may have forgotten jobs is told about them until it accepts them, or claims continue."""
+"""Jobs are reported to a server that may have lost them, until it accepts them or claims continue."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.workers.worker.services.broker import ScriptedBroker
 FIRST, SECOND, THIRD = (ServerFacts(run_id=each) for each in ("first", "second", "third"))
 
 
-class Place:
+class Harness:
     """One worker, a job it runs, and what is done about it."""
 
     def __init__(self, **answers: Any) -> None:
@@ -50,7 +50,7 @@ class Place:
 
     @property
     def settled(self) -> list[HeldJob]:
-        return self.recorder.looked_at
+        return self.recorder.scheduled
 
     @property
     def fenced(self) -> list[HeldJob]:
@@ -61,78 +61,78 @@ class Place:
         await self.reasserter.meet_server(facts, self.broker.run_many)
 
 
-async def test_the_first_server_is_told_nothing() -> None:
-    place = Place()
+async def test_nothing_is_reported_to_the_first_server() -> None:
+    harness = Harness()
 
-    await place.meet(FIRST)
+    await harness.meet(FIRST)
 
-    assert place.broker.asked == []
-    assert place.reasserter.run_id_of(QueueKeys("oq", "queue")) == "first"
-
-
-async def test_another_run_is_told_of_the_lease_and_of_what_runs() -> None:
-    place = Place(adopt=True)
-    await place.meet(FIRST)
-
-    await place.meet(SECOND)
-
-    assert [name for name, _ in place.broker.asked] == ["restore", "adopt"]
-    assert (place.settled, place.fenced, place.held.is_unsettled) == ([place.held], [], False)
+    assert harness.broker.asked == []
+    assert harness.reasserter.run_id_of(QueueKeys("oq", "queue")) == "first"
 
 
-async def test_a_job_that_is_not_accepted_at_once_is_told_again_and_nothing_is_recorded_about_it() -> None:
-    place = Place(adopt=False)
-    await place.meet(FIRST)
+async def test_lease_and_running_jobs_are_reported_to_a_restarted_server() -> None:
+    harness = Harness(adopt=True)
+    await harness.meet(FIRST)
 
-    await place.meet(SECOND)
-    await place.reasserter.run_once()
+    await harness.meet(SECOND)
 
-    assert (place.held.is_unsettled, place.fenced) == (True, [])
-    place.broker.answers["adopt"] = True
-    assert await place.reasserter.run_once() == 0
-    assert (place.held.is_unsettled, place.settled, place.fenced) == (False, [place.held], [])
+    assert [name for name, _ in harness.broker.asked] == ["restore", "adopt"]
+    assert (harness.settled, harness.fenced, harness.held.is_unsettled) == ([harness.held], [], False)
+
+
+async def test_a_job_that_is_not_accepted_at_once_is_reported_again_and_nothing_is_recorded_about_it() -> None:
+    harness = Harness(adopt=False)
+    await harness.meet(FIRST)
+
+    await harness.meet(SECOND)
+    await harness.reasserter.run_once()
+
+    assert (harness.held.is_unsettled, harness.fenced) == (True, [])
+    harness.broker.answers["adopt"] = True
+    assert await harness.reasserter.run_once() == 0
+    assert (harness.held.is_unsettled, harness.settled, harness.fenced) == (False, [harness.held], [])
 
 
 async def test_a_job_that_is_refused_until_claims_continue_is_fenced() -> None:
-    place = Place(adopt=False)
-    await place.meet(FIRST)
-    await place.meet(SECOND)
+    harness = Harness(adopt=False)
+    await harness.meet(FIRST)
+    await harness.meet(SECOND)
 
-    place.clock.seconds += reasserter.SETTLING_S
-    left = await place.reasserter.run_once()
+    harness.clock.seconds += reasserter.SETTLING_S
+    left = await harness.reasserter.run_once()
 
-    assert (left, place.fenced, place.held.is_unsettled) == (0, [place.held], False)
+    assert (left, harness.fenced, harness.held.is_unsettled) == (0, [harness.held], False)
 
 
-async def test_a_job_that_the_new_server_could_not_be_told_about_is_told_to_the_old_one_when_it_returns() -> None:
-    place = Place(adopt=True, restore=BrokerUnreachable("redis://", "it is away"))
-    await place.meet(FIRST)
+async def test_a_job_that_could_not_be_reported_to_the_new_server_is_reported_to_the_old_one_when_it_returns() -> None:
+    harness = Harness(adopt=True, restore=BrokerUnreachable("redis://", "it is away"))
+    await harness.meet(FIRST)
     with pytest.raises(BrokerUnreachable):
-        await place.meet(SECOND)
-    assert place.held.is_unsettled
+        await harness.meet(SECOND)
+    assert harness.held.is_unsettled
 
-    await place.meet(FIRST)
-    assert await place.reasserter.run_once() == 0
+    await harness.meet(FIRST)
+    assert await harness.reasserter.run_once() == 0
 
-    assert (place.held.is_unsettled, place.settled, place.fenced) == (False, [place.held], [])
+    assert (harness.held.is_unsettled, harness.settled, harness.fenced) == (False, [harness.held], [])
 
 
-async def test_a_restart_while_the_last_one_is_being_told_does_not_use_up_the_time_of_the_next() -> None:
-    place = Place(adopt=False)
-    await place.meet(FIRST)
-    await place.meet(SECOND)
-    place.clock.seconds += reasserter.SETTLING_S
-    restarts = [place.meet(THIRD)]
+async def test_a_restart_during_the_reports_after_the_last_one_gets_a_full_time_limit() -> None:
+    harness = Harness(adopt=False)
+    await harness.meet(FIRST)
+    await harness.meet(SECOND)
+    harness.clock.seconds += reasserter.SETTLING_S
+    restarts = [harness.meet(THIRD)]
 
     async def run_many(calls: Sequence[Call[Any]]) -> list[Any]:
         if restarts:
             await restarts.pop()
         return [False for _ in calls]
 
-    place.broker.run_many = run_many  # type: ignore[method-assign]
-    await place.reasserter.run_once()
+    harness.broker.run_many = run_many  # type: ignore[method-assign]
+    await harness.reasserter.run_once()
 
-    assert (restarts, place.fenced, place.held.is_unsettled) == ([], [], True)
-    place.clock.seconds += reasserter.SETTLING_S
-    await place.reasserter.run_once()
-    assert place.fenced == [place.held]
+    assert (restarts, harness.fenced, harness.held.is_unsettled) == ([], [], True)
+    harness.clock.seconds += reasserter.SETTLING_S
+    await harness.reasserter.run_once()
+    assert harness.fenced == [harness.held]

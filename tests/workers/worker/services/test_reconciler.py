@@ -16,7 +16,7 @@ from tests.workers.worker.builders import a_held_job, a_session, no_held_jobs
 from tests.workers.worker.services.broker import ScriptedBroker
 
 
-class Place:
+class Harness:
     """A reconciler of two queues, and what Redis believes."""
 
     def __init__(self, *claims: Claim, free_slots: int = 9) -> None:
@@ -48,103 +48,103 @@ def a_claim(job_id: str = "job", token: str = "7-a") -> Claim:
 
 
 async def test_job_that_never_arrived_is_started_if_there_is_room() -> None:
-    place = Place(a_claim())
+    harness = Harness(a_claim())
 
-    assert await place.reconciler.run_once() == 1
+    assert await harness.reconciler.run_once() == 1
 
-    assert place.admitted == [("queue", "worker.1", "7-a")]
-    assert place.broker.words("give_back") == []
+    assert harness.admitted == [("queue", "worker.1", "7-a")]
+    assert harness.broker.words("give_back") == []
 
 
 async def test_jobs_that_never_arrived_return_uncounted_if_there_is_no_room() -> None:
-    place = Place(a_claim("a", "1-a"), a_claim("b", "2-b"), free_slots=1)
+    harness = Harness(a_claim("a", "1-a"), a_claim("b", "2-b"), free_slots=1)
 
-    assert await place.reconciler.run_once() == 2
+    assert await harness.reconciler.run_once() == 2
 
-    assert place.admitted == [("queue", "worker.1", "1-a")]
-    assert [words[:6] for words in place.broker.words("give_back")] == [
+    assert harness.admitted == [("queue", "worker.1", "1-a")]
+    assert [words[:6] for words in harness.broker.words("give_back")] == [
         ("b", "2-b", "worker.1", "name", "unstarted", "")
     ]
 
 
 async def test_job_that_arrived_and_ended_here_is_not_started_again() -> None:
-    place = Place(a_claim())
+    harness = Harness(a_claim())
     held = a_held_job("job", token="7-a")
-    place.held_jobs.add(held)
-    place.held_jobs.remove(held)
+    harness.held_jobs.add(held)
+    harness.held_jobs.remove(held)
 
-    assert await place.reconciler.run_once() == 0
+    assert await harness.reconciler.run_once() == 0
 
-    assert (place.admitted, place.broker.words("give_back")) == ([], [])
+    assert (harness.admitted, harness.broker.words("give_back")) == ([], [])
 
 
 async def test_later_attempt_of_a_job_that_arrived_before_is_started() -> None:
-    place = Place(a_claim(token="8-b"))
+    harness = Harness(a_claim(token="8-b"))
     held = a_held_job("job", token="7-a")
-    place.held_jobs.add(held)
-    place.held_jobs.remove(held)
+    harness.held_jobs.add(held)
+    harness.held_jobs.remove(held)
 
-    await place.reconciler.run_once()
+    await harness.reconciler.run_once()
 
-    assert place.admitted == [("queue", "worker.1", "8-b")]
+    assert harness.admitted == [("queue", "worker.1", "8-b")]
 
 
 async def test_same_id_and_token_in_another_queue_is_another_job() -> None:
-    place = Place(a_claim())
-    place.held_jobs.add(a_held_job("job", queue="other", token="7-a"))
+    harness = Harness(a_claim())
+    harness.held_jobs.add(a_held_job("job", queue="other", token="7-a"))
 
-    assert await place.reconciler.run_once() == 1
+    assert await harness.reconciler.run_once() == 1
 
 
 async def test_running_jobs_are_named_to_redis_by_token_and_queue() -> None:
-    place = Place()
-    place.held_jobs.add(a_held_job("a", queue="queue", token="1-a"))
-    place.held_jobs.add(a_held_job("b", queue="other", token="2-b"))
+    harness = Harness()
+    harness.held_jobs.add(a_held_job("a", queue="queue", token="1-a"))
+    harness.held_jobs.add(a_held_job("b", queue="other", token="2-b"))
 
-    await place.reconciler.run_once()
+    await harness.reconciler.run_once()
 
-    assert [(lease, *known) for lease, _, *known in place.broker.words("reclaim")] == [
+    assert [(lease, *known) for lease, _, *known in harness.broker.words("reclaim")] == [
         ("worker.1", "1-a"),
         ("worker.1", "2-b"),
     ]
 
 
 async def test_queue_that_cannot_be_asked_does_not_hold_up_the_others() -> None:
-    place = Place()
-    place.believed["other"] = (a_claim(),)
-    believed = place.broker.answers["reclaim"]
+    harness = Harness()
+    harness.believed["other"] = (a_claim(),)
+    believed = harness.broker.answers["reclaim"]
 
     def reclaim(call: Call[Any]) -> Any:
         if ":queue}" in str(call.words[1]):
             raise BrokerUnreachable("redis://", "it is away")
         return believed(call)
 
-    place.broker.answers["reclaim"] = reclaim
+    harness.broker.answers["reclaim"] = reclaim
     with pytest.raises(BrokerUnreachable):
-        await place.reconciler.run_once()
+        await harness.reconciler.run_once()
 
-    assert place.admitted == [("other", "worker.1", "7-a")]
+    assert harness.admitted == [("other", "worker.1", "7-a")]
 
 
 async def test_nothing_is_reconciled_while_a_claim_is_under_way() -> None:
-    place = Place(a_claim())
+    harness = Harness(a_claim())
 
-    async with place.turn, anyio.create_task_group() as tasks:
-        tasks.start_soon(place.reconciler.run_once)
+    async with harness.turn, anyio.create_task_group() as tasks:
+        tasks.start_soon(harness.reconciler.run_once)
         await anyio.wait_all_tasks_blocked()
-        assert place.broker.asked == []
+        assert harness.broker.asked == []
         # The claim's reply arrives late.
-        place.held_jobs.add(a_held_job("job", token="7-a"))
-        place.turn.release()
+        harness.held_jobs.add(a_held_job("job", token="7-a"))
+        harness.turn.release()
         await anyio.wait_all_tasks_blocked()
-        await place.turn.acquire()
+        await harness.turn.acquire()
 
-    assert place.admitted == []
+    assert harness.admitted == []
 
 
 async def test_outage_is_an_error() -> None:
-    place = Place(a_claim())
-    place.broker.is_away = True
+    harness = Harness(a_claim())
+    harness.broker.is_away = True
 
     with pytest.raises(BrokerUnreachable):
-        await place.reconciler.run_once()
+        await harness.reconciler.run_once()

@@ -24,7 +24,7 @@ from tests.workers.worker.builders import RecordingControl, a_held_job, a_sessio
 
 
 class Connection:
-    """Answers as it was told to, and counts what it was asked."""
+    """Gives the configured answers, and counts the calls."""
 
     def __init__(self, *answers: Any) -> None:
         self._answers = list(answers)
@@ -56,7 +56,7 @@ async def test_changes_of_a_fenced_job_are_forgotten() -> None:
     connection, held_jobs, held = Connection(), no_held_jobs(), a_held_job()
     held_jobs.add(held)
     recorder = a_recorder(connection, held_jobs)
-    recorder.note(held, "detect_silence")
+    recorder.add_change(held, "detect_silence")
     held.phase = FENCED
 
     with anyio.fail_after(limit_s(5)):
@@ -75,7 +75,7 @@ async def test_a_refused_login_does_not_end_the_recorder() -> None:
     held_jobs, held = no_held_jobs(), a_held_job()
     held_jobs.add(held)
     recorder = a_recorder(connection, held_jobs)
-    recorder.note(held, "detect_silence")
+    recorder.add_change(held, "detect_silence")
 
     async with anyio.create_task_group() as group:
         group.start_soon(recorder.run)
@@ -85,13 +85,13 @@ async def test_a_refused_login_does_not_end_the_recorder() -> None:
     assert connection.asked == [1, 1]
 
 
-async def test_a_result_is_recorded_once_though_the_job_is_looked_at_meanwhile() -> None:
+async def test_a_result_is_recorded_once_though_the_job_is_scheduled_again_meanwhile() -> None:
     connection, held_jobs, held = Connection(), no_held_jobs(), a_held_job()
     held_jobs.add(held)
     recorder = a_recorder(connection, held_jobs)
-    connection.meanwhile = lambda: recorder.look_at(held)
+    connection.meanwhile = lambda: recorder.schedule(held)
     held.phase = ended()
-    recorder.look_at(held)
+    recorder.schedule(held)
 
     assert [await recorder.run_once(), await recorder.run_once()] == [1, 0]
 
@@ -104,9 +104,9 @@ async def test_unrecorded_changes_are_bounded_and_silence_and_activity_still_alt
     held_jobs, held = no_held_jobs(), a_held_job()
     recorder = a_recorder(Connection(), held_jobs)
 
-    recorder.note(held)
+    recorder.add_change(held)
     for number in range(count):
-        recorder.note(held, "detect_activity" if number % 2 else "detect_silence")
+        recorder.add_change(held, "detect_activity" if number % 2 else "detect_silence")
 
     events = [change.event for change in held.changes]
     assert len(events) <= 50

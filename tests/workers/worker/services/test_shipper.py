@@ -32,16 +32,16 @@ class AClock:
 
 
 class Connection:
-    """Stores whatever it is given."""
+    """Accepts all output."""
 
     async def run_many(self, calls: list[Any]) -> list[Any]:
         return [Recorded() for _ in calls]
 
 
 class Forgetful:
-    """A recorder that keeps nothing."""
+    """A recorder that does nothing."""
 
-    def look_at(self, held: HeldJob) -> None:
+    def schedule(self, held: HeldJob) -> None:
         del held
 
     async def spool_results(self) -> None:
@@ -61,7 +61,7 @@ async def test_a_job_whose_output_was_sent_is_not_kept(shipper: Shipper) -> None
 
     held = Held(**{name: getattr(a_held_job(), name) for name in ("keys", "job_id", "attempt", "holder", "spec")})
     held.output.append(OutputStream.STDOUT, 0, b"hello", 1_000)
-    shipper.look_at(held)
+    shipper.schedule(held)
     assert await shipper.run_once() == 1
 
     seen = weakref.ref(held)
@@ -75,11 +75,11 @@ async def test_output_that_follows_soon_waits_for_its_turn(shipper: Shipper) -> 
     held = a_held_job()
     for offset in (0, 1):
         held.output.append(OutputStream.STDOUT, offset, b"x", 1_000)
-        shipper.look_at(held)
+        shipper.schedule(held)
         sent = await shipper.run_once()
         assert sent == (1 if offset == 0 else 0)
 
-    shipper.look_at(held, at_once=True)
+    shipper.schedule(held, at_once=True)
 
     assert await shipper.run_once() == 1
 
@@ -105,7 +105,7 @@ async def test_floods_take_turns_and_do_not_hold_up_a_job_that_writes_little() -
     def write(held: HeldJob, size: int) -> None:
         held.output.append(OutputStream.STDOUT, written[held.job_id], b"x" * size, 1_000)
         written[held.job_id] += size
-        shipper.look_at(held)
+        shipper.schedule(held)
 
     talker, *floods = jobs
     while clock.now < PASTIME_S:

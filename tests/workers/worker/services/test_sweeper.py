@@ -22,8 +22,8 @@ STEP_S = 5.0
 CLEAN = Audited(0, 0, ())
 
 
-class Place:
-    """A sweeper of one queue, and what it is shown there."""
+class Harness:
+    """A sweeper of one queue, and the leases that it sees there."""
 
     def __init__(self, *leases: LeaseSeen, queues: int = 1) -> None:
         self.clock = ManualClock()
@@ -54,7 +54,7 @@ class Place:
 
     @property
     def condemned(self) -> list[tuple[str, str]]:
-        """The leases that were swept, with the end that was named."""
+        """Return the leases that were swept, each with the end that the call named."""
         return [(words[0], words[1]) for words in self.broker.words("sweep")]
 
     @property
@@ -71,198 +71,200 @@ def silent(name: str = "other.1", *, length_s: float = LEASE_S) -> LeaseSeen:
 
 
 async def test_lease_is_condemned_once_its_end_has_not_moved_for_its_whole_length() -> None:
-    place = Place(silent())
+    harness = Harness(silent())
 
-    await place.look(times=6)
-    assert place.condemned == []
-    await place.look()
+    await harness.look(times=6)
+    assert harness.condemned == []
+    await harness.look()
 
-    assert place.condemned == [("other.1", "1700000000000")]
+    assert harness.condemned == [("other.1", "1700000000000")]
 
 
 async def test_lease_whose_end_moves_is_never_condemned() -> None:
-    place = Place()
+    harness = Harness()
     for end in range(100):
-        place.leases = [LeaseSeen("other.1", str(1_000 + end // 6), LEASE_S)]
-        await place.look()
+        harness.leases = [LeaseSeen("other.1", str(1_000 + end // 6), LEASE_S)]
+        await harness.look()
 
-    assert place.condemned == []
+    assert harness.condemned == []
 
 
 @pytest.mark.parametrize(("length_s", "looks"), [(10.0, 3), (60.0, 13), (0.0, 7)])
 async def test_length_is_that_of_the_lease_or_else_of_the_settings(length_s: float, looks: int) -> None:
-    place = Place(silent(length_s=length_s))
+    harness = Harness(silent(length_s=length_s))
 
-    await place.look(times=looks - 1)
-    assert place.condemned == []
-    await place.look()
+    await harness.look(times=looks - 1)
+    assert harness.condemned == []
+    await harness.look()
 
-    assert len(place.condemned) == 1
+    assert len(harness.condemned) == 1
 
 
-async def test_slow_replies_make_no_wait_look_longer() -> None:
-    place = Place(silent())
+async def test_slow_replies_do_not_make_a_lease_look_unchanged_for_longer() -> None:
+    harness = Harness(silent())
 
     def be_slow() -> None:
-        if place.broker.asked[-1][0] == "watch":
-            place.clock.seconds += 4.0
+        if harness.broker.asked[-1][0] == "watch":
+            harness.clock.seconds += 4.0
 
-    place.broker.before_reply = be_slow
+    harness.broker.before_reply = be_slow
     # First read at the end of the first reply: 9 s after the start.
-    await place.look()
-    place.broker.before_reply = lambda: None
-    read_s = place.clock.seconds
-    while not place.condemned:
-        await place.look(every_s=1.0)
+    await harness.look()
+    harness.broker.before_reply = lambda: None
+    read_s = harness.clock.seconds
+    while not harness.condemned:
+        await harness.look(every_s=1.0)
 
-    assert place.clock.seconds - read_s >= LEASE_S
+    assert harness.clock.seconds - read_s >= LEASE_S
 
 
 async def test_own_lease_is_never_condemned() -> None:
-    place = Place(silent("own.1"))
+    harness = Harness(silent("own.1"))
 
-    await place.look(times=20)
+    await harness.look(times=20)
 
-    assert place.condemned == []
+    assert harness.condemned == []
 
 
 async def test_lease_that_another_worker_condemned_is_left_to_it_for_its_whole_length() -> None:
-    place = Place(silent())
-    await place.look(times=6)
-    place.leases = [LeaseSeen("other.1", "0", LEASE_S)]
+    harness = Harness(silent())
+    await harness.look(times=6)
+    harness.leases = [LeaseSeen("other.1", "0", LEASE_S)]
 
-    await place.look(times=6)
-    assert place.condemned == []
-    await place.look()
+    await harness.look(times=6)
+    assert harness.condemned == []
+    await harness.look()
 
-    assert place.condemned == [("other.1", "0")]
+    assert harness.condemned == [("other.1", "0")]
 
 
 async def test_lease_is_swept_until_nothing_is_left_of_it() -> None:
-    place = Place(silent())
+    harness = Harness(silent())
     answers = [Swept(100, is_done=False), Swept(100, is_done=False), Swept(7, is_done=True)]
-    place.broker.answers["sweep"] = lambda _: answers.pop(0)
-    await place.look(times=6)
-    place.clock.seconds += STEP_S
+    harness.broker.answers["sweep"] = lambda _: answers.pop(0)
+    await harness.look(times=6)
+    harness.clock.seconds += STEP_S
 
-    assert await place.sweeper.run_once() == 207
+    assert await harness.sweeper.run_once() == 207
 
-    assert len(place.condemned) == 3
+    assert len(harness.condemned) == 3
 
 
 async def test_lease_that_was_renewed_meanwhile_is_left_alone() -> None:
-    place = Place(silent())
-    place.broker.answers["sweep"] = NotSwept()
+    harness = Harness(silent())
+    harness.broker.answers["sweep"] = NotSwept()
 
-    await place.look(times=7)
+    await harness.look(times=7)
 
-    assert len(place.condemned) == 1
+    assert len(harness.condemned) == 1
 
 
-async def fails(place: Place) -> None:
-    place.broker.is_away = True
+async def fails(harness: Harness) -> None:
+    harness.broker.is_away = True
     with pytest.raises(BrokerUnreachable):
-        await place.look(every_s=1.0)
-    place.broker.is_away = False
+        await harness.look(every_s=1.0)
+    harness.broker.is_away = False
 
 
-async def pauses(place: Place) -> None:
-    place.clock.seconds += 3 * LEASE_S
+async def pauses(harness: Harness) -> None:
+    harness.clock.seconds += 3 * LEASE_S
 
 
-async def is_relieved(place: Place) -> None:
-    place.is_other_sweeping = True
-    await place.look(every_s=1.0)
-    place.is_other_sweeping = False
+async def is_relieved(harness: Harness) -> None:
+    harness.is_other_sweeping = True
+    await harness.look(every_s=1.0)
+    harness.is_other_sweeping = False
 
 
 @pytest.mark.parametrize("what", [fails, pauses, is_relieved])
-async def test_what_was_seen_before_a_gap_proves_nothing(what: Callable[[Place], Any]) -> None:
-    place = Place(silent())
-    place.suspects = {JobState.RUNNING: (("job", "gone.1"),)}
-    await place.look(times=6)
+async def test_what_was_seen_before_a_gap_proves_nothing(what: Callable[[Harness], Any]) -> None:
+    harness = Harness(silent())
+    harness.suspects = {JobState.RUNNING: (("job", "gone.1"),)}
+    await harness.look(times=6)
 
-    await what(place)
+    await what(harness)
 
-    await place.look(times=6)
-    assert (place.condemned, place.settled) == ([], [])
-    await place.look()
-    assert (len(place.condemned), place.settled) == (1, [("job", "gone.1")])
+    await harness.look(times=6)
+    assert (harness.condemned, harness.settled) == ([], [])
+    await harness.look()
+    assert (len(harness.condemned), harness.settled) == (1, [("job", "gone.1")])
 
 
 async def test_failure_in_one_queue_makes_the_sweeper_start_over_there() -> None:
-    place = Place(silent(), queues=2)
-    await place.look(times=6)
-    place.broker.answers["audit"] = BrokerUnreachable("redis://", "it went away")
+    harness = Harness(silent(), queues=2)
+    await harness.look(times=6)
+    harness.broker.answers["audit"] = BrokerUnreachable("redis://", "it went away")
     with pytest.raises(BrokerUnreachable):
-        await place.look(every_s=1.0)
-    place.broker.answers["audit"] = CLEAN
+        await harness.look(every_s=1.0)
+    harness.broker.answers["audit"] = CLEAN
 
-    await place.look(times=6)
+    await harness.look(times=6)
 
-    assert place.condemned == []
+    assert harness.condemned == []
 
 
 async def test_damage_in_one_place_does_not_protect_other_leases(caplog: pytest.LogCaptureFixture) -> None:
-    place = Place(silent("first.1"), silent("second.1"))
-    place.suspects = {JobState.IDLE: (("job", "gone.1"),)}
-    place.broker.answers["sweep"] = lambda call: _raise(damage()) if "first.1" in call.words else Swept(1, is_done=True)
-    audited = place.broker.answers["audit"]
-    place.broker.answers["audit"] = lambda call: _raise(damage()) if "RUNNING" in call.words else audited(call)
+    harness = Harness(silent("first.1"), silent("second.1"))
+    harness.suspects = {JobState.IDLE: (("job", "gone.1"),)}
+    harness.broker.answers["sweep"] = lambda call: (
+        _raise(damage()) if "first.1" in call.words else Swept(1, is_done=True)
+    )
+    audited = harness.broker.answers["audit"]
+    harness.broker.answers["audit"] = lambda call: _raise(damage()) if "RUNNING" in call.words else audited(call)
 
     with caplog.at_level(logging.ERROR):
-        await place.look(times=7)
+        await harness.look(times=7)
 
-    assert [lease for lease, _ in place.condemned] == ["first.1", "second.1"]
-    assert place.settled == [("job", "gone.1")]
+    assert [lease for lease, _ in harness.condemned] == ["first.1", "second.1"]
+    assert harness.settled == [("job", "gone.1")]
     assert "damaged key" in caplog.text
 
 
 async def test_queue_that_cannot_be_asked_does_not_protect_leases_of_the_others() -> None:
-    place = Place(silent(), queues=2)
+    harness = Harness(silent(), queues=2)
 
     def watched(call: Call[Any]) -> tuple[LeaseSeen, ...]:
         return _raise(BrokerUnreachable("redis://", "it is away")) if "queue0" in str(call.words[1]) else (silent(),)
 
-    place.broker.answers["watch"] = watched
+    harness.broker.answers["watch"] = watched
     for _ in range(7):
         with pytest.raises(BrokerUnreachable):
-            await place.look()
+            await harness.look()
 
-    assert place.condemned == [("other.1", "1700000000000")]
+    assert harness.condemned == [("other.1", "1700000000000")]
 
 
 async def test_refusal_other_than_damage_is_an_error() -> None:
-    place = Place(silent())
-    place.broker.answers["audit"] = BrokerError("no")
+    harness = Harness(silent())
+    harness.broker.answers["audit"] = BrokerError("no")
 
     with pytest.raises(BrokerError):
-        await place.look()
+        await harness.look()
 
 
 async def test_running_job_without_a_lease_for_a_whole_lease_is_marked_lost() -> None:
-    place = Place()
-    place.suspects = {JobState.RUNNING: (("job", "gone.1"),), JobState.IDLE: (("other", ""),)}
+    harness = Harness()
+    harness.suspects = {JobState.RUNNING: (("job", "gone.1"),), JobState.IDLE: (("other", ""),)}
 
-    await place.look(times=6)
-    assert place.settled == []
-    await place.look()
+    await harness.look(times=6)
+    assert harness.settled == []
+    await harness.look()
 
-    assert place.settled == [("job", "gone.1"), ("other", "")]
+    assert harness.settled == [("job", "gone.1"), ("other", "")]
 
 
 @pytest.mark.parametrize("meanwhile", [(), (("job", "next.1"),)], ids=["adopted", "held by another"])
 async def test_job_that_was_held_meanwhile_is_suspected_anew(meanwhile: tuple[tuple[str, str], ...]) -> None:
-    place = Place()
+    harness = Harness()
     for suspects in ((("job", "gone.1"),), meanwhile, (("job", "gone.1"),)):
-        place.suspects = {JobState.RUNNING: suspects}
-        await place.look(times=5)
+        harness.suspects = {JobState.RUNNING: suspects}
+        await harness.look(times=5)
 
-    assert place.settled == []
+    assert harness.settled == []
 
 
 async def test_audit_walks_through_an_index_of_many_pages() -> None:
-    place = Place()
+    harness = Harness()
     pages = [Audited(100, 0, (("a", "gone.1"),)), Audited(100, 30, ()), Audited(100, 0, ()), Audited(5, 0, ())]
 
     def page(call: Call[Any]) -> Audited:
@@ -270,13 +272,13 @@ async def test_audit_walks_through_an_index_of_many_pages() -> None:
             return CLEAN
         return pages[(int(call.words[-1]) + 30) // 100]
 
-    place.broker.answers["audit"] = page
-    await place.look(times=8)
+    harness.broker.answers["audit"] = page
+    await harness.look(times=8)
 
-    starts = [words[1] for words in place.broker.words("audit") if words[0] == JobState.RUNNING]
+    starts = [words[1] for words in harness.broker.words("audit") if words[0] == JobState.RUNNING]
     assert starts == [0, 100, 170, 270, 0, 100, 170, 270]
-    await place.look()
-    assert place.settled == [("a", "gone.1")]
+    await harness.look()
+    assert harness.settled == [("a", "gone.1")]
 
 
 def _raise(error: Exception) -> Any:
@@ -287,10 +289,10 @@ QUEUE = QueueKeys("oq", "queue0")
 
 
 async def test_worker_that_knows_of_no_other_sweeper_is_in_charge() -> None:
-    place = Place()
-    assert place.sweeper.is_in_charge(QUEUE)
+    harness = Harness()
+    assert harness.sweeper.is_in_charge(QUEUE)
 
     for is_others in (True, False, True):
-        place.is_other_sweeping = is_others
-        await place.look()
-        assert place.sweeper.is_in_charge(QUEUE) is not is_others
+        harness.is_other_sweeping = is_others
+        await harness.look()
+        assert harness.sweeper.is_in_charge(QUEUE) is not is_others

@@ -49,7 +49,7 @@ def test_a_job_that_was_handed_over_again_is_known_under_both_tokens() -> None:
     held_jobs.hand_over(held, Holder("8", "worker.2", "worker"))
 
     assert (held.holder.token, list(held_jobs)) == ("8", [held])
-    assert starts.told == [("hold", held), ("hand over", held)]
+    assert starts.calls == [("hold", held), ("hand over", held)]
     assert all(held_jobs.has_received("queue", "job", token) for token in ("7", "8"))
 
 

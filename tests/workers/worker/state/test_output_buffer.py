@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from oneshot_queue.task_events import OutputStream
 from oneshot_queue.wire.chunks import INLINE_BYTES, Chunk
 from oneshot_queue.workers.worker.state import output_buffer
-from oneshot_queue.workers.worker.state.output_buffer import Allowance, Batch, OutputBuffer
+from oneshot_queue.workers.worker.state.output_buffer import Allowance, OutputBatch, OutputBuffer
 
 OUT, ERR = OutputStream.STDOUT, OutputStream.STDERR
 HEAD, TAIL, CHUNK, BATCH, WAITING, ALL = 40, 200, 16, 64, 32, 600
@@ -50,7 +50,7 @@ class Store:
     tails: dict[OutputStream, list[Chunk]] = field(default_factory=lambda: defaultdict(list))
     last_ordinal: int = 0
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: OutputBatch) -> None:
         """As ``append_output``: a chunk that was stored before is not stored again."""
         for chunk, in_head in batch.chunks:
             if chunk.ordinal > self.last_ordinal:
@@ -297,7 +297,7 @@ def test_jobs_that_all_write_without_pause_share_the_common_limit() -> None:
     assert alone.out.kept > jobs[0].out.kept
 
 
-def test_waiting_output_of_a_job_that_is_let_go_is_no_longer_counted() -> None:
+def test_waiting_output_of_a_job_that_is_no_longer_held_is_not_counted() -> None:
     allowance, job = Allowance(), Job()
     job.out.share(allowance)
     job.write(OUT, HEAD + 50)
