@@ -78,7 +78,7 @@ class Faults(Work):
 
     @rule(worker=workers, times=times)
     def reconnect(self, worker: int, times: int) -> None:
-        """A worker whose connection was cut reports what it runs, and ends what is not its own any more."""
+        """A worker whose connection was cut reports what it runs, and ends the jobs that it no longer holds."""
         who = self.workers[worker]
         if not self._restore(who, times):
             self._lease_anew(who)

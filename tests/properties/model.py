@@ -270,7 +270,7 @@ class Model(Ledger):
         left = sorted(set(ended) - set(old))
         return [self._forget(job_id) for _, _, job_id in [*old, *left[: max(0, len(left) - most)]]]
 
-    def examine(self, *, mends: bool) -> set[tuple[str, str]]:
+    def examine(self, *, repairs: bool) -> set[tuple[str, str]]:
         """The anomalies of a sound queue, which wait for a sweeper or an operator: codes and job ids."""
         finds = set()
         for job_id, job in self.jobs.items():
@@ -280,5 +280,5 @@ class Model(Ledger):
                 finds.add(("running-without-lease", job_id))
             elif job.state is not CREATED and not job.is_pending:
                 finds.add(("running-without-entry", job_id))
-                job.is_pending = mends
+                job.is_pending = repairs
         return finds
