@@ -28,7 +28,7 @@ class Connection:
     Attributes:
         number: Its number; the first connection through a wire is 1.
         requests: The first bytes that the client sent.
-        dead_directions: Directions in which bytes were lost. Nothing passes there any more: the client would take the
+        dead_directions: Directions in which bytes were lost. Nothing passes there afterwards: the client would take the
             next reply for the lost one.
     """
 
@@ -124,12 +124,12 @@ def latency(each_way_s: float, *, on: Condition = all_connections) -> WireFault:
 
 
 def half_open(*, on: Condition = all_connections) -> WireFault:
-    """Drop everything both ways and keep the connection open, as a firewall does that lost its state."""
+    """Drop everything in both directions and keep the connection open, as a firewall that lost its state."""
     return WireFault(on=on, drops=True)
 
 
 def lost_replies(*, on: Condition = all_connections) -> WireFault:
-    """Drop all replies: the server receives and executes requests, but no client hears of it."""
+    """Drop all replies: the server receives and executes requests, but clients get no reply."""
     return WireFault(frozenset({Direction.REPLIES}), on=on, drops=True)
 
 
