@@ -130,7 +130,7 @@ class Model(Ledger):
             return Refused(job.state)
         job.sequence = sequence
         if to is not job.state:
-            self._note(job, to, ago_ms=ago_ms)
+            self._add_row(job, to, ago_ms=ago_ms)
         job.state = to
         return Recorded(to)
 
@@ -243,7 +243,7 @@ class Model(Ledger):
             if job.state is state and not self.leases.get(job.lease or "")
         }
 
-    def decide(self, job_id: str, lease: str) -> bool:
+    def settle(self, job_id: str, lease: str) -> bool:
         job = self.jobs.get(job_id)
         if job is None or job.state not in {JobState.RUNNING, JobState.IDLE}:
             return False

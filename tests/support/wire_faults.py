@@ -61,17 +61,17 @@ class ReplyFault:
     Attributes:
         pattern: The bytes to look for.
         holds: Hold the reply back until ``release``. Otherwise the reply is lost and its connection is cut.
-        struck: Set once it happened.
+        happened: Set once it happened.
     """
 
     pattern: bytes
     holds: bool
-    struck: threading.Event = field(default_factory=threading.Event)
+    happened: threading.Event = field(default_factory=threading.Event)
     _released: threading.Event = field(default_factory=threading.Event)
 
     def assert_happened(self) -> None:
         """Wait until it happened; fail if it does not."""
-        assert self.struck.wait(TIMEOUT_S), f"the fault did not happen: no reply contained {self.pattern!r}"
+        assert self.happened.wait(TIMEOUT_S), f"the fault did not happen: no reply contained {self.pattern!r}"
 
     def release(self) -> None:
         """Deliver the reply that is held back."""
@@ -96,7 +96,7 @@ class WireFault:
         bytes_per_s: Bandwidth of each connection.
         resets_after_bytes: Number of bytes of a packet to deliver before the connection is reset.
         fired: Number of packets that were affected so far.
-        struck: Set once a packet was affected.
+        happened: Set once a packet was affected.
         over: Set by the repair.
     """
 
@@ -109,12 +109,12 @@ class WireFault:
     bytes_per_s: float | None = None
     resets_after_bytes: int | None = None
     fired: int = 0
-    struck: threading.Event = field(default_factory=threading.Event)
+    happened: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
     def assert_happened(self, *, times: int = 1) -> None:
         """Wait until it affected a packet; fail if it does not, or affected fewer than ``times``."""
-        assert self.struck.wait(TIMEOUT_S), f"the fault did not happen: no packet passed for {self!r}"
+        assert self.happened.wait(TIMEOUT_S), f"the fault did not happen: no packet passed for {self!r}"
         assert self.fired >= times, f"the fault happened only {self.fired} times: {self!r}"
 
 
