@@ -1,7 +1,7 @@
 # Every task for developers and CI, by name. Requires Linux, Python 3.11 or newer, make, sh and the coreutils. Uses uv if
 # installed, otherwise pip.
 
-# The interpreter. Naming another one than that of .venv creates .venv again: make test PYTHON=python3.13
+# The interpreter. If it differs from that of .venv, .venv is created again: make test PYTHON=python3.13
 PYTHON ?= python3
 # Extra arguments for pytest: make test ARGS='tests/store -k claim'
 ARGS ?=

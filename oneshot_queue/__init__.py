@@ -147,14 +147,14 @@ _EXPORTS: Final = {
     "oneshot_queue.workers.task": ("OneshotTask",),
 }
 """The public names of each module. A type checker sees the imports above instead; a test compares the two."""
-_HOMES: Final = {name: module for module, names in _EXPORTS.items() for name in names}
+_MODULE_OF: Final = {name: module for module, names in _EXPORTS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: `oneshot-queue --version` must not wait for a Redis client to load.
-    if name not in _HOMES:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return globals().setdefault(name, getattr(import_module(_HOMES[name]), name))
+    return globals().setdefault(name, getattr(import_module(_MODULE_OF[name]), name))
 
 
 def __dir__() -> list[str]:

@@ -66,8 +66,8 @@ def checked_command(_: str, command: object) -> tuple[str | bytes, ...]:
     """Return the argv as a tuple if it is not empty, has no NUL byte and is within the limits."""
     if isinstance(command, str | bytes):
         line = command if isinstance(command, str) else os_text(command)
-        ways = f"{line.split() or ['true']!r}, or ['/bin/sh', '-c', {line!r}] to use a shell"
-        raise InvalidJob("command", f"must be a list of words, not one string; write {ways}")
+        advice = f"{line.split() or ['true']!r}, or ['/bin/sh', '-c', {line!r}] to use a shell"
+        raise InvalidJob("command", f"must be a list of words, not one string; write {advice}")
     if not isinstance(command, Sequence):
         raise InvalidJob("command", f"must be a list of words, not {type(command).__name__}")
     if not command or not command[0]:

@@ -68,7 +68,7 @@ class Outcome:
     Attributes:
         state: COMPLETED, FAILED or INTERRUPTED.
         cause: Why it ended.
-        exit_code: Its exit code; ``None`` if it did not exit by itself.
+        exit_code: Its exit code; ``None`` if it did not exit normally.
         signal: The number of the signal that ended it.
         attempt: The number of the attempt; the first is 1.
         error: An explanation where the cause needs one; of a spawn error, for example, host, path and reason.

@@ -14,7 +14,7 @@ from oneshot_queue.checks import NAME_PATTERN
 from oneshot_queue.errors import InvalidSetting
 
 PREFIX: Final = "ONESHOT_QUEUE_"
-_OF_A_SERVICE: Final = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\w+)?)")
+_SET_BY_KUBERNETES: Final = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\w+)?)")
 """Kubernetes sets these in every container when a service is named ``oneshot-queue``; they are not settings."""
 
 
@@ -61,7 +61,7 @@ class Settings:
         kinds = {each.name: each.type for each in fields(cls)}
         found: dict[str, object] = {}
         for variable, text in environ.items():
-            if not variable.startswith(PREFIX) or _OF_A_SERVICE.fullmatch(variable):
+            if not variable.startswith(PREFIX) or _SET_BY_KUBERNETES.fullmatch(variable):
                 continue
             name = variable.removeprefix(PREFIX).lower()
             if name not in kinds:

@@ -99,7 +99,7 @@ class Option:
         help: What the option does: imperative, without a final period or the default.
         flag: Its long name; empty for the field's own, with hyphens.
         short: Its letter, such as ``-n``; empty if it has none.
-        metavar: What stands for its value in help texts.
+        metavar: The placeholder for its value in help texts.
         default_text: The default as help shows it; empty to derive it from the field's default.
     """
 
@@ -133,7 +133,7 @@ class JobSpec:
     """One command and how to run it: everything that a worker needs to know, and nothing that happened since.
 
     Args:
-        command: The argv. No shell sees it. Text is stored as UTF-8; pass bytes for anything else.
+        command: The argv. It is not passed to a shell. Text is stored as UTF-8; pass bytes for anything else.
         name: A display name, by ``NAME_PATTERN``.
         cwd: Absolute working directory on the worker; ``None`` is the worker's own.
         env: Variables to set, on top of those that the worker passes on. ``ONESHOT_…`` is reserved.

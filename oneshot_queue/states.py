@@ -8,8 +8,8 @@
        +------------------+-- fail -------> FAILED      (final) <-------+
                           +-- finish -----> COMPLETED   (final) <-------+
 
-``OneshotStateMachine`` is the only source. The table that other modules read, the guards in the Lua scripts and the
-diagrams in the docs are derived from it; a test compares all three on all 36 (state, event) pairs.
+``OneshotStateMachine`` is the single source of truth. The table that other modules read and the guards in the Lua
+scripts are derived from it; a test compares all three on all 36 (state, event) pairs.
 
 States, and who moves a job out of them:
 

@@ -1,1 +1,1 @@
-"""The tests; what they share stands in this folder, see ``conftest.py``."""
+"""The tests. ``conftest.py`` defines the fixtures that all of them share."""

@@ -26,7 +26,7 @@ from tests.support import commands, leftovers
 from tests.support.limits import limit_s
 from tests.support.servers import FAKE, GATE, Server, ServerKind, ServerProcess, kinds_for, known_kinds
 
-# How fast examples are drawn depends on the load of the machine and is no promise of ours.
+# How fast examples are drawn depends on the load of the machine, so no test checks it.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # Stories about the store: the same few in every run. ``--hypothesis-profile=long`` draws 2,000 new ones.
 _stories = settings(settings.get_profile("house"), stateful_step_count=50, print_blob=True)
@@ -89,7 +89,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _signals_are_heard() -> None:
+def _signals_have_their_default_handlers() -> None:
     """Restore Ctrl-C: a script's background job ignores it, and every program that a test starts would inherit that."""
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -97,12 +97,12 @@ def _signals_are_heard() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _commands_of_a_bare_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _missing_commands_are_provided(tmp_path_factory: pytest.TempPathFactory) -> None:
     commands.provide_missing(tmp_path_factory.mktemp("commands"))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _private_state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     # The person who runs the tests may have workers and a local broker running.
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 

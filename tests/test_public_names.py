@@ -42,7 +42,7 @@ def test_type_checkers_see_the_names_that_resolve() -> None:
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
 
-    assert seen == oneshot_queue._HOMES
+    assert seen == oneshot_queue._MODULE_OF
     assert sorted({*seen, "__version__"}) == oneshot_queue.__all__
 
 

@@ -12,7 +12,7 @@ from oneshot_queue.store.transport.connection import SyncConnection
 
 
 def machine_facts(url: str) -> Mapping[str, str]:
-    """CPUs, load before the benchmark, and versions, by name; ``Redis: unknown`` if the user may not ask."""
+    """CPUs, load before the benchmark, and versions, by name; ``Redis: unknown`` if this user may not run INFO."""
     found = {
         "CPUs": str(len(os.sched_getaffinity(0))),
         "load": " ".join(f"{each:.2f}" for each in os.getloadavg()),

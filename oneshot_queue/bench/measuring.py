@@ -87,8 +87,8 @@ def _at_distance(url: str, family: str, rtt_s: float, sizes: Sizes) -> Iterator[
     if not rtt_s:
         yield from FAMILIES[family](partial(open_fleet, url), sizes)
         return
-    with delayed(url, rtt_s) as longer_way:
-        yield from FAMILIES[family](partial(open_fleet, longer_way), sizes)
+    with delayed(url, rtt_s) as proxy_url:
+        yield from FAMILIES[family](partial(open_fleet, proxy_url), sizes)
 
 
 def _compared(near: Sequence[Line], far: Sequence[Line]) -> Iterator[Line]:

@@ -21,7 +21,7 @@ _InFlight = asyncio.Queue[tuple[float, bytes]]
 _MAX_CHUNKS: Final = 256
 """Chunks in flight: far more than arrive within a few milliseconds."""
 _REDIS_PORT: Final = 6379
-_HERE: Final = "127.0.0.1"
+_LOOPBACK: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class _Proxy:
         self._delay_s = delay_s
         self._loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
         self._stopped = asyncio.Event()
-        self._listener = socket.create_server((_HERE, 0))
+        self._listener = socket.create_server((_LOOPBACK, 0))
         self.port: int = self._listener.getsockname()[1]
 
     def run(self) -> None:
@@ -100,11 +100,11 @@ class _Proxy:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer):
             try:
-                theirs, ours = await self._reach()
+                reader_of_broker, writer_to_broker = await self._connect_to_broker()
             except OSError:
                 return  # To the client, this looks as if nothing listened.
-            with contextlib.closing(ours):
-                await self._forward((reader, ours), (theirs, writer))
+            with contextlib.closing(writer_to_broker):
+                await self._forward((reader, writer_to_broker), (reader_of_broker, writer))
 
     async def _forward(self, *directions: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
         try:
@@ -116,7 +116,7 @@ class _Proxy:
         except* OSError:
             pass  # One side has closed its connection; the other one is closed too.
 
-    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect_to_broker(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._address.path is not None:
             return await asyncio.open_unix_connection(self._address.path)
         return await asyncio.open_connection(self._address.host, self._address.port)
@@ -143,7 +143,7 @@ def _address_of(url: str) -> Address:
     if parts.scheme == "unix":
         return Address(parts.path, "", 0)
     if parts.scheme == "redis":
-        return Address(None, parts.hostname or _HERE, parts.port or _REDIS_PORT)
+        return Address(None, parts.hostname or _LOOPBACK, parts.port or _REDIS_PORT)
     raise ValueError(f"latency cannot be added to a {parts.scheme}:// broker, only to redis:// and unix://")
 
 
@@ -152,4 +152,4 @@ def _through(url: str, port: int) -> str:
     parts = urlsplit(url)
     login, at, _ = parts.netloc.rpartition("@")
     path = "" if parts.scheme == "unix" else parts.path
-    return urlunsplit(("redis", f"{login}{at}{_HERE}:{port}", path, parts.query, ""))
+    return urlunsplit(("redis", f"{login}{at}{_LOOPBACK}:{port}", path, parts.query, ""))

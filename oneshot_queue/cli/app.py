@@ -114,7 +114,12 @@ def _print_version(wanted: bool) -> None:
 def _before_the_verb(
     url: Annotated[
         str | None,
-        typer.Option("--url", metavar="URL", help="Broker to use: redis://, rediss:// or unix://", show_default=False),
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help="Use this broker: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://",
+            show_default=False,
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit", is_eager=True, callback=_print_version)

@@ -48,6 +48,8 @@ def _without_conversion(parameters: Iterable[Any]) -> list[Any]:
         each._runtime_param = _Unconverted()  # noqa: SLF001
         if each.param_type_name == "argument":
             each.display_type_rich = _no_type  # help would say <list[str]>
+        elif each.name == "help":
+            each.help = "Show this message and exit"  # no final period, as in all other options
     return found
 
 

@@ -16,7 +16,7 @@ from oneshot_queue.errors import OneshotQueueError
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "oneshot_queue", "worker")
 MAX_STARTS: Final = 3
-_MAX_COMPLAINT_BYTES: Final = 2_000
+_MAX_STDERR_BYTES: Final = 2_000
 
 
 class OnDemandWorker:
@@ -38,20 +38,20 @@ class OnDemandWorker:
             self._watcher.start()
 
     def _run(self) -> None:
-        complaint = ""
+        stderr = ""
         for _ in range(MAX_STARTS):
             with tempfile.TemporaryFile() as errors:
                 try:
                     self._process(errors).wait()
                 except OSError as problem:
-                    complaint = str(problem)
+                    stderr = str(problem)
                     break
-                complaint = _tail_of(errors)
+                stderr = _tail_of(errors)
             if not self._job_waits():
                 return
-        print_message(f"the worker started for job {self._job_id} exited without claiming it{complaint and ':'}")
-        if complaint:
-            print_message(complaint)
+        print_message(f"the worker started for job {self._job_id} exited without claiming it{stderr and ':'}")
+        if stderr:
+            print_message(stderr)
         print_no_worker_notice(self._destination, self._queue)
 
     def _process(self, errors: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -76,5 +76,5 @@ class OnDemandWorker:
 
 
 def _tail_of(file: IO[bytes]) -> str:
-    file.seek(max(0, os.fstat(file.fileno()).st_size - _MAX_COMPLAINT_BYTES))
+    file.seek(max(0, os.fstat(file.fileno()).st_size - _MAX_STDERR_BYTES))
     return file.read().decode(errors="replace").strip()

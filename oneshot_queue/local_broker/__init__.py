@@ -10,7 +10,7 @@ Model
         broker.lock    held while a process starts or stops the server, so that twenty shells start only one
         broker.alive   held by the server itself, from before its first instruction to its end
         broker.pid     for people, and to find a server whose socket was removed; never trusted by itself
-        broker.log     the output of the server; when it has grown, the next start moves it to broker.log.1
+        broker.log     the output of the server; the next start moves a large one to broker.log.1
         data/          the server's files, and written_by.json, which names the server that wrote them
 
     The server is a ``redis-server`` or ``valkey-server`` on PATH, else the one of the ``local`` extra, both with an

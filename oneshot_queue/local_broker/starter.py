@@ -30,7 +30,7 @@ def ensure_running() -> LocalBroker:
         BrokerUnreachable: The server was started but did not answer in time, or it hangs.
     """
     folder = BrokerFolder.locate()
-    with folder.in_use():
+    with folder.reporting_errors():
         return _found_or_started(folder)
 
 
@@ -42,13 +42,13 @@ def status() -> LocalBroker | None:
         BrokerUnreachable: A process listens, but does not answer.
     """
     folder = BrokerFolder.locate()
-    with folder.in_use():
-        answer = identify(folder) if folder.is_there() else None
+    with folder.reporting_errors():
+        answer = identify(folder) if folder.exists() else None
     return answer.as_broker(folder, started_now=False) if answer else None
 
 
 def _found_or_started(folder: BrokerFolder) -> LocalBroker:
-    if folder.is_there():
+    if folder.exists():
         answer = identify(folder)
         if answer is not None and not answer.is_loading:
             return answer.as_broker(folder, started_now=False)

@@ -27,20 +27,20 @@ def stop() -> bool:
         BrokerUnreachable: It does not answer, or does not stop in time.
     """
     folder = BrokerFolder.locate()
-    with folder.in_use():
-        return folder.is_there() and _stop(folder)
+    with folder.reporting_errors():
+        return folder.exists() and _stop(folder)
 
 
 def _stop(folder: BrokerFolder) -> bool:
-    turn = acquire_start_lock(folder, or_answer=False)
-    assert isinstance(turn, int)
+    lock = acquire_start_lock(folder, or_answer=False)
+    assert isinstance(lock, int)
     try:
         was_running = _shut_down(folder) or _terminate_unreachable(folder)
         folder.socket.unlink(missing_ok=True)
         folder.pid.unlink(missing_ok=True)
         return was_running
     finally:
-        os.close(turn)
+        os.close(lock)
 
 
 def _shut_down(folder: BrokerFolder) -> bool:
@@ -102,5 +102,5 @@ def _terminate_unreachable(folder: BrokerFolder) -> bool:
 def _still_running(folder: BrokerFolder, pid: int | None) -> BrokerUnreachable:
     who = f"process {pid}" if pid else "its server"
     return BrokerUnreachable(
-        folder.url, f"{who} is still running {END_TIMEOUT_S:g} s after it was told to stop", f"see {folder.log}"
+        folder.url, f"{who} is still running {END_TIMEOUT_S:g} s after it was asked to stop", f"see {folder.log}"
     )

@@ -30,14 +30,14 @@ the reply of ``claim`` is lost         ``BrokerUnreachable``               ``rec
 ``claim`` fails half-way               ``BrokerRefused``                   the same: Redis does not roll back
 Redis forgets a claim                  a job that is held is claimed       the attempt continues under the new claim
 the reply of record, append or finish  ``BrokerUnreachable``               sending it again; it counts once
-an announcement is lost                nothing                             the next renewal, and clients look again
+an announcement is lost                nothing                             the next renewal; clients read again
 a stream or its group is deleted       an error of XREADGROUP              ``claim`` creates the group again, from 0
 the script cache is flushed            NOSCRIPT                            sending the script's text
 a primary is demoted or dies           READONLY, a lost connection         asking the sentinels for the new primary
 a queue moves within a cluster         MOVED, ASK, TRYAGAIN                asking the new node, within the time limit
 a server restarts                      another ``run_id``                  the callback of ``on_new_server`` runs first
 a foreign entry is in a stream         no readable job                     ``claim`` quarantines and counts it
-a lease expires                        ``LeaseLost``                       the worker ends its jobs and registers anew
+a lease expires                        ``LeaseLost``                       the worker ends its jobs and registers again
 a worker vanishes                      a lease whose end does not move     ``sweep``: FAILED, or the next attempt
 a running job has no lease             an index row without a holder       ``audit`` reports it, ``settle`` ends it
 a waiting job has no entry             an index row without an entry       ``audit`` adds an entry

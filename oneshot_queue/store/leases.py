@@ -75,8 +75,8 @@ def renew(keys: QueueKeys, lease: str, lease_s: float, stale: Iterable[Intent] =
         return Renewed(_now_ms(reply), intents, malformed)
 
     own = (keys.prefix, keys.workers, keys.intents(lease))
-    forgotten = [word for intent in stale for word in (intent.job_id, _stored(intent))]
-    return scripted("renew", own, (lease, round(lease_s * 1000), *forgotten), read)
+    stale_words = [word for intent in stale for word in (intent.job_id, _stored(intent))]
+    return scripted("renew", own, (lease, round(lease_s * 1000), *stale_words), read)
 
 
 def read_intents(keys: QueueKeys, lease: str) -> Call[tuple[tuple[Intent, ...], int]]:

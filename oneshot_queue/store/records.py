@@ -36,7 +36,7 @@ class JobStatus:
 
     Attributes:
         output: How the newest attempt's output is stored: ``field``, or the value of the job's field ``output``.
-        forgotten: Number of the last attempt whose output is no longer kept.
+        outputs_dropped: Number of the last attempt whose output is no longer kept; 0 if there is none.
     """
 
     state: JobState | None
@@ -46,7 +46,7 @@ class JobStatus:
     attempt: int
     output: str
     is_confirmed: bool = True
-    forgotten: int = 0
+    outputs_dropped: int = 0
 
 
 def job_status(keys: QueueKeys, job_id: str) -> Call[JobStatus]:
@@ -54,7 +54,7 @@ def job_status(keys: QueueKeys, job_id: str) -> Call[JobStatus]:
 
     def read(reply: Any) -> JobStatus:
         known = (text(value) if value is not None else "" for value in reply)
-        state, ended, lease, worker, attempt, output, confirmed, forgotten, written = known
+        state, ended, lease, worker, attempt, output, confirmed, outputs_dropped, written = known
         return JobStatus(
             JobState(state) if state else None,
             int(ended) if ended else None,
@@ -63,7 +63,7 @@ def job_status(keys: QueueKeys, job_id: str) -> Call[JobStatus]:
             int(attempt or "1"),
             "field" if written else output,
             confirmed != "0",
-            int(forgotten or "0"),
+            int(outputs_dropped or "0"),
         )
 
     fields = ("state", "ended", "lease", "worker", "attempt", "output", "confirmed", "forgot", "written")

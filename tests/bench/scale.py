@@ -163,8 +163,10 @@ def _much_output(sizes: Sizes) -> Iterator[Line]:
             jobs = fleet.enqueue([("/bin/sh", "-c", f"exec head -c {each} /dev/zero")] * WRITERS)
             followers = [ending.enter_context(_follow(fleet, job.id)) for job in jobs[-sizes.followers :]]
             channels = [fleet.keys.events(job.id) for job in jobs[-sizes.followers :]]
-            heard = plain("PUBSUB", "NUMSUB", *channels, read=lambda reply: sum(map(int, reply[1::2])))
-            fleet.until(lambda: fleet.server.run(heard), lambda listeners: listeners == len(channels), "the followers")
+            subscriptions = plain("PUBSUB", "NUMSUB", *channels, read=lambda reply: sum(map(int, reply[1::2])))
+            fleet.until(
+                lambda: fleet.server.run(subscriptions), lambda listeners: listeners == len(channels), "the followers"
+            )
         busy_s = []
         while fleet.unfinished():
             busy_s.append(result_s(fleet))

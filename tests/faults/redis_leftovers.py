@@ -13,7 +13,7 @@ _OF_A_JOB: Final = ("job", "spec", "stdin", "text", "output")
 
 
 def leftovers_of(deployment: Deployment, records: Mapping[str, JobRecord]) -> list[str]:
-    """Describe what should not be in Redis any more, and each result that is not in the index exactly once."""
+    """Describe what should no longer be in Redis, and each result that is not in the index exactly once."""
     keys, client = deployment.keys, deployment.redis
     left = [*_waiting_sets(deployment), *_wrong_totals(deployment), *_keys_without_expiry(deployment)]
     if entries := deployment.entries():

@@ -70,7 +70,7 @@ class Soak:
         accepted: Job -> its kind, for jobs whose enqueue was acknowledged.
         interrupted: Jobs whose interrupt was acknowledged.
         fired: Fault -> how often it affected something.
-        struck: The total of ``fired``, which the enqueueing thread reads.
+        total_fired: The total of ``fired``, which the enqueueing thread reads.
     """
 
     deployment: Deployment
@@ -83,7 +83,7 @@ class Soak:
     accepted: dict[str, str] = field(default_factory=dict)
     interrupted: set[str] = field(default_factory=set)
     fired: Counter[str] = field(default_factory=Counter)
-    struck: int = 0
+    total_fired: int = 0
 
     def script(self, kind: str) -> str:
         """The shell script of a kind of job."""
@@ -123,7 +123,7 @@ class Soak:
                 self._interrupt(queue, job_id)
 
     def _has_seen_enough(self) -> bool:
-        return len(self.accepted) >= LEAST_JOBS and self.struck >= LEAST_FAULTS
+        return len(self.accepted) >= LEAST_JOBS and self.total_fired >= LEAST_FAULTS
 
     def _waiting(self, queue: SyncQueue) -> int:
         try:
@@ -167,11 +167,11 @@ class Soak:
             round_ = round_ or self.rng.sample(names, len(names))
             name = round_.pop()
             try:
-                has_struck = FAULTS[name](self)
+                has_happened = FAULTS[name](self)
             except redis.RedisError:
                 continue  # prevented by another fault: it did not happen
-            self.fired[name] += bool(has_struck)
-            self.struck += bool(has_struck)
+            self.fired[name] += bool(has_happened)
+            self.total_fired += bool(has_happened)
 
 
 def _freeze(soak: Soak) -> int:
@@ -210,7 +210,7 @@ def _slow(soak: Soak) -> int:
 
 def _break_replies(soak: Soak) -> bool:
     with soak.wire.impaired(resets(soak.rng.randrange(20))) as fault:
-        return fault.struck.wait(1.0)
+        return fault.happened.wait(1.0)
 
 
 def _stall(soak: Soak) -> int:
@@ -222,7 +222,7 @@ def _stall(soak: Soak) -> int:
 def _half_open(soak: Soak) -> bool:
     number = soak.rng.randrange(3)
     with soak.wire.impaired(half_open(on=lambda connection: connection.number % 3 == number)) as fault:
-        return fault.struck.wait(1.0)
+        return fault.happened.wait(1.0)
 
 
 def _forget_scripts(soak: Soak) -> int:

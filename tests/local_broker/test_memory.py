@@ -227,10 +227,10 @@ def test_malformed_commands_are_refused_and_affect_no_other_client(broker: Local
         with socket.socket(socket.AF_UNIX) as stranger:
             stranger.connect(os.fspath(broker.folder / "broker.sock"))
             stranger.sendall(nonsense)
-            heard = b""
+            received = b""
             while data := stranger.recv(1000):
-                heard += data
-            assert heard.startswith(b"-ERR")
+                received += data
+            assert received.startswith(b"-ERR")
 
     assert client(broker.url).ping()
 
@@ -242,9 +242,9 @@ def test_a_subscriber_that_never_reads_is_disconnected(broker: LocalBroker) -> N
         listener.sendall(b"*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nc\r\n")
         wait_until(lambda: sender.publish("c", "x") == 1)
 
-        heard_by = [sender.publish("c", BLOB) for _ in range(40)]
+        receivers = [sender.publish("c", BLOB) for _ in range(40)]
 
-    assert heard_by[0] == 1
+    assert receivers[0] == 1
     wait_until(lambda: sender.publish("c", "x") == 0)
 
 

@@ -1,9 +1,9 @@
-"""The clock of a story's scripts: it stands still, and steps forwards or back when the story says so.
+"""The clock of a story's scripts: it moves only when the story steps it forwards or back.
 
 The tests cannot set the clock of a server. So each script reads two numbers from a key where it would read ``TIME``,
-which also returns two numbers; nothing else in it changes. This shows what the scripts make of a clock that jumps, and
-makes every time that they write predictable. It does not show what a server makes of it: the ids of stream entries and
-the expiry of keys still follow the server's clock.
+which also returns two numbers; nothing else in it changes. This tests the scripts with a clock that jumps, and
+makes every time that they write predictable. It does not test the server with such a clock: the ids of stream entries
+and the expiry of keys still follow the server's clock.
 """
 
 from __future__ import annotations

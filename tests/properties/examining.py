@@ -86,21 +86,21 @@ OF_NOBODY: Final = frozenset({"entry-without-job", "delayed-ghost", "kept-ghost"
 class Examined(Faults):
     """All other steps, and the doctor."""
 
-    @rule(mends=st.booleans())
-    def examine(self, mends: bool) -> None:
-        assert self._examined(mends=mends) == self.model.examine(mends=mends)
+    @rule(repairs=st.booleans())
+    def examine(self, repairs: bool) -> None:
+        assert self._examined(repairs=repairs) == self.model.examine(repairs=repairs)
         self._correct_the_total()
 
     @rule(choice=choices, corrupt=st.sampled_from(CORRUPTIONS))
     def corrupt_and_repair(self, choice: int, corrupt: Corruption) -> None:
         """The check after each step proves the repair."""
-        expected = self.model.examine(mends=True)
+        expected = self.model.examine(repairs=True)
         if not self.model.jobs:
             return
         job_id = pick(sorted(self.model.jobs), choice)
         code = corrupt(self.world, job_id, self.model.jobs[job_id])
         subject = NOBODY if code in OF_NOBODY else job_id
-        assert self._examined(mends=True) == expected | ({(code, subject)} if code else set())
+        assert self._examined(repairs=True) == expected | ({(code, subject)} if code else set())
 
     def _correct_the_total(self) -> None:
         """The total is not corrected from rows that have changed since they were added up."""
@@ -110,13 +110,13 @@ class Examined(Faults):
             call = checkup.correct_total(self.keys, read=str(read), rows=count, right=right)
             assert self.world.run(call) == is_so
 
-    def _examined(self, *, mends: bool) -> set[tuple[str, str]]:
+    def _examined(self, *, repairs: bool) -> set[tuple[str, str]]:
         """Examine everything; returns the codes and subjects of all anomalies."""
         keys, run = self.keys, self.world.run
         parts: list[ExaminedPage] = []
-        parts += [run(checkup.examine_entries(keys, each, "", repairs=mends)) for each in Priority]
-        parts += [run(checkup.examine_due(keys, each, 0, repairs=mends)) for each in ("delayed", "expiring")]
-        parts += [run(checkup.examine_index(keys, each, 0, repairs=mends, settings=SETTINGS)) for each in JobState]
+        parts += [run(checkup.examine_entries(keys, each, "", repairs=repairs)) for each in Priority]
+        parts += [run(checkup.examine_due(keys, each, 0, repairs=repairs)) for each in ("delayed", "expiring")]
+        parts += [run(checkup.examine_index(keys, each, 0, repairs=repairs, settings=SETTINGS)) for each in JobState]
         _, rows = run(checkup.kept_rows(keys, "0"))
-        parts.append(run(checkup.examine_kept(keys, [job_id for job_id, _ in rows], repairs=mends)))
+        parts.append(run(checkup.examine_kept(keys, [job_id for job_id, _ in rows], repairs=repairs)))
         return {(find.code, find.subject) for part in parts for find in part.anomalies}

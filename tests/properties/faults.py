@@ -78,10 +78,10 @@ class Faults(Work):
 
     @rule(worker=workers, times=times)
     def reconnect(self, worker: int, times: int) -> None:
-        """A worker whose connection was cut reports what it runs, and ends what is not its own any more."""
+        """A worker whose connection was cut reports what it runs, and ends the jobs that it no longer holds."""
         who = self.workers[worker]
         if not self._restore(who, times):
-            self._lease_anew(who)
+            self._take_new_lease(who)
         for attempt in who.active:
             attempt.is_over = not self._adopt(attempt, times)
 
@@ -131,19 +131,19 @@ class Faults(Work):
     def promote(self, times: int) -> None:
         self._run_both(due.promote(self.keys, SETTINGS), self.model.promote, times, is_repeatable=False)
 
-    @rule(state=st.sampled_from(sweep_store.AUDITED), is_decided=st.booleans(), times=times)
-    def audit(self, state: JobState, is_decided: bool, times: int) -> None:
+    @rule(state=st.sampled_from(sweep_store.AUDITED), settles=st.booleans(), times=times)
+    def audit(self, state: JobState, settles: bool, times: int) -> None:
         answer = self.world.run(sweep_store.audit(self.keys, state, 0))
         assert answer.repaired == 0
         assert set(answer.suspects) == (self.model.suspects(state) if state is not JobState.CREATED else set())
-        for job_id, lease in answer.suspects if is_decided else ():
-            self._decide(job_id, lease, times)
+        for job_id, lease in answer.suspects if settles else ():
+            self._settle(job_id, lease, times)
 
     @rule(choice=choices, is_old=is_old, times=times)
     @precondition(lambda self: self.attempts)
-    def decide(self, choice: int, is_old: bool, times: int) -> None:
+    def declare_lost(self, choice: int, is_old: bool, times: int) -> None:
         attempt = self._some_attempt(choice, is_old=is_old)
-        self._decide(attempt.job_id, attempt.lease, times)
+        self._settle(attempt.job_id, attempt.lease, times)
 
     @rule(keep_s=st.sampled_from((0.001, SOON_S, LATE_S)), most=st.sampled_from((100, 1)))
     def prune(self, keep_s: float, most: int) -> None:
@@ -178,7 +178,7 @@ class Faults(Work):
                 assert isinstance(answer, RetryLater)
             else:
                 assert answer == LeaseLost()
-                self._lease_anew(worker)
+                self._take_new_lease(worker)
         on_record = self._report_all(reporting, times)
         for attempt in late:
             attempt.is_forgotten = not self.model.knows(attempt)
@@ -224,6 +224,6 @@ class Faults(Work):
         """A lease, preferably one that holds jobs."""
         return pick(sorted(self.model.pending().values()) or sorted(self.model.leases), choice)
 
-    def _decide(self, job_id: str, lease: str, times: int) -> None:
+    def _settle(self, job_id: str, lease: str, times: int) -> None:
         call = sweep_store.settle(self.keys, job_id, lease, by="sweeper", error="gone", spread=1.0, settings=SETTINGS)
-        self._run_both(call, lambda: self.model.decide(job_id, lease), times, is_repeatable=False)
+        self._run_both(call, lambda: self.model.settle(job_id, lease), times, is_repeatable=False)

@@ -29,7 +29,7 @@ class Plan:
         retries: Number of retries.
         retry_s: Seconds before a retry.
         delay_s: Seconds until it is due; ``None`` if it is not delayed.
-        expires_s: Seconds after which it must not start any more.
+        expires_s: Seconds after which it must no longer start.
     """
 
     priority: Priority = Priority.NORMAL

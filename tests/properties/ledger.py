@@ -75,7 +75,7 @@ class Ledger:
     def _has_returned(job: Job, attempt: Attempt) -> bool:
         return job.state is CREATED and job.token == attempt.token and job.lease is None
 
-    def _note(self, job: Job, state: JobState, cause: str | None = None, *, ago_ms: int = 0) -> None:
+    def _add_row(self, job: Job, state: JobState, cause: str | None = None, *, ago_ms: int = 0) -> None:
         """Add a row to the history; times never go back, whatever the clock says."""
         at_ms = max(self.now_ms - ago_ms, job.changed_ms)
         job.rows.append(Row(at_ms, job.attempt, state, cause))
@@ -87,7 +87,7 @@ class Ledger:
     def _start(self, job_id: str, lease: str, *, cause: str | None = None, is_out_of_turn: bool = False) -> None:
         job = self.jobs[job_id]
         job.state, job.lease, job.is_pending, job.is_out_of_turn = JobState.RUNNING, lease, True, is_out_of_turn
-        self._note(job, JobState.RUNNING, cause)
+        self._add_row(job, JobState.RUNNING, cause)
         job.expires_ms = self.expiring.pop(job_id, None)
 
     def _leave_queue(self, job_id: str, job: Job) -> None:
@@ -100,7 +100,7 @@ class Ledger:
     def _end(self, job_id: str, job: Job, state: JobState, cause: str, kept: int, *, ago_ms: int = 0) -> None:
         self._leave_queue(job_id, job)
         job.state = state
-        self._note(job, state, cause, ago_ms=ago_ms)
+        self._add_row(job, state, cause, ago_ms=ago_ms)
         if kept + job.kept_before:
             self.kept[job_id] = kept + job.kept_before
 
@@ -114,15 +114,15 @@ class Ledger:
         self._return(job_id, job)
         if expires_ms is not None:
             self.expiring[job_id] = expires_ms
-        self._note(job, CREATED, "unstarted")
+        self._add_row(job, CREATED, "unstarted")
         self._join_queue(job)
 
     def _retry(self, job_id: str, job: Job, cause: str, kept: int, wait_s: float, *, ago_ms: int = 0) -> None:
         self._return(job_id, job)
         job.kept_before += kept
-        self._note(job, JobState.FAILED, cause, ago_ms=ago_ms)
+        self._add_row(job, JobState.FAILED, cause, ago_ms=ago_ms)
         job.attempt += 1
-        self._note(job, CREATED, "retry", ago_ms=ago_ms)
+        self._add_row(job, CREATED, "retry", ago_ms=ago_ms)
         if wait_s:
             self.delayed[job_id] = job.changed_ms + round(wait_s * 1000)
         else:

@@ -130,7 +130,7 @@ class Model(Ledger):
             return Refused(job.state)
         job.sequence = sequence
         if to is not job.state:
-            self._note(job, to, ago_ms=ago_ms)
+            self._add_row(job, to, ago_ms=ago_ms)
         job.state = to
         return Recorded(to)
 
@@ -243,7 +243,7 @@ class Model(Ledger):
             if job.state is state and not self.leases.get(job.lease or "")
         }
 
-    def decide(self, job_id: str, lease: str) -> bool:
+    def settle(self, job_id: str, lease: str) -> bool:
         job = self.jobs.get(job_id)
         if job is None or job.state not in {JobState.RUNNING, JobState.IDLE}:
             return False
@@ -270,7 +270,7 @@ class Model(Ledger):
         left = sorted(set(ended) - set(old))
         return [self._forget(job_id) for _, _, job_id in [*old, *left[: max(0, len(left) - most)]]]
 
-    def examine(self, *, mends: bool) -> set[tuple[str, str]]:
+    def examine(self, *, repairs: bool) -> set[tuple[str, str]]:
         """The anomalies of a sound queue, which wait for a sweeper or an operator: codes and job ids."""
         finds = set()
         for job_id, job in self.jobs.items():
@@ -280,5 +280,5 @@ class Model(Ledger):
                 finds.add(("running-without-lease", job_id))
             elif job.state is not CREATED and not job.is_pending:
                 finds.add(("running-without-entry", job_id))
-                job.is_pending = mends
+                job.is_pending = repairs
         return finds

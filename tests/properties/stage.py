@@ -159,7 +159,7 @@ class Stage(RuleBasedStateMachine):
         if not isinstance(answer, Claimed):
             assert answer == expected
             if isinstance(answer, LeaseLost) and not is_lost:
-                self._lease_anew(who)
+                self._take_new_lease(who)
             return
         assert (answer.set_aside, [claim.job_id for claim in answer.claims]) == (0, expected)
         for claim in answer.claims:
@@ -182,7 +182,7 @@ class Stage(RuleBasedStateMachine):
         self._register(worker)
         return worker
 
-    def _lease_anew(self, who: Worker) -> None:
+    def _take_new_lease(self, who: Worker) -> None:
         for attempt in who.attempts:
             attempt.is_over = True
         who.number += 1

@@ -34,7 +34,7 @@ def test_store_and_model_agree_in_stories_that_run_every_script(server: Server) 
 
 
 def test_worker_that_reports_too_late_takes_back_no_job_of_another(server: Server) -> None:
-    """A story that random steps tell too rarely."""
+    """A sequence that random steps produce too rarely."""
     answers: set[tuple[str, str]] = set()
     story = a_story(server, answers)()
     with closing(story.world):

@@ -189,7 +189,7 @@ class Work(Stage):
             assert answer.now_ms == self.model.now_ms
         else:
             assert answer == expected
-            self._lease_anew(who)
+            self._take_new_lease(who)
 
     @rule(worker=workers, times=times)
     def leave(self, worker: int, times: int) -> None:

@@ -1,1 +1,1 @@
-"""The promises of the set-up: Makefile, pins, walls, container files."""
+"""The Makefile, the pinned packages, the import contracts, the wheel and the container files."""

@@ -31,7 +31,7 @@ def test_no_port_is_open_to_the_host() -> None:
 
 def test_worker_can_be_scaled() -> None:
     assert "container_name" not in WORKER
-    assert "hostname" not in WORKER, "all workers would share it, and a health check tells them apart by it"
+    assert "hostname" not in WORKER, "all workers would share it, and the health check identifies a worker by it"
 
 
 def test_worker_waits_for_a_healthy_redis() -> None:
@@ -55,7 +55,7 @@ def test_worker_has_time_to_drain() -> None:
     assert stop_after_s > 30 + 10, "--drain-timeout, then the grace of a job"
 
 
-def test_worker_is_told_where_redis_is() -> None:
+def test_worker_has_the_url_of_redis() -> None:
     assert WORKER["environment"]["ONESHOT_QUEUE_URL"] == "redis://redis:6379/0"
 
 

@@ -1,4 +1,4 @@
-"""`make demo`, without the installing."""
+"""`make demo`, without the installation."""
 
 import os
 import subprocess
@@ -30,5 +30,5 @@ def test_demo_shows_output_and_state_and_leaves_nothing(tmp_path: Path) -> None:
     assert "hello from process" in done.stdout
     assert "a second later, on stderr" in done.stderr
     assert "COMPLETED" in done.stdout
-    # That no process is left is seen by the fixture that watches every test.
+    # The fixture that watches every test checks that no process is left.
     assert list(tmp_path.iterdir()) == []

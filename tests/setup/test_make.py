@@ -1,4 +1,4 @@
-"""What the Makefile promises about installing, with a uv and a python3 that only take notes."""
+"""When and what the Makefile installs. A fake uv records its calls."""
 
 import os
 import shutil
@@ -17,12 +17,12 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="the tests 
 
 
 class Machine:
-    """A folder with the project's set-up files, and a PATH that holds what the test puts there."""
+    """A copy of the project's set-up files, and a PATH with only the programs that the test adds."""
 
     def __init__(self, folder: Path) -> None:
         self.project = folder / "project"
         self.bin = folder / "bin"
-        self.notes = folder / "notes"
+        self.calls = folder / "calls"
         self.bin.mkdir(parents=True)
         (self.project / ".ci").mkdir(parents=True)
         for name in ("Makefile", "requirements.txt", "pyproject.toml", ".ci/install"):
@@ -44,7 +44,7 @@ class Machine:
         self.add(
             "uv",
             f"""
-            echo "$@" >> '{self.notes}'
+            echo "$@" >> '{self.calls}'
             case "$1 $*" in
             venv*) mkdir -p .venv/bin; ln -s '{sys.executable}' .venv/bin/python; touch .venv/half ;;
             *--editable*) [ ! -e broken ] ;;
@@ -63,8 +63,8 @@ class Machine:
             check=False,
         )
 
-    def asked_of_uv(self) -> list[str]:
-        return self.notes.read_text().splitlines() if self.notes.exists() else []
+    def calls_of_uv(self) -> list[str]:
+        return self.calls.read_text().splitlines() if self.calls.exists() else []
 
 
 LOCAL = ".venv/installed-local"
@@ -83,7 +83,7 @@ def machine_with_uv(machine: Machine) -> Machine:
     return machine
 
 
-def test_make_alone_says_what_there_is_and_installs_nothing(machine: Machine) -> None:
+def test_make_alone_lists_the_tasks_and_installs_nothing(machine: Machine) -> None:
     done = machine.make()
 
     assert done.returncode == 0
@@ -95,7 +95,7 @@ def test_pinned_wheels_are_installed(machine_with_uv: Machine) -> None:
     done = machine_with_uv.make(LOCAL)
 
     assert done.returncode == 0, done.stderr
-    venv, backend, project = machine_with_uv.asked_of_uv()
+    venv, backend, project = machine_with_uv.calls_of_uv()
     assert venv.startswith("venv ")
     assert "--only-binary :all:" in backend
     assert backend.endswith("--constraint requirements.txt setuptools")
@@ -105,12 +105,12 @@ def test_pinned_wheels_are_installed(machine_with_uv: Machine) -> None:
 
 def test_second_run_installs_nothing(machine_with_uv: Machine) -> None:
     machine_with_uv.make(DEV)
-    before = machine_with_uv.asked_of_uv()
+    before = machine_with_uv.calls_of_uv()
 
     done = machine_with_uv.make(DEV, LOCAL)
 
     assert done.returncode == 0, done.stderr
-    assert machine_with_uv.asked_of_uv() == before
+    assert machine_with_uv.calls_of_uv() == before
 
 
 def test_tests_need_more_than_the_demo_and_add_only_that(machine_with_uv: Machine) -> None:
@@ -118,7 +118,7 @@ def test_tests_need_more_than_the_demo_and_add_only_that(machine_with_uv: Machin
 
     machine_with_uv.make(DEV)
 
-    asked = machine_with_uv.asked_of_uv()
+    asked = machine_with_uv.calls_of_uv()
     assert asked[-1].endswith(".[dev]")
     assert sum(line.startswith("venv ") for line in asked) == 1
 
@@ -126,16 +126,16 @@ def test_tests_need_more_than_the_demo_and_add_only_that(machine_with_uv: Machin
 @pytest.mark.parametrize("changed", ["requirements.txt", "pyproject.toml"])
 def test_changed_pins_are_installed(machine_with_uv: Machine, changed: str) -> None:
     machine_with_uv.make(LOCAL)
-    before = machine_with_uv.asked_of_uv()
+    before = machine_with_uv.calls_of_uv()
     newer = (machine_with_uv.project / LOCAL).stat().st_mtime + 5
     os.utime(machine_with_uv.project / changed, (newer, newer))
 
     machine_with_uv.make(LOCAL)
 
-    assert len(machine_with_uv.asked_of_uv()) > len(before)
+    assert len(machine_with_uv.calls_of_uv()) > len(before)
 
 
-def test_interrupted_install_is_made_again_from_the_beginning(machine_with_uv: Machine) -> None:
+def test_interrupted_install_starts_again_from_the_beginning(machine_with_uv: Machine) -> None:
     (machine_with_uv.project / "broken").touch()
     assert machine_with_uv.make(LOCAL).returncode != 0
     assert not (machine_with_uv.project / LOCAL).exists()
@@ -144,10 +144,10 @@ def test_interrupted_install_is_made_again_from_the_beginning(machine_with_uv: M
     done = machine_with_uv.make(LOCAL)
 
     assert done.returncode == 0, done.stderr
-    assert sum(line.startswith("venv ") for line in machine_with_uv.asked_of_uv()) == 2
+    assert sum(line.startswith("venv ") for line in machine_with_uv.calls_of_uv()) == 2
 
 
-def test_interrupted_update_is_made_again_from_the_beginning(machine_with_uv: Machine) -> None:
+def test_interrupted_update_starts_again_from_the_beginning(machine_with_uv: Machine) -> None:
     machine_with_uv.make(LOCAL)
     (machine_with_uv.project / "broken").touch()
     assert machine_with_uv.make(DEV).returncode != 0
@@ -155,7 +155,7 @@ def test_interrupted_update_is_made_again_from_the_beginning(machine_with_uv: Ma
 
     machine_with_uv.make(DEV)
 
-    assert sum(line.startswith("venv ") for line in machine_with_uv.asked_of_uv()) == 2
+    assert sum(line.startswith("venv ") for line in machine_with_uv.calls_of_uv()) == 2
 
 
 def test_moved_folder_gets_a_new_environment(machine_with_uv: Machine) -> None:
@@ -165,10 +165,10 @@ def test_moved_folder_gets_a_new_environment(machine_with_uv: Machine) -> None:
     done = machine_with_uv.make(LOCAL)
 
     assert done.returncode == 0, done.stderr
-    assert sum(line.startswith("venv ") for line in machine_with_uv.asked_of_uv()) == 2
+    assert sum(line.startswith("venv ") for line in machine_with_uv.calls_of_uv()) == 2
 
 
-def test_environment_whose_python_is_gone_is_made_again(machine_with_uv: Machine) -> None:
+def test_environment_whose_python_is_gone_is_created_again(machine_with_uv: Machine) -> None:
     machine_with_uv.make(LOCAL)
     (machine_with_uv.project / ".venv/bin/python").unlink()
 
@@ -185,20 +185,20 @@ def test_naming_another_interpreter_replaces_the_environment(machine_with_uv: Ma
     done = machine_with_uv.make(LOCAL, "PYTHON=other-python")
 
     assert done.returncode == 0, done.stderr
-    assert sum(line.startswith("venv ") for line in machine_with_uv.asked_of_uv()) == 2
+    assert sum(line.startswith("venv ") for line in machine_with_uv.calls_of_uv()) == 2
 
 
 def test_naming_the_same_interpreter_installs_nothing(machine_with_uv: Machine) -> None:
     machine_with_uv.make(LOCAL)
-    before = machine_with_uv.asked_of_uv()
+    before = machine_with_uv.calls_of_uv()
 
     done = machine_with_uv.make(LOCAL, "PYTHON=python3")
 
     assert done.returncode == 0, done.stderr
-    assert machine_with_uv.asked_of_uv() == before
+    assert machine_with_uv.calls_of_uv() == before
 
 
-def test_python_without_ensurepip_is_told_what_to_install(machine: Machine) -> None:
+def test_missing_ensurepip_is_reported_with_the_package_to_install(machine: Machine) -> None:
     machine.add("python3", _python_that("*ensurepip*) exit 1 ;;"))
 
     done = machine.make(LOCAL)
@@ -208,7 +208,7 @@ def test_python_without_ensurepip_is_told_what_to_install(machine: Machine) -> N
     assert not (machine.project / ".venv").exists()
 
 
-def test_half_made_environment_does_not_stay(machine: Machine) -> None:
+def test_incomplete_environment_is_removed(machine: Machine) -> None:
     machine.add("python3", _python_that('"-m venv .venv") mkdir .venv; exit 1 ;;'))
 
     done = machine.make(LOCAL)
@@ -236,11 +236,11 @@ def test_old_python_is_refused_by_name(machine: Machine) -> None:
     assert "Python 3.9.2 is too old: 3.11 or newer is needed" in done.stderr
 
 
-def test_missing_python_is_said(machine: Machine) -> None:
+def test_missing_python_is_reported(machine: Machine) -> None:
     done = machine.make(LOCAL, "PYTHON=python3.99")
 
     assert done.returncode != 0
-    assert "There is no python3.99 here" in done.stderr
+    assert "Cannot find python3.99" in done.stderr
 
 
 def _python_that(cases: str) -> str:

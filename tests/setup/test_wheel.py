@@ -1,4 +1,4 @@
-"""The wheel holds one package, and works beside a package of the user's that is called ``workers``."""
+"""The wheel contains one package, and works next to the user's own package named ``workers``."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ COMMAND = "from oneshot_queue.cli import program; program()"
 
 @dataclass
 class Installed:
-    """A clean environment with the wheel, and a folder whose packages the user puts before all others."""
+    """A clean environment with the wheel, and a folder of the user's packages, which come first on the import path."""
 
     python: Path
     theirs: Path
@@ -68,7 +68,7 @@ def installed(wheel: Path, tmp_path: Path) -> Iterator[Installed]:
     (packages,) = environment.glob("lib/python*/site-packages")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(packages)
-    # The dependencies, without the editable install beside them: a .pth file in a folder named so is not read.
+    # Adds only the dependencies: Python does not read the editable install's .pth file in a folder added this way.
     (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     theirs = tmp_path / "theirs"
     (theirs / "workers").mkdir(parents=True)
@@ -95,13 +95,13 @@ def test_environment_imports_the_wheel_and_not_the_checkout(installed: Installed
     assert done.stdout.startswith(str(installed.python.parents[1])), done.stderr
 
 
-def test_command_runs_on_a_local_worker_beside_the_users_package(installed: Installed) -> None:
+def test_command_runs_on_a_local_worker_next_to_the_users_package(installed: Installed) -> None:
     done = installed.osq("run", "--", "echo", "hello")
 
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
 
 
-def test_worker_takes_a_job_beside_the_users_package(installed: Installed) -> None:
+def test_worker_takes_a_job_next_to_the_users_package(installed: Installed) -> None:
     job_id = installed.osq("enqueue", "true").stdout.strip()
 
     worker = installed.osq("worker", "--burst")
@@ -110,7 +110,7 @@ def test_worker_takes_a_job_beside_the_users_package(installed: Installed) -> No
     assert installed.osq("wait", job_id).returncode == 0
 
 
-def test_commands_run_without_a_broker_beside_the_users_package(installed: Installed) -> None:
+def test_commands_run_without_a_broker_next_to_the_users_package(installed: Installed) -> None:
     program = "from oneshot_queue import run_commands; print(*(each.state for each in run_commands([['true']])))"
 
     done = installed.run("-c", program)

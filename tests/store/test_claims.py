@@ -69,41 +69,41 @@ async def test_jobs_are_claimed_although_their_index_is_missing(store: Store) ->
 
 
 async def test_claim_takes_no_more_jobs_than_free_slots(store: Store) -> None:
-    submitted = await store.enqueue_many(5)
+    enqueued = await store.enqueue_many(5)
     lease = await store.lease()
 
     claims = await store.claim(lease, free=2)
 
-    assert ids(claims) == submitted[:2]
-    assert await store.pending() == [(submitted[0], lease), (submitted[1], lease)]
+    assert ids(claims) == enqueued[:2]
+    assert await store.pending() == [(enqueued[0], lease), (enqueued[1], lease)]
     assert await store.length() == 5
 
 
 async def test_claim_takes_no_more_than_100_jobs(store: Store) -> None:
-    submitted = await store.enqueue_many(120)
+    enqueued = await store.enqueue_many(120)
 
     answer = await store.claimed(await store.lease(), free=1_000_000)
 
-    assert ids(answer.claims) == submitted[:100]
+    assert ids(answer.claims) == enqueued[:100]
 
 
 async def test_job_that_reaches_the_byte_limit_is_the_last_of_its_claim(store: Store) -> None:
     half = b"x" * (MAX_CLAIM_BYTES // 2)
-    submitted = await store.enqueue_many(3, a_spec(stdin=half))
+    enqueued = await store.enqueue_many(3, a_spec(stdin=half))
     lease = await store.lease()
 
     first, second = [(await store.claimed(lease, free=10)).claims for _ in range(2)]
 
-    assert (ids(first), ids(second)) == (submitted[:2], submitted[2:])
+    assert (ids(first), ids(second)) == (enqueued[:2], enqueued[2:])
 
 
 async def test_job_beyond_the_byte_limit_is_claimed_alone(store: Store) -> None:
-    submitted = await store.enqueue_many(2, a_spec(["x" * 100_000] * 2, stdin=b"x" * MAX_CLAIM_BYTES))
+    enqueued = await store.enqueue_many(2, a_spec(["x" * 100_000] * 2, stdin=b"x" * MAX_CLAIM_BYTES))
     lease = await store.lease()
 
     claims = [ids((await store.claimed(lease, free=10)).claims) for _ in range(2)]
 
-    assert claims == [[submitted[0]], [submitted[1]]]
+    assert claims == [[enqueued[0]], [enqueued[1]]]
 
 
 async def test_claim_that_leaves_jobs_waiting_rings_the_bell(store: Store) -> None:
@@ -181,7 +181,7 @@ async def test_token_increases_even_if_the_clock_went_back(store: Store) -> None
 
 
 async def test_concurrent_workers_claim_each_job_once(store: Store) -> None:
-    submitted = await store.enqueue_many(120)
+    enqueued = await store.enqueue_many(120)
     leases = [await store.lease() for _ in range(6)]
     claimed: list[str] = []
 
@@ -193,19 +193,19 @@ async def test_concurrent_workers_claim_each_job_once(store: Store) -> None:
         for lease in leases:
             tasks.start_soon(work, lease)
 
-    assert sorted(claimed) == sorted(submitted)
+    assert sorted(claimed) == sorted(enqueued)
 
 
 async def test_claim_one_takes_the_given_job_whatever_its_position(store: Store) -> None:
-    submitted = await store.enqueue_many(3)
+    enqueued = await store.enqueue_many(3)
     lease = await store.lease()
 
-    answer = await store.claim_one(submitted[1], lease)
+    answer = await store.claim_one(enqueued[1], lease)
 
     assert isinstance(answer, Claimed)
-    assert ids(list(answer.claims)) == [submitted[1]]
-    assert await store.pending() == [(submitted[1], lease)]
-    assert ids(await store.claim(await store.lease(), free=3)) == [submitted[0], submitted[2]]
+    assert ids(list(answer.claims)) == [enqueued[1]]
+    assert await store.pending() == [(enqueued[1], lease)]
+    assert ids(await store.claim(await store.lease(), free=3)) == [enqueued[0], enqueued[2]]
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.CREATED])

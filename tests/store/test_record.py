@@ -184,8 +184,8 @@ async def test_record_is_announced_to_waiting_clients(store: Store) -> None:
         await store.append(held, a_chunk(1))
         await store.finish(held)
 
-        heard = [await subscription.get_message(timeout=limit_s(5)) for _ in range(3)]
-    assert [message and message["data"] for message in heard] == [b"IDLE", b"output", b"COMPLETED"]
+        received = [await subscription.get_message(timeout=limit_s(5)) for _ in range(3)]
+    assert [message and message["data"] for message in received] == [b"IDLE", b"output", b"COMPLETED"]
 
 
 async def test_call_for_a_job_key_of_another_type_is_reported_and_changes_nothing(store: Store) -> None:

@@ -119,8 +119,8 @@ async def test_interrupt_is_announced_to_the_worker_and_to_waiting_clients(store
 
         await store.interrupt(held.id)
 
-        heard = [await subscription.get_message(timeout=limit_s(5)) for _ in range(2)]
-    assert [(message["channel"].decode(), message["data"].decode()) for message in heard if message] == [
+        received = [await subscription.get_message(timeout=limit_s(5)) for _ in range(2)]
+    assert [(message["channel"].decode(), message["data"].decode()) for message in received if message] == [
         (store.keys.control, f"{held.id} 1"),
         (store.keys.events(held.id), "interrupting"),
     ]

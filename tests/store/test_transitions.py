@@ -16,7 +16,7 @@ FINISHING = {"finish": JobState.COMPLETED, "fail": JobState.FAILED, "interrupt":
 PAIRS = [(state, event) for state in JobState for event in EVENTS]
 
 
-def machine_says(state: JobState, event: str) -> JobState | None:
+def expected_by_machine(state: JobState, event: str) -> JobState | None:
     machine = OneshotStateMachine(start_value=state.value)
     try:
         machine.send(event)
@@ -25,7 +25,7 @@ def machine_says(state: JobState, event: str) -> JobState | None:
     return machine.state
 
 
-async def scripts_say(store: Store, held: Held, event: str, lease: str) -> bool:
+async def happens_in_scripts(store: Store, held: Held, event: str, lease: str) -> bool:
     """Try one event with the script that carries it; returns whether the script reports that it happened."""
     waits = await store.state_of(held.id) == "CREATED"
     match event:
@@ -56,9 +56,9 @@ async def test_state_machine_table_and_scripts_agree(store: Store, state: JobSta
     assert await store.state_of(held.id) == state
     before = await store.dump()
 
-    happened = await scripts_say(store, held, event, lease)
+    happened = await happens_in_scripts(store, held, event, lease)
 
-    assert machine_says(state, event) == target
+    assert expected_by_machine(state, event) == target
     assert happened == (target is not None)
     if target is None:
         assert await store.dump() == before

@@ -324,7 +324,7 @@ def a_queue(url: str, keys: QueueKeys, **settings: Any) -> Queue:
     return Queue(url, queue=keys.queue, settings=Settings(namespace=keys.namespace, **settings))
 
 
-def noting(seen: list[ServerFacts]) -> MeetServer:
+def append_facts_to(seen: list[ServerFacts]) -> MeetServer:
     """Return a callback that appends the facts of every new server run to ``seen``."""
 
     async def note(facts: ServerFacts, _: RunMany) -> None:

@@ -58,13 +58,13 @@ def cripple(how: str) -> None:
         listeners.append(InterruptListener(*arguments))
         return listeners[-1]
 
-    async def hear_nothing(_: Announcements) -> None:
+    async def receive_nothing(_: Announcements) -> None:
         await anyio.sleep_forever()
 
     wiring.LeaseKeeper = lease_keeper  # type: ignore[attr-defined, assignment]
     wiring.InterruptListener = listener  # type: ignore[attr-defined, assignment]
     if how == "without-announcements":
-        Announcements.run = hear_nothing  # type: ignore[method-assign, assignment]
+        Announcements.run = receive_nothing  # type: ignore[method-assign, assignment]
 
 
 def run(how: str, words: list[str]) -> int:

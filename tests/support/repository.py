@@ -1,4 +1,4 @@
-"""The repository as files, for the tests that hold it to its promises; git is not needed."""
+"""The repository's files, for the tests that check them; git is not needed."""
 
 from __future__ import annotations
 

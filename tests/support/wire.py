@@ -146,15 +146,15 @@ class Wire:
     def reset(self, on: Condition = all_connections) -> int:
         """Reset the open connections; returns their number."""
         with self._lock:
-            struck = [pair for connection, pair in self._open.items() if on(connection)]
-            self.cut += len(struck)
-        for pair in struck:
+            pairs = [pair for connection, pair in self._open.items() if on(connection)]
+            self.cut += len(pairs)
+        for pair in pairs:
             for each in pair:
                 # Its threads close it, and that sends the RST.
                 with contextlib.suppress(OSError):
                     each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
                     each.shutdown(socket.SHUT_RD)
-        return len(struck)
+        return len(pairs)
 
     # ------------------------------------------------------------------------------------------------------ forwarding
 
@@ -240,7 +240,7 @@ class Wire:
             return
         for fault in self._wire_faults_of(connection, direction):
             fault.fired += 1
-            fault.struck.set()
+            fault.happened.set()
             if fault.drops:
                 connection.dead_directions.add(direction)
                 return
@@ -263,7 +263,7 @@ class Wire:
         fault = self._reply_fault_for(reply)
         if fault is None:
             return True
-        fault.struck.set()
+        fault.happened.set()
         if fault.holds:
             fault.wait_for_release()
         return fault.holds
@@ -285,4 +285,4 @@ class Wire:
         with self._lock:
             for each in [each for each in self._watched if each.pattern in data]:
                 self._watched.remove(each)
-                each.struck.set()
+                each.happened.set()

@@ -28,7 +28,7 @@ class Connection:
     Attributes:
         number: Its number; the first connection through a wire is 1.
         requests: The first bytes that the client sent.
-        dead_directions: Directions in which bytes were lost. Nothing passes there any more: the client would take the
+        dead_directions: Directions in which bytes were lost. Nothing passes there afterwards: the client would take the
             next reply for the lost one.
     """
 
@@ -61,17 +61,17 @@ class ReplyFault:
     Attributes:
         pattern: The bytes to look for.
         holds: Hold the reply back until ``release``. Otherwise the reply is lost and its connection is cut.
-        struck: Set once it happened.
+        happened: Set once it happened.
     """
 
     pattern: bytes
     holds: bool
-    struck: threading.Event = field(default_factory=threading.Event)
+    happened: threading.Event = field(default_factory=threading.Event)
     _released: threading.Event = field(default_factory=threading.Event)
 
     def assert_happened(self) -> None:
         """Wait until it happened; fail if it does not."""
-        assert self.struck.wait(TIMEOUT_S), f"the fault did not happen: no reply contained {self.pattern!r}"
+        assert self.happened.wait(TIMEOUT_S), f"the fault did not happen: no reply contained {self.pattern!r}"
 
     def release(self) -> None:
         """Deliver the reply that is held back."""
@@ -96,7 +96,7 @@ class WireFault:
         bytes_per_s: Bandwidth of each connection.
         resets_after_bytes: Number of bytes of a packet to deliver before the connection is reset.
         fired: Number of packets that were affected so far.
-        struck: Set once a packet was affected.
+        happened: Set once a packet was affected.
         over: Set by the repair.
     """
 
@@ -109,12 +109,12 @@ class WireFault:
     bytes_per_s: float | None = None
     resets_after_bytes: int | None = None
     fired: int = 0
-    struck: threading.Event = field(default_factory=threading.Event)
+    happened: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
     def assert_happened(self, *, times: int = 1) -> None:
         """Wait until it affected a packet; fail if it does not, or affected fewer than ``times``."""
-        assert self.struck.wait(TIMEOUT_S), f"the fault did not happen: no packet passed for {self!r}"
+        assert self.happened.wait(TIMEOUT_S), f"the fault did not happen: no packet passed for {self!r}"
         assert self.fired >= times, f"the fault happened only {self.fired} times: {self!r}"
 
 
@@ -124,12 +124,12 @@ def latency(each_way_s: float, *, on: Condition = all_connections) -> WireFault:
 
 
 def half_open(*, on: Condition = all_connections) -> WireFault:
-    """Drop everything both ways and keep the connection open, as a firewall does that lost its state."""
+    """Drop everything in both directions and keep the connection open, as a firewall that lost its state."""
     return WireFault(on=on, drops=True)
 
 
 def lost_replies(*, on: Condition = all_connections) -> WireFault:
-    """Drop all replies: the server receives and executes requests, but no client hears of it."""
+    """Drop all replies: the server receives and executes requests, but clients get no reply."""
     return WireFault(frozenset({Direction.REPLIES}), on=on, drops=True)
 
 

@@ -1,4 +1,4 @@
-"""The log of a worker: what its lines look like, and that nothing in them acts on a terminal."""
+"""The format of a worker's log, and that its lines contain nothing that a terminal would act on."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def a_record(message: str = "lease is lost", *args: object, error: bool = False,
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
-    """What the log is written to; the log of the test run is as before afterwards."""
+    """The stream that the log is written to; the logging of the test run is restored afterwards."""
     root, lines = logging.getLogger(), logging.getLogger("oneshot_queue.report")
     before = root.level, [*root.handlers], [*lines.handlers]
     yield io.StringIO()
@@ -49,26 +49,26 @@ def stream() -> Iterator[io.StringIO]:
     root.handlers[:], lines.handlers[:] = before[1], before[2]
 
 
-def test_text_record_has_its_instant_level_and_message_then_its_fields_in_order() -> None:
+def test_text_record_has_its_time_level_and_message_then_its_fields_in_order() -> None:
     line = TextFormatter().format(a_record("lease of queue %s is lost", "builds", queue="builds", job="j1", attempt=2))
 
     assert re.fullmatch(rf"{INSTANT} WARNING lease of queue builds is lost job=j1 queue=builds attempt=2", line)
 
 
-def test_text_value_that_is_no_plain_word_is_quoted() -> None:
+def test_text_value_that_is_not_a_plain_word_is_quoted() -> None:
     line = TextFormatter().format(a_record(cause='no "such" host', worker="", job="a=b"))
 
     assert line.endswith(r'lost job="a=b" worker="" cause="no \"such\" host"')
 
 
-def test_text_record_can_neither_steer_a_terminal_nor_forge_a_line() -> None:
+def test_text_record_can_neither_control_a_terminal_nor_forge_a_line() -> None:
     line = TextFormatter().format(a_record("job %s", HOSTILE, cause=HOSTILE))
 
     assert line.startswith(ESCAPED, line.index("job ") + 4)
     assert line.isprintable()
 
 
-def test_text_traceback_keeps_its_lines_and_steers_no_terminal() -> None:
+def test_text_traceback_keeps_its_lines_and_is_escaped() -> None:
     first, *rest = TextFormatter().format(a_record(error=True)).split("\n")
 
     assert first.endswith("lease is lost")
@@ -159,7 +159,7 @@ def test_a_later_call_replaces_the_earlier_one(stream: io.StringIO) -> None:
     assert second == "twice"
 
 
-def test_stream_that_is_gone_stops_nobody(stream: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
+def test_closed_stream_raises_no_error(stream: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
     class Gone(io.StringIO):
         def write(self, _: str) -> int:
             raise BrokenPipeError

@@ -14,7 +14,7 @@ MAX_WAIT_S: Final = 366 * 86_400.0
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="Broker to use, instead of ONESHOT_QUEUE_URL", show_default=False),
+    typer.Option("--url", metavar="URL", help="Use this broker instead of ONESHOT_QUEUE_URL", show_default=False),
 ]
 InQueue = Annotated[
     str | None, typer.Option("-q", "--queue", metavar="QUEUE", help="Search this queue first", show_default=False)

@@ -25,7 +25,7 @@ from oneshot_queue.errors import InvalidJob
 from oneshot_queue.spec import OPTIONS, JobSpec, Option, default_of
 
 SHELL: Final = b"/bin/sh"
-WORDS_OF_A_COMMAND: Final = {"allow_interspersed_args": False}
+OPTIONS_END_AT_COMMAND: Final = {"allow_interspersed_args": False}
 """The context settings of a verb whose options end at the first word of the command."""
 _GIVEN: Final = {name: option for name, option in OPTIONS.items() if option.words}
 """The fields that have an option on the command line."""
@@ -88,7 +88,7 @@ def _job_request(
     if shell and len(argv) != 1:
         raise UsageProblem(f"--shell needs exactly one string, got {len(argv)}; quote the whole command")
     fields = {name: _value(name, words) for name, words in options.items() if words is not None}
-    # A program's jobs run where their worker does; those of a command line run where it was typed.
+    # Jobs of the library run in the worker's directory by default; jobs of the command line in the current one.
     fields["cwd"] = _directory(options["cwd"])
     if "retry_on" in fields and not fields.get("retries"):
         raise UsageProblem("--retry-on has no effect without --retries; add --retries N")
@@ -142,7 +142,7 @@ def _default_text(name: str, option: Option) -> str:
 
 
 def _value(name: str, words: Any) -> Any:
-    """Read what was given for a field. What no reader understands stays text, and the field's check refuses it."""
+    """Convert the words of an option. Words that cannot be converted stay text, and the field's check refuses them."""
     match OPTIONS[name].words:
         case "duration":
             return seconds(_flag(name), words)

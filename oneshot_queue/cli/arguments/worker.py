@@ -23,15 +23,17 @@ Queues = Annotated[
 ]
 Concurrency = Annotated[
     str | None,
-    typer.Option("-c", "--concurrency", metavar="N", help="Maximum concurrent jobs  [default: usable CPUs]"),
+    typer.Option("-c", "--concurrency", metavar="N", help="Run at most N jobs at once  [default: usable CPUs]"),
 ]
-Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Display name  [default: host and pid]")]
+Name = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="Set the worker's display name  [default: host and pid]")
+]
 DrainTimeout = Annotated[
-    str, typer.Option("--drain-timeout", metavar="TIME", help="Time allowed for running jobs on shutdown")
+    str, typer.Option("--drain-timeout", metavar="TIME", help="Wait this long for running jobs on shutdown")
 ]
 Processes = Annotated[
     str,
-    typer.Option("--processes", metavar="N", help="Number of worker processes; they share the concurrent jobs"),
+    typer.Option("--processes", metavar="N", help="Start N worker processes, which share the concurrent jobs"),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Do not print a line for the start and end of each job")]
 LogFormatOption = Annotated[
@@ -43,8 +45,8 @@ LogLevelOption = Annotated[
     typer.Option(
         "--log-level",
         metavar="LEVEL",
-        help="Lowest level of log records: `debug`, `info`, `warning` or `error`. "
-        "Lines about jobs do not depend on it; see --quiet",
+        help="Write log records of this level and above: `debug`, `info`, `warning` or `error`; "
+        "lines about jobs do not depend on it, see --quiet",
     ),
 ]
 
@@ -89,12 +91,12 @@ def checked_options(
     }
 
 
-def run_worker(broker: Destination, options: dict[str, Any], lease_s: float | None = None) -> int:
+def run_worker(destination: Destination, options: dict[str, Any], lease_s: float | None = None) -> int:
     """Supervise workers from this process until they are stopped; returns the exit code."""
     from oneshot_queue.workers.main import WorkerOptions, run_workers
 
-    settings = broker.settings if lease_s is None else replace(broker.settings, lease_s=lease_s)
-    return run_workers(WorkerOptions(url=broker.url, settings=settings, **options))
+    settings = destination.settings if lease_s is None else replace(destination.settings, lease_s=lease_s)
+    return run_workers(WorkerOptions(url=destination.url, settings=settings, **options))
 
 
 def _one_of(option: str, written: str, allowed: Sequence[str]) -> str:

@@ -1,9 +1,9 @@
 r"""Escapes untrusted text for a terminal. Pure: no I/O.
 
-A job's name, command, error and output can hold any bytes, and a terminal acts on some of them: it retitles windows,
-hides or forges lines, or types. Such characters are shown as ``\xNN`` or ``\uNNNN`` instead: C0 and C1 controls (also
-the raw byte 0x9b, a one-byte ``ESC [``), characters that change the text direction or have no width, line separators,
-surrogates, and bytes that are not UTF-8.
+A job's name, command, error and output can hold any bytes, and a terminal acts on some of them: they can retitle
+windows, hide or forge lines, or send keystrokes. Such characters are shown as ``\xNN`` or ``\uNNNN`` instead: C0 and C1
+controls (also the raw byte 0x9b, a one-byte ``ESC [``), characters that change the text direction or have no width,
+line separators, surrogates, and bytes that are not UTF-8.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How ``ls`` and ``show`` print a job's command and state."""
+"""How ``ls``, ``show`` and ``interrupt`` print a job's command and state."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 NO_VALUE: Final = "-"
+UNCONFIRMED: Final = "not confirmed: its worker vanished, so its processes may still run"
 STATE_COLOURS: Final = {
     "CREATED": "blue",
     "RUNNING": "cyan",

@@ -37,7 +37,10 @@ def bench(
         typer.Option("--rtt", metavar="MS,…", help="Add this much round-trip latency; 0 is the baseline of ratios"),
     ] = "0,2",
     rounds: Annotated[
-        str | None, typer.Option("--rounds", metavar="N", help="Measurement rounds", show_default=False)
+        str | None,
+        typer.Option(
+            "--rounds", metavar="N", help="Measure N rounds  [default: 5, or 2 with --quick]", show_default=False
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Take fewer samples, for a first impression")] = False,
     as_json: AsJson = False,

@@ -33,16 +33,16 @@ def status() -> int:
 
     Exit code: 0 if it is running, 5 if not.
     """
-    from oneshot_queue.local_broker import status as look
+    from oneshot_queue import local_broker
     from oneshot_queue.urls import shown_url
 
     if url := os.environ.get("ONESHOT_QUEUE_URL"):
         print_message(f"other commands use {shown_url(url)} (ONESHOT_QUEUE_URL), not the local broker")
-    found = look()
-    if found is None:
+    running = local_broker.status()
+    if running is None:
         print_message("the local broker is not running; commands that need it start it")
         return ExitCode.BROKER_ERROR
-    _describe(found)
+    _describe(running)
     return ExitCode.SUCCESS
 
 
@@ -56,13 +56,12 @@ def start() -> int:
 
 def stop() -> int:
     """Stop the local broker; its jobs are kept, including waiting ones."""
-    from oneshot_queue.local_broker import status as look
-    from oneshot_queue.local_broker import stop as end
+    from oneshot_queue import local_broker
 
-    found = look()
-    if not end():
+    running = local_broker.status()
+    if not local_broker.stop():
         print_message("the local broker was not running")
-    elif found is not None and not found.persistent:
+    elif running is not None and not running.persistent:
         print_message("the local broker was stopped; its jobs were only in memory and are lost")
     else:
         print_message("the local broker was stopped; its jobs are kept")

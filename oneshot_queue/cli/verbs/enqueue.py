@@ -10,14 +10,14 @@ import typer
 from oneshot_queue.cli.acknowledgement import acknowledge
 from oneshot_queue.cli.arguments.common import AsJson, seconds
 from oneshot_queue.cli.arguments.destination import destination_for, open_queue
-from oneshot_queue.cli.arguments.job import WORDS_OF_A_COMMAND, JobRequest, takes_a_job
+from oneshot_queue.cli.arguments.job import OPTIONS_END_AT_COMMAND, JobRequest, takes_a_job
 from oneshot_queue.cli.commands import Verb
 from oneshot_queue.cli.exit_codes import ExitCode, UsageProblem
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this verb."""
-    app.command("enqueue", cls=Verb, context_settings=WORDS_OF_A_COMMAND)(takes_a_job(enqueue))
+    app.command("enqueue", cls=Verb, context_settings=OPTIONS_END_AT_COMMAND)(takes_a_job(enqueue))
 
 
 def enqueue(

@@ -14,6 +14,7 @@ from oneshot_queue.cli.arguments.common import AsJson, Url, broker_url, seconds
 from oneshot_queue.cli.arguments.destination import Destination, destination_for, open_queue
 from oneshot_queue.cli.commands import Verb
 from oneshot_queue.cli.exit_codes import ExitCode, UsageProblem
+from oneshot_queue.cli.output.job_text import UNCONFIRMED
 from oneshot_queue.cli.output.json import interrupt_json
 from oneshot_queue.cli.output.terminal import is_terminal, print_line, print_message
 from oneshot_queue.errors import JobNotFound, holder_of_unconfirmed
@@ -30,7 +31,6 @@ _CODES: Final = {
     "not_confirmed": ExitCode.NOT_CONFIRMED,
     "not_found": ExitCode.NO_SUCH_JOB,
 }
-NOT_CONFIRMED: Final = "not confirmed: its worker vanished, so its processes may still run"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,11 +54,13 @@ def interrupt(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation")] = False,
     grace: Annotated[
         str | None,
-        typer.Option("--grace", metavar="TIME", help="Time between SIGTERM and SIGKILL  [default: the job's --grace]"),
+        typer.Option(
+            "--grace", metavar="TIME", help="Wait this long between SIGTERM and SIGKILL  [default: the job's --grace]"
+        ),
     ] = None,
     now: Annotated[bool, typer.Option("--now", help="Send SIGKILL at once; same as --grace 0")] = False,
     reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Reason to record with the job")
+        str | None, typer.Option("--reason", metavar="TEXT", help="Record this reason with the job")
     ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for running jobs to end")] = False,
     timeout: Annotated[
@@ -188,7 +190,7 @@ def _not_found(word: str) -> InterruptReport:
 def _line(report: InterruptReport) -> str:
     match str(report.result):
         case "interrupted":
-            text = "interrupted" if report.is_confirmed else f"interrupted; {NOT_CONFIRMED}"
+            text = "interrupted" if report.is_confirmed else f"interrupted; {UNCONFIRMED}"
         case "recorded":
             text = f"interrupt recorded; still {report.state}"
         case "already_final":

@@ -8,7 +8,7 @@ import typer
 
 from oneshot_queue.cli.arguments import last_job
 from oneshot_queue.cli.arguments.destination import Destination, destination_for, open_queue
-from oneshot_queue.cli.arguments.job import WORDS_OF_A_COMMAND, JobRequest, takes_a_job
+from oneshot_queue.cli.arguments.job import OPTIONS_END_AT_COMMAND, JobRequest, takes_a_job
 from oneshot_queue.cli.commands import Verb
 from oneshot_queue.cli.ctrl_c import CtrlC
 from oneshot_queue.cli.exit_codes import exit_code_of_job, result_text
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Add this verb."""
-    app.command("run", cls=Verb, context_settings=WORDS_OF_A_COMMAND)(takes_a_job(run))
+    app.command("run", cls=Verb, context_settings=OPTIONS_END_AT_COMMAND)(takes_a_job(run))
 
 
 def run(request: JobRequest) -> int:
@@ -55,7 +55,7 @@ def run(request: JobRequest) -> int:
         try:
             record = _follow(job, _on_unattended(destination, job))
         except BrokenPipeError:
-            # As in a shell pipeline: a job whose output has no reader any more is ended.
+            # As in a shell pipeline, the job ends when the reader of its output is gone.
             _interrupt_unread(queue, job_id)
             raise
         except KeyboardInterrupt:

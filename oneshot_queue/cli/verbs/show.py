@@ -13,7 +13,7 @@ from oneshot_queue.cli.arguments.destination import destination_for, open_queue
 from oneshot_queue.cli.commands import Verb
 from oneshot_queue.cli.exit_codes import ExitCode, result_text
 from oneshot_queue.cli.output.escape import escaped
-from oneshot_queue.cli.output.job_text import STATE_COLOURS, command_text
+from oneshot_queue.cli.output.job_text import STATE_COLOURS, UNCONFIRMED, command_text
 from oneshot_queue.cli.output.json import job_with_history_json
 from oneshot_queue.cli.output.terminal import coloured, print_line
 from oneshot_queue.clock import SystemClock, rfc3339
@@ -103,7 +103,7 @@ def _facts(record: JobRecord) -> list[tuple[str, str]]:
     if record.expires_ms is not None:
         facts.append(("expires", f"{rfc3339(record.expires_ms)}, unless started before"))
     if not record.is_confirmed:
-        facts.append(("", "not confirmed: its worker vanished, so its processes may still run"))
+        facts.append(("", UNCONFIRMED))
     if record.worker:
         process = f", process {record.pid}" if record.pid else ""
         facts.append(("worker", f"{record.worker} on {record.host}{process}"))

@@ -62,11 +62,11 @@ def up(
         log_level=log_level,
     )
     configure(log_format, log_level)
-    tell = report if log_format == "json" else print_message
+    notify = report if log_format == "json" else print_message
     settings = Settings.from_env()
     found = ensure_running()
     if settings.url is not None:
-        tell("up uses the local broker and ignores ONESHOT_QUEUE_URL")
+        notify("up uses the local broker and ignores ONESHOT_QUEUE_URL")
     if not quiet:
-        tell(f"local broker: {found.kind} {found.version} at {found.url}")
+        notify(f"local broker: {found.kind} {found.version} at {found.url}")
     return run_worker(Destination(replace(settings, url=found.url), is_local=True), options)

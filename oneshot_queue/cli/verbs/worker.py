@@ -30,7 +30,7 @@ Lease = Annotated[
     typer.Option(
         "--lease",
         metavar="TIME",
-        help="If silent this long, other workers fail or requeue its jobs  [default: 30s]",
+        help="Let other workers fail or requeue its jobs after this long without a sign of life  [default: 30s]",
         show_default=False,
     ),
 ]

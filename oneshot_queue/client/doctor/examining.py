@@ -74,8 +74,10 @@ def _examine_types(context: Context, report: Report) -> Verb[bool]:
     rows = checkup.kinds(context.keys)
     found = yield from run_calls([call for _, _, call in rows])
     wrong = [
-        (name, right, is_) for (name, right, _), is_ in zip(rows, found, strict=True) if is_ not in (right, "none")
+        (name, expected, actual)
+        for (name, expected, _), actual in zip(rows, found, strict=True)
+        if actual not in (expected, "none")
     ]
-    for name, right, is_ in wrong:
-        report.add("wrong-type", name, f"has type {is_}, should be {right}", queue=context.queue)
+    for name, expected, actual in wrong:
+        report.add("wrong-type", name, f"has type {actual}, should be {expected}", queue=context.queue)
     return not wrong

@@ -107,10 +107,10 @@ class Report:
             is_repaired=is_repaired,
         )
 
-    def add_all(self, queue: str, finds: Iterable[Anomaly]) -> None:
-        """Add what a script found."""
-        for find in finds:
-            self.add(find.code, find.subject, find.detail, queue=queue, is_repaired=find.is_repaired)
+    def add_all(self, queue: str, anomalies: Iterable[Anomaly]) -> None:
+        """Add the anomalies that a script found."""
+        for each in anomalies:
+            self.add(each.code, each.subject, each.detail, queue=queue, is_repaired=each.is_repaired)
 
     def findings(self) -> list[Finding]:
         """All findings: those of the server first, then queue by queue, each in the order in which they were found."""

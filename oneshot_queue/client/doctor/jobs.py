@@ -64,8 +64,8 @@ def examine_states(context: Context, report: Report, *, repair: bool, may_settle
         while count == PAGE:
             call = checkup.examine_index(context.keys, state, start, repairs=repair, settings=context.settings)
             part = yield from run_call(call)
-            report.add_all(context.queue, (find for find in part.anomalies if find.code != _UNHELD))
-            unheld = [find for find in part.anomalies if find.code == _UNHELD]
+            report.add_all(context.queue, (each for each in part.anomalies if each.code != _UNHELD))
+            unheld = [each for each in part.anomalies if each.code == _UNHELD]
             settled = yield from _settle(context, report, unheld, repair=repair, may_settle=may_settle)
             start, count = start + part.count - int(part.left) - settled, part.count
             total += count
@@ -80,16 +80,16 @@ def _settle(context: Context, report: Report, unheld: list[Anomaly], *, repair: 
     """
     if not unheld:
         return 0
-    alive = yield from leases_with_signs_of_life(context, {find.detail for find in unheld if find.detail})
+    alive = yield from leases_with_signs_of_life(context, {each.detail for each in unheld if each.detail})
     settled = 0
-    for find in unheld:
-        is_repairable, is_repaired = may_settle and find.detail not in alive, False
+    for each in unheld:
+        is_repairable, is_repaired = may_settle and each.detail not in alive, False
         if repair and is_repairable:
             is_repaired = yield from run_call(
                 sweep.settle(
                     context.keys,
-                    find.subject,
-                    find.detail,
+                    each.subject,
+                    each.detail,
                     by=context.by,
                     error=SETTLED_BY_DOCTOR,
                     spread=1.0,
@@ -99,8 +99,8 @@ def _settle(context: Context, report: Report, unheld: list[Anomaly], *, repair: 
         settled += is_repaired
         report.add(
             _UNHELD,
-            find.subject,
-            find.detail or "(none)",
+            each.subject,
+            each.detail or "(none)",
             queue=context.queue,
             is_repairable=is_repairable,
             is_repaired=is_repaired,

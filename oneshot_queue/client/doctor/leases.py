@@ -41,7 +41,7 @@ def examine_leases(context: Context, report: Report, *, repair: bool, may_settle
     """Examine the leases of a queue, and the leases under which entries are pending.
 
     With ``repair``, the jobs of three kinds of leases are settled as a sweeper would do it: condemned leases, and, if
-    their worker gives no sign of life, unknown ones and those that have been expired for longer than they last.
+    their worker gives no sign of life, unknown ones and those that have been expired for their full length.
 
     Args:
         may_settle: Whether a missing sign of life proves that a worker is gone.

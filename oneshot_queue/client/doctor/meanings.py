@@ -234,7 +234,7 @@ _QUEUE: Final = {
         "warning",
         "expired {detail} ago",
         "its worker is gone; a live worker settles its jobs",
-        f"start a worker; once it has been expired for longer than it lasts, {_SETTLED}",
+        f"start a worker; once it has been expired for a full lease, {_SETTLED}",
     ),
     "lease-condemned": FindingKind(
         "warning",

@@ -74,12 +74,14 @@ def read_output(
             attempt = only or seen.attempt
         if attempt > seen.attempt:
             raise InvalidSetting("attempt", f"job {job_id} has no attempt {attempt}; the newest is {seen.attempt}")
-        if attempt <= seen.forgotten:
+        if attempt <= seen.outputs_dropped:
             if only is not None:
                 problem = f"the output of attempt {attempt} of job {job_id} was dropped"
-                raise InvalidSetting("attempt", f"{problem}; it is kept from attempt {seen.forgotten + 1} on")
-            logger.warning("the output of attempts %d to %d of job %s was dropped", attempt, seen.forgotten, job_id)
-            attempt, ordinal, ends = seen.forgotten + 1, 0, dict.fromkeys(OutputStream, 0)
+                raise InvalidSetting("attempt", f"{problem}; it is kept from attempt {seen.outputs_dropped + 1} on")
+            logger.warning(
+                "the output of attempts %d to %d of job %s was dropped", attempt, seen.outputs_dropped, job_id
+            )
+            attempt, ordinal, ends = seen.outputs_dropped + 1, 0, dict.fromkeys(OutputStream, 0)
         # The state was read before the output, so once the state is final, the output is complete.
         ended = seen.state.is_final or seen.attempt > attempt
         while chunks := (yield from _next_page(context, job_id, attempt, ordinal, seen)):

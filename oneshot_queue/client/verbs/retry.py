@@ -22,12 +22,12 @@ def retry_job(context: Context, job_id: str) -> Verb[tuple[Context, str]]:
         MalformedData: Its spec cannot be parsed.
         QueueFull: The queue or the server's memory is at its limit.
     """
-    found, job_id = yield from find_job(context, job_id)
-    calls = [*records.packed_spec_parts(found.keys, job_id), records.packed_stdin(found.keys, job_id)]
+    source, job_id = yield from find_job(context, job_id)
+    calls = [*records.packed_spec_parts(source.keys, job_id), records.packed_stdin(source.keys, job_id)]
     *parts, stdin = yield RunCalls(calls)
     spec = records.packed_spec(parts)
     if spec is None:
-        raise JobNotFound(job_id, [found.queue])
+        raise JobNotFound(job_id, [source.queue])
     retry = unpack_spec(spec, stdin if isinstance(stdin, bytes) else b"").as_retry_of(job_id)
-    new_id, _ = yield from enqueue_job(found, retry)
-    return found, new_id
+    new_id, _ = yield from enqueue_job(source, retry)
+    return source, new_id

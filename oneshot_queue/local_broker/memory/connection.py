@@ -1,8 +1,8 @@
 """One client connection of the in-memory broker.
 
 fakeredis' own handler polls every 10 ms and does not notice that a blocked client is gone: a BLPOP without a timeout
-would keep its thread for ever, and take an element for nobody. This handler sleeps until there is something to do, and
-a client that disconnects wakes it.
+would keep its thread for ever, and take an element that no client receives. This handler sleeps until there is
+something to do, and a client that disconnects wakes it.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Link:
         self.is_cut_off = False
 
     def close(self) -> None:
-        """Close the wakeup descriptor; ``wake`` must not be called any more."""
+        """Close the wakeup descriptor; ``wake`` must not be called afterwards."""
         os.close(self._wakeup)
 
     def wake(self) -> None:

@@ -1,8 +1,8 @@
 -- Store output of a running attempt: a head stream up to a limit, then one tail stream each for stdout and stderr.
 --
 -- The worker decides which stream a chunk belongs to, and from which ordinal on each tail is kept; older chunks are
--- trimmed. A chunk's entry id is `<ordinal>-0`. Ordinals count all chunks of an attempt, so they order the three
--- streams among each other, and a chunk that is sent twice is stored once.
+-- trimmed. A chunk's entry id is `<ordinal>-0`. Ordinals count all chunks of an attempt, so they define one
+-- order across the three streams, and a chunk that is sent twice is stored once.
 --
 -- KEYS[1]  the queue's prefix
 -- KEYS[2]  job (hash)

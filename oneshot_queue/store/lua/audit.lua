@@ -3,7 +3,7 @@
 -- A waiting job gets a new entry if its entry is gone, or was delivered to a consumer that does not hold the job. If it
 -- has a due time and no entry, it is delayed again. Ids of missing jobs leave the index, and jobs in another state move
 -- to that state's index. Unreadable jobs are left to the doctor. Running jobs without a registered lease are reported;
--- a worker that has seen one so for the length of a lease settles it.
+-- a worker settles one that it has seen without a lease for the length of a lease.
 --
 -- KEYS[1]  the queue's prefix
 -- KEYS[2]  workers, passed for routing only: see base.lua

@@ -40,7 +40,7 @@ local function next_entry(stream, lease)
   return streams[2][1]
 end
 
--- The most jobs to claim. Where few wait, no worker takes so many that another gets none.
+-- The most jobs to claim. If few jobs wait, a worker leaves some of them for the others.
 local function fair_share(waiting, free)
   if free == 1 then
     return 1

@@ -1,4 +1,4 @@
--- Give one given waiting job to a live lease, whatever its position in the queue.
+-- Give the requested waiting job to a live lease, whatever its position in the queue.
 --
 -- KEYS[1]  the queue's prefix
 -- KEYS[2]  job (hash)

@@ -1,4 +1,4 @@
--- Accept jobs, each once and whole or not at all. The same id again is the same job.
+-- Store jobs, each completely or not at all. Enqueueing an id again creates no second job.
 --
 -- KEYS[1]  the queue's prefix
 -- KEYS[2]  workers, passed for routing only: see base.lua

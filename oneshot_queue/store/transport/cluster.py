@@ -53,7 +53,7 @@ class Cluster:
             result = yield Exchange(peer, [_QUESTION])
             match result:
                 case Replied(_, [list() as rows]):
-                    self._take_in(rows, peer)
+                    self._replace_table(rows, peer)
                     yield KeepOnly(frozenset(self._nodes))
                     return
                 case Replied(_, [Exception() as refusal]):
@@ -87,7 +87,7 @@ class Cluster:
         self._is_stale = True
         return None
 
-    def _take_in(self, rows: list[Any], source: Peer) -> None:
+    def _replace_table(self, rows: list[Any], source: Peer) -> None:
         slots: list[Peer | None] = [None] * SLOTS
         for row in rows:
             match row:

@@ -27,7 +27,7 @@ class Coalescer:
     def __init__(self, send: SendCalls) -> None:
         self._send = send
         self._callers: list[_Caller] = []
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
 
     async def exchange(self, calls: Sequence[Call[Any]]) -> Replied | ConnectionFailed:
         """Carry out calls in order, after those of earlier callers in this turn."""
@@ -35,8 +35,8 @@ class Coalescer:
         self._callers.append(caller)
         if len(self._callers) == 1:
             task = asyncio.create_task(self._exchange())  # noqa: TID251 - its own time limits end it
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
         return await caller.answer
 
     async def _exchange(self) -> None:
@@ -55,7 +55,7 @@ class Coalescer:
             return
         at = 0
         for each in callers:
-            each.take(result if isinstance(result, ConnectionFailed) else _slice(result, at, len(each.calls)))
+            each.resolve(result if isinstance(result, ConnectionFailed) else _slice(result, at, len(each.calls)))
             at += len(each.calls)
 
 
@@ -66,7 +66,7 @@ class _Caller:
         self.calls = calls
         self.answer: asyncio.Future[Replied | ConnectionFailed] = asyncio.get_running_loop().create_future()
 
-    def take(self, result: Replied | ConnectionFailed) -> None:
+    def resolve(self, result: Replied | ConnectionFailed) -> None:
         if not self.answer.done():
             self.answer.set_result(result)
 

@@ -153,11 +153,11 @@ class AsyncConnection:
         try:
             step = next(steps)
             while True:
-                step = steps.send(await self._take(step))
+                step = steps.send(await self._perform(step))
         except StopIteration as end:
             return end.value
 
-    async def _take(self, step: Exchange | Backoff | KeepOnly) -> Replied | ConnectionFailed | None:
+    async def _perform(self, step: Exchange | Backoff | KeepOnly) -> Replied | ConnectionFailed | None:
         match step:
             case Exchange(peer, calls):
                 return await self._node(peer).exchange(calls)
@@ -247,11 +247,11 @@ class SyncConnection:
         try:
             step = next(steps)
             while True:
-                step = steps.send(self._take(step))
+                step = steps.send(self._perform(step))
         except StopIteration as end:
             return end.value
 
-    def _take(self, step: Exchange | Backoff | KeepOnly) -> Replied | ConnectionFailed | None:
+    def _perform(self, step: Exchange | Backoff | KeepOnly) -> Replied | ConnectionFailed | None:
         match step:
             case Exchange(peer, calls):
                 return self._node(peer).exchange(calls)

@@ -1,7 +1,7 @@
 """Subscribes to announcements: one connection per ``Queue`` or worker, one per waiting call of a ``SyncQueue``.
 
-An announcement only says "look again". Each waiter also looks again by itself, so a lost announcement delays it by a
-second but hides nothing.
+An announcement only says "read again". Each waiter also reads again every second, so a lost announcement delays it but
+hides nothing.
 """
 
 from __future__ import annotations

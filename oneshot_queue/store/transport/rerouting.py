@@ -37,7 +37,7 @@ class Directory(Protocol):
         """Look up the servers.
 
         Raises:
-            BrokerError: No server could tell.
+            BrokerError: No server answered the lookup.
         """
 
     def peer_of(self, key: Word | None) -> Peer | None:

@@ -25,7 +25,7 @@ def test_up_ignores_the_url_of_the_environment_and_says_so(local_cli: Cli) -> No
     local_cli.env["ONESHOT_QUEUE_URL"] = "redis://127.0.0.1:1"
     up = local_cli.start("up")
 
-    up.until("not the one that ONESHOT_QUEUE_URL names")
+    up.until("ignores ONESHOT_QUEUE_URL")
     up.until("worker ")
 
     up.signal(signal.SIGTERM)

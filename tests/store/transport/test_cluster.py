@@ -23,7 +23,7 @@ from oneshot_queue.store.keys import QueueKeys
 from oneshot_queue.store.transport.connection import AsyncConnection, SyncConnection
 from oneshot_queue.store.transport.pubsub import Announcements, Subscription
 from oneshot_queue.store.transport.server_facts import ServerFacts
-from tests.support.builders import Store, a_job_id, a_spec, noting
+from tests.support.builders import Store, a_job_id, a_spec, append_facts_to
 from tests.support.cases import case
 from tests.support.clients import KINDS, opened_client
 from tests.support.clusters import ClusterDeployment, ask, facts_of
@@ -128,7 +128,7 @@ async def test_queue_that_moves_under_load_is_delayed_but_loses_nothing(
     has_begun, is_over = anyio.Event(), anyio.Event()
     async with connected(deployment) as link, anyio.create_task_group() as tasks:
 
-        async def go_on_submitting() -> None:
+        async def keep_enqueueing() -> None:
             while not is_over.is_set():
                 stored.append(await store_of(link, keys).enqueue())
                 if len(stored) == 50:
@@ -136,7 +136,7 @@ async def test_queue_that_moves_under_load_is_delayed_but_loses_nothing(
             stored.extend([await store_of(link, keys).enqueue() for _ in range(20)])
 
         for _ in range(4):
-            tasks.start_soon(go_on_submitting)
+            tasks.start_soon(keep_enqueueing)
         await has_begun.wait()
         before = refusals_of(source)
 
@@ -237,7 +237,7 @@ async def test_node_that_dies_fails_only_its_own_calls_and_is_used_again(
     for node in deployment.nodes:
         ask(node, "CONFIG", "SET", "cluster-require-full-coverage", "no")
     async with connected(deployment, reply_timeout_s=1.0, tracks_server=True) as link:
-        link.on_new_server(noting(seen))
+        link.on_new_server(append_facts_to(seen))
         calls = [claims.ring(keys) for keys in queues]
         assert await link.run_many(calls) == [1, 1, 1]
         assert [facts.mode for facts in seen] == ["cluster"] * 3

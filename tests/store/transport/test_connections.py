@@ -243,7 +243,7 @@ async def test_servers_are_retired_once_when_two_tasks_learn_of_it_together(monk
 
     async with anyio.create_task_group() as tasks:
         for _ in range(2):
-            tasks.start_soon(link._take, KeepOnly(frozenset()))
+            tasks.start_soon(link._perform, KeepOnly(frozenset()))
 
     assert sorted(map(nodes.index, retired)) == [0, 1, 2]
 

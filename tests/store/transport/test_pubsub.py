@@ -20,7 +20,7 @@ from tests.support.wire import Wire
 
 
 async def test_subscribers_are_notified_when_the_server_comes_back(
-    real_server: ServerProcess, real_store: Store, hurried: None
+    real_server: ServerProcess, real_store: Store, fast_watchdog: None
 ) -> None:
     async with listening(real_server.url) as (announcements, subscription):
         await announcements.subscribe(subscription, ["news"])
@@ -35,7 +35,7 @@ async def test_subscribers_are_notified_when_the_server_comes_back(
 
 
 async def test_frozen_server_is_detected_although_it_gives_no_error(
-    real_server: ServerProcess, real_store: Store, hurried: None
+    real_server: ServerProcess, real_store: Store, fast_watchdog: None
 ) -> None:
     async with listening(real_server.url) as (announcements, subscription):
         await announcements.subscribe(subscription, ["news"])
@@ -48,7 +48,7 @@ async def test_frozen_server_is_detected_although_it_gives_no_error(
             real_server.resume()
 
 
-async def test_silent_connection_is_replaced(server: Server, store: Store, hurried: None, tmp_path: Path) -> None:
+async def test_silent_connection_is_replaced(server: Server, store: Store, fast_watchdog: None, tmp_path: Path) -> None:
     channel = f"{store.keys.prefix}:news"
     with Wire(Path(server.url.removeprefix("unix://")), tmp_path / "s") as wire:
         async with listening(wire.url) as (announcements, subscription):
@@ -77,7 +77,7 @@ def test_reconnect_delays_grow_and_are_spread() -> None:
 
 
 async def test_unused_subscriber_does_not_resubscribe_to_a_restarting_server(
-    real_server: ServerProcess, real_store: Store, hurried: None
+    real_server: ServerProcess, real_store: Store, fast_watchdog: None
 ) -> None:
     async with listening(real_server.url) as (announcements, subscription):
         await announcements.subscribe(subscription, ["news"])
@@ -102,7 +102,7 @@ async def test_unused_subscriber_does_not_resubscribe_to_a_restarting_server(
 
 
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def fast_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the subscriber's watchdog a hundred times as fast."""
     for name in ("PING_S", "RECONNECT_S"):
         monkeypatch.setattr(pubsub, name, getattr(pubsub, name) / 100)

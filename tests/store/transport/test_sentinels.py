@@ -22,7 +22,7 @@ from oneshot_queue.store.transport import sentinels
 from oneshot_queue.store.transport.connection import AsyncConnection, SyncConnection
 from oneshot_queue.store.transport.pubsub import Announcements, Subscription
 from oneshot_queue.store.transport.server_facts import ServerFacts
-from tests.support.builders import Store, a_job_id, a_spec, noting
+from tests.support.builders import Store, a_job_id, a_spec, append_facts_to
 from tests.support.clients import KINDS, opened_client
 from tests.support.clusters import SentinelDeployment, ask
 from tests.support.limits import limit_s
@@ -86,7 +86,7 @@ async def test_killed_primary_is_replaced_and_no_job_is_lost_or_duplicated(
     seen: list[ServerFacts] = []
     ids = [a_job_id() for _ in range(300)]
     async with stored_at(deployment, keys) as store:
-        store.connection.on_new_server(noting(seen))
+        store.connection.on_new_server(append_facts_to(seen))
         for job_id in ids[:100]:
             await enqueue_until_stored(store.connection, keys, job_id)
         # Writes that did not reach the replica are lost with the primary; no client can prevent that.

@@ -11,7 +11,7 @@ from oneshot_queue.store import queues
 from oneshot_queue.store.transport.connection import AsyncConnection, RunMany
 from oneshot_queue.store.transport.handshake import Handshake, NoLongerPrimary
 from oneshot_queue.store.transport.server_facts import ServerFacts, eviction_problem, read_facts, version_problem
-from tests.support.builders import Store, noting
+from tests.support.builders import Store, append_facts_to
 from tests.support.servers import Server, ServerProcess
 from tests.support.waiting import eventually
 
@@ -31,7 +31,7 @@ async def test_facts_match_the_server(real_server: ServerProcess, real_store: St
 async def test_callback_runs_once_on_every_kind_of_server(server: Server) -> None:
     seen: list[ServerFacts] = []
     link = AsyncConnection(server.url, tracks_server=True)
-    link.on_new_server(noting(seen))
+    link.on_new_server(append_facts_to(seen))
 
     for _ in range(3):
         await link.run(queues.ping())
@@ -71,16 +71,16 @@ async def test_further_connections_to_the_same_run_do_not_call_back(
 ) -> None:
     seen: list[ServerFacts] = []
     link = AsyncConnection(real_server.url, tracks_server=True)
-    link.on_new_server(noting(seen))
+    link.on_new_server(append_facts_to(seen))
     await link.run(queues.ping())
     before = (await real_store.redis.info("stats"))["total_connections_received"]
     await real_store.redis.client_kill_filter(_type="normal", skipme=True)
 
-    async def has_connected_anew() -> Any:
+    async def has_reconnected() -> Any:
         await link.run(queues.ping())
         return (await real_store.redis.info("stats"))["total_connections_received"] > before
 
-    await eventually(has_connected_anew, what="a new connection")
+    await eventually(has_reconnected, what="a new connection")
 
     assert len(seen) == 1
     await link.aclose()

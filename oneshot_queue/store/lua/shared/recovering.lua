@@ -43,7 +43,7 @@ end
 -- settlement: {by, error, spread, confirmed ('1' if its processes are known to be gone, else '0'), keep_ms}
 local function settle_lost_job(id, job, settlement)
   local at_ms = happened_ms(0, job.changed)
-  -- If the worker returns, it must not take this result for its own.
+  -- If the worker returns, it must not mistake this result for its own.
   redis.call('HSET', T .. ':job:' .. id, 'decided', job.token)
   if job.interrupt_by then
     redis.call('HSET', T .. ':job:' .. id, 'confirmed', settlement.confirmed)

@@ -42,8 +42,8 @@ local function is_number(text, max_digits)
   return text and #text <= max_digits and string.find(text, '^%d+$') ~= nil
 end
 
--- Whether a key is missing or holds a string of at most `max_bytes`. Longer strings are not ours, and nobody must read
--- them.
+-- Whether a key is missing or holds a string of at most `max_bytes`. Longer strings are not ours, and must not be
+-- read.
 local function is_readable(key, max_bytes)
   local length = redis.pcall('STRLEN', key)
   return type(length) ~= 'table' and length <= max_bytes
