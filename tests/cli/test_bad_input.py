@@ -143,6 +143,7 @@ def test_a_full_queue_exits_with_5(cli: Cli) -> None:
     assert cli("show", "too-many").code == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
@@ -162,6 +163,7 @@ def test_a_wrong_url_exits_with_5_and_says_what_to_do(cli: Cli, url: str, advice
     assert advice in done.err
 
 
+@pytest.mark.thorough
 def test_a_broker_that_does_not_answer_fails_within_five_seconds(cli: Cli) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -191,6 +193,7 @@ def test_a_refused_login_exits_with_5_and_hides_the_password(fresh_server: Serve
     assert cli("--url", f"unix://:correct@{address}", "enqueue", "true").code == 0
 
 
+@pytest.mark.thorough
 def test_no_such_job_exits_with_3(cli: Cli) -> None:
     for words in (["show"], ["logs"], ["interrupt"], ["retry"]):
         for job_id in ("nosuchjob", "no", "not/a/name", "last"):
@@ -200,6 +203,7 @@ def test_no_such_job_exits_with_3(cli: Cli) -> None:
             assert "no " in done.err
 
 
+@pytest.mark.thorough
 def test_an_ambiguous_prefix_exits_with_2_and_names_the_candidates(cli: Cli) -> None:
     for job_id in ("abcd-one", "abcd-two"):
         cli("enqueue", "--id", job_id, "true")

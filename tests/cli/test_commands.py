@@ -32,6 +32,7 @@ def test_no_arguments_prints_the_help(offline: Cli) -> None:
         assert f"\n  {verb} " in done.text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "verb", [[verb] for verb in VERBS] + [["broker", each] for each in ("status", "start", "stop")]
 )
@@ -81,6 +82,7 @@ def test_a_wrong_option_points_to_the_help(offline: Cli) -> None:
     assert "see: oneshot-queue show -h" in offline("show", "--bogus").err
 
 
+@pytest.mark.thorough
 def test_help_and_version_load_no_redis_and_no_verb_loads_pydantic_or_rich(cli: Cli) -> None:
     script = (
         "import sys; from oneshot_queue.cli import main; main(sys.argv[1:]);"

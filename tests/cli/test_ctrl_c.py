@@ -113,6 +113,7 @@ def test_third_ctrl_c_stops_waiting_for_the_worker(cli: Cli, pretender: PretendW
     assert cli.job("deaf")["interrupting"] is True
 
 
+@pytest.mark.thorough
 def test_one_signal_is_enough_if_the_worker_is_not_alive(cli: Cli, server: Server) -> None:
     with PretendWorker(server.url, cli.namespace, is_seen=False) as silent:
         running = cli.start("run", "--id", "lost", "true")

@@ -6,6 +6,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.cli.pretend_worker import PretendWorker
 from tests.support.command_line import Cli
 from tests.support.limits import limit_s
@@ -18,6 +20,7 @@ def test_run_needs_no_setup(local_cli: Cli) -> None:
     assert (done.code, done.out, done.err) == (7, b"out\n", "err\n")
 
 
+@pytest.mark.thorough
 def test_ten_concurrent_runs_without_a_worker_all_end(local_cli: Cli) -> None:
     local_cli("broker", "start")
 
@@ -52,6 +55,7 @@ def test_a_live_worker_runs_the_job_instead(local_cli: Cli) -> None:
     assert worker.done().code == 0
 
 
+@pytest.mark.thorough
 def test_a_worker_that_stops_before_it_claims_the_job_is_replaced(local_cli: Cli) -> None:
     worker = local_cli.start("worker", "--name", "leaving", "-c", "1")
     worker.until("worker leaving")

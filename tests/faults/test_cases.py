@@ -22,6 +22,7 @@ def test_unknown_case_is_refused() -> None:
         case("D1", "Q9")
 
 
+@pytest.mark.thorough
 def test_every_case_is_printed_with_its_sentence_and_its_tests(capsys: pytest.CaptureFixture[str]) -> None:
     main()
 

@@ -63,6 +63,7 @@ def test_interrupted_job_whose_worker_dies_before_it_acts_ends_interrupted(
     assert record_of(job).state is JobState.INTERRUPTED
 
 
+@pytest.mark.thorough
 @case("D4")
 @pytest.mark.timeout(120)
 def test_worker_that_wakes_after_its_lease_is_fenced_and_ends_its_jobs(
@@ -84,6 +85,7 @@ def test_worker_that_wakes_after_its_lease_is_fenced_and_ends_its_jobs(
     assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
 
 
+@pytest.mark.thorough
 @case("D4")
 @pytest.mark.timeout(120)
 def test_worker_frozen_between_claim_and_start_starts_no_job_that_was_settled_meanwhile(
@@ -140,6 +142,7 @@ def test_jobs_of_a_killed_worker_are_settled_once_when_it_restarts_under_its_nam
     assert own_deployment.witness.times("start") == dict.fromkeys(ids, 1)
 
 
+@pytest.mark.thorough
 @case("D15")
 @pytest.mark.timeout(120)
 def test_job_of_a_dead_worker_is_settled_even_without_its_pending_entry(

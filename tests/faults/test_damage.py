@@ -79,6 +79,7 @@ def test_interrupt_works_after_noise_on_the_control_channel(
     )
 
 
+@pytest.mark.thorough
 @case("V9")
 @pytest.mark.parametrize(
     ("field", "value"),

@@ -15,6 +15,7 @@ from tests.support.servers import ServerProcess
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 
+@pytest.mark.thorough
 @case("R2")
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("cut_bytes", [*(pytest.param(each, marks=pytest.mark.thorough) for each in (1, 500)), 4_000])

@@ -20,6 +20,7 @@ WORKERS = 10
 DELAY_S = 1.5
 
 
+@pytest.mark.thorough
 @case("D11")
 def test_job_that_was_due_without_a_worker_runs_once_when_ten_workers_start(own_deployment: Deployment) -> None:
     job = own_deployment.enqueue(delay=1)
@@ -60,6 +61,7 @@ def test_job_that_ten_workers_promote_at_once_starts_once(
     assert real_deployment.witness.times("start") == {job.id: 1}
 
 
+@pytest.mark.thorough
 @case("N13")
 def test_interrupted_delayed_job_leaves_the_delayed_set_and_never_starts(
     own_deployment: Deployment,

@@ -45,6 +45,7 @@ def test_thousand_jobs_on_four_workers_start_once_each(own_deployment: Deploymen
     assert own_deployment.witness.times("start") == own_deployment.witness.times("end") == dict.fromkeys(jobs, 1)
 
 
+@pytest.mark.thorough
 @case("D5")
 def test_worker_frozen_for_less_than_its_lease_keeps_its_jobs(
     own_deployment: Deployment, watcher: ResultWatcher
@@ -191,6 +192,7 @@ async def _cancel_at(scope: anyio.CancelScope, instant_s: float) -> None:
     scope.cancel()
 
 
+@pytest.mark.thorough
 @case("D18")
 def test_enqueue_of_ten_thousand_jobs_stores_the_valid_ones_and_names_the_others(own_deployment: Deployment) -> None:
     jobs: list[list[str] | JobSpec] = [[] if number % 20 == 7 else ["true", str(number)] for number in range(10_000)]

@@ -21,6 +21,7 @@ STUCK = Path(__file__).with_name("stuck_worker.py")
 LEASE_S = 3.0
 
 
+@pytest.mark.thorough
 @case("D6")
 @pytest.mark.parametrize("retries", [pytest.param(0, marks=pytest.mark.thorough), 1])
 def test_exclusive_job_of_a_stuck_worker_is_gone_before_it_can_start_again(
@@ -55,6 +56,7 @@ def test_exclusive_job_of_a_stuck_worker_is_gone_before_it_can_start_again(
     assert after.wait(timeout=TIMEOUT_S).state is JobState.COMPLETED
 
 
+@pytest.mark.thorough
 @case("D6")
 @pytest.mark.parametrize("retries", [pytest.param(0, marks=pytest.mark.thorough), 1])
 def test_exclusive_job_whose_worker_is_stuck_at_its_start_does_not_start_late(
@@ -79,6 +81,7 @@ def test_exclusive_job_whose_worker_is_stuck_at_its_start_does_not_start_late(
     assert [each.attempt for each in own_deployment.witness.of("start")] == [2] * retries
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("retries", [0, pytest.param(1, marks=pytest.mark.thorough)])
 def test_only_exclusive_jobs_end_while_the_server_is_away(
     real_deployment: Deployment, fresh_server: ServerProcess, marker: ProcessMarker, tmp_path: Path, retries: int

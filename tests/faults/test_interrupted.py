@@ -79,6 +79,7 @@ def test_interrupt_arrives_without_any_announcement(
     )
 
 
+@pytest.mark.thorough
 @case("N14")
 @pytest.mark.parametrize("how", ["stopped", pytest.param("frozen", marks=pytest.mark.thorough)])
 def test_interrupt_while_the_server_is_away_fails_fast_and_leaves_nothing_half_done(

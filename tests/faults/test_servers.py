@@ -40,6 +40,7 @@ def enqueue_until_accepted(deployment: Deployment, job_id: str, *, limit_s: floa
     return wait_until(ask, what="the server to answer", limit_s=limit_s)
 
 
+@pytest.mark.thorough
 @case("R3")
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize(
@@ -67,6 +68,7 @@ def test_jobs_and_producers_survive_a_frozen_server(
     assert {record_of(real_deployment.queue.get(each)).state for each in jobs} == {JobState.COMPLETED}
 
 
+@pytest.mark.thorough
 @case("R4")
 def test_emptied_server_is_used_again_and_running_jobs_end(own_deployment: Deployment, marker: ProcessMarker) -> None:
     own_deployment.tune(lease_s=1.8)
@@ -180,6 +182,7 @@ def refusal_of(client: Any) -> str:
     return ""
 
 
+@pytest.mark.thorough
 @case("R10")
 @pytest.mark.parametrize("refusing", [read_only, without_primary, forbidding, busy])
 def test_no_job_is_lost_while_the_server_refuses_commands(
@@ -243,6 +246,7 @@ def test_no_client_gets_the_reply_of_another_on_a_faulty_wire(
     wait_until(lambda: wire.open_connections, lambda left: left == 0, what="all connections to be closed")
 
 
+@pytest.mark.thorough
 @case("R12")
 def test_worker_backs_off_at_the_connection_limit_and_reconnects(
     real_deployment: Deployment, marker: ProcessMarker
@@ -271,6 +275,7 @@ def test_worker_backs_off_at_the_connection_limit_and_reconnects(
     assert_invariants(check_invariants(real_deployment, acknowledged=jobs, strays=marker.alive))
 
 
+@pytest.mark.thorough
 @case("R13")
 @pytest.mark.parametrize("pause_s", [2, pytest.param(10, marks=pytest.mark.thorough)])
 def test_jobs_are_only_delayed_while_the_server_pauses_its_clients(

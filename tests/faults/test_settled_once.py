@@ -23,6 +23,7 @@ CRASHES = [
 ]
 
 
+@pytest.mark.thorough
 @case("D2")
 @pytest.mark.parametrize(("point", "times"), CRASHES)
 def test_jobs_of_a_worker_that_dies_at_any_point_are_settled_once(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from oneshot_queue import JobSpec, JobState, Priority, SyncJob, SyncQueue
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of
@@ -11,6 +13,7 @@ from tests.support.markers import ProcessMarker
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 
+@pytest.mark.thorough
 def test_jobs_on_two_workers_start_once_and_both_workers_take_part(deployment: Deployment) -> None:
     workers = [deployment.start_worker(concurrency=3, arguments=["--name", name]) for name in ("one", "two")]
 
@@ -123,6 +126,7 @@ def test_one_worker_serves_several_queues_with_one_set_of_slots(deployment: Depl
         assert deployment.witness.times("start") == {f"same-{number}": 2 for number in range(5)}
 
 
+@pytest.mark.thorough
 def test_workers_for_one_job_each_run_exactly_that_job_at_once(deployment: Deployment, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     script = f"{deployment.witness.report('ready')}; while [ ! -e {gate} ]; do sleep 0.05; done"

@@ -19,6 +19,7 @@ from tests.support.servers import ServerProcess
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 
+@pytest.mark.thorough
 @case("R4")
 @pytest.mark.parametrize("output", ["silent", "talking", "idle"])
 def test_jobs_of_an_emptied_server_end_and_the_worker_gets_a_new_lease(
@@ -118,6 +119,7 @@ def test_job_whose_claim_was_lost_is_marked_lost_with_its_worker_and_not_started
     worker.stop()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("code", [0, 7])
 def test_exit_that_a_dead_worker_saw_counts_though_the_claim_was_lost(
     deployment: Deployment, tmp_path: Path, code: int
@@ -159,6 +161,7 @@ def test_new_job_with_the_id_of_a_deleted_job_starts_once_that_job_is_gone(
     worker.stop()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("meanwhile", ["ended", "fell silent"])
 def test_worker_gives_up_a_job_whose_server_was_replaced_by_an_empty_one(
     real_deployment: Deployment, fresh_server: ServerProcess, tmp_path: Path, meanwhile: str

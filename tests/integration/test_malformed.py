@@ -84,6 +84,7 @@ def test_damaged_record_affects_no_other_job_of_its_claim(deployment: Deployment
     worker.stop()
 
 
+@pytest.mark.thorough
 def test_result_that_a_damaged_key_delays_is_recorded_after_its_repair(deployment: Deployment, tmp_path: Path) -> None:
     worker = deployment.start_worker(concurrency=2)
     job = deployment.enqueue(f"while [ ! -e {tmp_path}/gate ]; do sleep 0.02; done; echo done")
@@ -169,6 +170,7 @@ def test_duplicate_entries_of_a_job_start_it_once(deployment: Deployment) -> Non
     assert deployment.entries() == 0
 
 
+@pytest.mark.thorough
 @case("R14")
 @pytest.mark.parametrize("what", ["job", "text", "output"])
 def test_key_of_another_type_in_place_of_a_jobs_affects_no_other_job(deployment: Deployment, what: str) -> None:

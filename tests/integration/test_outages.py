@@ -27,6 +27,7 @@ def lines_of(job: SyncJob) -> list[int]:
     return [int(line) for line in output_of(job)[0].split()]
 
 
+@pytest.mark.thorough
 @case("R3")
 def test_jobs_run_on_while_their_server_is_frozen(
     own_deployment: Deployment, fresh_server: ServerProcess, tmp_path: Path
@@ -60,6 +61,7 @@ def test_jobs_run_on_while_their_server_is_frozen(
     assert own_deployment.entries() == 0
 
 
+@pytest.mark.thorough
 @case("R1")
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_jobs_run_on_while_their_server_restarts_on_its_data(
@@ -94,6 +96,7 @@ def test_jobs_run_on_while_their_server_restarts_on_its_data(
     assert real_deployment.entries() == 0
 
 
+@pytest.mark.thorough
 def test_history_contains_silence_and_output_during_an_outage(
     real_deployment: Deployment, fresh_server: ServerProcess, tmp_path: Path
 ) -> None:
@@ -168,6 +171,7 @@ def test_flushed_scripts_are_sent_again(deployment: Deployment) -> None:
     worker.stop()
 
 
+@pytest.mark.thorough
 @case("R13")
 def test_two_hundred_jobs_run_once_each_while_all_connections_are_killed_repeatedly(
     own_deployment: Deployment,
@@ -223,6 +227,7 @@ def test_worker_whose_password_is_refused_for_a_while_ends_no_job(real_deploymen
     worker.stop()
 
 
+@pytest.mark.thorough
 def test_password_that_stays_refused_ends_the_workers_after_their_jobs(
     real_deployment: Deployment, tmp_path: Path
 ) -> None:

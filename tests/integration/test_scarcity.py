@@ -5,12 +5,15 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
+import pytest
+
 from oneshot_queue import JobState
 from tests.support.cases import case
 from tests.support.deployment import Deployment, record_of, until_state
 from tests.support.waiting import TIMEOUT_S
 
 
+@pytest.mark.thorough
 @case("P10")
 def test_job_returns_uncounted_while_its_worker_has_no_descriptors_and_runs_later(
     deployment: Deployment,

@@ -40,6 +40,7 @@ def test_worker_asked_once_drains_and_leaves_no_trace(
     assert_left_no_trace(deployment, worker)
 
 
+@pytest.mark.thorough
 @case("P14")
 @pytest.mark.parametrize(
     "asked", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)], ids=["SIGTERM", "SIGINT"]
@@ -143,6 +144,7 @@ def test_worker_started_with_signals_ignored_reacts_to_them_and_so_do_its_jobs(
     assert worker.wait() == 0
 
 
+@pytest.mark.thorough
 @case("P14")
 @pytest.mark.parametrize("absence", ["paused", "stopped"])
 def test_worker_stops_while_its_server_is_away(

@@ -74,6 +74,7 @@ def test_a_blocking_command_does_not_wait_inside_a_script(blocking: Any) -> None
     assert blocking.eval("return redis.call('XREAD', 'BLOCK', '0', 'STREAMS', KEYS[1], '0')", 1, "nothing") is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("script", "error"),
     [
@@ -102,6 +103,7 @@ def test_errors_keep_their_code(blocking: Any) -> None:
         blocking.xreadgroup("another", "me", {"stream": ">"})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("transaction", [True, False])
 def test_long_pipelines_are_answered_in_order(blocking: Any, transaction: bool) -> None:
     with blocking.pipeline(transaction=transaction) as pipeline:

@@ -30,6 +30,7 @@ def test_the_first_call_starts_a_server_and_the_next_finds_it(any_kind: Machine)
     assert client(first.url).ping()
 
 
+@pytest.mark.thorough
 def test_twenty_processes_at_once_start_exactly_one_server(any_kind: Machine) -> None:
     code = "import sys, json; sys.stdin.read(); b = ensure_running(); print(json.dumps([b.pid, b.started_now]))"
     starters = [any_kind.start_python(code, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(20)]

@@ -57,6 +57,7 @@ def test_stop_works_with_clients_connected_and_waiting(any_kind: Machine) -> Non
     assert waiting.communicate(timeout=limit_s(20))[0] == "hung up\n"
 
 
+@pytest.mark.thorough
 def test_concurrent_starts_and_stops_all_succeed_and_leave_nothing(any_kind: Machine) -> None:
     code = "import sys; sys.stdin.read()\nfor _ in range(3): ensure_running(); stop()"
     rivals = [any_kind.start_python(code, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(3)]

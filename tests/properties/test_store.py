@@ -23,6 +23,7 @@ from tests.support.servers import Server
 STORIES = "long" if settings.get_current_profile_name() == "long" else "stories"
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(3_600)
 def test_store_and_model_agree_in_stories_that_run_every_script(server: Server) -> None:
     answers: set[tuple[str, str]] = set()

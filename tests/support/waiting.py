@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def wait_until(
-    observe: Callable[[], T], until: Callable[[T], object] = bool, *, what: str = "", limit_s: float = LIMIT_S
+    observe: Callable[[], T], until: Callable[[T], object] = bool, *, what: str = "", limit_s: float | None = None
 ) -> T:
     """Observe until a value satisfies ``until``, and return that value.
 
@@ -39,7 +39,7 @@ def wait_until(
     Raises:
         AssertionError: No value was accepted within the limit.
     """
-    limit_s = scaled_s(limit_s)
+    limit_s = scaled_s(LIMIT_S if limit_s is None else limit_s)
     deadline = time.monotonic() + limit_s
     while True:
         seen = observe()

@@ -63,6 +63,7 @@ def test_cost_of_a_job_to_its_worker_is_within_budget(real_deployment: Deploymen
     check("worker", per_job(*counts))
 
 
+@pytest.mark.thorough
 def test_cost_of_a_job_to_the_kernel_is_within_budget(real_deployment: Deployment, tmp_path: Path) -> None:
     strace = shutil.which("strace")
     if strace is None or subprocess.run([strace, "-qq", "-o", "/dev/null", "true"], check=False).returncode != 0:

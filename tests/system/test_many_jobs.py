@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from oneshot_queue import JobState, SyncJob
 from tests.support.deployment import Deployment
 from tests.support.waiting import wait_until
 
 
+@pytest.mark.thorough
 def test_thousand_jobs_on_two_workers_start_once_and_both_workers_take_part(deployment: Deployment) -> None:
     workers = [deployment.start_worker(concurrency=4, arguments=["--name", name]) for name in ("one", "two")]
 

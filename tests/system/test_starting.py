@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 import time
 
+import pytest
+
 from tests.support.cases import case
 from tests.support.deployment import Deployment, assert_left_no_trace
 
 
+@pytest.mark.thorough
 @case("P14")
 def test_worker_asked_to_stop_while_it_starts_leaves_no_trace(deployment: Deployment) -> None:
     began = time.monotonic()

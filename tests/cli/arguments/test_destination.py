@@ -25,6 +25,7 @@ def test_without_a_url_the_local_broker_is_used(local_cli: Cli) -> None:
     assert local_cli("broker", "status").code == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("verb", [["ls"], ["enqueue", "true"], ["workers"]], ids=lambda words: words[0])
 def test_verbs_start_the_local_broker_once_and_leave_it_running(local_cli: Cli, verb: list[str]) -> None:
     verbs = [local_cli.start(*verb) for _ in range(5)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.command_line import Cli
 
 
+@pytest.mark.thorough
 def test_control_characters_are_escaped_in_pipes_and_on_terminals(cli: Cli) -> None:
     job_id = cli("enqueue", "echo", "\x1b]0;owned\x07", "\u202egnp.exe", b"\x9b31m").line
     cli("interrupt", "--reason", "\x1b[2J", job_id)

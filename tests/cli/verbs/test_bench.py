@@ -55,6 +55,7 @@ def test_a_terminal_gets_a_table_with_bars(cli: Cli) -> None:
     assert "█" in shown
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_leaves_neither_keys_nor_workers(cli: Cli, bare: Any, number: signal.Signals) -> None:
     running = cli.start("bench", "--only", "latency", "--rtt", "0")

@@ -46,6 +46,7 @@ def dumped(bare: Any, namespace: str) -> dict[bytes, bytes]:
     return {name: bare.dump(name) for name in names}
 
 
+@pytest.mark.thorough
 def test_damage_is_found_and_repaired_and_the_job_runs(cli: Cli, bare: Any, keys: QueueKeys, server: Server) -> None:
     job_id = cli("enqueue", "true").line
     bare.xtrim(keys.ready(Priority.NORMAL), maxlen=0)

@@ -31,6 +31,7 @@ def test_a_waiting_job_ends_at_once_without_a_worker(cli: Cli) -> None:
     assert cli.job(job_id)["state"] == "INTERRUPTED"
 
 
+@pytest.mark.thorough
 def test_a_running_job_is_gone_when_the_verb_returns(served: Cli) -> None:
     job_id = _running(served)
     pid = served.job(job_id)["pid"]
@@ -149,6 +150,7 @@ def test_several_names_of_one_job_count_once(cli: Cli) -> None:
     assert cli.job(job_id)["state"] == "INTERRUPTED"
 
 
+@pytest.mark.thorough
 def test_all_interrupts_a_whole_queue_and_no_other(cli: Cli, pretender: PretendWorker) -> None:
     waiting = [cli("enqueue", "-q", "builds", "true").line for _ in range(3)]
     elsewhere = cli("enqueue", "true").line
@@ -163,6 +165,7 @@ def test_all_interrupts_a_whole_queue_and_no_other(cli: Cli, pretender: PretendW
     assert "queue builds has no waiting or running jobs" in again.err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("answer", "code", "state"), [(b"y\n", 0, "INTERRUPTED"), (b"n\n", 130, "CREATED")])
 def test_all_asks_for_confirmation_on_a_terminal(cli: Cli, answer: bytes, code: int, state: str) -> None:
     job_id = cli("enqueue", "-q", "builds", "true").line

@@ -21,6 +21,7 @@ def test_json_is_the_job_of_show_without_history(cli: Cli) -> None:
     assert job == shown
 
 
+@pytest.mark.thorough
 def test_most_recent_change_is_listed_first_up_to_the_limit(cli: Cli) -> None:
     first, second, third = (cli("enqueue", "true").line for _ in range(3))
     cli("interrupt", first)
@@ -61,6 +62,7 @@ def test_a_pipe_gets_plain_columns_with_full_ids_and_no_titles(cli: Cli) -> None
     assert "\x1b" not in line
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_a_terminal_gets_a_table_that_fits(cli: Cli, columns: int) -> None:
     job_id = cli("enqueue", "-q", "builds", "-n", "nightly", "--", "echo", "word " * 60).line

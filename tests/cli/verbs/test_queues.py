@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.cli.pretend_worker import PretendWorker
 from tests.support.command_line import Cli
 
 
+@pytest.mark.thorough
 def test_every_state_and_ready_jobs_are_counted(cli: Cli, pretender: PretendWorker) -> None:
     waiting = [cli("enqueue", "true").line for _ in range(3)]
     pretender.claim(waiting[0])

@@ -95,6 +95,7 @@ def test_absent_fields_of_a_waiting_job_are_null(cli: Cli) -> None:
     assert job["usage"] == {"cpu_user_s": None, "cpu_system_s": None, "max_rss_bytes": None}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("count", "message"), [(1, "attempt 1"), (3, "attempts 1 to 3")])
 def test_show_and_logs_name_attempts_whose_output_was_dropped(
     cli: Cli, pretender: PretendWorker, count: int, message: str

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from tests.support.command_line import Cli
 
 
+@pytest.mark.thorough
 def test_up_runs_the_local_broker_and_a_worker(local_cli: Cli) -> None:
     up = local_cli.start("up", "-c", "2", "--name", "home")
     up.until("worker home")

@@ -29,6 +29,7 @@ def test_worker_prints_a_header_and_a_line_for_each_start_and_end(cli: Cli) -> N
     assert "exit 3" in end
 
 
+@pytest.mark.thorough
 def test_burst_exits_once_its_queues_are_empty(cli: Cli) -> None:
     jobs = [cli("enqueue", "true").line for _ in range(3)]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from oneshot_queue import Queue, Settings
 from oneshot_queue.spec import Priority
 from tests.store.transport.test_cluster import queues_on_all_nodes
 from tests.support.clusters import ClusterDeployment, ask
 
 
+@pytest.mark.thorough
 async def test_queues_on_every_node_are_examined_and_repaired(namespace: str) -> None:
     with ClusterDeployment() as deployment:
         all_keys = queues_on_all_nodes(deployment, namespace)

@@ -208,6 +208,7 @@ async def test_own_timeout_ends_a_wait_before_the_outage_limit(real_server: Serv
         assert anyio.current_time() - began < OUTAGE_PATIENCE_S / 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 async def test_user_who_may_not_subscribe_polls_at_a_bounded_rate(
     real_server: ServerProcess, real_store: Store, kind: str

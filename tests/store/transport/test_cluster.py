@@ -86,6 +86,7 @@ async def test_jobs_run_their_whole_lives_on_every_node(deployment: ClusterDeplo
             assert await store.finish(held) == Recorded(JobState.COMPLETED)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [AsyncConnection, SyncConnection])
 async def test_answers_of_several_nodes_come_in_the_order_of_the_calls(
     deployment: ClusterDeployment, namespace: str, kind: Any
@@ -159,6 +160,7 @@ def refusals_of(node: ServerProcess) -> int:
     return sum(int(row.rpartition("=")[2]) for row in rows if row.startswith(wanted))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moved", [0, 1, 1_000])
 async def test_claim_during_a_migration_is_delayed_but_not_lost(
     deployment: ClusterDeployment, keys: QueueKeys, moved: int
@@ -209,6 +211,7 @@ async def test_key_of_a_migrating_slot_is_read_from_the_node_that_has_it(
         assert await link.run_many([plain("GET", name, read=bytes.decode) for name in names]) == names
 
 
+@pytest.mark.thorough
 @case("R10")
 async def test_queue_that_migrates_for_too_long_is_temporarily_unreachable(
     deployment: ClusterDeployment, keys: QueueKeys
@@ -229,6 +232,7 @@ async def test_queue_that_migrates_for_too_long_is_temporarily_unreachable(
     assert sorted(stored_in(target, keys)) == sorted([job_id, later])
 
 
+@pytest.mark.thorough
 async def test_node_that_dies_fails_only_its_own_calls_and_is_used_again(
     deployment: ClusterDeployment, namespace: str
 ) -> None:
@@ -263,6 +267,7 @@ async def answers_of(link: AsyncConnection, call: Any) -> Any:
         return None
 
 
+@pytest.mark.thorough
 @case("R10")
 async def test_cluster_that_is_down_is_temporarily_unreachable(deployment: ClusterDeployment, keys: QueueKeys) -> None:
     owner = deployment.node_of(deployment.slot_of(keys.prefix))
@@ -281,6 +286,7 @@ async def test_cluster_that_is_down_is_temporarily_unreachable(deployment: Clust
     assert refusal.value.is_passing
 
 
+@pytest.mark.thorough
 async def test_listener_moves_to_another_node_when_its_own_dies(deployment: ClusterDeployment) -> None:
     async with connected(deployment) as link, anyio.create_task_group() as tasks:
         announcements, subscription = Announcements(link), Subscription()

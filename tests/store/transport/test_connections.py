@@ -95,6 +95,7 @@ async def test_closed_queue_leaves_no_connection(fresh_server: ServerProcess, ke
         await until_no_more_than(before, store)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 async def test_queue_that_is_closed_while_a_verb_waits_ends_the_verb_and_leaves_no_connection(
     fresh_server: ServerProcess, keys: QueueKeys, kind: str

@@ -116,6 +116,7 @@ async def test_unknown_host_name_is_unreachable(kind: str, keys: QueueKeys) -> N
     assert "no-such-host.invalid" in str(answer)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 async def test_server_that_accepts_and_never_answers_is_unreachable(kind: str, keys: QueueKeys, tmp_path: Path) -> None:
     with listener(tmp_path / "s", answer=None) as url:

@@ -79,6 +79,7 @@ async def test_job_runs_its_whole_life_behind_sentinels(deployment: SentinelDepl
         assert await store.finish(held) == Recorded(JobState.COMPLETED)
 
 
+@pytest.mark.thorough
 async def test_killed_primary_is_replaced_and_no_job_is_lost_or_duplicated(
     deployment: SentinelDeployment, keys: QueueKeys
 ) -> None:
@@ -107,6 +108,7 @@ async def test_killed_primary_is_replaced_and_no_job_is_lost_or_duplicated(
         assert len({facts.run_id for facts in seen}) == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [AsyncConnection, SyncConnection])
 async def test_frozen_primary_gets_no_calls_once_it_is_replaced(
     deployment: SentinelDeployment, keys: QueueKeys, kind: Any
@@ -179,6 +181,7 @@ def is_demoted(server: ServerProcess) -> bool:
         return False  # it closes all connections at that moment
 
 
+@pytest.mark.thorough
 async def test_listener_moves_to_the_new_primary(deployment: SentinelDeployment) -> None:
     old = deployment.primary
     link = AsyncConnection(deployment.url)
@@ -197,6 +200,7 @@ async def test_listener_moves_to_the_new_primary(deployment: SentinelDeployment)
         tasks.cancel_scope.cancel()
 
 
+@pytest.mark.thorough
 async def test_dead_sentinels_are_skipped(deployment: SentinelDeployment, keys: QueueKeys) -> None:
     for sentinel in deployment.sentinels[:2]:
         sentinel.kill()
@@ -205,6 +209,7 @@ async def test_dead_sentinels_are_skipped(deployment: SentinelDeployment, keys: 
         await store.enqueue()
 
 
+@pytest.mark.thorough
 async def test_primary_is_rechecked_periodically_and_kept_if_no_sentinel_answers(
     deployment: SentinelDeployment, keys: QueueKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +231,7 @@ async def test_broker_without_a_reachable_sentinel_is_unreachable(keys: QueueKey
     assert "g3h3im" not in str(refusal.value)
 
 
+@pytest.mark.thorough
 async def test_service_unknown_to_all_sentinels_needs_a_person(deployment: SentinelDeployment) -> None:
     link = AsyncConnection(deployment.url.replace("/jobs/", "/jbos/"))
 

@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from oneshot_queue import JobState
 from oneshot_queue.outcomes import Cause
 from oneshot_queue.workers.ipc.journal_format import SlotState, read_journal
@@ -40,6 +42,7 @@ def until_exited(pid: int) -> None:
     assert Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.thorough
 def test_job_of_a_killed_worker_is_handed_to_the_next_without_an_exit_status(
     deployment: Deployment, marker: ProcessMarker
 ) -> None:
@@ -88,6 +91,7 @@ def test_job_that_ends_because_its_worker_died_is_lost_whatever_its_exit_status(
     worker.stop()
 
 
+@pytest.mark.thorough
 def test_job_whose_processes_cannot_be_killed_records_survivors_and_is_not_retried(
     deployment: Deployment, marker: ProcessMarker, other_marker: ProcessMarker
 ) -> None:
@@ -158,6 +162,7 @@ def test_dead_worker_is_recovered_by_the_next_one_if_its_first_recoverer_dies(
     worker.wait()
 
 
+@pytest.mark.thorough
 def test_dead_worker_that_a_worker_has_no_descriptor_for_is_recovered_by_another(
     deployment: Deployment, marker: ProcessMarker
 ) -> None:
@@ -186,6 +191,7 @@ def test_dead_worker_that_a_worker_has_no_descriptor_for_is_recovered_by_another
     worker.stop()
 
 
+@pytest.mark.thorough
 def test_dead_worker_that_no_worker_recovers_waits_for_the_next_start(
     deployment: Deployment, marker: ProcessMarker
 ) -> None:

@@ -30,6 +30,7 @@ def contained() -> tuple[str, ...]:
     return (*words, *PROGRAM)
 
 
+@pytest.mark.thorough
 def test_first_process_reaps_strangers_replaces_workers_and_drains_when_asked(
     deployment: Deployment, contained: tuple[str, ...]
 ) -> None:

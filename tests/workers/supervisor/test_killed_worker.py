@@ -11,6 +11,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from oneshot_queue import JobState
 from oneshot_queue.outcomes import Cause
 from oneshot_queue.pidfd import pidfd_open
@@ -81,6 +83,7 @@ def test_killed_worker_loses_its_whole_tree_within_two_seconds_and_its_sibling_n
     worker.stop()
 
 
+@pytest.mark.thorough
 def test_killed_worker_leaves_no_process_that_goes_on_without_its_main_thread(
     deployment: Deployment, program: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -115,6 +118,7 @@ def test_worker_is_replaced_although_the_state_folder_was_removed(
     worker.stop()
 
 
+@pytest.mark.thorough
 def test_lone_worker_that_a_job_has_stopped_is_killed_and_replaced(
     deployment: Deployment, marker: ProcessMarker
 ) -> None:
@@ -133,6 +137,7 @@ def test_lone_worker_that_a_job_has_stopped_is_killed_and_replaced(
     worker.stop()
 
 
+@pytest.mark.thorough
 def test_supervisor_without_descriptors_keeps_its_workers_and_cleans_up_later(
     deployment: Deployment, program: tuple[str, ...], marker: ProcessMarker, other_marker: ProcessMarker
 ) -> None:
@@ -159,6 +164,7 @@ def test_supervisor_without_descriptors_keeps_its_workers_and_cleans_up_later(
     worker.stop()
 
 
+@pytest.mark.thorough
 def test_worker_that_keeps_dying_is_replaced_after_growing_delays(deployment: Deployment) -> None:
     worker = deployment.start_worker()
 
@@ -267,6 +273,7 @@ def test_interrupt_on_record_wins_over_the_loss_of_the_supervisor(deployment: De
     assert (outcome.state, outcome.cause) == (JobState.INTERRUPTED, Cause.INTERRUPTED)
 
 
+@pytest.mark.thorough
 def test_worker_that_does_not_exit_when_told_to_kill_is_killed_with_its_tree(
     deployment: Deployment, program: tuple[str, ...], marker: ProcessMarker
 ) -> None:

@@ -100,6 +100,7 @@ def taken_over(folder: Path) -> list[str]:
     return [worker_dir.worker_id for worker_dir, _ in found]
 
 
+@pytest.mark.thorough
 @case("P4")
 def test_next_start_ends_the_processes_of_a_killed_supervisor_and_its_workers(
     deployment: Deployment, program: tuple[str, ...], layer: str, marker: ProcessMarker, other_marker: ProcessMarker

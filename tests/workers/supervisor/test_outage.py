@@ -25,6 +25,7 @@ def own_deployment(
     made.close()
 
 
+@pytest.mark.thorough
 def test_worker_that_dies_while_redis_is_away_costs_its_sibling_no_job(
     own_deployment: Deployment, fresh_server: ServerProcess
 ) -> None:
