@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 from oneshot_queue.jobs import MAX_TEXT_CHARS
@@ -29,4 +30,4 @@ def field(value: str) -> str:
 
 def flat(fields: Mapping[str, Word]) -> tuple[Word, ...]:
     """Flatten pairs into the words of one command."""
-    return tuple(word for pair in fields.items() for word in pair)
+    return tuple(chain.from_iterable(fields.items()))

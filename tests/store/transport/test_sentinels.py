@@ -235,7 +235,7 @@ async def test_broker_without_a_reachable_sentinel_is_unreachable(keys: QueueKey
 async def test_service_unknown_to_all_sentinels_needs_a_person(deployment: SentinelDeployment) -> None:
     link = AsyncConnection(deployment.url.replace("/jobs/", "/jbos/"))
 
-    with pytest.raises(BrokerRefused, match="know no service 'jbos'") as refusal:
+    with pytest.raises(BrokerRefused, match="know no service named 'jbos'") as refusal:
         await link.run(queues.ping())
 
     assert refusal.value.needs_person
