@@ -38,6 +38,7 @@ TRIES: Final = 3
 Counts = Mapping[str, float]
 
 
+@pytest.mark.thorough
 def test_cost_of_a_job_to_its_server_is_within_budget(real_deployment: Deployment) -> None:
     run_jobs(real_deployment, 10)  # loads the scripts
 

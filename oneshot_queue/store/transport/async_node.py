@@ -67,7 +67,7 @@ class AsyncNode:
 
     async def exchange(self, calls: Iterable[Call[Any]]) -> Replied | ConnectionFailed:
         """Send calls in order, pipelined. A lazy iterable is consumed while the server works on the calls before."""
-        if self._coalescer is not None and isinstance(calls, Sequence):
+        if self._coalescer is not None and isinstance(calls, list | tuple):  # ``Sequence`` would cost two calls
             return await self._coalescer.exchange(calls)
         return await self._exchange(calls)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from oneshot_queue.errors import InvalidBrokerUrl
@@ -74,7 +74,7 @@ def commands(calls: Iterable[Call[Any]], made: list[Call[Any]], sent_scripts: se
     were sent by digest and the server did not know it, the calls after it would be carried out first. A lone call can
     be sent again, so its digest is enough.
     """
-    is_lone = isinstance(calls, Sequence) and len(calls) == 1
+    is_lone = isinstance(calls, list | tuple) and len(calls) == 1
     for call in calls:
         made.append(call)
         script = call.script

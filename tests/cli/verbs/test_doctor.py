@@ -72,6 +72,7 @@ def test_damage_is_found_and_repaired_and_the_job_runs(cli: Cli, bare: Any, keys
         assert cli("wait", job_id).code == 0
 
 
+@pytest.mark.thorough
 def test_exit_code_is_1_while_a_finding_is_open(cli: Cli, bare: Any, keys: QueueKeys) -> None:
     cli("enqueue", "--id", "over", "true")
     cli("interrupt", "over")

@@ -34,6 +34,7 @@ def test_most_recent_change_is_listed_first_up_to_the_limit(cli: Cli) -> None:
     assert cli("ls", "--json", "-q", "empty").json == []
 
 
+@pytest.mark.thorough
 def test_jobs_are_filtered_by_queue_state_and_label(cli: Cli) -> None:
     web = cli("enqueue", "-l", "team=web", "-l", "env=prod", "true").line
     other = cli("enqueue", "-q", "builds", "-l", "team=core", "true").line

@@ -72,6 +72,7 @@ async def test_both_clients_work_behind_sentinels(deployment: SentinelDeployment
             assert outcome.state is JobState.INTERRUPTED
 
 
+@pytest.mark.thorough
 async def test_job_runs_its_whole_life_behind_sentinels(deployment: SentinelDeployment, keys: QueueKeys) -> None:
     async with stored_at(deployment, keys) as store:
         held = await store.running()
@@ -157,6 +158,7 @@ def clients_of(server: ServerProcess) -> list[str]:
     return [row for row in rows if "cmd=client" not in row and "lib-name=redis-py" in row]
 
 
+@pytest.mark.thorough
 async def test_demoted_primary_is_abandoned_at_its_first_refusal(
     deployment: SentinelDeployment, keys: QueueKeys
 ) -> None:

@@ -257,6 +257,7 @@ def test_job_whose_worker_lost_its_supervisor_is_retried_if_it_asked_for_that(
     assert marker.alive() == other_marker.alive() == []
 
 
+@pytest.mark.thorough
 def test_interrupt_on_record_wins_over_the_loss_of_the_supervisor(deployment: Deployment, tmp_path: Path) -> None:
     trapped = tmp_path / "trapped"
     worker = deployment.start_worker()
