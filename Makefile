@@ -53,7 +53,7 @@ test: $(dev)
 	$(python) -m pytest -n auto $(ARGS)
 
 thorough: $(dev)
-	$(python) -m pytest -m thorough -n auto $(ARGS)
+	$(python) -m pytest -m thorough -n 4 $(ARGS)
 
 test-all: $(dev)
 	$(python) -m pytest -m '' -n auto --all-servers $(ARGS)
