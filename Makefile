@@ -38,7 +38,7 @@ help:
 	@echo 'make test-all  run every test on every Redis found, including the long tests'
 	@echo 'make faults    run all fault-injection tests, including the long ones'
 	@echo 'make soak      inject random faults for SOAK_S=600 seconds, chosen by SEED; print the invariants that held'
-	@echo 'make check     run everything that CI checks: format, lint, types, import contracts, tests'
+	@echo 'make check     run the checks: format, lint, types, import contracts, fast tests; CI adds make thorough'
 	@echo 'make format    format the code and sort its imports'
 	@echo 'make lint | types | imports    run one of these checks'
 	@echo 'make bench     measure speed and memory'
